@@ -1,0 +1,1 @@
+//! The LangSmith-compatible surface, at the root and under its prefixes.

@@ -1,0 +1,1 @@
+//! Runhook's own API, at `/v1`.

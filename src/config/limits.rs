@@ -1,0 +1,63 @@
+//! Limits that users meet. Each has a default, a clear error and a metric.
+
+use std::time::Duration;
+
+/// Limits that users meet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of a request's body as sent.
+    pub request_bytes: u64,
+    /// Bytes of a request's body after decompression.
+    pub decompressed_bytes: u64,
+    /// Runs in one request.
+    pub runs_per_request: u32,
+    /// Depth of nested JSON.
+    pub json_depth: u32,
+    /// Bytes of inputs or outputs above which they leave for blob storage.
+    pub offload_bytes: u64,
+    /// Bytes of the extract of offloaded inputs or outputs that filters see.
+    pub extract_bytes: u64,
+    /// Bytes of one attachment.
+    pub attachment_bytes: u64,
+    /// Requests being decoded at a time; more are answered 429 before they are read.
+    pub concurrent_requests: u32,
+    /// Rules of a tenant.
+    pub rules_per_tenant: u32,
+    /// Headers of an endpoint.
+    pub headers_per_endpoint: u32,
+    /// Bytes of a header's value.
+    pub header_bytes: u32,
+    /// Bytes of a URL.
+    pub url_bytes: u32,
+    /// Changes looked at in one window.
+    pub changes_per_window: u32,
+    /// Deliveries being sent at a time.
+    pub concurrent_deliveries: u32,
+    /// Bytes read of an endpoint's answer.
+    pub response_bytes: u32,
+    /// How long a link to a blob works.
+    pub link_lasts: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            request_bytes: 20 * 1024 * 1024,
+            decompressed_bytes: 100 * 1024 * 1024,
+            runs_per_request: 10_000,
+            json_depth: 128,
+            offload_bytes: 64 * 1024,
+            extract_bytes: 16 * 1024,
+            attachment_bytes: 20 * 1024 * 1024,
+            concurrent_requests: 256,
+            rules_per_tenant: 10_000,
+            headers_per_endpoint: 64,
+            header_bytes: 8 * 1024,
+            url_bytes: 4 * 1024,
+            changes_per_window: 10_000,
+            concurrent_deliveries: 64,
+            response_bytes: 16 * 1024,
+            link_lasts: Duration::from_hours(24),
+        }
+    }
+}

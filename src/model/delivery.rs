@@ -1,0 +1,129 @@
+//! Deliveries: one message for one endpoint, and each HTTP request made of it.
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::model::id::{DeliveryId, EndpointId, MessageId, RuleId, TenantId, derived};
+use crate::model::time::Timestamp;
+
+/// One message for one endpoint.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Delivery {
+    /// Its owner.
+    pub tenant_id: TenantId,
+    /// Its id.
+    pub id: DeliveryId,
+    /// What is sent.
+    pub message_id: MessageId,
+    /// Where to.
+    pub endpoint_id: EndpointId,
+    /// The rule it speaks for.
+    pub rule_id: RuleId,
+    /// How far it has come.
+    pub state: DeliveryState,
+    /// Attempts made.
+    pub attempts: u32,
+    /// When the next attempt is due, while it is pending.
+    pub due_at: Timestamp,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it reached its end.
+    pub finished_at: Option<Timestamp>,
+}
+
+impl DeliveryId {
+    /// The id of this message's delivery to this endpoint.
+    #[must_use]
+    pub fn of(message: MessageId, endpoint: EndpointId) -> Self {
+        Self(derived("delivery", &[message.0.as_bytes(), endpoint.0.as_bytes()]))
+    }
+}
+
+/// How far a delivery has come.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", content = "reason", rename_all = "lowercase")]
+pub enum DeliveryState {
+    /// It will be tried, or is being tried.
+    Pending,
+    /// The endpoint answered 2xx.
+    Delivered,
+    /// It will not be tried again, and why.
+    Failed(String),
+}
+
+impl DeliveryState {
+    /// The word of the state.
+    #[must_use]
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Delivered => "delivered",
+            Self::Failed(_) => "failed",
+        }
+    }
+}
+
+/// One HTTP request of a delivery.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Attempt {
+    /// Which one, from 1.
+    pub number: u32,
+    /// When it began.
+    pub started_at: Timestamp,
+    /// How long it took, in milliseconds.
+    pub duration_ms: u64,
+    /// What came of it.
+    pub result: AttemptResult,
+}
+
+/// What came of an attempt. Policies decide on it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum AttemptResult {
+    /// The endpoint answered with this status.
+    Answered {
+        /// The HTTP status.
+        status: u16,
+    },
+    /// No connection: name, route, TLS. Nothing was sent.
+    NotConnected {
+        /// Why, without the URL.
+        reason: String,
+    },
+    /// Connected, but no answer in time.
+    TimedOut,
+    /// The connection broke before an answer.
+    Broken {
+        /// Why, without the URL.
+        reason: String,
+    },
+    /// The address is not allowed; nothing was sent.
+    Refused {
+        /// Why, for the operator.
+        reason: String,
+    },
+}
+
+/// A delivery taken for sending. Only its holder may record the outcome, and only before it expires.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lease {
+    /// The delivery.
+    pub delivery_id: DeliveryId,
+    /// Who holds it: one value for each claim.
+    pub holder: Uuid,
+    /// Until when.
+    pub until: Timestamp,
+    /// Which attempt it is, from 1.
+    pub attempt: u32,
+}
+
+/// What follows an attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// The end: delivered.
+    Delivered,
+    /// Try again then.
+    Retry(Timestamp),
+    /// The end: failed, and why.
+    Failed(String),
+}

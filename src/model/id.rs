@@ -1,0 +1,134 @@
+//! Identifiers: one type for each word, so that a run can never be looked up by a rule's id.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// The text given was not a UUID in any of its usual spellings.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a UUID (32 hexadecimal digits, with or without dashes)")]
+pub struct InvalidId(pub String);
+
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(pub Uuid);
+
+        impl FromStr for $name {
+            type Err = InvalidId;
+
+            fn from_str(text: &str) -> Result<Self, InvalidId> {
+                Uuid::try_parse(text.trim()).map(Self).map_err(|_| InvalidId(text.chars().take(64).collect()))
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.hyphenated().fmt(f)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(self, f)
+            }
+        }
+    };
+}
+
+id!(
+    /// The owner of everything below it.
+    TenantId
+);
+id!(
+    /// A stream of runs.
+    ProjectId
+);
+id!(
+    /// One span of work.
+    RunId
+);
+id!(
+    /// The tree under one root run.
+    TraceId
+);
+id!(
+    /// A score, value or comment about a run.
+    FeedbackId
+);
+id!(
+    /// A rule.
+    RuleId
+);
+id!(
+    /// One evaluation of a group.
+    WindowId
+);
+id!(
+    /// A notification body.
+    MessageId
+);
+id!(
+    /// A URL with its secrets and policy.
+    EndpointId
+);
+id!(
+    /// One message for one endpoint.
+    DeliveryId
+);
+id!(
+    /// An API key's record (never the key).
+    ApiKeyId
+);
+
+impl TenantId {
+    /// The tenant of a server that was given no other.
+    pub const DEFAULT: Self = Self(Uuid::from_u128(0x7a3c_91d2_0b6e_5f44_9a10_6e75_6e68_6f6b));
+}
+
+/// The namespace of every name-based id Runhook makes.
+const NAMESPACE: Uuid = Uuid::from_u128(0x4e1b_6a0c_52d7_4c1f_8b5e_7275_6e68_6f6b);
+
+/// An id that is a function of its parts, so that the same thing has the same id on every machine.
+#[must_use]
+pub fn derived(kind: &str, parts: &[&[u8]]) -> Uuid {
+    let mut name = Vec::with_capacity(64);
+    for part in std::iter::once(kind.as_bytes()).chain(parts.iter().copied()) {
+        name.extend_from_slice(&(part.len() as u64).to_be_bytes());
+        name.extend_from_slice(part);
+    }
+    Uuid::new_v5(&NAMESPACE, &name)
+}
+
+impl RuleId {
+    /// The id of the rule with this key: the same file gives the same id everywhere.
+    #[must_use]
+    pub fn of_key(tenant: TenantId, key: &str) -> Self {
+        Self(derived("rule", &[tenant.0.as_bytes(), key.as_bytes()]))
+    }
+}
+
+impl ProjectId {
+    /// The id of the project with this name: two writers that meet a new name agree on it.
+    #[must_use]
+    pub fn of_name(tenant: TenantId, name: &str) -> Self {
+        Self(derived("project", &[tenant.0.as_bytes(), name.as_bytes()]))
+    }
+}
+
+impl From<TraceId> for RunId {
+    /// A trace is named by its root run.
+    fn from(trace: TraceId) -> Self {
+        Self(trace.0)
+    }
+}
+
+impl From<RunId> for TraceId {
+    fn from(root: RunId) -> Self {
+        Self(root.0)
+    }
+}

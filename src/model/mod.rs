@@ -1,0 +1,21 @@
+//! The words of Runhook as types: what a run, a rule, a window, a message and a delivery are.
+//!
+//! Everything here is pure. No I/O, no clock reads, no randomness: time enters through [`time::Clock`], which only the
+//! outermost modules hold. A value of a type in this module satisfies its invariants; nothing downstream checks again.
+
+pub mod delivery;
+pub mod dotted_order;
+pub mod endpoint;
+pub mod feedback;
+pub mod id;
+pub mod json;
+pub mod merge;
+pub mod message;
+pub mod problem;
+pub mod project;
+pub mod rule;
+pub mod run;
+pub mod sealed;
+pub mod time;
+pub mod usage;
+pub mod window;

@@ -1,0 +1,259 @@
+//! Runs: what a client says of one ([`Part`]), what is kept of it ([`Layers`]), and what it amounts to ([`Run`]).
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::model::feedback::Feedback;
+use crate::model::id::{ProjectId, RunId, TenantId, TraceId};
+use crate::model::json::RawJson;
+use crate::model::project::ProjectRef;
+use crate::model::time::Timestamp;
+use crate::model::usage::Usage;
+
+/// Which request a part came by. What a patch says wins over what the post says, whichever arrives first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PartKind {
+    /// The run as it began.
+    Post,
+    /// A later word about it.
+    Patch,
+}
+
+/// One part of a run, as a client sent it and `ingest` normalised it.
+#[derive(Debug, Clone)]
+pub struct Part {
+    /// The run it is about.
+    pub run_id: RunId,
+    /// Which side of the run it speaks for.
+    pub kind: PartKind,
+    /// The project it names; a patch often names none.
+    pub project: Option<ProjectRef>,
+    /// What it says.
+    pub fields: Fields,
+    /// A hash of all it says: a part with the same digest has been applied already.
+    pub digest: u64,
+}
+
+/// What one side of a run says. Absent is "no word", never "cleared".
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Fields {
+    /// The run's name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// `chain`, `llm`, `tool`, ...; unknown types are kept as given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run_type: Option<String>,
+    /// When it started.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub start_time: Option<Timestamp>,
+    /// When it ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub end_time: Option<Timestamp>,
+    /// The status, when the client says it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<String>,
+    /// The error's text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// Tags.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tags: Option<Vec<String>>,
+    /// The parent run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parent_run_id: Option<RunId>,
+    /// The trace.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trace_id: Option<TraceId>,
+    /// The path from the root, in wire form.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dotted_order: Option<String>,
+    /// The dataset example this run answers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reference_example_id: Option<Uuid>,
+    /// Inputs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub inputs: Option<Payload>,
+    /// Outputs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outputs: Option<Payload>,
+    /// `extra`: metadata, runtime, invocation parameters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub extra: Option<RawJson>,
+    /// Events.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub events: Option<RawJson>,
+    /// The serialized callable.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub serialized: Option<RawJson>,
+    /// Attachments, by name.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub attachments: Vec<Attachment>,
+}
+
+/// Inputs or outputs: here, or in blob storage.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Payload {
+    /// The JSON itself.
+    Inline(RawJson),
+    /// A blob.
+    Blob(BlobRef),
+}
+
+/// Inputs or outputs that left for blob storage.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BlobRef {
+    /// Where the bytes are.
+    pub key: BlobKey,
+    /// How many they are.
+    pub bytes: u64,
+    /// The same JSON with long strings and long lists cut: what filters see.
+    pub extract: RawJson,
+}
+
+/// A blob's name: `tenant/run/field-digest`. The same content of the same run has the same key.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct BlobKey(pub String);
+
+/// A file that came with a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attachment {
+    /// Its name.
+    pub name: String,
+    /// Its media type.
+    pub mime_type: String,
+    /// Where its bytes are.
+    pub key: BlobKey,
+    /// How many they are.
+    pub bytes: u64,
+}
+
+/// All that has been said of a run: what the posts said and what the patches said, kept apart so that the order in
+/// which they arrive does not matter.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Layers {
+    /// What posts said.
+    pub post: Fields,
+    /// What patches said.
+    pub patch: Fields,
+    /// Digests of the parts that were applied.
+    pub applied: Vec<u64>,
+}
+
+/// A run's state. `Pending` until it ended; unknown words of the client are kept.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// Not finished.
+    Pending,
+    /// Finished without an error.
+    Success,
+    /// Finished with one.
+    Error,
+    /// Another word of the client's, such as `interrupted`.
+    #[serde(untagged)]
+    Other(String),
+}
+
+impl Status {
+    /// The word on the wire.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Pending => "pending",
+            Self::Success => "success",
+            Self::Error => "error",
+            Self::Other(word) => word,
+        }
+    }
+}
+
+impl From<&str> for Status {
+    fn from(word: &str) -> Self {
+        match word {
+            "pending" => Self::Pending,
+            "success" => Self::Success,
+            "error" => Self::Error,
+            other => Self::Other(other.to_owned()),
+        }
+    }
+}
+
+/// A run as it stands: its layers resolved. It has a name, a type and a start; what lacks one is not a run yet.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Run {
+    /// Its owner.
+    pub tenant_id: TenantId,
+    /// Its project.
+    pub project_id: ProjectId,
+    /// Its id.
+    pub id: RunId,
+    /// Its trace; a root's own id when the client said nothing else.
+    pub trace_id: TraceId,
+    /// Its parent.
+    pub parent_run_id: Option<RunId>,
+    /// Its path from the root, in wire form.
+    pub dotted_order: String,
+    /// Its name.
+    pub name: String,
+    /// Its type.
+    pub run_type: String,
+    /// When it started.
+    pub start_time: Timestamp,
+    /// When it ended.
+    pub end_time: Option<Timestamp>,
+    /// Its status.
+    pub status: Status,
+    /// The error's text.
+    pub error: Option<String>,
+    /// Its tags.
+    pub tags: Vec<String>,
+    /// The dataset example it answers.
+    pub reference_example_id: Option<Uuid>,
+    /// Inputs; absent when the run had none.
+    pub inputs: Option<Payload>,
+    /// Outputs; absent when the run had none.
+    pub outputs: Option<Payload>,
+    /// `extra`.
+    pub extra: Option<RawJson>,
+    /// Events.
+    pub events: Option<RawJson>,
+    /// The serialized callable.
+    pub serialized: Option<RawJson>,
+    /// Attachments.
+    pub attachments: Vec<Attachment>,
+    /// Tokens and costs, its own.
+    pub usage: Usage,
+    /// When the first token came, from the `new_token` event.
+    pub first_token_time: Option<Timestamp>,
+    /// When the server last changed it.
+    pub modified_at: Timestamp,
+}
+
+impl Run {
+    /// Whether it is the root of its trace.
+    #[must_use]
+    pub fn is_root(&self) -> bool {
+        self.parent_run_id.is_none()
+    }
+
+    /// Whether it is finished.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.status != Status::Pending
+    }
+}
+
+/// A run as the store holds it, with its feedback.
+#[derive(Debug, Clone)]
+pub struct StoredRun {
+    /// The run.
+    pub run: Run,
+    /// Feedback on it, oldest first.
+    pub feedback: Vec<Feedback>,
+    /// The number of its newest change.
+    pub changed_seq: i64,
+}

@@ -1,0 +1,54 @@
+//! API keys, and the state of the database as a whole.
+
+use async_trait::async_trait;
+
+use crate::model::id::{ApiKeyId, TenantId};
+use crate::model::time::Timestamp;
+use crate::store::Result;
+
+/// An API key's record. The key itself is shown once and never stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiKey {
+    /// Its id.
+    pub id: ApiKeyId,
+    /// Whom it speaks for.
+    pub tenant_id: TenantId,
+    /// What its owner calls it.
+    pub name: String,
+    /// SHA-256 of the key.
+    pub hash: [u8; 32],
+    /// Its first characters, to tell keys apart.
+    pub prefix: String,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it was revoked.
+    pub revoked_at: Option<Timestamp>,
+}
+
+/// API keys, and the state of the database as a whole.
+#[async_trait]
+pub trait KeyStore: Send + Sync {
+    /// Stores a key's record; a record with the same hash is left as it is.
+    async fn put_api_key(&self, key: ApiKey) -> Result<()>;
+
+    /// All records, oldest first.
+    async fn api_keys(&self) -> Result<Vec<ApiKey>>;
+
+    /// Revokes a key. Whether it was there and valid.
+    async fn revoke_api_key(&self, id: ApiKeyId, now: Timestamp) -> Result<bool>;
+
+    /// A value sealed or hashed under this name at the first start, to tell whether the key file is the right one.
+    async fn marker(&self, name: &str) -> Result<Option<Vec<u8>>>;
+
+    /// Sets a marker.
+    async fn set_marker(&self, name: &str, value: &[u8]) -> Result<()>;
+
+    /// Proves that a write can be made durable now.
+    async fn check_writable(&self, now: Timestamp) -> Result<()>;
+
+    /// Removes all data of every tenant; API keys and markers stay.
+    async fn wipe(&self) -> Result<()>;
+
+    /// Finishes what is queued and closes the database.
+    async fn close(&self);
+}

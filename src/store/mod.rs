@@ -1,0 +1,28 @@
+//! What is remembered, as intents: each operation is one transaction that keeps one promise.
+//!
+//! `Arc<dyn Store>` is the seam between the engine and its database. A trait below is one concern; a method is one
+//! intent, durable when it returns. Nothing here opens a secret, reads a clock or makes a decision that belongs to the
+//! scheduler or to delivery. What a backend must do is written once, as the conformance suite in `tests/it/store/`.
+
+mod error;
+pub mod keys;
+pub mod outbox;
+pub mod placement;
+pub mod projects;
+pub mod rules;
+pub mod runs;
+pub mod sqlite;
+pub mod windows;
+
+pub use error::{Result, StoreError};
+pub use keys::KeyStore;
+pub use outbox::OutboxStore;
+pub use projects::ProjectStore;
+pub use rules::RuleStore;
+pub use runs::RunStore;
+pub use windows::WindowStore;
+
+/// Everything the engine asks of its database.
+pub trait Store: RunStore + ProjectStore + RuleStore + WindowStore + OutboxStore + KeyStore {}
+
+impl<T: RunStore + ProjectStore + RuleStore + WindowStore + OutboxStore + KeyStore> Store for T {}

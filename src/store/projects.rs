@@ -1,0 +1,41 @@
+//! Projects.
+
+use async_trait::async_trait;
+
+use crate::model::id::{ProjectId, TenantId};
+use crate::model::project::Project;
+use crate::store::Result;
+
+/// Which projects a page lists, newest first.
+#[derive(Debug, Clone, Default)]
+pub struct ProjectQuery {
+    /// With these ids; empty means any.
+    pub ids: Vec<ProjectId>,
+    /// With exactly this name.
+    pub name: Option<String>,
+    /// With this text in the name, whatever its case.
+    pub name_contains: Option<String>,
+    /// At most this many.
+    pub limit: u32,
+    /// After skipping this many.
+    pub offset: u32,
+}
+
+/// Projects.
+#[async_trait]
+pub trait ProjectStore: Send + Sync {
+    /// Stores a project. A project of that name or id is a conflict.
+    async fn create_project(&self, project: Project) -> Result<Project>;
+
+    /// Replaces what is stored of a project (same tenant and id). Another project with that name is a conflict.
+    async fn update_project(&self, project: Project) -> Result<()>;
+
+    /// Removes a project with its runs, feedback, changes, windows and matches. Whether it was there.
+    async fn delete_project(&self, tenant: TenantId, id: ProjectId) -> Result<bool>;
+
+    /// A project by id.
+    async fn project(&self, tenant: TenantId, id: ProjectId) -> Result<Option<Project>>;
+
+    /// A page of projects.
+    async fn list_projects(&self, tenant: TenantId, query: &ProjectQuery) -> Result<Vec<Project>>;
+}

@@ -1,0 +1,84 @@
+//! Windows: what the scheduler reads and how it commits.
+
+use std::collections::HashMap;
+use std::collections::HashSet;
+
+use async_trait::async_trait;
+
+use crate::model::delivery::Delivery;
+use crate::model::id::{ProjectId, RuleId, RunId, TenantId};
+use crate::model::message::Message;
+use crate::model::time::Timestamp;
+use crate::model::window::{Change, Cursor, GroupKey, Seq, Span, Window};
+use crate::store::Result;
+
+/// A project that has changes some group may not have seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stirred {
+    /// The owner.
+    pub tenant_id: TenantId,
+    /// The project.
+    pub project_id: ProjectId,
+    /// Its name.
+    pub name: String,
+    /// Its newest change.
+    pub last_seq: Seq,
+}
+
+/// How far the evaluation of one project has come.
+#[derive(Debug, Clone, Default)]
+pub struct Standing {
+    /// Groups that have been evaluated, or placed by a rule's arrival.
+    pub groups: HashMap<GroupKey, Cursor>,
+    /// From which change on a rule looks at this project; rules that are not here look from the first.
+    pub starts: HashMap<RuleId, Seq>,
+    /// What single rules still have to see.
+    pub spans: Vec<Span>,
+}
+
+/// All that an evaluation found, committed in one transaction.
+#[derive(Debug, Clone)]
+pub struct WindowCommit {
+    /// The window.
+    pub window: Window,
+    /// Which rule matched which run: at most once, ever.
+    pub matches: Vec<(RuleId, RunId)>,
+    /// What is to be said.
+    pub messages: Vec<Message>,
+    /// To whom.
+    pub deliveries: Vec<Delivery>,
+}
+
+/// What the scheduler reads and how it commits.
+#[async_trait]
+pub trait WindowStore: Send + Sync {
+    /// Projects with changes since they were last settled, or with spans. One cheap read; idle projects cost nothing.
+    async fn stirred_projects(&self) -> Result<Vec<Stirred>>;
+
+    /// How far a project's evaluation has come.
+    async fn standing(&self, tenant: TenantId, project: ProjectId) -> Result<Standing>;
+
+    /// Changes after a number, in order: at most `limit`, accepted no later than `until`.
+    async fn changes(
+        &self,
+        tenant: TenantId,
+        project: ProjectId,
+        after: Seq,
+        until: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<Change>>;
+
+    /// Those of these pairs that have matched already.
+    async fn matched(&self, tenant: TenantId, pairs: &[(RuleId, RunId)]) -> Result<HashSet<(RuleId, RunId)>>;
+
+    /// Commits a window: matches, messages, deliveries and the cursor (or the span's new beginning; a span that is
+    /// used up is removed). `Stale` if the cursor is not at the window's beginning or a match exists: then nothing
+    /// was written, and the evaluation is repeated on what is there now.
+    async fn commit_window(&self, commit: WindowCommit) -> Result<()>;
+
+    /// Notes that every group of the project has seen its changes up to `seq`, unless more have come.
+    async fn settle_project(&self, tenant: TenantId, project: ProjectId, seq: Seq) -> Result<()>;
+
+    /// A rule's newest windows that found something, newest first.
+    async fn rule_windows(&self, tenant: TenantId, rule: RuleId, limit: u32) -> Result<Vec<(Window, u32)>>;
+}

@@ -1,0 +1,3 @@
+//! Everything that needs real parts: a database file, a socket, a process.
+
+mod support;
