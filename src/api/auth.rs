@@ -1,6 +1,18 @@
 //! Who calls: API keys to tenants.
 
+use std::collections::HashMap;
+
+use arc_swap::ArcSwap;
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode, header};
+use sha2::{Digest, Sha256};
+
+use crate::api::Api;
+use crate::api::problem::Problem;
 use crate::model::id::TenantId;
+use crate::store::keys::ApiKey;
+use crate::store::{KeyStore, Result};
 
 /// Whom a request speaks for. As an extractor it answers 401 or 403 when the key is missing or wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -9,6 +21,66 @@ pub struct Principal {
     pub tenant_id: TenantId,
 }
 
-/// The API keys, by hash. Open when none was ever made: then everyone is the default tenant.
+/// The valid API keys, by hash. Open when none was ever made: then everyone is the default tenant.
 #[derive(Debug, Default)]
-pub struct Auth {}
+pub struct Auth {
+    known: ArcSwap<Known>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    any_made: bool,
+    valid: HashMap<[u8; 32], TenantId>,
+}
+
+/// What is stored of a key.
+#[must_use]
+pub fn hash(key: &str) -> [u8; 32] {
+    Sha256::digest(key.as_bytes()).into()
+}
+
+impl Auth {
+    /// Reads the keys anew. Called at start and after every change to them.
+    pub async fn reload(&self, store: &(impl KeyStore + ?Sized)) -> Result<()> {
+        let keys = store.api_keys().await?;
+        let valid = keys.iter().filter(|key| key.revoked_at.is_none()).map(|key: &ApiKey| (key.hash, key.tenant_id));
+        self.known.store(Known { any_made: !keys.is_empty(), valid: valid.collect() }.into());
+        Ok(())
+    }
+
+    /// Whether everyone is let in.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        !self.known.load().any_made
+    }
+
+    /// Whom a request with these headers speaks for.
+    pub fn principal(&self, headers: &HeaderMap) -> std::result::Result<Principal, Problem> {
+        let known = self.known.load();
+        if !known.any_made {
+            return Ok(Principal { tenant_id: TenantId::DEFAULT });
+        }
+        let Some(key) = presented(headers) else {
+            return Err(Problem::new(StatusCode::UNAUTHORIZED, "no-api-key", "this server asks for an API key")
+                .hint("send it as x-api-key or as Authorization: Bearer"));
+        };
+        // The lookup is by the key's SHA-256, so its timing tells nothing about the key.
+        known.valid.get(&hash(key)).map(|tenant| Principal { tenant_id: *tenant }).ok_or_else(|| {
+            Problem::new(StatusCode::FORBIDDEN, "wrong-api-key", "the API key is unknown or revoked")
+                .hint("`runhook api-keys list` shows the valid ones")
+        })
+    }
+}
+
+fn presented(headers: &HeaderMap) -> Option<&str> {
+    let plain = ["x-api-key", "x-argilla-api-key"].iter().find_map(|name| headers.get(*name)?.to_str().ok());
+    plain.or_else(|| headers.get(header::AUTHORIZATION)?.to_str().ok()?.strip_prefix("Bearer ")).map(str::trim)
+}
+
+impl FromRequestParts<Api> for Principal {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> std::result::Result<Self, Problem> {
+        api.auth.principal(&parts.headers)
+    }
+}

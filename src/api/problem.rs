@@ -1,1 +1,148 @@
-//! Errors of the native API: RFC 9457 problems with a stable code, a hint and a request id.
+//! Errors of the native API: RFC 9457 problems with a stable code, what to do next, and a request id.
+
+use std::time::Duration;
+
+use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Map, Value};
+
+use crate::blob::BlobError;
+use crate::store::StoreError;
+
+/// How long a client waits after an overload whose end nobody knows.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Why a request was not done, as its sender sees it.
+#[derive(Debug, Clone)]
+pub struct Problem {
+    /// The HTTP status.
+    pub status: StatusCode,
+    /// A stable name.
+    pub code: &'static str,
+    /// What happened, in a sentence. Never a secret, never an internal.
+    pub detail: String,
+    /// What to do next.
+    pub hint: Option<String>,
+    /// When to try again.
+    pub retry_after: Option<Duration>,
+    /// Further members of the document.
+    pub more: Map<String, Value>,
+}
+
+impl Problem {
+    /// A problem with a code and a sentence.
+    #[must_use]
+    pub fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
+        Self { status, code, detail: detail.into(), hint: None, retry_after: None, more: Map::new() }
+    }
+
+    /// 400: the request cannot be read.
+    #[must_use]
+    pub fn malformed(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "malformed", detail)
+    }
+
+    /// 404: nothing has this id.
+    #[must_use]
+    pub fn not_found(what: &str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not-found", format!("{what} not found"))
+    }
+
+    /// 422: it can be read, but not done.
+    #[must_use]
+    pub fn invalid(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", detail)
+    }
+
+    /// The same with advice.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// The same with a further member.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: Value) -> Self {
+        self.more.insert(name.to_owned(), value);
+        self
+    }
+
+    fn overloaded(code: &'static str, detail: &str, retry_after: Duration) -> Self {
+        let mut problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, code, detail);
+        problem.retry_after = Some(retry_after.max(PAUSE));
+        problem
+    }
+
+    /// 500: logged once with its cause; the sender sees only that it happened.
+    #[must_use]
+    pub fn internal(cause: &dyn std::error::Error) -> Self {
+        let mut chain = cause.to_string();
+        let mut source = cause.source();
+        while let Some(inner) = source {
+            chain.push_str(": ");
+            chain.push_str(&inner.to_string());
+            source = inner.source();
+        }
+        tracing::error!(error = chain, "internal error");
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "something failed inside the server")
+            .hint("the server's log has the cause under this request's id")
+    }
+
+    /// The members that every surface shows.
+    #[must_use]
+    pub fn document(&self) -> Map<String, Value> {
+        let mut document = Map::new();
+        document.insert("type".into(), "about:blank".into());
+        document.insert("title".into(), self.status.canonical_reason().unwrap_or("error").into());
+        document.insert("status".into(), self.status.as_u16().into());
+        document.insert("code".into(), self.code.into());
+        document.insert("detail".into(), self.detail.clone().into());
+        if let Some(hint) = &self.hint {
+            document.insert("hint".into(), hint.clone().into());
+        }
+        document.extend(self.more.clone());
+        document
+    }
+
+    /// Sets the headers that do not depend on the surface.
+    pub fn finish(&self, mut response: Response) -> Response {
+        *response.status_mut() = self.status;
+        if let Some(wait) = self.retry_after {
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
+        }
+        response
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let body = Value::Object(self.document()).to_string();
+        let headers = [(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"))];
+        self.finish((headers, body).into_response())
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Busy { retry_after } => Self::overloaded("busy", "the server is busy; try again", retry_after),
+            StoreError::Full => Self::overloaded("full", "the server's disk is full; nothing was stored", PAUSE)
+                .hint("free space on the disk that holds the data directory; the server recovers by itself"),
+            StoreError::Stale(what) => Self::new(StatusCode::CONFLICT, "stale", format!("{what} changed meanwhile")),
+            StoreError::Conflict(what) => Self::new(StatusCode::CONFLICT, "conflict", format!("{what} exists already")),
+            StoreError::NotFound(what) => Self::not_found(what),
+            error @ (StoreError::Unusable(_) | StoreError::Corrupt { .. } | StoreError::Internal(_)) => {
+                Self::internal(&error)
+            }
+        }
+    }
+}
+
+impl From<BlobError> for Problem {
+    fn from(error: BlobError) -> Self {
+        tracing::warn!(error = %error, "blob storage failed");
+        Self::overloaded("blobs-unavailable", "the storage for large values does not answer; nothing was stored", PAUSE)
+    }
+}

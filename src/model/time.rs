@@ -43,7 +43,10 @@ impl Timestamp {
 
     /// The instant that many milliseconds after the epoch, fractions included.
     #[must_use]
-    #[expect(clippy::cast_possible_truncation, reason = "a float that large is clamped, and no client clock gets there")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "a float that large is clamped, and no client clock gets there"
+    )]
     pub fn from_millis(millis: f64) -> Self {
         Self((millis * 1000.0).round() as i64)
     }

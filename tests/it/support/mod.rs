@@ -1,1 +1,5 @@
 //! What tests share.
+
+pub mod receiver;
+pub mod s3;
+pub mod server;

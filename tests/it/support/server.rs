@@ -1,0 +1,1 @@
+//! A running engine: in process, or as the real binary.
