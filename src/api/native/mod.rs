@@ -1,1 +1,3 @@
 //! Runhook's own API, at `/v1`.
+
+pub mod deliveries;
