@@ -75,7 +75,9 @@ impl<'a> Cut<'a> {
             match self.peek() {
                 None => return,
                 Some(b'}' | b']') => break,
-                Some(b',') => self.take(1),
+                Some(b',') => {
+                    self.take(1);
+                }
                 Some(_) if self.wants(close, written) => {
                     if written > 0 {
                         self.out.push(',');
