@@ -1,0 +1,215 @@
+//! An engine: the store, the keys, the blobs and the API over a data directory that this process owns. No loop runs
+//! and no socket is open; that is [`crate::app::Running`]'s.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::Extension;
+use axum::http::{Request, header};
+use bytes::Bytes;
+use tokio::sync::watch;
+use tower::ServiceExt;
+use url::Url;
+
+use crate::api::auth::{Auth, InProcess};
+use crate::api::native::premises::Premises;
+use crate::api::{self, Api};
+use crate::app::premises::House;
+use crate::app::{DataDir, KeyFile, KeyFileError};
+use crate::blob::directory::Directory;
+use crate::blob::{BlobError, BlobStore};
+use crate::config::{Blobs, Config};
+use crate::crypto::Keyring;
+use crate::delivery::Guard;
+use crate::model::time::Clock;
+use crate::store::sqlite::SqliteStore;
+use crate::store::{KeyStore, Store, StoreError};
+use crate::task::{Poke, Status};
+
+/// Why an engine does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The keys are missing or wrong.
+    #[error(transparent)]
+    Keys(#[from] KeyFileError),
+    /// The database cannot be used.
+    #[error("the database {} cannot be used: {source}", .file.display())]
+    Database {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        source: StoreError,
+    },
+    /// Blob storage cannot be used.
+    #[error("blob storage cannot be used: {0}")]
+    Blobs(#[from] BlobError),
+    /// The configuration asks for something this binary was built without.
+    #[error("{0}")]
+    Unsupported(&'static str),
+}
+
+/// An engine over a data directory.
+pub struct Engine {
+    pub(super) api: Api,
+    pub(super) data_dir: DataDir,
+    pub(super) scheduler_status: watch::Sender<Status>,
+    pub(super) delivery_status: watch::Sender<Status>,
+    created_key_file: Option<PathBuf>,
+    router: Router,
+}
+
+impl Engine {
+    /// Opens the data directory's engine. `url` is how it is reached, for links; the configured one when absent.
+    pub async fn open(
+        config: &Config,
+        data_dir: DataDir,
+        url: Option<Url>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, StartError> {
+        let file = data_dir.database();
+        let failed = |source| StartError::Database { file: file.clone(), source };
+        let store = Arc::new(SqliteStore::open(&file).await.map_err(failed)?);
+        let key_file = KeyFile::at(config.key_file());
+        let (keyring, created) = unlock(&key_file, store.as_ref()).await.map_err(|error| error.into_start(&file))?;
+        let keyring = Arc::new(keyring);
+        let auth = Arc::new(Auth::default());
+        auth.reload(store.as_ref()).await.map_err(failed)?;
+        let directory = match &config.blobs {
+            Blobs::Directory(path) => Some(path.clone().unwrap_or_else(|| data_dir.blobs())),
+            Blobs::S3 { .. } => None,
+        };
+        let blobs = open_blobs(config, directory.as_deref(), url.as_ref(), &keyring).await?;
+        let (scheduler_status, scheduler) = watch::channel(Status::default());
+        let (delivery_status, delivery) = watch::channel(Status::default());
+        let api = Api {
+            store: Arc::clone(&store) as Arc<dyn Store>,
+            blobs,
+            keyring: Arc::clone(&keyring),
+            guard: Arc::new(Guard { allowed: config.allow_targets.clone() }),
+            limits: Arc::new(config.limits.clone()),
+            auth,
+            scheduler: Poke::default(),
+            delivery: Poke::default(),
+            scheduler_status: scheduler,
+            delivery_status: delivery,
+            clock: Arc::clone(&clock),
+        };
+        let house = House { key_file, blob_directory: directory, data_dir: data_dir.path().to_owned(), started_at: clock.now() };
+        let router = api::router(api.clone()).layer(Extension(Arc::new(house) as Arc<dyn Premises>));
+        let created_key_file = created.then(|| config.key_file());
+        Ok(Self { api, data_dir, scheduler_status, delivery_status, created_key_file, router })
+    }
+
+    /// The key file that was made by this start, if it was.
+    #[must_use]
+    pub fn created_key_file(&self) -> Option<&Path> {
+        self.created_key_file.as_deref()
+    }
+
+    /// The API's routes.
+    #[must_use]
+    pub fn router(&self) -> Router {
+        self.router.clone()
+    }
+
+    /// Calls the API without a socket, as the owner of the data directory.
+    pub async fn call(&self, method: &str, path: &str, body: Option<Bytes>) -> Result<(u16, Bytes), CallFailed> {
+        let mut request = Request::builder().method(method).uri(path);
+        if body.is_some() {
+            request = request.header(header::CONTENT_TYPE, "application/json");
+        }
+        let mut request = request
+            .body(Body::from(body.unwrap_or_default()))
+            .map_err(|error| CallFailed(error.to_string()))?;
+        request.extensions_mut().insert(InProcess);
+        let response = match self.router().oneshot(request).await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        };
+        let status = response.status().as_u16();
+        let body = axum::body::to_bytes(response.into_body(), usize::MAX).await;
+        body.map(|body| (status, body)).map_err(|error| CallFailed(error.to_string()))
+    }
+
+    /// Finishes what is queued and closes the database.
+    pub async fn close(self) {
+        self.api.store.close().await;
+    }
+}
+
+/// A call without a socket could not be made.
+#[derive(Debug, thiserror::Error)]
+#[error("the call could not be made: {0}")]
+pub struct CallFailed(String);
+
+enum UnlockError {
+    Keys(KeyFileError),
+    Store(StoreError),
+}
+
+impl UnlockError {
+    fn into_start(self, file: &Path) -> StartError {
+        match self {
+            Self::Keys(error) => StartError::Keys(error),
+            Self::Store(source) => StartError::Database { file: file.to_owned(), source },
+        }
+    }
+}
+
+const MARKER: &str = "keyring";
+
+/// Reads the keys and checks them against the database's marker; makes both at the first start. Whether it made the
+/// key file.
+async fn unlock(key_file: &KeyFile, store: &SqliteStore) -> Result<(Keyring, bool), UnlockError> {
+    let marker = store.marker(MARKER).await.map_err(UnlockError::Store)?;
+    let create = marker.is_none() && !key_file.exists();
+    let keyring = if create { key_file.create() } else { key_file.read() }.map_err(UnlockError::Keys)?;
+    match marker {
+        Some(marker) => {
+            keyring.check_marker(&marker).map_err(|error| UnlockError::Keys(key_file.wrong(error)))?;
+        }
+        None => {
+            let marker = keyring.marker().map_err(|error| UnlockError::Keys(key_file.wrong(error)))?;
+            store.set_marker(MARKER, &marker).await.map_err(UnlockError::Store)?;
+        }
+    }
+    Ok((keyring, create))
+}
+
+async fn open_blobs(
+    config: &Config,
+    directory: Option<&Path>,
+    url: Option<&Url>,
+    keyring: &Arc<Keyring>,
+) -> Result<Arc<dyn BlobStore>, StartError> {
+    match (&config.blobs, directory) {
+        (Blobs::S3 { bucket, prefix, service }, _) => s3(bucket, prefix, service).await,
+        (Blobs::Directory(_), directory) => {
+            let root = directory.unwrap_or(Path::new("blobs")).to_owned();
+            let own = || Url::parse(&format!("http://{}", config.listen)).ok();
+            let base = config.public_url.clone().or_else(|| url.cloned()).or_else(own);
+            let base = base.ok_or(StartError::Unsupported("the listen address does not make a URL; set public_url"))?;
+            Ok(Arc::new(Directory::new(root, base, Arc::clone(keyring))))
+        }
+    }
+}
+
+#[cfg(feature = "s3")]
+async fn s3(bucket: &str, prefix: &str, service: &crate::config::document::S3) -> Result<Arc<dyn BlobStore>, StartError> {
+    let settings = crate::blob::s3::S3Settings {
+        bucket: bucket.to_owned(),
+        prefix: prefix.to_owned(),
+        endpoint: service.endpoint.clone(),
+        public_endpoint: service.public_endpoint.clone(),
+        region: service.region.clone(),
+        path_style: service.path_style,
+    };
+    Ok(Arc::new(crate::blob::s3::S3Blobs::connect(&settings).await?))
+}
+
+#[cfg(not(feature = "s3"))]
+async fn s3(_: &str, _: &str, _: &crate::config::document::S3) -> Result<Arc<dyn BlobStore>, StartError> {
+    Err(StartError::Unsupported("this binary was built without S3; use a directory for blobs"))
+}

@@ -1,0 +1,155 @@
+//! The file with the sealing keys.
+//!
+//! Promises: it is replaced whole or not at all, so a crash during a rotation leaves the old file or the new one; it is
+//! made readable by its owner alone. A missing or wrong file stops the start; there is no start without keys.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use zeroize::Zeroizing;
+
+use crate::crypto::{self, CryptoError, Keyring};
+
+/// Why there are no keys.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyFileError {
+    /// The data was sealed, and the file is not there.
+    #[error("the key file {} is missing, and this data was sealed with its keys", .0.display())]
+    Missing(PathBuf),
+    /// The file cannot be read or written.
+    #[error("cannot {what} the key file {}: {source}", .file.display())]
+    Unusable {
+        /// The file.
+        file: PathBuf,
+        /// What was tried.
+        what: &'static str,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// What it holds is not keys, or not the right ones.
+    #[error("the key file {} cannot be used: {source}", .file.display())]
+    Wrong {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        source: CryptoError,
+    },
+}
+
+/// A key file.
+#[derive(Debug, Clone)]
+pub struct KeyFile {
+    path: PathBuf,
+}
+
+impl KeyFile {
+    /// The key file at this path, which need not exist.
+    #[must_use]
+    pub fn at(path: PathBuf) -> Self {
+        Self { path }
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether it is there.
+    #[must_use]
+    pub fn exists(&self) -> bool {
+        self.path.exists()
+    }
+
+    /// Its text.
+    pub fn text(&self) -> Result<Zeroizing<String>, KeyFileError> {
+        match fs::read_to_string(&self.path) {
+            Ok(text) => Ok(Zeroizing::new(text)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(KeyFileError::Missing(self.path.clone())),
+            Err(source) => Err(self.unusable("read", source)),
+        }
+    }
+
+    /// Its keys.
+    pub fn read(&self) -> Result<Keyring, KeyFileError> {
+        Keyring::parse(&self.text()?).map_err(|source| self.wrong(source))
+    }
+
+    /// Makes it with one new key. An existing file is an error.
+    pub fn create(&self) -> Result<Keyring, KeyFileError> {
+        let text = first_line();
+        let mut options = OpenOptions::new();
+        options.write(true).create_new(true);
+        private(&mut options);
+        let write = |mut file: fs::File| file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
+        options.open(&self.path).and_then(write).map_err(|source| self.unusable("make", source))?;
+        self.sync_dir()?;
+        Keyring::parse(&text).map_err(|source| self.wrong(source))
+    }
+
+    /// Replaces its text, whole or not at all.
+    pub fn replace(&self, text: &str) -> Result<(), KeyFileError> {
+        let mut name = self.path.file_name().unwrap_or_default().to_owned();
+        name.push(".new");
+        let fresh = self.path.with_file_name(name);
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(true);
+        private(&mut options);
+        let write = |mut file: fs::File| file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
+        options
+            .open(&fresh)
+            .and_then(write)
+            .and_then(|()| fs::rename(&fresh, &self.path))
+            .map_err(|source| self.unusable("replace", source))?;
+        self.sync_dir()
+    }
+
+    /// Whether others than its owner may read it. Unknown off Unix.
+    #[must_use]
+    pub fn is_private(&self) -> Option<bool> {
+        mode(&self.path).map(|mode| mode & 0o077 == 0)
+    }
+
+    fn sync_dir(&self) -> Result<(), KeyFileError> {
+        let dir = self.path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        fs::File::open(dir).and_then(|dir| dir.sync_all()).map_err(|source| self.unusable("write", source))
+    }
+
+    fn unusable(&self, what: &'static str, source: io::Error) -> KeyFileError {
+        KeyFileError::Unusable { file: self.path.clone(), what, source }
+    }
+
+    /// That what it holds cannot be used.
+    pub fn wrong(&self, source: CryptoError) -> KeyFileError {
+        KeyFileError::Wrong { file: self.path.clone(), source }
+    }
+}
+
+/// The text of a key file with one new key.
+#[must_use]
+pub fn first_line() -> Zeroizing<String> {
+    let mut text = Keyring::line(1, &crypto::random());
+    text.push('\n');
+    text
+}
+
+#[cfg(unix)]
+fn private(options: &mut OpenOptions) {
+    use std::os::unix::fs::OpenOptionsExt;
+    options.mode(0o600);
+}
+
+#[cfg(not(unix))]
+fn private(_options: &mut OpenOptions) {}
+
+#[cfg(unix)]
+fn mode(path: &Path) -> Option<u32> {
+    use std::os::unix::fs::PermissionsExt;
+    Some(fs::metadata(path).ok()?.permissions().mode())
+}
+
+#[cfg(not(unix))]
+fn mode(_path: &Path) -> Option<u32> {
+    None
+}
