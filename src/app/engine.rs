@@ -18,9 +18,8 @@ use crate::api::native::premises::Premises;
 use crate::api::{self, Api};
 use crate::app::premises::House;
 use crate::app::{DataDir, KeyFile, KeyFileError};
-use crate::blob::directory::Directory;
-use crate::blob::{BlobError, BlobStore};
-use crate::config::{Blobs, Config};
+use crate::blob::{self, BlobError, BlobUrl, InvalidBlobUrl};
+use crate::config::Config;
 use crate::crypto::Keyring;
 use crate::delivery::Guard;
 use crate::model::time::Clock;
@@ -45,9 +44,12 @@ pub enum StartError {
     /// Blob storage cannot be used.
     #[error("blob storage cannot be used: {0}")]
     Blobs(#[from] BlobError),
-    /// The configuration asks for something this binary was built without.
-    #[error("{0}")]
-    Unsupported(&'static str),
+    /// The blob URL is wrong.
+    #[error(transparent)]
+    BlobUrl(#[from] InvalidBlobUrl),
+    /// The address it listens on does not make a URL.
+    #[error("the listen address does not make a URL; set `public_url`")]
+    NoUrl,
 }
 
 /// An engine over a data directory.
@@ -76,18 +78,19 @@ impl Engine {
         let keyring = Arc::new(keyring);
         let auth = Arc::new(Auth::default());
         auth.reload(store.as_ref()).await.map_err(failed)?;
-        let directory = match &config.blobs {
-            Blobs::Directory(path) => Some(path.clone().unwrap_or_else(|| data_dir.blobs())),
-            Blobs::S3 { .. } => None,
+        let place = match &config.blob_url {
+            Some(text) => text.parse()?,
+            None => BlobUrl::Directory(data_dir.blobs()),
         };
-        let blobs = open_blobs(config, directory.as_deref(), url.as_ref(), &keyring).await?;
+        let blobs = blob::open(&place, base_url(config, url.as_ref())?, Arc::clone(&keyring)).await?;
+        let directory = if let BlobUrl::Directory(path) = place { Some(path) } else { None };
         let (scheduler_status, scheduler) = watch::channel(Status::default());
         let (delivery_status, delivery) = watch::channel(Status::default());
         let api = Api {
             store: Arc::clone(&store) as Arc<dyn Store>,
             blobs,
             keyring: Arc::clone(&keyring),
-            guard: Arc::new(Guard { allowed: config.allow_targets.clone() }),
+            guard: Arc::new(Guard::new(config.allow_targets.clone())),
             limits: Arc::new(config.limits.clone()),
             auth,
             scheduler: Poke::default(),
@@ -178,38 +181,8 @@ async fn unlock(key_file: &KeyFile, store: &SqliteStore) -> Result<(Keyring, boo
     Ok((keyring, create))
 }
 
-async fn open_blobs(
-    config: &Config,
-    directory: Option<&Path>,
-    url: Option<&Url>,
-    keyring: &Arc<Keyring>,
-) -> Result<Arc<dyn BlobStore>, StartError> {
-    match (&config.blobs, directory) {
-        (Blobs::S3 { bucket, prefix, service }, _) => s3(bucket, prefix, service).await,
-        (Blobs::Directory(_), directory) => {
-            let root = directory.unwrap_or(Path::new("blobs")).to_owned();
-            let own = || Url::parse(&format!("http://{}", config.listen)).ok();
-            let base = config.public_url.clone().or_else(|| url.cloned()).or_else(own);
-            let base = base.ok_or(StartError::Unsupported("the listen address does not make a URL; set public_url"))?;
-            Ok(Arc::new(Directory::new(root, base, Arc::clone(keyring))))
-        }
-    }
-}
-
-#[cfg(feature = "s3")]
-async fn s3(bucket: &str, prefix: &str, service: &crate::config::document::S3) -> Result<Arc<dyn BlobStore>, StartError> {
-    let settings = crate::blob::s3::S3Settings {
-        bucket: bucket.to_owned(),
-        prefix: prefix.to_owned(),
-        endpoint: service.endpoint.clone(),
-        public_endpoint: service.public_endpoint.clone(),
-        region: service.region.clone(),
-        path_style: service.path_style,
-    };
-    Ok(Arc::new(crate::blob::s3::S3Blobs::connect(&settings).await?))
-}
-
-#[cfg(not(feature = "s3"))]
-async fn s3(_: &str, _: &str, _: &crate::config::document::S3) -> Result<Arc<dyn BlobStore>, StartError> {
-    Err(StartError::Unsupported("this binary was built without S3; use a directory for blobs"))
+/// How receivers reach this server: as configured, or else where it listens.
+fn base_url(config: &Config, url: Option<&Url>) -> Result<Url, StartError> {
+    let listen = || Url::parse(&format!("http://{}", config.listen)).ok();
+    config.public_url.clone().or_else(|| url.cloned()).or_else(listen).ok_or(StartError::NoUrl)
 }

@@ -30,11 +30,10 @@ pub struct Document {
     /// The file with the sealing keys, one a line, the sealing one first. Without it: `keys` in the data directory,
     /// made at the first start.
     pub key_file: Option<PathBuf>,
-    /// Where inputs and outputs over `limits.offload_bytes` live: `dir:PATH` or `s3://BUCKET/PREFIX`. Without it:
-    /// `blobs` in the data directory.
+    /// Where inputs and outputs over `limits.offload_bytes` live: `dir:PATH`, or
+    /// `s3://BUCKET/PREFIX?endpoint=URL&region=NAME` with credentials from the AWS environment. Without it: `blobs` in
+    /// the data directory.
     pub blob_url: Option<String>,
-    /// How the S3 service of `blob_url` is reached. Its credentials come from the AWS environment.
-    pub s3: S3,
     /// A folder of rule files to apply at start and whenever one changes.
     pub rules: Option<PathBuf>,
     /// Networks that rules may call although they are loopback or private.
@@ -43,22 +42,6 @@ pub struct Document {
     pub stop_within: Option<Period>,
     /// Limits that users meet.
     pub limits: Limits,
-}
-
-/// How an S3 service is reached.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct S3 {
-    /// The service's URL, for services other than AWS.
-    #[schemars(with = "Option<String>")]
-    pub endpoint: Option<Url>,
-    /// The URL under which receivers reach the service, when it differs from `endpoint`.
-    #[schemars(with = "Option<String>")]
-    pub public_endpoint: Option<Url>,
-    /// The region. Without it: the AWS environment's.
-    pub region: Option<String>,
-    /// Whether the bucket is a part of the path (`https://host/bucket/key`) and not of the host name.
-    pub path_style: bool,
 }
 
 /// Limits that users meet.
@@ -176,7 +159,6 @@ impl Document {
             ("key_file", path(&self.key_file)),
             ("blob_url", self.blob_url.clone()),
             ("rules", path(&self.rules)),
-            ("s3.region", self.s3.region.clone()),
         ];
         let (key, _) = texts.into_iter().find(|(_, text)| text.as_ref().is_some_and(|text| text.contains("${")))?;
         Some(ConfigError::Wrong(format!("`{key}` holds ${{...}} in quotes, which keep it as it is: remove the quotes")))

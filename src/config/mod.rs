@@ -48,8 +48,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// The file with the sealing keys; inside the data directory when absent.
     pub key_file: Option<PathBuf>,
-    /// Where large values live.
-    pub blobs: Blobs,
+    /// Where large values live, as it was written; `blobs` inside the data directory when absent.
+    pub blob_url: Option<String>,
     /// A folder of rules to apply and watch.
     pub rules: Option<PathBuf>,
     /// Networks that may be called although they are not public.
@@ -58,22 +58,6 @@ pub struct Config {
     pub stop_within: Duration,
     /// Limits.
     pub limits: Limits,
-}
-
-/// Where large values live.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Blobs {
-    /// In a directory; inside the data directory when absent.
-    Directory(Option<PathBuf>),
-    /// In a bucket.
-    S3 {
-        /// The bucket.
-        bucket: String,
-        /// What keys begin with; may be empty.
-        prefix: String,
-        /// How the service is reached.
-        service: document::S3,
-    },
 }
 
 /// What flags and their environment twins say.
@@ -108,7 +92,7 @@ impl Default for Config {
             public_url: None,
             data_dir: PathBuf::from(DEFAULT_DATA_DIR),
             key_file: None,
-            blobs: Blobs::Directory(None),
+            blob_url: None,
             rules: None,
             allow_targets: Vec::new(),
             stop_within: Duration::from_secs(30),
@@ -132,25 +116,25 @@ impl Config {
                 Document::parse(&file.display().to_string(), &text, variables)?
             }
         };
-        Self::resolve(document, overrides)
+        Ok(Self::resolve(document, overrides))
     }
 
     /// Decides every value.
-    pub fn resolve(document: Document, overrides: Overrides) -> Result<Self, ConfigError> {
+    #[must_use]
+    pub fn resolve(document: Document, overrides: Overrides) -> Self {
         let default = Self::default();
         let allowed = document.allow_targets.map(|list| list.into_iter().map(|network| network.0).collect());
-        let blob_url = overrides.blob_url.or(document.blob_url);
-        Ok(Self {
+        Self {
             listen: overrides.listen.or(document.listen).unwrap_or(default.listen),
             public_url: overrides.public_url.or(document.public_url),
             data_dir: overrides.data_dir.or(document.data_dir).unwrap_or(default.data_dir),
             key_file: overrides.key_file.or(document.key_file),
-            blobs: blob_url.map_or(Ok(default.blobs), |url| blobs(&url, document.s3))?,
+            blob_url: overrides.blob_url.or(document.blob_url),
             rules: overrides.rules.or(document.rules),
             allow_targets: overrides.allow_targets.or(allowed).unwrap_or_default(),
             stop_within: document.stop_within.map_or(default.stop_within, |period| period.0),
             limits: document.limits.into(),
-        })
+        }
     }
 
     /// The file with the sealing keys.
@@ -158,22 +142,6 @@ impl Config {
     pub fn key_file(&self) -> PathBuf {
         self.key_file.clone().unwrap_or_else(|| self.data_dir.join("keys"))
     }
-}
-
-fn blobs(url: &str, service: document::S3) -> Result<Blobs, ConfigError> {
-    if let Some(path) = url.strip_prefix("dir:").filter(|path| !path.is_empty()) {
-        return Ok(Blobs::Directory(Some(PathBuf::from(path))));
-    }
-    let Some(place) = url.strip_prefix("s3://") else {
-        return Err(ConfigError::Value("the blob URL is neither dir:PATH nor s3://BUCKET/PREFIX".to_owned()));
-    };
-    let (bucket, prefix) = place.split_once('/').unwrap_or((place, ""));
-    if bucket.is_empty() || bucket.contains('@') {
-        return Err(ConfigError::Value(
-            "the blob URL has no plain bucket name after s3:// (keys for it come from the AWS environment)".to_owned(),
-        ));
-    }
-    Ok(Blobs::S3 { bucket: bucket.to_owned(), prefix: prefix.trim_matches('/').to_owned(), service })
 }
 
 /// The networks of a comma-separated list; an address alone is the network of that address.

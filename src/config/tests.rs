@@ -7,7 +7,7 @@ const EXAMPLE: &str = include_str!("../../examples/config.yaml");
 fn read(text: &str) -> Result<Config, String> {
     let variables = HashMap::from([("RULES".to_owned(), "/etc/runhook/rules".to_owned())]);
     Document::parse("config.yaml", text, variables)
-        .and_then(|document| Config::resolve(document, Overrides::default()))
+        .map(|document| Config::resolve(document, Overrides::default()))
         .map_err(|error| error.to_string())
 }
 
@@ -23,7 +23,7 @@ fn the_example_names_every_key() {
     let of = |pointer: &str| -> Vec<String> {
         schema.pointer(pointer).and_then(Value::as_object).unwrap().keys().cloned().collect()
     };
-    for key in [of("/properties"), of("/$defs/Limits/properties"), of("/$defs/S3/properties")].concat() {
+    for key in [of("/properties"), of("/$defs/Limits/properties")].concat() {
         assert!(EXAMPLE.lines().any(|line| line.trim_start().starts_with(&format!("{key}:"))), "{key} is missing");
     }
 }
@@ -51,8 +51,6 @@ fn a_wrong_value_says_what_is_expected() {
     assert!(error.contains("config.yaml:1:9"), "{error}");
     let error = read("limits: { runs_per_request: 0 }\n").unwrap_err();
     assert!(error.contains("nonzero"), "{error}");
-    let error = read("blob_url: ftp://x\n").unwrap_err();
-    assert!(error.contains("neither dir:PATH nor s3://"), "{error}");
 }
 
 #[test]
@@ -68,15 +66,6 @@ fn a_variable_is_the_environments_and_a_missing_one_is_an_error() {
 fn a_flag_wins_over_the_file() {
     let overrides = Overrides { data_dir: Some("flag".into()), ..Overrides::default() };
     let document = Document::parse("c", "data_dir: file\nrules: file\n", HashMap::new()).unwrap();
-    let config = Config::resolve(document, overrides).unwrap();
+    let config = Config::resolve(document, overrides);
     assert_eq!((config.data_dir, config.rules), ("flag".into(), Some("file".into())));
-}
-
-#[test]
-fn a_bucket_is_read_with_its_prefix() {
-    let Blobs::S3 { bucket, prefix, service } = read("blob_url: s3://b/runs/x/\ns3: { path_style: true }\n").unwrap().blobs
-    else {
-        panic!("not S3");
-    };
-    assert_eq!((bucket.as_str(), prefix.as_str(), service.path_style), ("b", "runs/x", true));
 }
