@@ -12,4 +12,5 @@ mod target;
 
 pub use keyring::{CryptoError, Keyring};
 pub use random::random;
+pub use sign::hex;
 pub use target::{open_target, seal_target, shown};

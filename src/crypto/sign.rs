@@ -25,7 +25,8 @@ pub(super) fn verifies(key: &[u8; 32], parts: &[&[u8]], claimed: &[u8]) -> bool 
 }
 
 /// Bytes in lower-case hexadecimal.
-pub(super) fn hex(bytes: &[u8]) -> String {
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
     bytes.iter().fold(String::with_capacity(bytes.len().saturating_mul(2)), |mut text, byte| {
         // Writing into a String does not fail.
