@@ -14,13 +14,14 @@ use tower::ServiceExt;
 use url::Url;
 
 use crate::api::auth::{Auth, InProcess};
+use crate::api::native::keys::MARKER;
 use crate::api::native::premises::Premises;
 use crate::api::{self, Api};
 use crate::app::premises::House;
 use crate::app::{DataDir, KeyFile, KeyFileError};
 use crate::blob::{self, BlobError, BlobUrl, InvalidBlobUrl};
 use crate::config::Config;
-use crate::crypto::Keyring;
+use crate::crypto::{self, Keyring};
 use crate::delivery::Guard;
 use crate::model::time::Clock;
 use crate::store::sqlite::SqliteStore;
@@ -161,14 +162,12 @@ impl UnlockError {
     }
 }
 
-const MARKER: &str = "keyring";
-
 /// Reads the keys and checks them against the database's marker; makes both at the first start. Whether it made the
 /// key file.
 async fn unlock(key_file: &KeyFile, store: &SqliteStore) -> Result<(Keyring, bool), UnlockError> {
     let marker = store.marker(MARKER).await.map_err(UnlockError::Store)?;
     let create = marker.is_none() && !key_file.exists();
-    let keyring = if create { key_file.create() } else { key_file.read() }.map_err(UnlockError::Keys)?;
+    let keyring = if create { key_file.create(&Keyring::line(1, &crypto::random())) } else { key_file.read() }.map_err(UnlockError::Keys)?;
     match marker {
         Some(marker) => {
             keyring.check_marker(&marker).map_err(|error| UnlockError::Keys(key_file.wrong(error)))?;

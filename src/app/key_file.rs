@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
-use crate::crypto::{self, CryptoError, Keyring};
+use crate::crypto::{CryptoError, Keyring};
 
 /// Why there are no keys.
 #[derive(Debug, thiserror::Error)]
@@ -76,9 +76,9 @@ impl KeyFile {
         Keyring::parse(&self.text()?).map_err(|source| self.wrong(source))
     }
 
-    /// Makes it with one new key. An existing file is an error.
-    pub fn create(&self) -> Result<Keyring, KeyFileError> {
-        let text = first_line();
+    /// Makes it with one key, given as its line. An existing file is an error.
+    pub fn create(&self, line: &str) -> Result<Keyring, KeyFileError> {
+        let text = Zeroizing::new(format!("{line}\n"));
         let mut options = OpenOptions::new();
         options.write(true).create_new(true);
         private(&mut options);
@@ -124,14 +124,6 @@ impl KeyFile {
     pub fn wrong(&self, source: CryptoError) -> KeyFileError {
         KeyFileError::Wrong { file: self.path.clone(), source }
     }
-}
-
-/// The text of a key file with one new key.
-#[must_use]
-pub fn first_line() -> Zeroizing<String> {
-    let mut text = Keyring::line(1, &crypto::random());
-    text.push('\n');
-    text
 }
 
 #[cfg(unix)]

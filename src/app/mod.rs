@@ -9,6 +9,6 @@ mod running;
 
 pub use data_dir::{DataDir, DataDirError, Holder, database_in};
 pub use engine::{Engine, StartError};
-pub use key_file::{KeyFile, KeyFileError, first_line};
+pub use key_file::{KeyFile, KeyFileError};
 pub use receiver::{Received, Receiver};
 pub use running::{Running, ServeError};

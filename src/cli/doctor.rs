@@ -1,0 +1,1 @@
+//! `runhook doctor`.
