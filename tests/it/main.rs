@@ -1,5 +1,6 @@
 //! Everything that needs real parts: a database file, a socket, a process.
 
+mod architecture;
 mod blobs;
 mod command_line;
 mod deliveries;
