@@ -21,14 +21,14 @@ pub enum DataDirError {
         holder: Holder,
     },
     /// It cannot be made, read or written.
-    #[error("cannot use the data directory {}: {what}: {source}", .dir.display())]
+    #[error("cannot use the data directory {}: {what}: {cause}", .dir.display())]
     Unusable {
         /// The directory.
         dir: PathBuf,
         /// What was tried.
         what: &'static str,
         /// Why it failed.
-        source: io::Error,
+        cause: io::Error,
     },
 }
 
@@ -62,7 +62,7 @@ pub struct DataDir {
 impl DataDir {
     /// Makes the directory if it is not there (readable by its owner alone), and takes it.
     pub fn take(path: &Path) -> Result<Self, DataDirError> {
-        let failed = |what| move |source| DataDirError::Unusable { dir: path.to_owned(), what, source };
+        let failed = |what| move |cause| DataDirError::Unusable { dir: path.to_owned(), what, cause };
         make_private(path).map_err(failed("make it"))?;
         let lock = open_lock(path).map_err(failed("open its lock file"))?;
         match lock.try_lock() {
@@ -70,7 +70,7 @@ impl DataDir {
             Err(fs::TryLockError::WouldBlock) => {
                 return Err(DataDirError::InUse { dir: path.to_owned(), holder: read_holder(lock) });
             }
-            Err(fs::TryLockError::Error(source)) => return Err(failed("lock it")(source)),
+            Err(fs::TryLockError::Error(cause)) => return Err(failed("lock it")(cause)),
         }
         let mut taken = Self { path: path.to_owned(), lock };
         taken.announce(None).map_err(failed("write its lock file"))?;

@@ -23,6 +23,7 @@ use crate::blob::{self, BlobError, BlobUrl, InvalidBlobUrl};
 use crate::config::Config;
 use crate::crypto::{self, Keyring};
 use crate::delivery::Guard;
+use crate::model::id::TenantId;
 use crate::model::time::Clock;
 use crate::store::sqlite::SqliteStore;
 use crate::store::{KeyStore, Store, StoreError};
@@ -35,7 +36,7 @@ pub enum StartError {
     #[error(transparent)]
     Keys(#[from] KeyFileError),
     /// The database cannot be used.
-    #[error("the database {} cannot be used: {source}", .file.display())]
+    #[error("the database {} cannot be used", .file.display())]
     Database {
         /// The file.
         file: PathBuf,
@@ -135,6 +136,22 @@ impl Engine {
         let status = response.status().as_u16();
         let body = axum::body::to_bytes(response.into_body(), usize::MAX).await;
         body.map(|body| (status, body)).map_err(|error| CallFailed(error.to_string()))
+    }
+
+    /// Proves that a write can be made durable now.
+    pub async fn check_store(&self) -> Result<(), StoreError> {
+        self.api.store.check_writable(self.api.clock.now()).await
+    }
+
+    /// Proves that blobs can be written.
+    pub async fn check_blobs(&self) -> Result<(), BlobError> {
+        self.api.blobs.check().await
+    }
+
+    /// What may be shown of the endpoints' URLs.
+    pub async fn shown_endpoints(&self) -> Result<Vec<String>, StoreError> {
+        let endpoints = self.api.store.list_endpoints(TenantId::DEFAULT).await?;
+        Ok(endpoints.into_iter().map(|endpoint| endpoint.shown.url).collect())
     }
 
     /// Finishes what is queued and closes the database.

@@ -18,22 +18,22 @@ pub enum KeyFileError {
     #[error("the key file {} is missing, and this data was sealed with its keys", .0.display())]
     Missing(PathBuf),
     /// The file cannot be read or written.
-    #[error("cannot {what} the key file {}: {source}", .file.display())]
+    #[error("cannot {what} the key file {}: {cause}", .file.display())]
     Unusable {
         /// The file.
         file: PathBuf,
         /// What was tried.
         what: &'static str,
         /// Why it failed.
-        source: io::Error,
+        cause: io::Error,
     },
     /// What it holds is not keys, or not the right ones.
-    #[error("the key file {} cannot be used: {source}", .file.display())]
+    #[error("the key file {} cannot be used: {cause}", .file.display())]
     Wrong {
         /// The file.
         file: PathBuf,
         /// Why.
-        source: CryptoError,
+        cause: CryptoError,
     },
 }
 
@@ -67,13 +67,13 @@ impl KeyFile {
         match fs::read_to_string(&self.path) {
             Ok(text) => Ok(Zeroizing::new(text)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Err(KeyFileError::Missing(self.path.clone())),
-            Err(source) => Err(self.unusable("read", source)),
+            Err(cause) => Err(self.unusable("read", cause)),
         }
     }
 
     /// Its keys.
     pub fn read(&self) -> Result<Keyring, KeyFileError> {
-        Keyring::parse(&self.text()?).map_err(|source| self.wrong(source))
+        Keyring::parse(&self.text()?).map_err(|cause| self.wrong(cause))
     }
 
     /// Makes it with one key, given as its line. An existing file is an error.
@@ -83,9 +83,9 @@ impl KeyFile {
         options.write(true).create_new(true);
         private(&mut options);
         let write = |mut file: fs::File| file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
-        options.open(&self.path).and_then(write).map_err(|source| self.unusable("make", source))?;
+        options.open(&self.path).and_then(write).map_err(|cause| self.unusable("make", cause))?;
         self.sync_dir()?;
-        Keyring::parse(&text).map_err(|source| self.wrong(source))
+        Keyring::parse(&text).map_err(|cause| self.wrong(cause))
     }
 
     /// Replaces its text, whole or not at all.
@@ -101,7 +101,7 @@ impl KeyFile {
             .open(&fresh)
             .and_then(write)
             .and_then(|()| fs::rename(&fresh, &self.path))
-            .map_err(|source| self.unusable("replace", source))?;
+            .map_err(|cause| self.unusable("replace", cause))?;
         self.sync_dir()
     }
 
@@ -113,16 +113,16 @@ impl KeyFile {
 
     fn sync_dir(&self) -> Result<(), KeyFileError> {
         let dir = self.path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        fs::File::open(dir).and_then(|dir| dir.sync_all()).map_err(|source| self.unusable("write", source))
+        fs::File::open(dir).and_then(|dir| dir.sync_all()).map_err(|cause| self.unusable("write", cause))
     }
 
-    fn unusable(&self, what: &'static str, source: io::Error) -> KeyFileError {
-        KeyFileError::Unusable { file: self.path.clone(), what, source }
+    fn unusable(&self, what: &'static str, cause: io::Error) -> KeyFileError {
+        KeyFileError::Unusable { file: self.path.clone(), what, cause }
     }
 
     /// That what it holds cannot be used.
-    pub fn wrong(&self, source: CryptoError) -> KeyFileError {
-        KeyFileError::Wrong { file: self.path.clone(), source }
+    pub fn wrong(&self, cause: CryptoError) -> KeyFileError {
+        KeyFileError::Wrong { file: self.path.clone(), cause }
     }
 }
 

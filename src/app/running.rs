@@ -7,19 +7,23 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 use tokio::net::TcpListener;
 use url::Url;
+use uuid::Uuid;
 
 use crate::api::native::api_keys;
 use crate::app::{DataDir, DataDirError, Engine, StartError};
 use crate::config::Config;
-use crate::delivery::{self, Sender};
+use crate::crypto;
+use crate::delivery::lookup::SystemLookup;
+use crate::delivery::{self, Sender, Vetting};
 use crate::model::id::TenantId;
 use crate::model::time::Clock;
 use crate::scheduler::{self, Scheduler};
-use crate::store::{KeyStore, StoreError};
+use crate::store::{OutboxStore, StoreError};
 use crate::task::{self, Supervisor, TaskFailed};
 use crate::telemetry::metrics;
 
@@ -33,7 +37,7 @@ pub enum ServeError {
     #[error(transparent)]
     Start(#[from] StartError),
     /// The address is not to be had.
-    #[error("cannot listen on {address}: {source}")]
+    #[error("cannot listen on {address}")]
     Listen {
         /// The address.
         address: SocketAddr,
@@ -47,15 +51,21 @@ pub enum ServeError {
     )]
     Open(SocketAddr),
     /// The API key given at the start could not be stored.
-    #[error("the API key could not be stored: {0}")]
+    #[error("the API key could not be stored")]
     Seed(#[from] StoreError),
     /// The key given is too short to be one.
     #[error("the API key is too short: give at least {} characters", api_keys::SHORTEST)]
     ShortKey,
+    /// The client of the delivery loop could not be made.
+    #[error(transparent)]
+    Client(#[from] delivery::client::ClientError),
     /// A task ended on its own.
     #[error(transparent)]
     Task(#[from] TaskFailed),
 }
+
+/// How long a lookup of an endpoint's host may take.
+const LOOKUP: Duration = Duration::from_secs(3);
 
 /// A running engine.
 pub struct Running {
@@ -83,9 +93,16 @@ impl Running {
         if engine.api.auth.is_open() && !address.ip().is_loopback() {
             return Err(ServeError::Open(address));
         }
+        let vetting = Vetting {
+            guard: Arc::clone(&engine.api.guard),
+            own: vec![address],
+            lookup: Arc::new(SystemLookup),
+            budget: LOOKUP,
+        };
+        let client = delivery::Client::new(vetting, config.limits.response_bytes)?;
         let mut running = Self { engine, supervisor: Supervisor::default(), url };
         running.engine.data_dir.announce(Some(running.url.as_str().trim_end_matches('/').to_owned())).map_err(failed)?;
-        running.start_loops(&clock);
+        running.start_loops(&clock, client);
         running.start_http(listener);
         Ok(running)
     }
@@ -121,7 +138,7 @@ impl Running {
         Ok(finished?)
     }
 
-    fn start_loops(&self, clock: &Arc<dyn Clock>) {
+    fn start_loops(&self, clock: &Arc<dyn Clock>, client: delivery::Client) {
         let api = &self.engine.api;
         let scheduler = Scheduler::new(scheduler::Parts {
             store: Arc::clone(&api.store),
@@ -136,12 +153,15 @@ impl Running {
             task::run(scheduler, poke, Arc::clone(clock), status, self.supervisor.soft()),
         );
         let sender = Sender::new(delivery::Parts {
-            store: Arc::clone(&api.store),
+            store: Arc::clone(&api.store) as Arc<dyn OutboxStore>,
             blobs: Arc::clone(&api.blobs),
             keyring: Arc::clone(&api.keyring),
             clock: Arc::clone(clock),
             limits: Arc::clone(&api.limits),
-            guard: Arc::clone(&api.guard),
+            client,
+            patience: delivery::patience,
+            poke: api.delivery.clone(),
+            instance: Uuid::from_bytes(crypto::random()),
         });
         let (poke, status) = (api.delivery.clone(), self.engine.delivery_status.clone());
         self.supervisor.spawn(
