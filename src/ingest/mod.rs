@@ -11,7 +11,7 @@
 mod batch;
 mod body;
 mod decode;
-mod depth;
+pub(crate) mod depth;
 mod error;
 mod extract;
 pub mod feedback;
@@ -22,7 +22,7 @@ mod normalise;
 mod offload;
 mod part_name;
 mod receipt;
-mod value;
+pub(crate) mod value;
 
 pub use body::Incoming;
 pub use error::{IngestError, Invalid};

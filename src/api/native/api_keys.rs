@@ -26,7 +26,7 @@ const PREFIX: usize = 7;
 const LONGEST_NAME: usize = 200;
 
 /// The routes.
-pub fn routes() -> Router<Api> {
+pub(crate) fn routes() -> Router<Api> {
     Router::new().route("/v1/api-keys", get(list).post(create)).route("/v1/api-keys/{id}", delete(revoke))
 }
 

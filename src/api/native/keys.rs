@@ -33,7 +33,7 @@ const BATCH: u32 = 200;
 static TURN: Mutex<()> = Mutex::const_new(());
 
 /// The routes.
-pub fn routes() -> Router<Api> {
+pub(crate) fn routes() -> Router<Api> {
     Router::new().route("/v1/keys", get(list)).route("/v1/keys/rotate", post(rotate))
 }
 

@@ -13,7 +13,7 @@ use crate::api::problem::Problem;
 use crate::task::Status;
 
 /// The routes.
-pub fn routes() -> Router<Api> {
+pub(crate) fn routes() -> Router<Api> {
     Router::new().route("/v1/status", get(status))
 }
 

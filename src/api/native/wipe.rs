@@ -14,7 +14,7 @@ use crate::api::native::premises::Home;
 use crate::api::problem::Problem;
 
 /// The routes.
-pub fn routes() -> Router<Api> {
+pub(crate) fn routes() -> Router<Api> {
     Router::new().route("/v1/wipe", post(wipe))
 }
 

@@ -24,7 +24,7 @@ const PAGE: u32 = 50;
 const LARGEST: u32 = 1000;
 
 /// The routes.
-pub fn routes() -> Router<Api> {
+pub(crate) fn routes() -> Router<Api> {
     Router::new()
         .route("/v1/runs", get(list))
         .route("/v1/runs/import", post(import::import))
