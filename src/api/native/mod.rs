@@ -1,6 +1,7 @@
 //! Runhook's own API, at `/v1`, and what operators look at.
 
 pub mod api_keys;
+mod deliveries;
 mod health;
 pub mod keys;
 pub mod premises;
@@ -16,6 +17,7 @@ use crate::api::Api;
 pub(crate) fn routes() -> Router<Api> {
     Router::new()
         .merge(api_keys::routes())
+        .merge(deliveries::routes())
         .merge(health::routes())
         .merge(keys::routes())
         .merge(runs::routes())
