@@ -1,13 +1,28 @@
 //! Blob storage: where large inputs, outputs and attachments live, and links that let receivers fetch them.
+//!
+//! A blob is written once under a key that names its content, so storing it again is harmless and nothing is ever
+//! overwritten with something else. Promises: what `put` stored is durable when it returns; a link opens one blob,
+//! until it expires. Assumes that keys come from [`key_of`]. Never stores a link: they are made when a message is sent.
 
+pub mod directory;
+mod key;
+#[cfg(feature = "s3")]
+pub mod s3;
+mod url;
+
+use std::sync::Arc;
 use std::time::Duration;
 
+use ::url::Url;
 use async_trait::async_trait;
 use bytes::Bytes;
-use url::Url;
 
+use crate::crypto::Keyring;
 use crate::model::run::BlobKey;
 use crate::model::time::Timestamp;
+
+pub use self::url::{BlobUrl, InvalidBlobUrl, S3Credentials, S3Settings};
+pub use key::key_of;
 
 /// Why a blob could not be stored, read or linked.
 #[derive(Debug, thiserror::Error)]
@@ -37,4 +52,24 @@ pub trait BlobStore: Send + Sync {
 
     /// Proves that the storage can be written.
     async fn check(&self) -> Result<(), BlobError>;
+
+    /// The directory whose links this server itself answers at `/blobs/…`, if that is where blobs are.
+    fn as_directory(&self) -> Option<&directory::Directory> {
+        None
+    }
+}
+
+/// Opens the storage a URL names. `base_url` is where receivers reach this server; the keyring signs links to it.
+pub async fn open(url: &BlobUrl, base_url: Url, keyring: Arc<Keyring>) -> Result<Arc<dyn BlobStore>, BlobError> {
+    match url {
+        BlobUrl::Directory(root) => {
+            let directory = directory::Directory::new(root.clone(), base_url, keyring);
+            directory.prepare().await?;
+            Ok(Arc::new(directory))
+        }
+        #[cfg(feature = "s3")]
+        BlobUrl::S3(settings) => Ok(Arc::new(s3::S3Blobs::connect(settings).await?)),
+        #[cfg(not(feature = "s3"))]
+        BlobUrl::S3(_) => Err(BlobError::Refused("this build has no S3; build it with the feature `s3`".into())),
+    }
 }
