@@ -97,7 +97,7 @@ pub enum AttemptResult {
         /// Why, without the URL.
         reason: String,
     },
-    /// The address is not allowed; nothing was sent.
+    /// Nothing was sent, and trying again would not help: the address is not allowed, or no request can be made.
     Refused {
         /// Why, for the operator.
         reason: String,

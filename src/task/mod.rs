@@ -62,6 +62,9 @@ pub trait Activity: Send {
 
     /// One pass: does all that is due now. An error is logged, counted and followed by another pass after a pause.
     async fn pass(&mut self) -> Result<Next, Box<dyn std::error::Error + Send + Sync>>;
+
+    /// Brings to an end what passes have left under way. Called once, when the loop was asked to stop.
+    async fn finish(&mut self) {}
 }
 
 /// The longest a loop sleeps without looking, so that a poke lost to a crash elsewhere is made good.
@@ -94,6 +97,7 @@ pub async fn run(
             () = cancelled.cancelled() => {}
         }
     }
+    activity.finish().await;
 }
 
 fn pause_after(failures: u32) -> Duration {

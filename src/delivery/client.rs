@@ -1,0 +1,208 @@
+//! The HTTP client: one for the process, and the only place that sends.
+//!
+//! One call is one request. Nothing is followed, repeated, proxied or decoded; what comes of it is an
+//! [`AttemptResult`], in words that never hold the URL. Names are resolved by [`Vetting`], and the connection is made to
+//! the addresses it returned; addresses written into the URL never reach a resolver, so they are checked before.
+//!
+//! Whether a failure came before or after the connection decides what a policy does, and the client learns it from the
+//! request's body: it is asked for only when a connection stands. Then the answer's clock starts.
+//!
+//! TLS is rustls on aws-lc-rs; this client names its provider itself unless the process has installed one.
+
+use std::convert::Infallible;
+use std::error::Error;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::stream;
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use reqwest::header::{CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue};
+use reqwest::{Body, Response};
+use secrecy::ExposeSecret;
+use tokio::sync::oneshot;
+
+use crate::delivery::lookup::{LookupError, Vetting};
+use crate::delivery::policy::Patience;
+use crate::delivery::request::Request;
+use crate::model::delivery::AttemptResult;
+
+/// How long an unused connection is kept: less than the five seconds after which common servers close it.
+const IDLE: Duration = Duration::from_secs(4);
+
+/// Unused connections kept to one host.
+const IDLE_PER_HOST: usize = 4;
+
+/// How long the rest of an answer is read after its head. The connection can be used again if it ends within.
+const REST: Duration = Duration::from_millis(250);
+
+/// The longest a connection takes; spread over a name's addresses, so a dead one leaves time for the next.
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// The longest reason kept of a failure.
+const LONGEST_REASON: usize = 300;
+
+tokio::task_local! {
+    /// The port of the request under way: a resolver is asked for a name alone.
+    static PORT: Option<u16>;
+}
+
+/// The client could not be made.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the HTTP client cannot be set up: {0}")]
+pub struct ClientError(String);
+
+/// Sends requests. Cheap to clone; clones share their connections.
+#[derive(Clone)]
+pub struct Client {
+    http: reqwest::Client,
+    vetting: Vetting,
+    response_bytes: usize,
+}
+
+impl Client {
+    /// A client that connects to what passes `vetting`, and reads at most `response_bytes` of an answer.
+    pub fn new(vetting: Vetting, response_bytes: u32) -> Result<Self, ClientError> {
+        let http = reqwest::Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .retry(reqwest::retry::never())
+            .referer(false)
+            .no_proxy()
+            .connect_timeout(CONNECT)
+            .pool_idle_timeout(IDLE)
+            .pool_max_idle_per_host(IDLE_PER_HOST)
+            .dns_resolver(VettingResolver(vetting.clone()))
+            .build()
+            .map_err(|error| ClientError(deepest(&error.without_url())))?;
+        Ok(Self { http, vetting, response_bytes: usize::try_from(response_bytes).unwrap_or(usize::MAX) })
+    }
+
+    /// Makes one attempt.
+    pub async fn send(&self, request: Request, patience: Patience) -> AttemptResult {
+        if let Err(forbidden) = self.vetting.check_url(&request.url) {
+            return AttemptResult::Refused { reason: forbidden.exact };
+        }
+        let headers = match header_map(&request) {
+            Ok(headers) => headers,
+            Err(reason) => return AttemptResult::Refused { reason },
+        };
+        let port = request.url.port_or_known_default();
+        let (body, connected) = announcing(request.body);
+        let answer = self.http.post(request.url).headers(headers).body(body).send();
+        match in_time(PORT.scope(port, answer), connected, patience).await {
+            Ok(response) => {
+                let status = response.status().as_u16();
+                self.drain(response).await;
+                AttemptResult::Answered { status }
+            }
+            Err(result) => result,
+        }
+    }
+
+    /// Reads the rest of an answer, up to the limits, and forgets it.
+    async fn drain(&self, mut response: Response) {
+        let mut left = self.response_bytes;
+        let reading = async {
+            while let Ok(Some(chunk)) = response.chunk().await {
+                left = left.saturating_sub(chunk.len());
+                if left == 0 {
+                    break;
+                }
+            }
+        };
+        tokio::time::timeout(REST, reading).await.ok();
+    }
+}
+
+/// A body that says when it is asked for, which is when a connection stands.
+fn announcing(bytes: Bytes) -> (Body, oneshot::Receiver<()>) {
+    let (announce, announced) = oneshot::channel();
+    let body = stream::once(async move {
+        announce.send(()).ok();
+        Ok::<_, Infallible>(bytes)
+    });
+    (Body::wrap_stream(body), announced)
+}
+
+/// Waits for a connection, then for the head of the answer, each within its limit.
+async fn in_time(
+    answer: impl Future<Output = reqwest::Result<Response>>,
+    mut connected: oneshot::Receiver<()>,
+    patience: Patience,
+) -> Result<Response, AttemptResult> {
+    let mut answer = pin!(answer);
+    tokio::select! {
+        biased;
+        answered = &mut answer => {
+            let was_connected = connected.try_recv().is_ok();
+            return answered.map_err(|error| failure(error, was_connected));
+        }
+        Ok(()) = &mut connected => {}
+        () = tokio::time::sleep(patience.connect) => {
+            return Err(AttemptResult::NotConnected { reason: format!("no connection within {:?}", patience.connect) });
+        }
+    }
+    match tokio::time::timeout(patience.answer, answer).await {
+        Ok(answered) => answered.map_err(|error| failure(error, true)),
+        Err(_) => Err(AttemptResult::TimedOut),
+    }
+}
+
+fn failure(error: reqwest::Error, was_connected: bool) -> AttemptResult {
+    let error = error.without_url();
+    if let Some(LookupError::Forbidden(forbidden)) = lookup_error(&error) {
+        return AttemptResult::Refused { reason: forbidden.exact.clone() };
+    }
+    let reason = deepest(&error);
+    if was_connected { AttemptResult::Broken { reason } } else { AttemptResult::NotConnected { reason } }
+}
+
+fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |error| (**error).source())
+}
+
+fn lookup_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a LookupError> {
+    causes(error).find_map(|cause| cause.downcast_ref())
+}
+
+/// What the innermost cause says: the outer ones only say that sending failed.
+fn deepest(error: &(dyn Error + 'static)) -> String {
+    let text = causes(error).last().map(ToString::to_string).unwrap_or_default();
+    text.chars().take(LONGEST_REASON).collect()
+}
+
+/// The headers, all of them kept out of logs. The length is set by hand, or the body would be sent in chunks, which
+/// some receivers do not read.
+fn header_map(request: &Request) -> Result<HeaderMap, String> {
+    let mut map = HeaderMap::with_capacity(request.headers.len().saturating_add(1));
+    for (name, value) in &request.headers {
+        let Ok(parsed) = HeaderName::from_bytes(name.as_bytes()) else {
+            return Err("an endpoint's header has a name that cannot be sent".to_owned());
+        };
+        let Ok(mut value) = HeaderValue::from_str(value.expose_secret()) else {
+            return Err(format!("the endpoint's header `{parsed}` has a value that cannot be sent"));
+        };
+        value.set_sensitive(true);
+        map.append(parsed, value);
+    }
+    map.insert(CONTENT_LENGTH, HeaderValue::from(request.body.len()));
+    Ok(map)
+}
+
+struct VettingResolver(Vetting);
+
+impl Resolve for VettingResolver {
+    fn resolve(&self, name: Name) -> Resolving {
+        let vetting = self.0.clone();
+        // Outside the request's own task the port is not known; the vetting is then stricter.
+        let port = PORT.try_with(|port| *port).unwrap_or(None);
+        Box::pin(async move {
+            let addresses = vetting.addresses(name.as_str(), port).await?;
+            // The port here is a placeholder: the connector puts the URL's in its place.
+            let addresses: Addrs = Box::new(addresses.into_iter().map(|ip| SocketAddr::new(ip, 0)));
+            Ok(addresses)
+        })
+    }
+}
