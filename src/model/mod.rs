@@ -8,6 +8,7 @@ pub mod delivery;
 pub mod dotted_order;
 pub mod endpoint;
 pub mod feedback;
+pub mod glob;
 pub mod id;
 pub mod json;
 pub mod merge;
