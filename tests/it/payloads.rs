@@ -1,6 +1,6 @@
 //! The payload is the documented one, key for key and byte for byte; batches are cut without losing or repeating a run.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
 
 use bytes::Bytes;
@@ -67,10 +67,6 @@ impl<'de> serde::Deserialize<'de> for Members {
 impl Members {
     fn of(text: &str) -> Self {
         serde_json::from_str(text).unwrap()
-    }
-
-    fn names(&self) -> Vec<&str> {
-        self.0.iter().map(|(name, _)| name.as_str()).collect()
     }
 
     fn get(&self, name: &str) -> &str {
@@ -226,7 +222,7 @@ fn a_batch_is_split_by_count_into_numbered_parts() {
     let built = built(BatchLimits { max_runs: 2, ..BatchLimits::default() }, &runs);
     let seen: Vec<_> = built.messages.iter().map(|message| (message.part, message.parts, message.runs)).collect();
     assert_eq!(seen, [(1, 3, 2), (2, 3, 2), (3, 3, 1)]);
-    let ids: std::collections::HashSet<_> = built.messages.iter().map(|message| message.id).collect();
+    let ids: HashSet<_> = built.messages.iter().map(|message| message.id).collect();
     assert_eq!(ids.len(), 3);
 }
 
@@ -303,9 +299,9 @@ fn any_run() -> impl Strategy<Value = StoredRun> {
             stored.run.outputs = outputs;
             stored.run.error = error;
             stored.run.extra = (extra > 500).then(|| json(&format!("{{\"x\":\"{}\"}}", "y".repeat(extra))));
-            let names: BTreeMap<String, ()> = attachments.into_iter().map(|name| (name, ())).collect();
+            let names: BTreeSet<String> = attachments.into_iter().collect();
             stored.run.attachments = names
-                .into_keys()
+                .into_iter()
                 .map(|name| Attachment { key: BlobKey("t/r/a".into()), name, mime_type: "a/b".into(), bytes: 1 })
                 .collect();
             stored.feedback = scores
