@@ -27,7 +27,8 @@ use crate::model::id::TenantId;
 use crate::model::time::Clock;
 use crate::store::sqlite::SqliteStore;
 use crate::store::{KeyStore, Store, StoreError};
-use crate::task::{Poke, Status};
+use crate::task::{Poke, Status, Supervisor, TaskFailed};
+use crate::telemetry::metrics;
 
 /// Why an engine does not start.
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +61,8 @@ pub struct Engine {
     pub(super) data_dir: DataDir,
     pub(super) scheduler_status: watch::Sender<Status>,
     pub(super) delivery_status: watch::Sender<Status>,
+    /// Owns the store's writer, which outlives everyone who writes.
+    pub(super) storage: Supervisor,
     created_key_file: Option<PathBuf>,
     router: Router,
 }
@@ -74,7 +77,10 @@ impl Engine {
     ) -> Result<Self, StartError> {
         let file = data_dir.database();
         let failed = |source| StartError::Database { file: file.clone(), source };
-        let store = Arc::new(SqliteStore::open(&file).await.map_err(failed)?);
+        let (store, writer) = SqliteStore::open(&file).await.map_err(failed)?;
+        let storage = Supervisor::default();
+        storage.spawn("writer", writer.run(storage.soft()));
+        let store = Arc::new(store);
         let key_file = KeyFile::at(config.key_file());
         let (keyring, created) = unlock(&key_file, store.as_ref()).await.map_err(|error| error.into_start(&file))?;
         let keyring = Arc::new(keyring);
@@ -100,11 +106,12 @@ impl Engine {
             scheduler_status: scheduler,
             delivery_status: delivery,
             clock: Arc::clone(&clock),
+            metrics: metrics::handle(),
         };
         let house = House { key_file, blob_directory: directory, data_dir: data_dir.path().to_owned(), started_at: clock.now() };
         let router = api::router(api.clone()).layer(Extension(Arc::new(house) as Arc<dyn Premises>));
         let created_key_file = created.then(|| config.key_file());
-        Ok(Self { api, data_dir, scheduler_status, delivery_status, created_key_file, router })
+        Ok(Self { api, data_dir, scheduler_status, delivery_status, storage, created_key_file, router })
     }
 
     /// The key file that was made by this start, if it was.
@@ -154,9 +161,11 @@ impl Engine {
         Ok(endpoints.into_iter().map(|endpoint| endpoint.shown.url).collect())
     }
 
-    /// Finishes what is queued and closes the database.
-    pub async fn close(self) {
+    /// Finishes what is queued and closes the database. An error when the writer had died before.
+    pub async fn close(self) -> Result<(), TaskFailed> {
+        self.storage.stop();
         self.api.store.close().await;
+        self.storage.finished(std::future::pending()).await
     }
 }
 

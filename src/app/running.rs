@@ -127,15 +127,19 @@ impl Running {
 
     /// Resolves when a task ended that should not have.
     pub async fn failed(&self) {
-        self.supervisor.soft().cancelled().await;
+        let (loops, storage) = (self.supervisor.soft(), self.engine.storage.soft());
+        tokio::select! {
+            () = loops.cancelled() => {}
+            () = storage.cancelled() => {}
+        }
     }
 
     /// Stops: lets what has begun finish until `give_up` resolves, then closes the database.
     pub async fn stop(self, give_up: impl Future<Output = ()>) -> Result<(), ServeError> {
         self.supervisor.stop();
         let finished = self.supervisor.finished(give_up).await;
-        self.engine.close().await;
-        Ok(finished?)
+        let closed = self.engine.close().await;
+        Ok(finished.and(closed)?)
     }
 
     fn start_loops(&self, clock: &Arc<dyn Clock>, client: delivery::Client) {
@@ -144,7 +148,7 @@ impl Running {
             store: Arc::clone(&api.store),
             blobs: Arc::clone(&api.blobs),
             clock: Arc::clone(clock),
-            limits: Arc::clone(&api.limits),
+            limits: (*api.limits).clone(),
             delivery: api.delivery.clone(),
         });
         let (poke, status) = (api.scheduler.clone(), self.engine.scheduler_status.clone());

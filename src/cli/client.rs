@@ -85,8 +85,10 @@ impl Client {
 
     /// Finishes what a near engine has begun.
     pub async fn close(self) {
-        if let Place::Near(engine) = self.place {
-            engine.close().await;
+        if let Place::Near(engine) = self.place
+            && let Err(error) = engine.close().await
+        {
+            tracing::error!(error = %error, "the database was not closed as it should be");
         }
     }
 }

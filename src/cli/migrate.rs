@@ -1,6 +1,7 @@
 //! `runhook migrate`: brings the database's schema up to date. `serve` does it too; this does nothing else.
 
 use serde_json::json;
+use tokio_util::sync::CancellationToken;
 
 use crate::app::DataDir;
 use crate::cli::{Context, Exit, Output, connect};
@@ -17,8 +18,9 @@ pub(super) async fn run(context: &mut Context) -> anyhow::Result<Exit> {
     let data_dir = DataDir::take(&config.data_dir).map_err(connect::advised)?;
     let file = data_dir.database();
     let before = if file.exists() { inspect(&file).await?.applied } else { Vec::new() };
-    let store = SqliteStore::open(&file).await?;
-    store.close().await;
+    let (store, writer) = SqliteStore::open(&file).await?;
+    let writing = writer.run(CancellationToken::new());
+    tokio::join!(store.close(), writing);
     let after = inspect(&file).await?.applied;
     let done: Vec<i64> = after.iter().copied().filter(|version| !before.contains(version)).collect();
     let version = after.last().copied().unwrap_or(0);

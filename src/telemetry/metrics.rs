@@ -33,10 +33,10 @@ pub fn upkeep() {
     }
 }
 
-/// All metrics in Prometheus' text form; empty before [`record`].
+/// What renders all metrics in Prometheus' text form; absent before [`record`].
 #[must_use]
-pub fn render() -> String {
-    RECORDER.get().map(PrometheusHandle::render).unwrap_or_default()
+pub fn handle() -> Option<PrometheusHandle> {
+    RECORDER.get().cloned()
 }
 
 fn describe() {

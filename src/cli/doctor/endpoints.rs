@@ -38,5 +38,5 @@ fn host(shown: &str) -> Option<String> {
 
 async fn resolves(host: &str) -> bool {
     let lookup = tokio::time::timeout(BUDGET, tokio::net::lookup_host((host, 0))).await;
-    matches!(lookup, Ok(Ok(mut addresses)) if addresses.next().is_some())
+    lookup.is_ok_and(|answer| answer.is_ok_and(|mut addresses| addresses.next().is_some()))
 }

@@ -138,7 +138,9 @@ pub(super) async fn engine(config: &Config) -> Vec<Check> {
         Err(error) => Check::fail("blobs", whole(error), "look at the directory's permissions or the bucket's"),
     });
     checks.push(endpoints::resolve(&engine).await);
-    engine.close().await;
+    if let Err(error) = engine.close().await {
+        checks.push(Check::fail("writing", whole(error), "look at the log"));
+    }
     checks
 }
 

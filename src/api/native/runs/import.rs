@@ -4,18 +4,18 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::body::Body;
-use axum::extract::{Query, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::extract::{Query, Request, State};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use futures_util::{StreamExt, stream};
+use futures_util::stream;
 use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
 
 use crate::api::Api;
 use crate::api::auth::Principal;
+use crate::api::langsmith::request;
 use crate::api::problem::Problem;
 use crate::config::Limits;
 use crate::ingest::{Incoming, IngestError, Intake};
@@ -32,22 +32,14 @@ pub(super) async fn import(
     State(api): State<Api>,
     principal: Principal,
     Query(asked): Query<Asked>,
-    headers: HeaderMap,
-    body: Body,
+    request: Request,
 ) -> Result<Response, Problem> {
-    let intake = Intake {
-        store: Arc::clone(&api.store),
-        blobs: Arc::clone(&api.blobs),
-        clock: Arc::clone(&api.clock),
-        limits: Arc::clone(&api.limits),
-        scheduler: api.scheduler.clone(),
-    };
-    let body = intake.body(incoming(&headers, body)).await?;
+    let body = request::body(&api, request).await?;
     let runs = read(&body)?;
     let batch = batch(&runs, asked.project.as_deref())?;
     // What was sent has passed its limit; the batch made of it has only the decompressed one to keep.
     let limits = Arc::new(Limits { request_bytes: u64::MAX, ..(*api.limits).clone() });
-    let intake = Intake { limits, ..intake };
+    let intake = Intake { limits, ..api.intake() };
     let (accepted, refused) = match intake.batch(principal.tenant_id, whole(batch)).await {
         Ok(receipt) => (receipt.parts, receipt.refused),
         Err(IngestError::Nothing(refused)) => (0, refused),
@@ -56,17 +48,6 @@ pub(super) async fn import(
     let status = if accepted == 0 && !refused.is_empty() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
     let detail = (status != StatusCode::OK).then_some("no run could be read");
     Ok((status, Json(json!({"accepted": accepted, "refused": refused, "detail": detail}))).into_response())
-}
-
-fn incoming(headers: &HeaderMap, body: Body) -> Incoming {
-    let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
-    let body = body.into_data_stream().map(|chunk| chunk.map_err(Into::into));
-    Incoming {
-        content_type: text(header::CONTENT_TYPE),
-        encoding: text(header::CONTENT_ENCODING),
-        length: text(header::CONTENT_LENGTH).and_then(|length| length.parse().ok()),
-        body: Box::pin(body),
-    }
 }
 
 fn whole(body: Bytes) -> Incoming {
