@@ -137,7 +137,9 @@ impl Activity for Sender {
             let claimant = self.claimant();
             let claims = self.tools.store.claim_deliveries(claimant, limit).await?;
             let drained = claims.len() < usize::try_from(limit).unwrap_or(usize::MAX);
-            claims.into_iter().for_each(|claim| self.start(claim));
+            for claim in claims {
+                self.start(claim);
+            }
             if drained {
                 return Ok(self.tools.store.next_due().await?.map_or(Next::Idle, Next::At));
             }
