@@ -11,7 +11,9 @@ mod amount;
 mod batch;
 mod cadence;
 mod difference;
+mod document;
 mod endpoint;
+mod export;
 mod lower;
 mod node;
 mod offsets;
@@ -19,6 +21,7 @@ pub mod plan;
 mod reading;
 mod report;
 mod rule;
+mod schema;
 mod secret;
 mod target;
 mod variables;
@@ -26,8 +29,10 @@ mod variables;
 pub use amount::{duration_text, size_text};
 pub use difference::Difference;
 pub use endpoint::{EndpointDraft, EndpointName};
+pub use export::export;
 pub use report::FileReport;
 pub use rule::RuleDraft;
+pub use schema::schema;
 pub use target::TargetDraft;
 
 /// A file as it was found.

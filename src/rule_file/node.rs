@@ -159,8 +159,8 @@ fn syntax(text: &str, error: &serde_saphyr::Error) -> Problem {
         return problem("a key must be text");
     }
     let problem = problem(&format!("not valid YAML: {said}"));
-    let line = text.get(..start).and_then(|before| before.rsplit('\n').next()).unwrap_or_default();
-    if said.contains("flow mapping") && line.contains("${") {
+    let line = text.get(..start).map_or(0, |before| before.matches('\n').count());
+    if text.lines().nth(line).is_some_and(|line| line.contains('{') && line.contains(": ${")) {
         return problem.hint("inside `{ }` a value with a variable needs quotes: \"${NAME}\"");
     }
     if said.contains("tab") {
