@@ -1,7 +1,6 @@
 //! The filter language: text, to tree, to checked filter, to an answer about a run.
 
 pub mod facts;
-pub mod report;
 
 use crate::model::problem::Problem;
 
