@@ -26,7 +26,7 @@ use crate::model::run::BlobKey;
 use crate::model::time::{Clock, Timestamp};
 use crate::payload;
 use crate::store::outbox::Claim;
-use crate::store::{Store, StoreError};
+use crate::store::{OutboxStore, StoreError};
 
 /// How long preparing a request may take.
 pub(super) const PREPARING: Duration = Duration::from_secs(5);
@@ -39,7 +39,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// What attempts work with.
 pub(super) struct Tools {
-    pub(super) store: Arc<dyn Store>,
+    pub(super) store: Arc<dyn OutboxStore>,
     pub(super) blobs: Arc<dyn BlobStore>,
     pub(super) keyring: Arc<Keyring>,
     pub(super) clock: Arc<dyn Clock>,
