@@ -159,6 +159,10 @@ fn syntax(text: &str, error: &serde_saphyr::Error) -> Problem {
         return problem("a key must be text");
     }
     let problem = problem(&format!("not valid YAML: {said}"));
+    let line = text.get(..start).map_or(0, |before| before.matches('\n').count());
+    if text.lines().nth(line).is_some_and(|line| line.contains('{') && line.contains(": ${")) {
+        return problem.hint("inside `{ }` a value with a variable needs quotes: \"${NAME}\"");
+    }
     if said.contains("tab") {
         return problem.hint("indent with spaces");
     }
@@ -292,6 +296,28 @@ mod tests {
             let problem = read(source).unwrap_err();
             assert_eq!(problem.span.start, at, "{source:?}: {problem:?}");
             assert!(!problem.message.contains("line"), "{problem:?}");
+        }
+    }
+
+    #[test]
+    fn slips_that_everyone_makes_get_advice() {
+        for (source, advice) in [
+            ("headers: { A: ${B}, C: d }\n", "needs quotes"),
+            ("a: b: c\n", "quote a value"),
+            ("a: b\n\tc: d\n", "spaces"),
+            ("a: @b\n", "quote a value"),
+        ] {
+            let hint = read(source).unwrap_err().hint.unwrap_or_default();
+            assert!(hint.contains(advice), "{source:?}: {hint:?}");
+        }
+    }
+
+    #[test]
+    fn an_error_of_the_parser_never_repeats_a_value() {
+        for source in ["a: !!int s3cret\n", "a: !!binary s3cret\n", "a: !!float s3cret\n", "a: *s3cret\n", "a: \"s3cret\n", "a: !s3cret x\n"] {
+            if let Err(problem) = read(source) {
+                assert!(!problem.message.contains("s3cret"), "{problem:?}");
+            }
         }
     }
 }
