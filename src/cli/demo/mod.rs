@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use crate::app::{Received, Receiver, Running};
 use crate::cli::serve::Signals;
@@ -46,7 +47,7 @@ pub(super) async fn run(context: &mut Context) -> anyhow::Result<Exit> {
         () = running.failed() => Err(anyhow!("the demo's engine stopped")),
     };
     let stopped = running.stop(tokio::time::sleep(Duration::from_secs(5))).await;
-    place.remove();
+    drop(place);
     result?;
     stopped?;
     Ok(Exit::Fine)
@@ -60,8 +61,8 @@ struct Secrets {
 
 impl Secrets {
     fn make() -> Self {
-        let hex = |bytes: [u8; 12]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-        Self { query: hex(crypto::random()), token: hex(crypto::random()) }
+        let secret = || Uuid::from_bytes(crypto::random()).simple().to_string();
+        Self { query: secret(), token: secret() }
     }
 }
 
