@@ -1,1 +1,12 @@
-//! Runhook's own API, at `/v1`.
+//! Runhook's own API, at `/v1`, and what operators look at.
+
+mod health;
+
+use axum::Router;
+
+use crate::api::Api;
+
+/// All routes of this surface.
+pub(crate) fn routes() -> Router<Api> {
+    Router::new().merge(health::routes())
+}
