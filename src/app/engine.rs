@@ -121,7 +121,6 @@ impl Engine {
     }
 
     /// The API's routes.
-    #[must_use]
     pub fn router(&self) -> Router {
         self.router.clone()
     }
@@ -194,14 +193,12 @@ async fn unlock(key_file: &KeyFile, store: &SqliteStore) -> Result<(Keyring, boo
     let marker = store.marker(MARKER).await.map_err(UnlockError::Store)?;
     let create = marker.is_none() && !key_file.exists();
     let keyring = if create { key_file.create(&Keyring::line(1, &crypto::random())) } else { key_file.read() }.map_err(UnlockError::Keys)?;
-    match marker {
-        Some(marker) => {
-            keyring.check_marker(&marker).map_err(|error| UnlockError::Keys(key_file.wrong(error)))?;
-        }
-        None => {
-            let marker = keyring.marker().map_err(|error| UnlockError::Keys(key_file.wrong(error)))?;
-            store.set_marker(MARKER, &marker).await.map_err(UnlockError::Store)?;
-        }
+    let wrong = |error| UnlockError::Keys(key_file.wrong(error));
+    if let Some(marker) = marker {
+        keyring.check_marker(&marker).map_err(wrong)?;
+    } else {
+        let marker = keyring.marker().map_err(wrong)?;
+        store.set_marker(MARKER, &marker).await.map_err(UnlockError::Store)?;
     }
     Ok((keyring, create))
 }

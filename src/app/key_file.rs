@@ -108,7 +108,7 @@ impl KeyFile {
     /// Whether others than its owner may read it. Unknown off Unix.
     #[must_use]
     pub fn is_private(&self) -> Option<bool> {
-        mode(&self.path).map(|mode| mode & 0o077 == 0)
+        mode(&self.path).map(|mode| mode.trailing_zeros() >= 6)
     }
 
     fn sync_dir(&self) -> Result<(), KeyFileError> {

@@ -80,7 +80,7 @@ impl Client {
                 far(request).await.map_err(|why| CallError::Unreachable(format!("{shown}: {why}")))?
             }
         };
-        read(answer)
+        read(&answer)
     }
 
     /// Finishes what a near engine has begun.
@@ -126,7 +126,7 @@ fn reason(error: &reqwest::Error) -> String {
     format!("{what}{cause}")
 }
 
-fn read(answer: Answer) -> Result<Value, CallError> {
+fn read(answer: &Answer) -> Result<Value, CallError> {
     let body = if answer.body.is_empty() { Ok(Value::Null) } else { serde_json::from_slice(&answer.body) };
     match (answer.status, body) {
         (200..=299, Ok(body)) => Ok(body),

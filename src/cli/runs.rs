@@ -92,7 +92,7 @@ async fn list_runs(list: &List, context: &mut Context) -> anyhow::Result<Exit> {
     let mut path = format!("/v1/runs?limit={}", list.limit);
     for (name, value) in [("project", &list.project), ("trace", &list.trace), ("before", &list.before)] {
         if let Some(value) = value {
-            path.push_str(&format!("&{name}={}", escaped(value)));
+            path.extend(["&", name, "=", &escaped(value)]);
         }
     }
     if list.roots {

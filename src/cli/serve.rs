@@ -1,6 +1,5 @@
 //! `runhook serve`: the server.
 
-use std::future::Future;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,7 +9,7 @@ use clap::Args;
 use ipnet::IpNet;
 use url::Url;
 
-use crate::app::{Running, ServeError};
+use crate::app::{Running, ServeError, Start};
 use crate::cli::{Context, Exit, connect};
 use crate::config::{self, Config, Overrides};
 use crate::model::time::SystemClock;
@@ -25,7 +24,7 @@ pub(super) struct Arguments {
     /// How receivers reach this server, for links to large values [default: the address it listens on]
     #[arg(long, env = "RUNHOOK_PUBLIC_URL", value_name = "URL")]
     public_url: Option<Url>,
-    /// Where large values live: dir:PATH or s3://BUCKET/PREFIX [default: blobs in the data directory]
+    /// Where large values live: `dir:PATH` or `s3://BUCKET/PREFIX` [default: blobs in the data directory]
     #[arg(long, env = "RUNHOOK_BLOB_URL", value_name = "URL", hide_env_values = true)]
     blob_url: Option<String>,
     /// A folder of rule files to apply at start and whenever one changes
@@ -46,45 +45,69 @@ fn networks(text: &str) -> Result<Networks, String> {
 
 /// Serves until a signal, or until something breaks.
 pub(super) async fn run(arguments: Arguments, context: &mut Context) -> anyhow::Result<Exit> {
-    let config = context.connect.config(Overrides {
-        listen: arguments.listen,
-        public_url: arguments.public_url,
-        blob_url: arguments.blob_url.filter(|url| !url.is_empty()),
-        rules: arguments.rules.filter(|dir| !dir.as_os_str().is_empty()),
-        allow_targets: arguments.allow_targets.map(|networks| networks.0),
-        ..Overrides::default()
-    })?;
+    let config = context.connect.config(arguments.into())?;
     metrics::record();
     let mut signals = Signals::listen()?;
     let seed = context.connect.api_key();
-    let running = match Running::start(&config, seed.as_ref(), Arc::new(SystemClock)).await {
-        Ok(running) => running,
-        Err(ServeError::DataDir(error)) => return Err(connect::advised(error)),
-        Err(error) => return Err(error.into()),
-    };
-    if let Some(file) = running.engine().created_key_file() {
-        tracing::warn!(file = %file.display(), "made a sealing key; keep it apart from backups of the data");
-    }
-    if config.listen.ip().is_unspecified() && config.public_url.is_none() {
-        tracing::warn!("links to large values will not work for receivers elsewhere: set public_url");
-    }
+    let environment = connect::environment();
+    let variables = Arc::new(move |name: &str| environment.get(name).cloned());
+    let start = Start { config: &config, seed: seed.as_ref(), variables, clock: Arc::new(SystemClock) };
+    let started = Running::start(start).await;
+    let running = started.map_err(|error| match error {
+        ServeError::DataDir(error) => connect::advised(error),
+        error => error.into(),
+    })?;
+    tell_of_keys(&running);
+    warn_of_links(&config);
     writeln!(context.out, "runhook listening on {}", running.url().as_str().trim_end_matches('/'))?;
     context.out.flush()?;
-    tokio::select! {
-        () = signals.next() => tracing::info!("stopping: finishing what has begun; a second signal drops it"),
-        () = running.failed() => {}
-    }
-    running.stop(give_up(&config, &mut signals)).await?;
-    tracing::info!("stopped");
+    until_stopped(running, &mut signals, config.stop_within).await?;
     Ok(Exit::Fine)
 }
 
-async fn give_up(config: &Config, signals: &mut Signals) {
-    let bound: Duration = config.stop_within;
+async fn until_stopped(running: Running, signals: &mut Signals, bound: Duration) -> Result<(), ServeError> {
     tokio::select! {
-        () = signals.next() => tracing::warn!("second signal: dropping what has not finished"),
-        () = tokio::time::sleep(bound) => tracing::warn!("not finished in time: dropping the rest"),
+        () = signals.next() => {}
+        () = running.failed() => {}
     }
+    tracing::info!("stopping: finishing what has begun; another signal drops it");
+    running.stop(give_up(bound, signals)).await?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+impl From<Arguments> for Overrides {
+    fn from(arguments: Arguments) -> Self {
+        Self {
+            listen: arguments.listen,
+            public_url: arguments.public_url,
+            blob_url: arguments.blob_url.filter(|url| !url.is_empty()),
+            rules: arguments.rules.filter(|dir| !dir.as_os_str().is_empty()),
+            allow_targets: arguments.allow_targets.map(|networks| networks.0),
+            ..Self::default()
+        }
+    }
+}
+
+fn tell_of_keys(running: &Running) {
+    if let Some(file) = running.engine().created_key_file() {
+        tracing::warn!(file = %file.display(), "made a sealing key; keep it apart from backups of the data");
+    }
+}
+
+fn warn_of_links(config: &Config) {
+    if config.listen.ip().is_unspecified() && config.public_url.is_none() {
+        tracing::warn!("links to large values will not work for receivers elsewhere: set public_url");
+    }
+}
+
+/// The end of patience: another signal, or the time limit.
+async fn give_up(bound: Duration, signals: &mut Signals) {
+    tokio::select! {
+        () = signals.next() => {}
+        () = tokio::time::sleep(bound) => {}
+    }
+    tracing::warn!("dropping what has not finished");
 }
 
 /// Asks to stop: Ctrl-C, and SIGTERM where there is one.
@@ -111,12 +134,10 @@ impl Signals {
 
     /// The next one.
     #[cfg(unix)]
-    pub(super) fn next(&mut self) -> impl Future<Output = ()> + '_ {
-        async {
-            tokio::select! {
-                _ = self.terminate.recv() => {}
-                _ = self.interrupt.recv() => {}
-            }
+    pub(super) async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
         }
     }
 

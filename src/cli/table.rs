@@ -17,7 +17,7 @@ impl Table {
 
     /// Adds a row. Control characters of its cells are shown, not obeyed.
     pub fn row<const N: usize>(&mut self, cells: [String; N]) {
-        self.rows.push(cells.iter().map(|cell| visible(cell)).collect());
+        self.rows.push(cells.into_iter().map(visible).collect());
     }
 
     /// Whether nothing but headings is in it.
@@ -44,11 +44,11 @@ impl Table {
     }
 }
 
-fn visible(cell: &str) -> String {
+fn visible(cell: String) -> String {
     if cell.chars().any(char::is_control) {
         cell.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
     } else {
-        cell.to_owned()
+        cell
     }
 }
 

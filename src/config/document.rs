@@ -145,7 +145,8 @@ impl Document {
         let document: Option<Self> = serde_saphyr::from_str_with_options(text, options).map_err(|error| {
             let mut render = RenderOptions::new(&Suggesting);
             render.source_name = Some(name);
-            ConfigError::Wrong(error.render_with_options(render))
+            let rendered = error.render_with_options(render);
+            ConfigError::Wrong(rendered.strip_prefix("error: ").unwrap_or(&rendered).to_owned())
         })?;
         let document = document.unwrap_or_default();
         document.quoted().map_or(Ok(document.clone()), Err)

@@ -30,7 +30,7 @@ pub enum ConfigError {
         source: std::io::Error,
     },
     /// The file is wrong; the text points into it.
-    #[error("the configuration is wrong\n{0}")]
+    #[error("the configuration is wrong: {0}")]
     Wrong(String),
     /// A value that no file shows: a flag or its environment twin.
     #[error("{0}")]

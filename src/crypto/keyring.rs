@@ -238,7 +238,7 @@ mod tests {
     fn a_key_file_may_hold_comments_and_empty_lines() {
         let line = Keyring::line(3, &[1; 32]);
         let text = format!("\u{feff}# made today\r\n\r\n  {}  # current\r\n", line.as_str());
-        assert_eq!(Keyring::parse(&text).unwrap().ids().collect::<Vec<_>>(), [3]);
+        assert_eq!(Keyring::parse(&text).unwrap().ids(), [3]);
     }
 
     #[test]
@@ -315,7 +315,7 @@ mod tests {
     #[test]
     fn fingerprints_tell_keys_apart_and_do_not_hold_them() {
         let ring = ring(&[(1, 1), (2, 2)]);
-        let prints: Vec<_> = ring.fingerprints().map(|(_, print)| print.to_owned()).collect();
+        let prints: Vec<_> = ring.fingerprints().into_iter().map(|(_, print)| print).collect();
         assert_ne!(prints[0], prints[1]);
         assert!(prints.iter().all(|print| print.len() == 16 && !print.contains("0101")));
     }

@@ -5,6 +5,7 @@ mod deliveries;
 mod health;
 pub mod keys;
 pub mod premises;
+pub mod rules;
 mod runs;
 mod status;
 mod wipe;
@@ -20,6 +21,7 @@ pub(crate) fn routes() -> Router<Api> {
         .merge(deliveries::routes())
         .merge(health::routes())
         .merge(keys::routes())
+        .merge(rules::routes())
         .merge(runs::routes())
         .merge(status::routes())
         .merge(wipe::routes())

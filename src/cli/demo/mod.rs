@@ -12,8 +12,9 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
 use serde_json::{Value, json};
+use uuid::Uuid;
 
-use crate::app::{Received, Receiver, Running};
+use crate::app::{Received, Receiver, Running, Start};
 use crate::cli::serve::Signals;
 use crate::cli::{Client, Context, Exit};
 use crate::config::Config;
@@ -39,14 +40,15 @@ pub(super) async fn run(context: &mut Context) -> anyhow::Result<Exit> {
         allow_targets: vec![std::net::IpAddr::from([127, 0, 0, 1]).into()],
         ..Config::default()
     };
-    let running = Running::start(&config, None, Arc::new(SystemClock)).await.context("the demo's engine")?;
+    let start = Start { config: &config, seed: None, variables: Arc::new(|_| None), clock: Arc::new(SystemClock) };
+    let running = Running::start(start).await.context("the demo's engine did not start")?;
     let result = tokio::select! {
         result = play(&running, context) => result,
         () = signals.next() => Err(anyhow!("interrupted")),
         () = running.failed() => Err(anyhow!("the demo's engine stopped")),
     };
     let stopped = running.stop(tokio::time::sleep(Duration::from_secs(5))).await;
-    place.remove();
+    drop(place);
     result?;
     stopped?;
     Ok(Exit::Fine)
@@ -60,8 +62,8 @@ struct Secrets {
 
 impl Secrets {
     fn make() -> Self {
-        let hex = |bytes: [u8; 12]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-        Self { query: hex(crypto::random()), token: hex(crypto::random()) }
+        let secret = || Uuid::from_bytes(crypto::random()).simple().to_string();
+        Self { query: secret(), token: secret() }
     }
 }
 

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use uuid::Uuid;
+
 use crate::crypto;
 
 /// A fresh directory for temporary files, removed when dropped.
@@ -14,7 +16,7 @@ pub(super) struct Place {
 impl Place {
     /// Makes one.
     pub(super) fn make() -> io::Result<Self> {
-        let name: String = crypto::random::<8>().iter().map(|byte| format!("{byte:02x}")).collect();
+        let name = Uuid::from_bytes(crypto::random());
         let path = std::env::temp_dir().join(format!("runhook-demo-{name}"));
         std::fs::create_dir(&path)?;
         Ok(Self { path })
@@ -24,9 +26,6 @@ impl Place {
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
-
-    /// Removes it now.
-    pub(super) fn remove(self) {}
 }
 
 impl Drop for Place {
