@@ -26,7 +26,7 @@ use crate::model::run::BlobKey;
 use crate::model::time::{Clock, Timestamp};
 use crate::payload;
 use crate::store::outbox::Claim;
-use crate::store::{Store, StoreError};
+use crate::store::{OutboxStore, StoreError};
 
 /// How long preparing a request may take.
 pub(super) const PREPARING: Duration = Duration::from_secs(5);
@@ -39,7 +39,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// What attempts work with.
 pub(super) struct Tools {
-    pub(super) store: Arc<dyn Store>,
+    pub(super) store: Arc<dyn OutboxStore>,
     pub(super) blobs: Arc<dyn BlobStore>,
     pub(super) keyring: Arc<Keyring>,
     pub(super) clock: Arc<dyn Clock>,
@@ -155,47 +155,52 @@ fn postpone(claim: &Claim, reason: &str) {
 }
 
 async fn record(tools: &Tools, claim: &Claim, attempt: Attempt, outcome: Outcome) {
+    match store(tools, claim, &attempt, &outcome).await {
+        Ok(()) => report(claim, &attempt, &outcome),
+        Err(StoreError::Stale(_)) => lost(claim),
+        Err(error) => unrecorded(claim, &error),
+    }
+}
+
+async fn store(tools: &Tools, claim: &Claim, attempt: &Attempt, outcome: &Outcome) -> Result<(), StoreError> {
     let mut left = RECORDINGS;
     loop {
         left = left.saturating_sub(1);
-        match tools.store.finish_attempt(&claim.lease, attempt.clone(), outcome.clone()).await {
-            Ok(()) => return report(claim, &attempt, &outcome),
-            Err(StoreError::Stale(_)) => {
-                count("lost");
-                tracing::info!(delivery = %claim.delivery.id, "the lease was lost; whoever has it records the outcome");
-                return;
-            }
-            Err(StoreError::Busy { retry_after }) if left > 0 => {
-                tokio::time::sleep(retry_after.min(LONGEST_PAUSE)).await;
-            }
-            Err(StoreError::Full) if left > 0 => tokio::time::sleep(LONGEST_PAUSE).await,
-            Err(error) => {
-                count("unrecorded");
-                let delivery = claim.delivery.id;
-                tracing::error!(%delivery, %error, "an outcome could not be recorded; the message will be sent again");
-                return;
-            }
-        }
+        let pause = match tools.store.finish_attempt(&claim.lease, attempt.clone(), outcome.clone()).await {
+            Err(StoreError::Busy { retry_after }) if left > 0 => retry_after.min(LONGEST_PAUSE),
+            Err(StoreError::Full) if left > 0 => LONGEST_PAUSE,
+            result => return result,
+        };
+        tokio::time::sleep(pause).await;
     }
 }
 
 fn report(claim: &Claim, attempt: &Attempt, outcome: &Outcome) {
-    let delivery = claim.delivery.id;
-    let number = attempt.number;
     match outcome {
-        Outcome::Delivered => {
-            count("delivered");
-            tracing::debug!(%delivery, attempt = number, "delivered");
-        }
-        Outcome::Retry(at) => {
-            count("retried");
-            tracing::info!(%delivery, attempt = number, result = ?attempt.result, %at, "will be tried again");
-        }
+        Outcome::Delivered => count("delivered"),
+        Outcome::Retry(_) => count("retried"),
         Outcome::Failed(reason) => {
             count("failed");
-            tracing::warn!(%delivery, attempt = number, reason, "failed");
+            return failed(claim, attempt, reason);
         }
     }
+    let delivery = claim.delivery.id;
+    tracing::info!(%delivery, attempt = attempt.number, result = ?attempt.result, ?outcome, "attempt made");
+}
+
+fn failed(claim: &Claim, attempt: &Attempt, reason: &str) {
+    tracing::warn!(delivery = %claim.delivery.id, attempt = attempt.number, reason, "a delivery failed");
+}
+
+fn lost(claim: &Claim) {
+    count("lost");
+    tracing::info!(delivery = %claim.delivery.id, "the lease was lost; whoever has it records the outcome");
+}
+
+fn unrecorded(claim: &Claim, error: &StoreError) {
+    count("unrecorded");
+    let delivery = claim.delivery.id;
+    tracing::error!(%delivery, %error, "an outcome could not be recorded; the message will be sent again");
 }
 
 fn count(outcome: &'static str) {

@@ -155,7 +155,8 @@ fn failure(error: reqwest::Error, was_connected: bool) -> AttemptResult {
     if let Some(LookupError::Forbidden(forbidden)) = lookup_error(&error) {
         return AttemptResult::Refused { reason: forbidden.exact.clone() };
     }
-    let reason = deepest(&error);
+    let timed_out = error.is_timeout() && !was_connected;
+    let reason = if timed_out { "no connection in time".to_owned() } else { deepest(&error) };
     if was_connected { AttemptResult::Broken { reason } } else { AttemptResult::NotConnected { reason } }
 }
 

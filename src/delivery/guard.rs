@@ -94,7 +94,7 @@ impl Guard {
         }
     }
 
-    /// Whether the operator's list has it. Loopback is one machine: allowing 127.0.0.1 allows ::1, and the reverse.
+    /// Whether the operator's list has it. Loopback is one machine: allowing 127.0.0.1 allows `::1`, and the reverse.
     fn is_allowed(&self, ip: IpAddr) -> bool {
         let listed = |ip: IpAddr| self.allowed.iter().any(|net| net.contains(&ip));
         listed(ip)
@@ -172,8 +172,8 @@ fn refusal_v4(ip: Ipv4Addr) -> Option<&'static str> {
     NOT_PUBLIC_V4.iter().find(holds).map(|(_, _, range)| *range)
 }
 
-/// IPv6 ranges that are not public, narrow before wide. Only 2000::/3 is handed out at all, so the rest needs no list
-/// to be refused; the lines outside it are there to say why.
+/// IPv6 ranges that are not public, narrow before wide. Only `2000::/3` is handed out at all, so the rest needs no
+/// list to be refused; the lines outside it are there to say why.
 const NOT_PUBLIC_V6: &[([u16; 4], u8, &str)] = &[
     ([0x0064, 0xff9b, 0x0001, 0], 48, "local NAT64 (64:ff9b:1::/48)"),
     ([0x0100, 0, 0, 0], 64, "discarded (100::/64)"),

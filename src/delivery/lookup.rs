@@ -56,7 +56,16 @@ pub struct Vetting {
     pub budget: Duration,
 }
 
+/// How long a lookup may take, unless told otherwise.
+const BUDGET: Duration = Duration::from_secs(4);
+
 impl Vetting {
+    /// Vetting of what the machine's resolver says, on a server that listens at `own`.
+    #[must_use]
+    pub fn new(guard: Arc<Guard>, own: Vec<SocketAddr>) -> Self {
+        Self { guard, own, lookup: Arc::new(SystemLookup), budget: BUDGET }
+    }
+
     /// What can be said of a target before its name is looked up. Addresses written into a URL never reach
     /// [`Vetting::addresses`], so they are judged here.
     pub fn check_url(&self, url: &Url) -> Result<(), Forbidden> {

@@ -20,4 +20,6 @@ mod task;
 
 pub use client::Client;
 pub use guard::{Forbidden, Guard};
+pub use lookup::Vetting;
+pub use policy::patience;
 pub use task::{Parts, Sender};

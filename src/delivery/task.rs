@@ -23,7 +23,7 @@ use crate::delivery::policy::Patience;
 use crate::model::endpoint::Policy;
 use crate::model::id::derived;
 use crate::model::time::Clock;
-use crate::store::Store;
+use crate::store::OutboxStore;
 use crate::store::outbox::{Claim, Claimant};
 use crate::task::{Activity, Next, Poke};
 
@@ -35,8 +35,8 @@ const BATCH: u32 = 32;
 
 /// What a [`Sender`] is made of.
 pub struct Parts {
-    /// The store.
-    pub store: Arc<dyn Store>,
+    /// Where deliveries are claimed and attempts recorded.
+    pub store: Arc<dyn OutboxStore>,
     /// Blob storage, for links.
     pub blobs: Arc<dyn BlobStore>,
     /// Opens targets.
@@ -137,7 +137,9 @@ impl Activity for Sender {
             let claimant = self.claimant();
             let claims = self.tools.store.claim_deliveries(claimant, limit).await?;
             let drained = claims.len() < usize::try_from(limit).unwrap_or(usize::MAX);
-            claims.into_iter().for_each(|claim| self.start(claim));
+            for claim in claims {
+                self.start(claim);
+            }
             if drained {
                 return Ok(self.tools.store.next_due().await?.map_or(Next::Idle, Next::At));
             }

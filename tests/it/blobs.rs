@@ -1,5 +1,6 @@
 //! Blob storage keeps its promises in a directory and on S3 alike: one suite, stamped for both.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,13 +14,16 @@ use runhook::blob::s3::{LONGEST, S3Blobs};
 use runhook::blob::{BlobError, BlobStore, BlobUrl, key_of};
 use runhook::crypto::Keyring;
 use runhook::model::id::{RunId, TenantId};
+use runhook::model::rule::BatchLimits;
 use runhook::model::run::BlobKey;
 use runhook::model::time::{Clock as _, SystemClock, Timestamp};
+use runhook::payload::render;
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 use url::Url;
 
 use crate::support::s3::S3Server;
+use crate::support::samples::{built, run_with};
 
 const HOUR: Duration = Duration::from_hours(1);
 
@@ -119,6 +123,7 @@ both!(
     a_link_that_was_tampered_with_is_refused,
     a_key_that_leads_elsewhere_is_refused,
     a_check_passes_and_leaves_the_blobs_alone,
+    inputs_of_five_megabytes_arrive_as_a_link_that_downloads_to_the_same_bytes,
 );
 
 mod promises {
@@ -204,6 +209,26 @@ mod promises {
         store.check().await.unwrap();
         store.check().await.unwrap();
         assert_eq!(store.get(&key).await.unwrap(), Some(bytes));
+    }
+
+    pub(super) async fn inputs_of_five_megabytes_arrive_as_a_link_that_downloads_to_the_same_bytes(
+        store: &dyn BlobStore,
+    ) {
+        let text = format!("{{\"q\":  \"{}\"}}", "é\\u00e9x".repeat(500_000));
+        let built = built(BatchLimits::default(), &[run_with(1, Some(&text))]);
+        for upload in built.uploads {
+            store.put(&upload.key, upload.bytes, &upload.mime_type).await.unwrap();
+        }
+        let body = &built.messages[0].body;
+        let mut links = HashMap::new();
+        for link in &body.links {
+            links.insert(link.key.clone(), store.link(&link.key, SystemClock.now(), HOUR).await.unwrap());
+        }
+        let sent: serde_json::Value = serde_json::from_slice(&render(body, &links)).unwrap();
+        let url = sent["runs"][0]["inputs_s3_urls"]["ROOT"]["presigned_url"].as_str().unwrap();
+        let (status, _, bytes) = fetch(Url::parse(url).unwrap()).await;
+        assert_eq!(status, StatusCode::OK);
+        assert!(bytes == text.as_bytes());
     }
 
     fn changed(link: &Url, names: &[&str], change: impl Fn(&str) -> String) -> Url {

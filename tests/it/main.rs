@@ -1,5 +1,12 @@
 //! Everything that needs real parts: a database file, a socket, a process.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::tests_outside_test_module,
+    reason = "all of this crate is tests: what goes wrong in one is a panic with the place it happened"
+)]
+
 mod architecture;
 mod blobs;
 mod command_line;

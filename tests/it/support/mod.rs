@@ -2,4 +2,5 @@
 
 pub mod receiver;
 pub mod s3;
+pub(crate) mod samples;
 pub mod server;

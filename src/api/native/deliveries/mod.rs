@@ -1,0 +1,85 @@
+//! `/v1/deliveries`: pages of deliveries, one with its attempts, and sending again.
+
+mod replay;
+mod selection;
+mod shown;
+
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde::{Deserialize, Serialize};
+
+use crate::api::Api;
+use crate::api::auth::Principal;
+use crate::api::problem::Problem;
+use crate::model::id::DeliveryId;
+use crate::store::outbox::DeliveryQuery;
+
+use selection::Selection;
+use shown::Names;
+
+/// Deliveries on a page, unless asked otherwise.
+const PAGE: u32 = 50;
+
+/// Deliveries on the largest page.
+const LARGEST: u32 = 1000;
+
+/// The routes.
+pub fn routes() -> Router<Api> {
+    Router::new()
+        .route("/v1/deliveries", get(list))
+        .route("/v1/deliveries/replay", post(replay::replay))
+        .route("/v1/deliveries/{id}", get(show))
+}
+
+/// The query of a page. Its selection is written out, because query strings do not read into flattened numbers.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Asked {
+    state: Option<String>,
+    rule: Option<String>,
+    endpoint: Option<String>,
+    since: Option<String>,
+    limit: Option<u32>,
+    cursor: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Page {
+    deliveries: Vec<shown::Line>,
+    /// What to ask for as `cursor` to get the next page.
+    next: Option<String>,
+}
+
+async fn list(
+    State(api): State<Api>,
+    principal: Principal,
+    asked: Result<Query<Asked>, QueryRejection>,
+) -> Result<Response, Problem> {
+    let Query(Asked { state, rule, endpoint, since, limit, cursor }) = asked.map_err(|error| {
+        Problem::malformed(error.body_text()).hint("known here: state, rule, endpoint, since, limit, cursor")
+    })?;
+    let names = Names::read(&api, principal.tenant_id).await?;
+    let selection = Selection { state, rule, endpoint, since };
+    let query = selection.query(&names, principal.tenant_id, api.clock.now())?;
+    let limit = limit.unwrap_or(PAGE).clamp(1, LARGEST);
+    let before = cursor.map(|cursor| selection::read_cursor(&cursor)).transpose()?;
+    let found = selection::page(&api, principal.tenant_id, DeliveryQuery { before, limit, ..query }).await?;
+    let deliveries = found.deliveries.iter().map(|delivery| names.line(delivery)).collect();
+    Ok(Json(Page { deliveries, next: found.next }).into_response())
+}
+
+async fn show(State(api): State<Api>, principal: Principal, Path(id): Path<String>) -> Result<Response, Problem> {
+    let id: DeliveryId = id.parse().map_err(unreadable)?;
+    let found = api.store.delivery(principal.tenant_id, id).await?;
+    let (delivery, attempts) = found.ok_or_else(|| Problem::not_found("delivery"))?;
+    let message = api.store.message(principal.tenant_id, delivery.message_id).await?;
+    let names = Names::read(&api, principal.tenant_id).await?;
+    Ok(Json(names.full(&delivery, &attempts, message.as_ref())).into_response())
+}
+
+fn unreadable(error: impl std::fmt::Display) -> Problem {
+    Problem::malformed(error.to_string())
+}

@@ -1,0 +1,175 @@
+//! Deliveries as callers see them. Of a target they see what may be shown: never a value, never a path.
+
+use std::collections::HashMap;
+
+use serde::Serialize;
+
+use crate::api::Api;
+use crate::api::problem::Problem;
+use crate::model::delivery::{Attempt, AttemptResult, Delivery, DeliveryState};
+use crate::model::endpoint::{Endpoint, Format, Policy, ShownTarget};
+use crate::model::id::{DeliveryId, EndpointId, MessageId, RuleId, TenantId, WindowId};
+use crate::model::message::Message;
+
+/// What a tenant's rules and endpoints are called.
+pub(super) struct Names {
+    rules: HashMap<RuleId, String>,
+    endpoints: HashMap<EndpointId, Endpoint>,
+}
+
+/// A delivery on a page.
+#[derive(Debug, Serialize)]
+pub(super) struct Line {
+    id: DeliveryId,
+    state: &'static str,
+    /// Why it failed.
+    reason: Option<String>,
+    rule: Rule,
+    endpoint: Where,
+    message_id: MessageId,
+    attempt_count: u32,
+    /// When the next attempt is due.
+    due_at: Option<String>,
+    created_at: String,
+    finished_at: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Rule {
+    id: RuleId,
+    /// Absent when the rule was removed.
+    key: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Where {
+    id: EndpointId,
+    key: Option<String>,
+    /// Absent when the endpoint was removed.
+    url: Option<String>,
+}
+
+/// A delivery with all that is known of it.
+#[derive(Debug, Serialize)]
+pub(super) struct Full {
+    #[serde(flatten)]
+    line: Line,
+    target: Option<Target>,
+    message: Option<Sent>,
+    attempts: Vec<Tried>,
+}
+
+#[derive(Debug, Serialize)]
+struct Target {
+    #[serde(flatten)]
+    shown: ShownTarget,
+    format: Format,
+    policy: Policy,
+}
+
+#[derive(Debug, Serialize)]
+struct Sent {
+    id: MessageId,
+    window_id: WindowId,
+    part: u32,
+    parts: u32,
+    runs: u32,
+    /// Of the body, without its links.
+    bytes: usize,
+    created_at: String,
+}
+
+#[derive(Debug, Serialize)]
+struct Tried {
+    number: u32,
+    started_at: String,
+    duration_ms: u64,
+    result: AttemptResult,
+    /// The result in words.
+    said: String,
+}
+
+impl Names {
+    /// Reads them.
+    pub(super) async fn read(api: &Api, tenant: TenantId) -> Result<Self, Problem> {
+        let rules = api.store.list_rules(tenant).await?.into_iter().map(|rule| (rule.id, rule.key)).collect();
+        let endpoints = api.store.list_endpoints(tenant).await?;
+        Ok(Self { rules, endpoints: endpoints.into_iter().map(|endpoint| (endpoint.id, endpoint)).collect() })
+    }
+
+    /// The endpoint with this key.
+    pub(super) fn endpoint_of_key(&self, key: &str) -> Option<EndpointId> {
+        self.endpoints.values().find(|endpoint| endpoint.key.as_deref() == Some(key)).map(|endpoint| endpoint.id)
+    }
+
+    /// Whether there is still somewhere to send it.
+    pub(super) fn has_endpoint(&self, id: EndpointId) -> bool {
+        self.endpoints.contains_key(&id)
+    }
+
+    /// A delivery on a page.
+    pub(super) fn line(&self, delivery: &Delivery) -> Line {
+        let endpoint = self.endpoints.get(&delivery.endpoint_id);
+        let reason = match &delivery.state {
+            DeliveryState::Failed(reason) => Some(reason.clone()),
+            DeliveryState::Pending | DeliveryState::Delivered => None,
+        };
+        Line {
+            id: delivery.id,
+            state: delivery.state.as_str(),
+            reason,
+            rule: Rule { id: delivery.rule_id, key: self.rules.get(&delivery.rule_id).cloned() },
+            endpoint: Where {
+                id: delivery.endpoint_id,
+                key: endpoint.and_then(|endpoint| endpoint.key.clone()),
+                url: endpoint.map(|endpoint| endpoint.shown.url.clone()),
+            },
+            message_id: delivery.message_id,
+            attempt_count: delivery.attempts,
+            due_at: (delivery.state == DeliveryState::Pending).then(|| delivery.due_at.to_string()),
+            created_at: delivery.created_at.to_string(),
+            finished_at: delivery.finished_at.map(|at| at.to_string()),
+        }
+    }
+
+    /// A delivery with all that is known of it.
+    pub(super) fn full(&self, delivery: &Delivery, attempts: &[Attempt], message: Option<&Message>) -> Full {
+        let target = self.endpoints.get(&delivery.endpoint_id).map(|endpoint| Target {
+            shown: endpoint.shown.clone(),
+            format: endpoint.format,
+            policy: endpoint.policy,
+        });
+        let message = message.map(|message| Sent {
+            id: message.id,
+            window_id: message.window_id,
+            part: message.part,
+            parts: message.parts,
+            runs: message.runs,
+            bytes: message.body.json.len(),
+            created_at: message.created_at.to_string(),
+        });
+        Full { line: self.line(delivery), target, message, attempts: attempts.iter().map(Tried::from).collect() }
+    }
+}
+
+impl From<&Attempt> for Tried {
+    fn from(attempt: &Attempt) -> Self {
+        Self {
+            number: attempt.number,
+            started_at: attempt.started_at.to_string(),
+            duration_ms: attempt.duration_ms,
+            result: attempt.result.clone(),
+            said: said(&attempt.result),
+        }
+    }
+}
+
+fn said(result: &AttemptResult) -> String {
+    match result {
+        AttemptResult::Answered { status } => format!("answered {status}"),
+        AttemptResult::NotConnected { reason } => format!("not connected: {reason}"),
+        AttemptResult::TimedOut => "connected, but no answer in time".to_owned(),
+        AttemptResult::Broken { reason } => format!("connection broke: {reason}"),
+        AttemptResult::Refused { reason } => format!("not sent: {reason}"),
+    }
+}
