@@ -63,7 +63,8 @@ pub struct Span {
 }
 
 /// Whose progress a window is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Progress {
     /// A group's.
     Group(GroupKey),
