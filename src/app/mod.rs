@@ -12,4 +12,4 @@ pub use data_dir::{DataDir, DataDirError, Holder, database_in};
 pub use engine::{Engine, StartError};
 pub use key_file::{KeyFile, KeyFileError};
 pub use receiver::{Received, Receiver};
-pub use running::{Running, ServeError};
+pub use running::{Running, ServeError, Start};

@@ -6,15 +6,18 @@
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use url::Url;
 use uuid::Uuid;
 
 use crate::api::native::api_keys;
+use crate::app::rules_folder::{FolderError, RulesFolder, Variables};
 use crate::app::{DataDir, DataDirError, Engine, StartError};
 use crate::config::Config;
 use crate::crypto;
@@ -24,7 +27,7 @@ use crate::model::id::TenantId;
 use crate::model::time::Clock;
 use crate::scheduler::{self, Scheduler};
 use crate::store::{OutboxStore, StoreError};
-use crate::task::{self, Supervisor, TaskFailed};
+use crate::task::{self, Activity, Poke, Status, Supervisor, TaskFailed};
 use crate::telemetry::metrics;
 
 /// Why a server does not start, or stopped.
@@ -59,6 +62,12 @@ pub enum ServeError {
     /// The client of the delivery loop could not be made.
     #[error(transparent)]
     Client(#[from] delivery::client::ClientError),
+    /// The folder of rules cannot be watched.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    /// The folder of rules could not be applied.
+    #[error("the folder of rules could not be applied")]
+    Rules(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// A task ended on its own.
     #[error(transparent)]
     Task(#[from] TaskFailed),
@@ -66,6 +75,18 @@ pub enum ServeError {
 
 /// How long a lookup of an endpoint's host may take.
 const LOOKUP: Duration = Duration::from_secs(3);
+
+/// What a start needs.
+pub struct Start<'a> {
+    /// The configuration.
+    pub config: &'a Config,
+    /// An API key to accept from now on.
+    pub seed: Option<&'a SecretString>,
+    /// What `${NAME}` in the folder of rules stands for.
+    pub variables: Variables,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+}
 
 /// A running engine.
 pub struct Running {
@@ -75,12 +96,10 @@ pub struct Running {
 }
 
 impl Running {
-    /// Takes the data directory, binds the address, opens the engine and starts its loops.
-    pub async fn start(
-        config: &Config,
-        seed: Option<&SecretString>,
-        clock: Arc<dyn Clock>,
-    ) -> Result<Self, ServeError> {
+    /// Takes the data directory, binds the address, opens the engine, applies the folder of rules and starts the loops.
+    /// A run that is sent when this has returned meets the rules of the folder.
+    pub async fn start(start: Start<'_>) -> Result<Self, ServeError> {
+        let Start { config, seed, variables, clock } = start;
         let data_dir = DataDir::take(&config.data_dir)?;
         let failed = |source| ServeError::Listen { address: config.listen, source };
         let listener = TcpListener::bind(config.listen).await.map_err(failed)?;
@@ -93,14 +112,11 @@ impl Running {
         if engine.api.auth.is_open() && !address.ip().is_loopback() {
             return Err(ServeError::Open(address));
         }
-        let vetting = Vetting {
-            guard: Arc::clone(&engine.api.guard),
-            own: vec![address],
-            lookup: Arc::new(SystemLookup),
-            budget: LOOKUP,
-        };
-        let client = delivery::Client::new(vetting, config.limits.response_bytes)?;
+        let client = delivery::Client::new(vetting(&engine, address), config.limits.response_bytes)?;
         let mut running = Self { engine, supervisor: Supervisor::default(), url };
+        if let Some(folder) = &config.rules {
+            running.keep_to(folder, variables, &clock).await?;
+        }
         running.engine.data_dir.announce(Some(running.url.as_str().trim_end_matches('/').to_owned())).map_err(failed)?;
         running.start_loops(&clock, client);
         running.start_http(listener);
@@ -140,6 +156,15 @@ impl Running {
         let finished = self.supervisor.finished(give_up).await;
         let closed = self.engine.close().await;
         Ok(finished.and(closed)?)
+    }
+
+    async fn keep_to(&self, folder: &Path, variables: Variables, clock: &Arc<dyn Clock>) -> Result<(), ServeError> {
+        let poke = Poke::default();
+        let mut folder = RulesFolder::watch(self.engine.api.clone(), folder, variables, poke.clone())?;
+        folder.pass().await.map_err(ServeError::Rules)?;
+        let (status, _unseen) = watch::channel(Status::default());
+        self.supervisor.spawn("rules folder", task::run(folder, poke, Arc::clone(clock), status, self.supervisor.soft()));
+        Ok(())
     }
 
     fn start_loops(&self, clock: &Arc<dyn Clock>, client: delivery::Client) {
@@ -183,6 +208,15 @@ impl Running {
                 tracing::error!(error = %error, "the listener failed");
             }
         });
+    }
+}
+
+fn vetting(engine: &Engine, own: SocketAddr) -> Vetting {
+    Vetting {
+        guard: Arc::clone(&engine.api.guard),
+        own: vec![own],
+        lookup: Arc::new(SystemLookup),
+        budget: LOOKUP,
     }
 }
 

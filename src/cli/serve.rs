@@ -9,7 +9,7 @@ use clap::Args;
 use ipnet::IpNet;
 use url::Url;
 
-use crate::app::{Running, ServeError};
+use crate::app::{Running, ServeError, Start};
 use crate::cli::{Context, Exit, connect};
 use crate::config::{self, Config, Overrides};
 use crate::model::time::SystemClock;
@@ -49,7 +49,10 @@ pub(super) async fn run(arguments: Arguments, context: &mut Context) -> anyhow::
     metrics::record();
     let mut signals = Signals::listen()?;
     let seed = context.connect.api_key();
-    let started = Running::start(&config, seed.as_ref(), Arc::new(SystemClock)).await;
+    let environment = connect::environment();
+    let variables = Arc::new(move |name: &str| environment.get(name).cloned());
+    let start = Start { config: &config, seed: seed.as_ref(), variables, clock: Arc::new(SystemClock) };
+    let started = Running::start(start).await;
     let running = started.map_err(|error| match error {
         ServeError::DataDir(error) => connect::advised(error),
         error => error.into(),

@@ -14,7 +14,7 @@ use anyhow::{Context as _, anyhow, bail};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::app::{Received, Receiver, Running};
+use crate::app::{Received, Receiver, Running, Start};
 use crate::cli::serve::Signals;
 use crate::cli::{Client, Context, Exit};
 use crate::config::Config;
@@ -40,7 +40,8 @@ pub(super) async fn run(context: &mut Context) -> anyhow::Result<Exit> {
         allow_targets: vec![std::net::IpAddr::from([127, 0, 0, 1]).into()],
         ..Config::default()
     };
-    let running = Running::start(&config, None, Arc::new(SystemClock)).await.context("the demo's engine")?;
+    let start = Start { config: &config, seed: None, variables: Arc::new(|_| None), clock: Arc::new(SystemClock) };
+    let running = Running::start(start).await.context("the demo's engine did not start")?;
     let result = tokio::select! {
         result = play(&running, context) => result,
         () = signals.next() => Err(anyhow!("interrupted")),
