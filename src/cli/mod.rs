@@ -13,7 +13,7 @@ mod doctor;
 mod filter;
 mod keys;
 mod migrate;
-mod rules;
+pub mod rules;
 mod runs;
 mod schema;
 mod serve;
