@@ -241,7 +241,7 @@ fn a_file_that_is_no_database_stops_the_start_and_stays_as_it_is() {
     assert!(out(&doctor).contains("FAIL  database"), "{}", out(&doctor));
     let stopped = run(home.path(), ["serve", "--listen", "127.0.0.1:0"]);
     assert_eq!(code(&stopped), 3);
-    assert!(err(&stopped).contains("runhook.db cannot be used"), "{}", err(&stopped));
+    assert!(err(&stopped).contains("runhook.db is not a database"), "{}", err(&stopped));
     assert!(fs::read(&file).unwrap() == before);
 }
 
