@@ -3,7 +3,7 @@
 use clap::{Args, ValueEnum};
 
 use crate::cli::{Context, Exit};
-use crate::config;
+use crate::{config, rule_file};
 
 /// Which schema.
 #[derive(Debug, Args)]
@@ -16,12 +16,15 @@ pub(super) struct Arguments {
 enum Of {
     /// The server's configuration
     Config,
+    /// Rule files
+    Rule,
 }
 
 /// Prints the schema.
 pub(super) fn run(arguments: &Arguments, context: &mut Context) -> anyhow::Result<Exit> {
     match arguments.of {
         Of::Config => context.json(&config::Document::schema())?,
+        Of::Rule => context.json(&rule_file::schema())?,
     }
     Ok(Exit::Fine)
 }
