@@ -1,22 +1,38 @@
 //! The HTTP surfaces: one folder each, one file for each endpoint.
 //!
 //! Handlers translate. They hold a [`Poke`] and a status, never a loop, and decide nothing about runs, rules or
-//! deliveries.
+//! deliveries. No handler, layer or log line ever shows a header's value or a query string: both may hold secrets.
 
 pub mod auth;
+mod blobs;
+mod gate;
 pub mod langsmith;
 pub mod native;
+mod observe;
+mod prefix;
 pub mod problem;
 
+use std::any::Any;
 use std::sync::Arc;
 
-use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::http::{Method, StatusCode, Uri};
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::{Router, routing};
+use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::watch;
+use tower::ServiceBuilder;
+use tower::util::MapRequestLayer;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer};
 
+use crate::api::problem::Problem;
 use crate::blob::BlobStore;
 use crate::config::Limits;
 use crate::crypto::Keyring;
 use crate::delivery::Guard;
+use crate::ingest::Intake;
 use crate::model::time::Clock;
 use crate::store::Store;
 use crate::task::{Poke, Status};
@@ -38,6 +54,8 @@ pub struct Api {
     pub guard: Arc<Guard>,
     /// Who may call.
     pub auth: Arc<auth::Auth>,
+    /// What `/metrics` shows; absent where nothing is recorded.
+    pub metrics: Option<PrometheusHandle>,
     /// Wakes the scheduler.
     pub scheduler: Poke,
     /// Wakes the delivery loop.
@@ -48,7 +66,64 @@ pub struct Api {
     pub delivery_status: watch::Receiver<Status>,
 }
 
+impl Api {
+    /// The way in for runs and feedback.
+    #[must_use]
+    pub fn intake(&self) -> Intake {
+        Intake {
+            store: Arc::clone(&self.store),
+            blobs: Arc::clone(&self.blobs),
+            clock: Arc::clone(&self.clock),
+            limits: Arc::clone(&self.limits),
+            scheduler: self.scheduler.clone(),
+        }
+    }
+}
+
 /// All routes, with the layers every request passes.
-pub fn router(_api: Api) -> Router {
-    Router::new()
+pub fn router(api: Api) -> Router {
+    let gate = gate::Gate::new(api.limits.concurrent_requests);
+    let body_limit = usize::try_from(api.limits.request_bytes).unwrap_or(usize::MAX);
+    let routes = Router::new()
+        .merge(langsmith::routes())
+        .merge(native::routes())
+        .route("/blobs/{*key}", routing::get(blobs::download))
+        .fallback(unknown_path)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(
+            ServiceBuilder::new()
+                .layer(SetRequestIdLayer::x_request_id(MakeRequestUuid))
+                .layer(PropagateRequestIdLayer::x_request_id())
+                .layer(from_fn(observe::observe))
+                .layer(CatchPanicLayer::custom(panicked))
+                .layer(from_fn_with_state(gate, gate::pass))
+                .layer(DefaultBodyLimit::max(body_limit)),
+        )
+        .with_state(api);
+    // The prefix is gone before a route is looked for, and so is a trailing slash.
+    Router::new().fallback_service(ServiceBuilder::new().layer(MapRequestLayer::new(prefix::strip)).service(routes))
+}
+
+async fn unknown_path(method: Method, uri: Uri) -> Problem {
+    let path: String = uri.path().chars().take(200).collect();
+    Problem::new(StatusCode::NOT_FOUND, "unknown-path", format!("there is nothing at {method} {path}")).hint(
+        "LangSmith paths (/runs, /sessions, /feedback, /info) are at the root and under /api/v1; \
+         Runhook's own API is under /v1; /healthz, /readyz and /metrics are at the root",
+    )
+}
+
+async fn wrong_method(method: Method, uri: Uri) -> Problem {
+    let path: String = uri.path().chars().take(200).collect();
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "wrong-method", format!("{path} does not answer {method}"))
+        .hint("the Allow header of this answer lists the methods it does answer")
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "the layer hands the panic over")]
+fn panicked(panic: Box<dyn Any + Send>) -> Response {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+    tracing::error!(panic = text, "a request handler panicked");
+    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "something failed inside the server")
+        .hint("the server's log has the cause under this request's id")
+        .into_response()
 }

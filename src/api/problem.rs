@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value};
 
 use crate::blob::BlobError;
+use crate::ingest::{IngestError, Invalid};
 use crate::store::StoreError;
 
 /// How long a client waits after an overload whose end nobody knows.
@@ -144,5 +145,39 @@ impl From<BlobError> for Problem {
     fn from(error: BlobError) -> Self {
         tracing::warn!(error = %error, "blob storage failed");
         Self::overloaded("blobs-unavailable", "the storage for large values does not answer; nothing was stored", PAUSE)
+    }
+}
+
+impl From<Invalid> for Problem {
+    fn from(invalid: Invalid) -> Self {
+        let place = serde_json::json!(["body", invalid.field]);
+        Self::invalid(invalid.to_string()).with("loc", place)
+    }
+}
+
+impl From<IngestError> for Problem {
+    fn from(error: IngestError) -> Self {
+        let detail = error.to_string();
+        match error {
+            IngestError::TooLarge { what, .. } => {
+                metrics::counter!("runhook_limit_refusals_total", "limit" => what).increment(1);
+                Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", detail)
+                    .hint("send smaller requests, or raise the limit in the server's configuration")
+            }
+            IngestError::TooMany { what, .. } => {
+                metrics::counter!("runhook_limit_refusals_total", "limit" => what).increment(1);
+                Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-many", detail)
+                    .hint("send fewer in one request, or raise limits.runs_per_request")
+            }
+            IngestError::Unsupported(_) => Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported", detail),
+            IngestError::Malformed(_) => Self::malformed(detail),
+            IngestError::Interrupted => Self::new(StatusCode::REQUEST_TIMEOUT, "interrupted", detail),
+            IngestError::Invalid(invalid) => invalid.into(),
+            IngestError::Nothing(refused) => {
+                Self::invalid(detail).with("refused", serde_json::to_value(refused).unwrap_or_default())
+            }
+            IngestError::Store(error) => error.into(),
+            IngestError::Blob(error) => error.into(),
+        }
     }
 }

@@ -42,7 +42,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            request_bytes: 20 * 1024 * 1024,
+            request_bytes: 32 * 1024 * 1024,
             decompressed_bytes: 100 * 1024 * 1024,
             runs_per_request: 10_000,
             json_depth: 128,

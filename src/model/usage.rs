@@ -1,7 +1,18 @@
-//! Tokens and costs of a run, as its client reported them.
+//! Tokens and costs of a run, as its client reported them, and of a trace, added up.
+//!
+//! Nothing is estimated: what nobody stated is zero tokens and an unknown cost. What is there but does not read as a
+//! number is passed over, never an error.
+
+use std::collections::{BTreeMap, HashMap};
+use std::str::FromStr;
 
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
+
+use crate::model::id::RunId;
+use crate::model::json::RawJson;
+use crate::model::run::{Payload, Run};
+use crate::model::time::Timestamp;
 
 /// Tokens and costs. Tokens default to zero; a cost nobody stated is unknown.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,4 +29,223 @@ pub struct Usage {
     pub completion_cost: Option<Decimal>,
     /// What both cost.
     pub total_cost: Option<Decimal>,
+}
+
+type Object = BTreeMap<String, RawJson>;
+
+/// What a run's outputs and `extra` say of its usage: `outputs.usage_metadata`, else `extra.metadata.usage_metadata`,
+/// else `outputs.llm_output.token_usage`; the first that states anything.
+#[must_use]
+pub fn of(outputs: Option<&Payload>, extra: Option<&RawJson>) -> Usage {
+    let outputs = outputs.map(|payload| match payload {
+        Payload::Inline(json) => json,
+        Payload::Blob(blob) => &blob.extract,
+    });
+    stated(outputs, &["usage_metadata"])
+        .or_else(|| stated(extra, &["metadata", "usage_metadata"]))
+        .or_else(|| stated(outputs, &["llm_output", "token_usage"]))
+        .unwrap_or_default()
+}
+
+/// Follows a path of keys; the text is searched for the last key before anything is parsed.
+fn stated(json: Option<&RawJson>, path: &[&str]) -> Option<Usage> {
+    let json = json?;
+    if !json.text().contains(path.last()?) {
+        return None;
+    }
+    let mut object: Object = json.read().ok()?;
+    for key in path {
+        object = object.get(*key)?.read().ok()?;
+    }
+    Usage::read(&object)
+}
+
+impl Usage {
+    /// Reads the keys of today's clients, or those of older ones.
+    fn read(object: &Object) -> Option<Self> {
+        let tokens = |keys: [&str; 2]| keys.into_iter().find_map(|key| whole(object.get(key)?));
+        let cost = |keys: [&str; 2]| keys.into_iter().find_map(|key| decimal(object.get(key)?));
+        let prompt_tokens = tokens(["input_tokens", "prompt_tokens"]);
+        let completion_tokens = tokens(["output_tokens", "completion_tokens"]);
+        let total_tokens = tokens(["total_tokens", "total_tokens"]);
+        let prompt_cost = cost(["input_cost", "prompt_cost"]);
+        let completion_cost = cost(["output_cost", "completion_cost"]);
+        let total_cost = cost(["total_cost", "total_cost"]).or_else(|| sum(prompt_cost, completion_cost));
+        if total_cost.is_none() && total_tokens.or(prompt_tokens).or(completion_tokens).is_none() {
+            return None;
+        }
+        let (input, output) = (prompt_tokens.unwrap_or(0), completion_tokens.unwrap_or(0));
+        Some(Self {
+            prompt_tokens: input,
+            completion_tokens: output,
+            total_tokens: total_tokens.unwrap_or_else(|| input.saturating_add(output)),
+            prompt_cost,
+            completion_cost,
+            total_cost,
+        })
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.prompt_tokens = self.prompt_tokens.saturating_add(other.prompt_tokens);
+        self.completion_tokens = self.completion_tokens.saturating_add(other.completion_tokens);
+        self.total_tokens = self.total_tokens.saturating_add(other.total_tokens);
+        self.prompt_cost = sum(self.prompt_cost, other.prompt_cost);
+        self.completion_cost = sum(self.completion_cost, other.completion_cost);
+        self.total_cost = sum(self.total_cost, other.total_cost);
+    }
+
+    fn at_least(&mut self, other: &Self) {
+        self.prompt_tokens = self.prompt_tokens.max(other.prompt_tokens);
+        self.completion_tokens = self.completion_tokens.max(other.completion_tokens);
+        self.total_tokens = self.total_tokens.max(other.total_tokens);
+        self.prompt_cost = self.prompt_cost.max(other.prompt_cost);
+        self.completion_cost = self.completion_cost.max(other.completion_cost);
+        self.total_cost = self.total_cost.max(other.total_cost);
+    }
+}
+
+fn whole(json: &RawJson) -> Option<i64> {
+    let number = decimal(json)?.trunc();
+    i64::try_from(number).ok()
+}
+
+/// A number, or a number in a string; never by way of a float.
+fn decimal(json: &RawJson) -> Option<Decimal> {
+    let text = json.text().trim().trim_matches('"');
+    Decimal::from_str(text).or_else(|_| Decimal::from_scientific(text)).ok()
+}
+
+fn sum(one: Option<Decimal>, other: Option<Decimal>) -> Option<Decimal> {
+    match (one, other) {
+        (Some(one), Some(other)) => one.checked_add(other),
+        (one, other) => one.or(other),
+    }
+}
+
+/// When the first token came: the earliest `new_token` event.
+#[must_use]
+pub fn first_token(events: &RawJson) -> Option<Timestamp> {
+    if !events.text().contains("new_token") {
+        return None;
+    }
+    let events: Vec<Object> = events.read().ok()?;
+    events.iter().filter(|event| says(event, "name", "new_token")).filter_map(|event| instant(event.get("time")?)).min()
+}
+
+fn says(event: &Object, key: &str, word: &str) -> bool {
+    event.get(key).and_then(|value| value.read::<String>().ok()).is_some_and(|value| value == word)
+}
+
+fn instant(json: &RawJson) -> Option<Timestamp> {
+    match json.read::<f64>() {
+        Ok(millis) => Some(Timestamp::from_millis(millis)),
+        Err(_) => Timestamp::parse(&json.read::<String>().ok()?).ok(),
+    }
+}
+
+/// Makes each run's usage that of its subtree: the sum of its children's, and at least its own. Some clients report
+/// what a call used on the call and again on its parents; taking the larger, figure by figure, counts it once.
+///
+/// The runs are those of one trace, in any order; a parent that is not among them gets nothing. Runs whose parents form
+/// a circle keep their own.
+pub fn roll_up(runs: &mut [Run]) {
+    let index: HashMap<RunId, usize> = runs.iter().enumerate().map(|(at, run)| (run.id, at)).collect();
+    let parents: Vec<Option<usize>> =
+        runs.iter().map(|run| run.parent_run_id.and_then(|parent| index.get(&parent).copied())).collect();
+    let mut waiting = vec![0_usize; runs.len()];
+    for parent in parents.iter().flatten() {
+        if let Some(count) = waiting.get_mut(*parent) {
+            *count = count.saturating_add(1);
+        }
+    }
+    let mut below = vec![Usage::default(); runs.len()];
+    let mut ready: Vec<usize> =
+        waiting.iter().enumerate().filter(|(_, count)| **count == 0).map(|(at, _)| at).collect();
+    while let Some(at) = ready.pop() {
+        let (Some(run), Some(children)) = (runs.get_mut(at), below.get(at)) else { continue };
+        run.usage.at_least(children);
+        let Some(parent) = parents.get(at).copied().flatten() else { continue };
+        let (Some(sum), Some(count)) = (below.get_mut(parent), waiting.get_mut(parent)) else { continue };
+        sum.add(&run.usage);
+        *count = count.saturating_sub(1);
+        if *count == 0 {
+            ready.push(parent);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::id::{ProjectId, TenantId};
+    use crate::model::run::{Fields, Layers};
+
+    fn json(text: &str) -> RawJson {
+        RawJson::parse(text.to_owned()).unwrap()
+    }
+
+    fn usage(outputs: &str, extra: &str) -> Usage {
+        of(Some(&Payload::Inline(json(outputs))), Some(&json(extra)))
+    }
+
+    #[test]
+    fn outputs_win_over_metadata_and_metadata_over_the_legacy_place() {
+        let metadata = r#"{"metadata":{"usage_metadata":{"input_tokens":3,"output_tokens":4}}}"#;
+        assert_eq!(usage(r#"{"usage_metadata":{"input_tokens":1,"output_tokens":2}}"#, metadata).total_tokens, 3);
+        let legacy = r#"{"llm_output":{"token_usage":{"prompt_tokens":10,"completion_tokens":20,"total_tokens":31}}}"#;
+        assert_eq!(usage(legacy, metadata).total_tokens, 7);
+        assert_eq!(usage(legacy, "{}").total_tokens, 31);
+    }
+
+    #[test]
+    fn costs_are_decimals_and_add_up() {
+        let found = usage(r#"{"usage_metadata":{"input_cost":0.1,"output_cost":"2e-1","input_tokens":null}}"#, "{}");
+        assert_eq!(found.total_cost, Some(Decimal::new(3, 1)));
+        assert_eq!(found.prompt_tokens, 0);
+    }
+
+    #[test]
+    fn nonsense_is_no_usage() {
+        assert_eq!(usage(r#"{"usage_metadata":"many"}"#, r#"{"metadata":[]}"#), Usage::default());
+        assert_eq!(usage(r#"{"usage_metadata":{"input_tokens":"a lot"}}"#, "[]"), Usage::default());
+    }
+
+    #[test]
+    fn the_first_token_is_the_earliest_new_token_event() {
+        let events = r#"[{"name":"start","time":"2026-01-01T00:00:00Z"},{"name":"new_token","time":1767225602500},
+            {"name":"new_token","time":"2026-01-01T00:00:02Z"},{"name":"new_token"}]"#;
+        assert_eq!(first_token(&json(events)), Some(Timestamp::parse("2026-01-01T00:00:02Z").unwrap()));
+    }
+
+    fn run(id: u128, parent: Option<u128>, tokens: i64) -> Run {
+        let fields = Fields {
+            name: Some("n".into()),
+            run_type: Some("llm".into()),
+            start_time: Some(Timestamp(0)),
+            parent_run_id: parent.map(|parent| RunId(uuid::Uuid::from_u128(parent))),
+            ..Fields::default()
+        };
+        let layers = Layers { post: fields, ..Layers::default() };
+        let id = RunId(uuid::Uuid::from_u128(id));
+        let mut run =
+            layers.resolve(TenantId::DEFAULT, ProjectId(uuid::Uuid::nil()), id, Timestamp(0)).expect("complete");
+        run.usage.total_tokens = tokens;
+        run
+    }
+
+    #[test]
+    fn a_parent_has_the_sum_of_its_children_or_more() {
+        let mut runs =
+            vec![run(3, Some(2), 5), run(1, None, 0), run(4, Some(2), 7), run(2, Some(1), 12), run(5, Some(1), 1)];
+        roll_up(&mut runs);
+        let totals: Vec<i64> = runs.iter().map(|run| run.usage.total_tokens).collect();
+        assert_eq!(totals, [5, 13, 7, 12, 1]);
+    }
+
+    #[test]
+    fn a_circle_of_parents_changes_nothing() {
+        let mut runs = vec![run(1, Some(2), 5), run(2, Some(1), 7)];
+        roll_up(&mut runs);
+        assert_eq!(runs.iter().map(|run| run.usage.total_tokens).collect::<Vec<_>>(), [5, 7]);
+    }
 }

@@ -63,7 +63,8 @@ pub struct Span {
 }
 
 /// Whose progress a window is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Progress {
     /// A group's.
     Group(GroupKey),
@@ -74,7 +75,7 @@ pub enum Progress {
 /// One evaluation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Window {
-    /// Its id, a function of what it covers.
+    /// Its id, a function of what it covers and when.
     pub id: WindowId,
     /// The owner.
     pub tenant_id: TenantId,
@@ -93,14 +94,16 @@ pub struct Window {
 }
 
 impl WindowId {
-    /// The id of the window that covers these changes for this group or rule.
+    /// The id of the window that covers these changes for this group or rule and ends at that instant. The instant
+    /// tells it from a window over the same numbers in an earlier life of the project or the rule.
     #[must_use]
-    pub fn of(tenant: TenantId, project: ProjectId, progress: &Progress, after: Seq) -> Self {
+    pub fn of(tenant: TenantId, project: ProjectId, progress: &Progress, after: Seq, end_time: Timestamp) -> Self {
         let whose = match progress {
             Progress::Group(key) => format!("{:?}/{:?}", key.cadence, key.settle),
             Progress::Span(rule) => rule.to_string(),
         };
-        let parts: [&[u8]; 4] = [tenant.0.as_bytes(), project.0.as_bytes(), whose.as_bytes(), &after.to_be_bytes()];
+        let (after, end) = (after.to_be_bytes(), end_time.0.to_be_bytes());
+        let parts: [&[u8]; 5] = [tenant.0.as_bytes(), project.0.as_bytes(), whose.as_bytes(), &after, &end];
         Self(derived("window", &parts))
     }
 }

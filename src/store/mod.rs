@@ -4,6 +4,7 @@
 //! intent, durable when it returns. Nothing here opens a secret, reads a clock or makes a decision that belongs to the
 //! scheduler or to delivery. What a backend must do is written once, as the conformance suite in `tests/it/store/`.
 
+mod body;
 mod error;
 pub mod keys;
 pub mod outbox;

@@ -41,6 +41,8 @@ pub struct Standing {
 pub struct WindowCommit {
     /// The window.
     pub window: Window,
+    /// The version of the rules it was evaluated with.
+    pub rules_version: i64,
     /// Which rule matched which run: at most once, ever.
     pub matches: Vec<(RuleId, RunId)>,
     /// What is to be said.
@@ -72,8 +74,9 @@ pub trait WindowStore: Send + Sync {
     async fn matched(&self, tenant: TenantId, pairs: &[(RuleId, RunId)]) -> Result<HashSet<(RuleId, RunId)>>;
 
     /// Commits a window: matches, messages, deliveries and the cursor (or the span's new beginning; a span that is
-    /// used up is removed). `Stale` if the cursor is not at the window's beginning or a match exists: then nothing
-    /// was written, and the evaluation is repeated on what is there now.
+    /// used up is removed). `Stale` if the cursor is not at the window's beginning, the rules have another version (a
+    /// rule that has just joined the group would miss the window, one that has gone would still speak), or a match
+    /// exists: then nothing was written, and the evaluation is repeated on what is there now.
     async fn commit_window(&self, commit: WindowCommit) -> Result<()>;
 
     /// Notes that every group of the project has seen its changes up to `seq`, unless more have come.

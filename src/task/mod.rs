@@ -70,7 +70,8 @@ pub trait Activity: Send {
 /// The longest a loop sleeps without looking, so that a poke lost to a crash elsewhere is made good.
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
 
-/// Runs an activity until it is cancelled.
+/// Runs an activity until it is cancelled. A pass that has begun is finished. After a failed pass a poke waits for the
+/// pause to end, so that a broken disk and a busy client together do not make a hot loop.
 pub async fn run(
     mut activity: impl Activity,
     poke: Poke,
@@ -80,6 +81,7 @@ pub async fn run(
 ) {
     while !cancelled.is_cancelled() {
         let result = activity.pass().await;
+        let failed = result.is_err();
         let wait = match &result {
             Ok(Next::Now) => Duration::ZERO,
             Ok(Next::At(at)) => at.since(clock.now()).min(LONGEST_SLEEP),
@@ -92,7 +94,7 @@ pub async fn run(
             continue;
         }
         tokio::select! {
-            () = poke.poked() => {}
+            () = poke.poked(), if !failed => {}
             () = tokio::time::sleep(wait) => {}
             () = cancelled.cancelled() => {}
         }
@@ -112,6 +114,7 @@ fn record(
 ) {
     if let Some(error) = &error {
         tracing::error!(task = name, error = %error, "pass failed; it will be repeated");
+        metrics::counter!("runhook_passes_failed_total", "task" => name).increment(1);
     }
     status.send_modify(|status| {
         status.passes = status.passes.wrapping_add(1);
@@ -119,4 +122,99 @@ fn record(
         status.last_error = error.map(|error| error.to_string());
         status.last_pass_at = Some(now);
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use super::*;
+    use crate::model::time::ManualClock;
+
+    type Answer = Result<Next, &'static str>;
+
+    /// Answers as it was told, and asks for the loop's end with the last answer.
+    struct Scripted {
+        answers: VecDeque<Answer>,
+        end: CancellationToken,
+        during: Box<dyn Fn() + Send>,
+    }
+
+    #[async_trait::async_trait]
+    impl Activity for Scripted {
+        fn name(&self) -> &'static str {
+            "scripted"
+        }
+
+        async fn pass(&mut self) -> Result<Next, Box<dyn std::error::Error + Send + Sync>> {
+            (self.during)();
+            let answer = self.answers.pop_front().unwrap_or(Ok(Next::Idle));
+            if self.answers.is_empty() {
+                self.end.cancel();
+            }
+            answer.map_err(Into::into)
+        }
+    }
+
+    /// Runs a loop over these answers and says what could be seen of it at the end.
+    async fn run_through(answers: &[Answer], poke: &Poke, during: impl Fn() + Send + 'static) -> Status {
+        let end = CancellationToken::new();
+        let activity =
+            Scripted { answers: answers.iter().copied().collect(), end: end.clone(), during: Box::new(during) };
+        let clock = Arc::new(ManualClock::at(Timestamp(1_000_000)));
+        let (status, seen) = watch::channel(Status::default());
+        run(activity, poke.clone(), clock, status, end).await;
+        let status = seen.borrow().clone();
+        status
+    }
+
+    #[tokio::test]
+    async fn a_loop_goes_on_without_a_poke_while_there_is_more_to_do() {
+        let status = run_through(&[Ok(Next::Now), Ok(Next::Now), Ok(Next::Idle)], &Poke::default(), || {}).await;
+        assert_eq!((status.passes, status.failures, status.last_pass_at), (3, 0, Some(Timestamp(1_000_000))));
+    }
+
+    #[tokio::test]
+    async fn an_instant_that_has_passed_is_due_at_once() {
+        let status = run_through(&[Ok(Next::At(Timestamp(5))), Ok(Next::Idle)], &Poke::default(), || {}).await;
+        assert_eq!(status.passes, 2);
+    }
+
+    #[tokio::test]
+    async fn a_poke_during_a_pass_is_not_lost() {
+        let poke = Poke::default();
+        let during = poke.clone();
+        let status = run_through(&[Ok(Next::Idle), Ok(Next::Idle)], &poke, move || during.poke()).await;
+        assert_eq!(status.passes, 2);
+    }
+
+    #[tokio::test]
+    async fn pokes_before_a_pass_are_remembered_as_one() {
+        let poke = Poke::default();
+        (0..5).for_each(|_| poke.poke());
+        let status = run_through(&[Ok(Next::Idle), Ok(Next::Idle)], &poke, || {}).await;
+        assert_eq!(status.passes, 2);
+        let left = tokio::select! {
+            biased;
+            () = poke.poked() => true,
+            () = std::future::ready(()) => false,
+        };
+        assert!(!left);
+    }
+
+    #[tokio::test]
+    async fn a_failed_pass_is_counted_and_repeated_and_a_good_one_ends_the_count() {
+        let poke = Poke::default();
+        let status = run_through(&[Ok(Next::Now), Err("the disk is full")], &poke, || {}).await;
+        assert_eq!((status.failures, status.last_error.as_deref()), (1, Some("the disk is full")));
+        let status = run_through(&[Err("the disk is full"), Ok(Next::Idle)], &poke, || {}).await;
+        assert_eq!((status.passes, status.failures, status.last_error), (2, 0, None));
+    }
+
+    #[test]
+    fn the_pause_after_failures_grows_and_stays_bounded() {
+        assert_eq!(pause_after(0), Duration::from_millis(100));
+        assert_eq!(pause_after(3), Duration::from_millis(800));
+        assert_eq!(pause_after(u32::MAX), Duration::from_millis(12_800));
+    }
 }

@@ -80,3 +80,43 @@ impl Supervisor {
         failed.map_or(Ok(()), Err)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn tasks_that_end_when_asked_to_are_a_clean_stop() {
+        let supervisor = Supervisor::default();
+        let soft = supervisor.soft();
+        supervisor.spawn("patient", async move { soft.cancelled().await });
+        supervisor.stop();
+        assert_eq!(supervisor.finished(pending()).await, Ok(()));
+    }
+
+    #[tokio::test]
+    async fn a_task_that_returns_early_stops_the_others_and_is_named() {
+        let supervisor = Supervisor::default();
+        let soft = supervisor.soft();
+        supervisor.spawn("patient", async move { soft.cancelled().await });
+        supervisor.spawn("hasty", async {});
+        assert_eq!(supervisor.finished(pending()).await, Err(TaskFailed("hasty")));
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_noticed() {
+        let supervisor = Supervisor::default();
+        supervisor.spawn("clumsy", async { panic!("on purpose") });
+        assert_eq!(supervisor.finished(pending()).await, Err(TaskFailed("clumsy")));
+    }
+
+    #[tokio::test]
+    async fn a_task_that_does_not_end_is_dropped_when_patience_ends() {
+        let supervisor = Supervisor::default();
+        supervisor.spawn("deaf", pending());
+        supervisor.stop();
+        assert_eq!(supervisor.finished(ready(())).await, Ok(()));
+    }
+}

@@ -1,1 +1,28 @@
-//! The LangSmith-compatible surface, at the root and under its prefixes.
+//! The LangSmith-compatible surface, at the root and under its prefixes: what the SDKs call to trace, to give feedback
+//! and to read back. Names on the wire are LangSmith's: a project is a session here.
+
+mod batch;
+mod fault;
+mod feedback;
+mod info;
+mod multipart;
+mod params;
+mod request;
+mod runs;
+mod sessions;
+mod wire;
+
+use axum::Router;
+
+use crate::api::Api;
+
+/// All routes of this surface.
+pub(crate) fn routes() -> Router<Api> {
+    Router::new()
+        .merge(info::routes())
+        .merge(runs::routes())
+        .merge(batch::routes())
+        .merge(multipart::routes())
+        .merge(sessions::routes())
+        .merge(feedback::routes())
+}

@@ -50,15 +50,16 @@ pub(crate) fn window() -> Window {
     let (tenant_id, project_id) = (TenantId::DEFAULT, ProjectId(Uuid::from_u128(2)));
     let progress =
         Progress::Group(GroupKey { tenant_id, project_id, cadence: Cadence::DEFAULT, settle: Duration::ZERO });
+    let end_time = at("2024-04-05T01:28:56.492563Z");
     Window {
-        id: WindowId::of(tenant_id, project_id, &progress, 3),
+        id: WindowId::of(tenant_id, project_id, &progress, 3, end_time),
         tenant_id,
         project_id,
         progress,
         after: 3,
         through: 9,
         start_time: at("2024-04-05T01:28:54.734491Z"),
-        end_time: at("2024-04-05T01:28:56.492563Z"),
+        end_time,
     }
 }
 

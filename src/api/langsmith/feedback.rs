@@ -1,0 +1,141 @@
+//! `POST|GET /feedback`, `GET|PATCH|DELETE /feedback/{id}`.
+
+use std::collections::BTreeMap;
+
+use axum::extract::{Path, Request, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use serde::Serialize;
+use serde_json::json;
+
+use crate::api::Api;
+use crate::api::auth::Principal;
+use crate::api::langsmith::fault::Fault;
+use crate::api::langsmith::params::Params;
+use crate::api::langsmith::request;
+use crate::api::problem::Problem;
+use crate::crypto;
+use crate::ingest::feedback as bodies;
+use crate::model::feedback::{Feedback, Score};
+use crate::model::id::{FeedbackId, ProjectId, RunId, TraceId};
+use crate::model::json::RawJson;
+use crate::store::runs::FeedbackQuery;
+
+/// A page when the client does not say how long.
+const PAGE: u32 = 100;
+
+/// Parameters that would narrow a list in ways this server does not.
+const UNKNOWN_NARROWINGS: [&str; 7] =
+    ["user", "has_comment", "has_score", "level", "min_created_at", "max_created_at", "comparative_experiment_id"];
+
+/// The routes of this file.
+pub(crate) fn routes() -> Router<Api> {
+    Router::new()
+        .route("/feedback", get(list).post(create))
+        .route("/feedback/{id}", get(read).patch(update).delete(delete))
+}
+
+/// Feedback as it is shown. The clients need the first six keys, whatever their values.
+#[derive(Serialize)]
+struct Shown<'a> {
+    id: FeedbackId,
+    created_at: String,
+    modified_at: String,
+    run_id: Option<RunId>,
+    trace_id: Option<TraceId>,
+    key: &'a str,
+    score: Option<Score>,
+    value: Option<&'a RawJson>,
+    comment: Option<&'a str>,
+    correction: Option<&'a RawJson>,
+    feedback_source: Option<&'a RawJson>,
+    session_id: Option<ProjectId>,
+    error: Option<bool>,
+    extra: Option<RawJson>,
+    feedback_group_id: Option<RawJson>,
+    comparative_experiment_id: Option<RawJson>,
+}
+
+impl<'a> From<&'a Feedback> for Shown<'a> {
+    fn from(feedback: &'a Feedback) -> Self {
+        let mut further: BTreeMap<String, RawJson> =
+            feedback.extra.as_ref().and_then(|extra| extra.read().ok()).unwrap_or_default();
+        Self {
+            id: feedback.id,
+            created_at: feedback.created_at.with_offset(),
+            modified_at: feedback.modified_at.with_offset(),
+            run_id: feedback.run_id,
+            trace_id: feedback.trace_id,
+            key: &feedback.key,
+            score: feedback.score,
+            value: feedback.value.as_ref(),
+            comment: feedback.comment.as_deref(),
+            correction: feedback.correction.as_ref(),
+            feedback_source: feedback.source.as_ref(),
+            session_id: feedback.session_id,
+            error: feedback.error,
+            extra: further.remove("extra"),
+            feedback_group_id: further.remove("feedback_group_id"),
+            comparative_experiment_id: further.remove("comparative_experiment_id"),
+        }
+    }
+}
+
+fn shown(feedback: &Feedback) -> Response {
+    Json(Shown::from(feedback)).into_response()
+}
+
+/// The same id again is the same record again: clients repeat what they got no answer to.
+async fn create(State(api): State<Api>, principal: Principal, request: Request) -> Result<Response, Fault> {
+    let body = request::body(&api, request).await?;
+    let fresh = FeedbackId(uuid::Builder::from_random_bytes(crypto::random()).into_uuid());
+    let feedback = bodies::read(&body, fresh, api.clock.now(), api.limits.json_depth)?;
+    api.intake().feedback(principal.tenant_id, feedback.clone()).await?;
+    Ok(shown(&feedback))
+}
+
+async fn list(State(api): State<Api>, principal: Principal, params: Params) -> Result<Response, Fault> {
+    params.refuse(&UNKNOWN_NARROWINGS)?;
+    let query = FeedbackQuery {
+        runs: params.ids("run")?,
+        keys: params.all("key").map(str::to_owned).collect(),
+        projects: params.ids("session")?,
+        sources: params.all("source").map(str::to_owned).collect(),
+        limit: params.limit(PAGE)?,
+        offset: params.offset()?,
+    };
+    let feedback = api.store.list_feedback(principal.tenant_id, &query).await?;
+    Ok(Json(feedback.iter().map(Shown::from).collect::<Vec<_>>()).into_response())
+}
+
+async fn find(api: &Api, principal: Principal, id: &str) -> Result<Feedback, Problem> {
+    let id = request::id("feedback_id", id)?;
+    api.store.feedback(principal.tenant_id, id).await?.ok_or_else(|| Problem::not_found("feedback"))
+}
+
+async fn read(State(api): State<Api>, principal: Principal, Path(id): Path<String>) -> Result<Response, Fault> {
+    Ok(shown(&find(&api, principal, &id).await?))
+}
+
+async fn update(
+    State(api): State<Api>,
+    principal: Principal,
+    Path(id): Path<String>,
+    request: Request,
+) -> Result<Response, Fault> {
+    let known = find(&api, principal, &id).await?;
+    let body = request::body(&api, request).await?;
+    let feedback = bodies::update(known, &body, api.clock.now(), api.limits.json_depth)?;
+    api.intake().feedback(principal.tenant_id, feedback.clone()).await?;
+    Ok(shown(&feedback))
+}
+
+async fn delete(State(api): State<Api>, principal: Principal, Path(id): Path<String>) -> Result<Response, Fault> {
+    let id = request::id("feedback_id", &id)?;
+    if !api.store.delete_feedback(principal.tenant_id, id, api.clock.now()).await? {
+        return Err(Problem::not_found("feedback").into());
+    }
+    api.scheduler.poke();
+    Ok(Json(json!({ "message": "deleted" })).into_response())
+}

@@ -1,0 +1,214 @@
+//! `GET|POST /sessions`, `GET|PATCH|DELETE /sessions/{id}`: projects under LangSmith's name for them.
+
+use axum::extract::{Path, Request, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use serde_json::value::RawValue;
+use uuid::Uuid;
+
+use crate::api::Api;
+use crate::api::auth::Principal;
+use crate::api::langsmith::fault::Fault;
+use crate::api::langsmith::params::Params;
+use crate::api::langsmith::request;
+use crate::api::problem::Problem;
+use crate::ingest::{Invalid, value};
+use crate::model::id::{ProjectId, RunId, TenantId};
+use crate::model::json::RawJson;
+use crate::model::project::{DEFAULT_PROJECT, Project};
+use crate::store::StoreError;
+use crate::store::projects::ProjectQuery;
+
+/// A page when the client does not say how long.
+const PAGE: u32 = 100;
+
+/// The routes of this file.
+pub(crate) fn routes() -> Router<Api> {
+    Router::new()
+        .route("/sessions", get(list).post(create))
+        .route("/sessions/{id}", get(read).patch(update).delete(delete))
+}
+
+/// The keys of a body that are read.
+#[derive(Deserialize)]
+struct Keys<'a> {
+    #[serde(borrow)]
+    id: Option<&'a RawValue>,
+    name: Option<&'a RawValue>,
+    description: Option<&'a RawValue>,
+    extra: Option<&'a RawValue>,
+    reference_dataset_id: Option<&'a RawValue>,
+    start_time: Option<&'a RawValue>,
+    end_time: Option<&'a RawValue>,
+}
+
+/// A project as it is shown.
+#[derive(Serialize)]
+struct Session<'a> {
+    id: ProjectId,
+    tenant_id: TenantId,
+    name: &'a str,
+    description: Option<&'a str>,
+    start_time: String,
+    end_time: Option<String>,
+    extra: Option<&'a RawJson>,
+    reference_dataset_id: Option<Uuid>,
+    default_dataset_id: Option<Uuid>,
+    trace_tier: Option<&'a str>,
+}
+
+impl<'a> From<&'a Project> for Session<'a> {
+    fn from(project: &'a Project) -> Self {
+        Self {
+            id: project.id,
+            tenant_id: project.tenant_id,
+            name: &project.name,
+            description: project.description.as_deref(),
+            start_time: project.start_time.with_offset(),
+            end_time: project.end_time.map(crate::model::time::Timestamp::with_offset),
+            extra: project.extra.as_ref(),
+            reference_dataset_id: project.reference_dataset_id,
+            default_dataset_id: None,
+            trace_tier: None,
+        }
+    }
+}
+
+fn shown(project: &Project) -> Response {
+    Json(Session::from(project)).into_response()
+}
+
+async fn list(State(api): State<Api>, principal: Principal, params: Params) -> Result<Response, Fault> {
+    params.refuse(&["metadata", "reference_dataset", "filter"])?;
+    let query = ProjectQuery {
+        ids: params.ids("id")?,
+        name: params.one("name").map(str::to_owned),
+        name_contains: params.one("name_contains").map(str::to_owned),
+        limit: params.limit(PAGE)?,
+        offset: params.offset()?,
+    };
+    let tenant = principal.tenant_id;
+    let mut projects = api.store.list_projects(tenant, &query).await?;
+    let wants_default = query.name.as_deref().is_none_or(|name| name == DEFAULT_PROJECT);
+    if projects.is_empty() && wants_default && query.ids.is_empty() && query.offset == 0 {
+        // Clients learn their tenant from the first project there is: there always is one.
+        make_default(&api, tenant).await?;
+        projects = api.store.list_projects(tenant, &query).await?;
+    }
+    Ok(Json(projects.iter().map(Session::from).collect::<Vec<_>>()).into_response())
+}
+
+async fn make_default(api: &Api, tenant: TenantId) -> Result<(), Problem> {
+    let project = Project {
+        tenant_id: tenant,
+        id: ProjectId::of_name(tenant, DEFAULT_PROJECT),
+        name: DEFAULT_PROJECT.to_owned(),
+        description: None,
+        extra: None,
+        reference_dataset_id: None,
+        start_time: api.clock.now(),
+        end_time: None,
+    };
+    match api.store.create_project(project).await {
+        Ok(_) | Err(StoreError::Conflict(_)) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn create(
+    State(api): State<Api>,
+    principal: Principal,
+    params: Params,
+    request: Request,
+) -> Result<Response, Fault> {
+    let body = request::body(&api, request).await?;
+    let keys: Keys<'_> = request::keys(&api, &body)?;
+    let tenant = principal.tenant_id;
+    let name = value::string("name", keys.name.ok_or_else(|| Invalid::new("name", "is missing"))?)?;
+    if name.is_empty() {
+        return Err(Invalid::new("name", "must not be empty").into());
+    }
+    let id = keys.id.map(|raw| value::id("id", raw)).transpose()?;
+    let start_time = keys.start_time.map(|raw| value::time("start_time", raw)).transpose()?;
+    let mut project = Project {
+        tenant_id: tenant,
+        id: id.unwrap_or_else(|| ProjectId::of_name(tenant, &name)),
+        name,
+        description: None,
+        extra: None,
+        reference_dataset_id: None,
+        start_time: start_time.unwrap_or_else(|| api.clock.now()),
+        end_time: None,
+    };
+    say(&mut project, &keys)?;
+    if params.flag("upsert")
+        && let Some(mut known) = named(&api, tenant, &project.name).await?
+    {
+        say(&mut known, &keys)?;
+        api.store.update_project(known.clone()).await?;
+        return Ok(shown(&known));
+    }
+    Ok(shown(&api.store.create_project(project).await?))
+}
+
+async fn named(api: &Api, tenant: TenantId, name: &str) -> Result<Option<Project>, Problem> {
+    let query = ProjectQuery { name: Some(name.to_owned()), limit: 1, ..ProjectQuery::default() };
+    Ok(api.store.list_projects(tenant, &query).await?.into_iter().next())
+}
+
+/// Applies what a body says of a project; `null` and absent say nothing.
+fn say(project: &mut Project, keys: &Keys<'_>) -> Result<(), Invalid> {
+    if let Some(raw) = keys.name {
+        project.name = value::string("name", raw)?;
+    }
+    if let Some(raw) = keys.description {
+        project.description = Some(value::string("description", raw)?);
+    }
+    if let Some(raw) = keys.extra {
+        project.extra = Some(value::object("extra", raw)?);
+    }
+    if let Some(raw) = keys.reference_dataset_id {
+        project.reference_dataset_id = Some(value::id::<RunId>("reference_dataset_id", raw)?.0);
+    }
+    if let Some(raw) = keys.end_time {
+        project.end_time = Some(value::time("end_time", raw)?);
+    }
+    Ok(())
+}
+
+async fn find(api: &Api, principal: Principal, id: &str) -> Result<Project, Problem> {
+    let id = request::id("session_id", id)?;
+    api.store.project(principal.tenant_id, id).await?.ok_or_else(|| Problem::not_found("session"))
+}
+
+async fn read(State(api): State<Api>, principal: Principal, Path(id): Path<String>) -> Result<Response, Fault> {
+    Ok(shown(&find(&api, principal, &id).await?))
+}
+
+async fn update(
+    State(api): State<Api>,
+    principal: Principal,
+    Path(id): Path<String>,
+    request: Request,
+) -> Result<Response, Fault> {
+    let mut project = find(&api, principal, &id).await?;
+    let body = request::body(&api, request).await?;
+    say(&mut project, &request::keys(&api, &body)?)?;
+    if project.name.is_empty() {
+        return Err(Invalid::new("name", "must not be empty").into());
+    }
+    api.store.update_project(project.clone()).await?;
+    Ok(shown(&project))
+}
+
+async fn delete(State(api): State<Api>, principal: Principal, Path(id): Path<String>) -> Result<Response, Fault> {
+    let id = request::id("session_id", &id)?;
+    if !api.store.delete_project(principal.tenant_id, id).await? {
+        return Err(Problem::not_found("session").into());
+    }
+    Ok((StatusCode::ACCEPTED, Json(json!({ "message": "deleted" }))).into_response())
+}

@@ -1,0 +1,31 @@
+//! What is recorded of every request: its route, never its address line, for that may hold secrets.
+
+use std::time::Instant;
+
+use axum::extract::{MatchedPath, Request};
+use axum::http::HeaderName;
+use axum::middleware::Next;
+use axum::response::Response;
+use tracing::Instrument;
+
+/// Where the request's id is.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Logs and counts a request.
+pub(crate) async fn observe(request: Request, next: Next) -> Response {
+    let path = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str).to_owned();
+    let method = request.method().clone();
+    let id = request.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok()).unwrap_or_default();
+    let span = tracing::info_span!("request", %method, path, id);
+    let began = Instant::now();
+    let response = next.run(request).instrument(span.clone()).await;
+    let (status, took) = (response.status(), began.elapsed());
+    span.in_scope(|| tracing::debug!(status = status.as_u16(), ms = took.as_secs_f64() * 1000.0, "answered"));
+    metrics::counter!(
+        "runhook_http_requests_total",
+        "method" => method.to_string(), "path" => path.clone(), "status" => status.as_u16().to_string()
+    )
+    .increment(1);
+    metrics::histogram!("runhook_http_request_seconds", "path" => path).record(took.as_secs_f64());
+    response
+}

@@ -1,0 +1,124 @@
+//! A request's body on its way in, within its limits.
+
+use std::fmt;
+use std::pin::Pin;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::stream::{self, Stream, StreamExt};
+
+use crate::config::Limits;
+use crate::ingest::decode::Decoder;
+use crate::ingest::error::IngestError;
+
+/// How long a sender may be silent in the middle of a body. It holds a place that others wait for.
+const SILENCE: Duration = Duration::from_secs(30);
+
+/// The body as it comes off the connection.
+type Raw = Pin<Box<dyn Stream<Item = Result<Bytes, Box<dyn std::error::Error + Send + Sync>>> + Send>>;
+
+/// A request that brings runs or feedback.
+pub struct Incoming {
+    /// `Content-Type`.
+    pub content_type: Option<String>,
+    /// `Content-Encoding`.
+    pub encoding: Option<String>,
+    /// `Content-Length`; chunked bodies have none.
+    pub length: Option<u64>,
+    /// The body, still encoded.
+    pub body: Raw,
+}
+
+impl fmt::Debug for Incoming {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Incoming").field("content_type", &self.content_type).finish_non_exhaustive()
+    }
+}
+
+/// A body being decoded, with both its sizes counted.
+struct Reader {
+    body: Raw,
+    decoder: Decoder,
+    pending: Bytes,
+    sent: u64,
+    sent_limit: u64,
+    decoded: u64,
+    decoded_limit: u64,
+    ended: bool,
+}
+
+impl Incoming {
+    /// The decoded body as it arrives. Fails at once when the headers already say that it will not be read.
+    pub(crate) fn decoded(
+        self,
+        limits: &Limits,
+    ) -> Result<impl Stream<Item = Result<Bytes, IngestError>> + Send + 'static, IngestError> {
+        let mut reader = Reader {
+            decoder: Decoder::for_encoding(self.encoding.as_deref())?,
+            body: self.body,
+            pending: Bytes::new(),
+            sent: 0,
+            sent_limit: limits.request_bytes,
+            decoded: 0,
+            decoded_limit: limits.decompressed_bytes,
+            ended: false,
+        };
+        reader.count_sent(self.length.unwrap_or(0))?;
+        reader.sent = 0;
+        Ok(stream::try_unfold(reader, |mut reader| async move {
+            let chunk = reader.next().await?;
+            Ok(chunk.map(|chunk| (chunk, reader)))
+        }))
+    }
+
+    /// The whole decoded body.
+    pub(crate) async fn collect(self, limits: &Limits) -> Result<Bytes, IngestError> {
+        let mut chunks = std::pin::pin!(self.decoded(limits)?);
+        let mut whole = BytesMut::new();
+        while let Some(chunk) = chunks.next().await {
+            whole.extend_from_slice(&chunk?);
+        }
+        Ok(whole.freeze())
+    }
+}
+
+impl Reader {
+    async fn next(&mut self) -> Result<Option<Bytes>, IngestError> {
+        loop {
+            if let Some(chunk) = self.decoder.step(&mut self.pending)? {
+                self.count_decoded(chunk.len() as u64)?;
+                // Decoding is pure computation; without this a large body would keep its thread to itself.
+                tokio::task::coop::consume_budget().await;
+                return Ok(Some(chunk));
+            }
+            if self.ended {
+                return Ok(None);
+            }
+            match tokio::time::timeout(SILENCE, self.body.next()).await {
+                Ok(Some(Ok(chunk))) => {
+                    self.count_sent(chunk.len() as u64)?;
+                    self.pending = chunk;
+                }
+                Ok(None) => {
+                    self.ended = true;
+                    self.decoder.finish()?;
+                }
+                Ok(Some(Err(_))) | Err(_) => return Err(IngestError::Interrupted),
+            }
+        }
+    }
+
+    fn count_sent(&mut self, bytes: u64) -> Result<(), IngestError> {
+        self.sent = self.sent.saturating_add(bytes);
+        within("request body", self.sent, self.sent_limit)
+    }
+
+    fn count_decoded(&mut self, bytes: u64) -> Result<(), IngestError> {
+        self.decoded = self.decoded.saturating_add(bytes);
+        within("decompressed request body", self.decoded, self.decoded_limit)
+    }
+}
+
+fn within(what: &'static str, bytes: u64, limit: u64) -> Result<(), IngestError> {
+    if bytes > limit { Err(IngestError::TooLarge { what, limit }) } else { Ok(()) }
+}

@@ -1,0 +1,163 @@
+//! The way in: decode, normalise, offload, store, wake the scheduler.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::blob::BlobStore;
+use crate::config::Limits;
+use crate::ingest::body::Incoming;
+use crate::ingest::error::{IngestError, Invalid};
+use crate::ingest::receipt::{Receipt, Refused};
+use crate::ingest::{batch, lineage, multipart, normalise, offload};
+use crate::model::feedback::Feedback;
+use crate::model::id::{RunId, TenantId};
+use crate::model::merge;
+use crate::model::project::ProjectRef;
+use crate::model::run::{Fields, Part, PartKind};
+use crate::model::time::Clock;
+use crate::store::Store;
+use crate::store::runs::Batch;
+use crate::task::Poke;
+
+/// Takes requests in. Cheap to clone.
+#[derive(Clone)]
+pub struct Intake {
+    /// Where runs and feedback go.
+    pub store: Arc<dyn Store>,
+    /// Where large values go.
+    pub blobs: Arc<dyn BlobStore>,
+    /// The time of arrival.
+    pub clock: Arc<dyn Clock>,
+    /// What is too large.
+    pub limits: Arc<Limits>,
+    /// Wakes the scheduler.
+    pub scheduler: Poke,
+}
+
+/// What a request for one run is about.
+#[derive(Debug, Clone, Copy)]
+pub struct Single {
+    /// Post or patch.
+    pub kind: PartKind,
+    /// The run, when the request's path names it.
+    pub named: Option<RunId>,
+    /// The run's id if neither path nor body names one.
+    pub fresh: RunId,
+}
+
+/// What a request brought, read but not stored.
+#[derive(Debug, Default)]
+pub(crate) struct Gathered {
+    pub(crate) parts: Vec<Loose>,
+    pub(crate) feedback: Vec<Feedback>,
+    pub(crate) refused: Vec<Refused>,
+}
+
+/// A part whose files are still with it.
+#[derive(Debug)]
+pub(crate) struct Loose {
+    pub(crate) run_id: RunId,
+    pub(crate) kind: PartKind,
+    pub(crate) project: Option<ProjectRef>,
+    pub(crate) fields: Fields,
+    pub(crate) files: Vec<File>,
+}
+
+/// A file that came with a run.
+#[derive(Debug)]
+pub(crate) struct File {
+    pub(crate) name: String,
+    pub(crate) mime_type: String,
+    pub(crate) bytes: Bytes,
+}
+
+impl fmt::Debug for Intake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Intake").finish_non_exhaustive()
+    }
+}
+
+impl Intake {
+    /// Takes in a multipart request.
+    pub async fn multipart(&self, tenant: TenantId, incoming: Incoming) -> Result<Receipt, IngestError> {
+        let boundary = multipart::boundary(incoming.content_type.as_deref())?;
+        let body = incoming.decoded(&self.limits)?;
+        let gathered = multipart::read(body, boundary, &self.limits, self.clock.now()).await?;
+        self.accept(tenant, gathered).await
+    }
+
+    /// Takes in `{"post": [...], "patch": [...]}`.
+    pub async fn batch(&self, tenant: TenantId, incoming: Incoming) -> Result<Receipt, IngestError> {
+        let json = incoming.collect(&self.limits).await?;
+        let gathered = batch::read(&json, &self.limits)?;
+        self.accept(tenant, gathered).await
+    }
+
+    /// Takes in one run, and says which.
+    pub async fn run(&self, tenant: TenantId, single: Single, incoming: Incoming) -> Result<RunId, IngestError> {
+        let json = incoming.collect(&self.limits).await?;
+        let draft = normalise::run(&json, single.kind, single.named, self.limits.json_depth)?;
+        let run_id = draft.run_id.unwrap_or(single.fresh);
+        let loose =
+            Loose { run_id, kind: single.kind, project: draft.project, fields: draft.fields, files: Vec::new() };
+        let receipt = self.accept(tenant, Gathered { parts: vec![loose], ..Gathered::default() }).await;
+        match receipt {
+            // The request is one part, so that its refusal is the request's.
+            Err(IngestError::Nothing(refused)) => {
+                let reason = refused.into_iter().map(|refused| refused.error).next().unwrap_or_default();
+                Err(Invalid::new("run", format!("was refused: {reason}")).into())
+            }
+            other => other.map(|_| run_id),
+        }
+    }
+
+    /// Takes in one feedback record.
+    pub async fn feedback(&self, tenant: TenantId, feedback: Feedback) -> Result<(), IngestError> {
+        let gathered = Gathered { feedback: vec![feedback], ..Gathered::default() };
+        self.accept(tenant, gathered).await.map(drop)
+    }
+
+    /// The whole decoded body of a request, within the limits.
+    pub async fn body(&self, incoming: Incoming) -> Result<Bytes, IngestError> {
+        incoming.collect(&self.limits).await
+    }
+
+    async fn accept(&self, tenant: TenantId, mut gathered: Gathered) -> Result<Receipt, IngestError> {
+        offload::offload(tenant, &mut gathered.parts, self.blobs.as_ref(), &self.limits).await?;
+        let mut parts: Vec<Part> = gathered.parts.into_iter().map(finished).collect();
+        lineage::complete(tenant, &mut parts, self.store.as_ref()).await?;
+        let (mut sent, feedback) = (parts.len(), gathered.feedback.len());
+        let mut refused = gathered.refused;
+        if sent > 0 || feedback > 0 {
+            let batch = Batch { parts, feedback: gathered.feedback };
+            let accepted = self.store.accept(tenant, batch, self.clock.now()).await?;
+            sent = sent.saturating_sub(accepted.refused.len());
+            refused.extend(accepted.refused.iter().map(|refusal| Refused::new(&refusal.run_id.to_string(), &refusal.reason)));
+            if accepted.changed {
+                self.scheduler.poke();
+            }
+        }
+        count(sent, feedback, &refused);
+        if sent == 0 && feedback == 0 && !refused.is_empty() {
+            return Err(IngestError::Nothing(refused));
+        }
+        Ok(Receipt { parts: sent, feedback, refused })
+    }
+}
+
+/// The digest is of what the client said, before anything that depends on what is stored is added to it.
+fn finished(loose: Loose) -> Part {
+    let digest = merge::digest(&loose.fields, loose.kind, loose.run_id);
+    Part { run_id: loose.run_id, kind: loose.kind, project: loose.project, fields: loose.fields, digest }
+}
+
+fn count(parts: usize, feedback: usize, refused: &[Refused]) {
+    metrics::counter!("runhook_parts_accepted_total").increment(parts as u64);
+    metrics::counter!("runhook_feedback_accepted_total").increment(feedback as u64);
+    metrics::counter!("runhook_parts_refused_total").increment(refused.len() as u64);
+    for refused in refused.iter().take(10) {
+        tracing::warn!(part = refused.part, error = refused.error, "a part of a request was refused");
+    }
+}

@@ -1,0 +1,308 @@
+//! The merge laws: post, patch and repeats in any order give the same run.
+//!
+//! A run is kept as two layers. A post speaks for the lower one, a patch for the upper; the upper wins field by field,
+//! and `extra` key by key (one level into `metadata`). `null` and absent are "no word". A hollow value (`{}`, `[]`,
+//! `""`) never replaces another. Within a layer the later to arrive wins, and a part whose digest was seen is not
+//! applied again; so only two *different* patches that disagree about one field depend on the order of their arrival,
+//! which is what a client that patches twice means.
+//!
+//! Objects that had to be united have their keys sorted, so that any order of arrival gives the same bytes; a value
+//! only one part brought stays byte for byte.
+//!
+//! Resolving fills in what the client left out (trace, parent, path, status, usage) and mends what contradicts itself;
+//! it never fails. It sees one run: a child without a path gets its own segment only, unless the store, which may know
+//! the parent, has written a path into the lower layer first.
+
+use std::collections::BTreeMap;
+use std::io;
+
+use serde::Serialize;
+use xxhash_rust::xxh3::Xxh3;
+
+use crate::model::dotted_order::DottedOrder;
+use crate::model::id::{ProjectId, RunId, TenantId, TraceId};
+use crate::model::json::RawJson;
+use crate::model::run::{Attachment, Fields, Layers, Part, PartKind, Payload, Run, Status};
+use crate::model::time::Timestamp;
+use crate::model::usage;
+
+/// How many digests of applied parts are remembered for each run. A part sent again is sent within seconds or minutes;
+/// a run that is patched more often than this in between is one nobody repeats.
+const REMEMBERED: usize = 64;
+
+/// What applying a part did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Applied {
+    /// It was new.
+    Changed,
+    /// It had been applied before.
+    Repeat,
+}
+
+/// A hash of all that a part says, for [`Part::digest`].
+#[must_use]
+pub fn digest(fields: &Fields, kind: PartKind, run_id: RunId) -> u64 {
+    let mut hasher = Hasher(Xxh3::new());
+    hasher.0.update(run_id.0.as_bytes());
+    hasher.0.update(match kind {
+        PartKind::Post => b"post",
+        PartKind::Patch => b"patch",
+    });
+    // Hashing cannot fail, and fields are plain data: there is no error to report.
+    let _written = fields.serialize(&mut serde_json::Serializer::new(&mut hasher));
+    hasher.0.digest()
+}
+
+struct Hasher(Xxh3);
+
+impl io::Write for Hasher {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Layers {
+    /// Applies a part.
+    pub fn apply(&mut self, part: Part) -> Applied {
+        if self.applied.contains(&part.digest) {
+            return Applied::Repeat;
+        }
+        let layer = match part.kind {
+            PartKind::Post => &mut self.post,
+            PartKind::Patch => &mut self.patch,
+        };
+        absorb(layer, part.fields);
+        if self.applied.len() >= REMEMBERED {
+            self.applied.remove(0);
+        }
+        self.applied.push(part.digest);
+        Applied::Changed
+    }
+
+    /// What has been said, as a run; `None` until its name, type and start are known.
+    #[must_use]
+    pub fn resolve(self, tenant: TenantId, project: ProjectId, run_id: RunId, modified_at: Timestamp) -> Option<Run> {
+        let mut said = self.post;
+        absorb(&mut said, self.patch);
+        let start_time = said.start_time?;
+        let place = Lineage::of(&said, run_id, start_time);
+        let error = said.error.filter(|error| !error.is_empty());
+        Some(Run {
+            tenant_id: tenant,
+            project_id: project,
+            id: run_id,
+            trace_id: place.trace_id,
+            parent_run_id: place.parent_run_id,
+            dotted_order: place.dotted_order,
+            name: said.name?,
+            run_type: said.run_type?,
+            start_time,
+            end_time: said.end_time,
+            status: status(said.status.as_deref(), error.is_some(), said.end_time.is_some()),
+            usage: usage::of(said.outputs.as_ref(), said.extra.as_ref()),
+            first_token_time: said.events.as_ref().and_then(usage::first_token),
+            error,
+            tags: said.tags.unwrap_or_default(),
+            reference_example_id: said.reference_example_id,
+            inputs: said.inputs,
+            outputs: said.outputs,
+            extra: said.extra,
+            events: said.events,
+            serialized: said.serialized,
+            attachments: said.attachments,
+            modified_at,
+        })
+    }
+}
+
+/// The client's word, if it is more than `pending` about a run that has plainly ended.
+fn status(word: Option<&str>, failed: bool, ended: bool) -> Status {
+    match word {
+        Some(word) if !word.is_empty() && (word != "pending" || !(failed || ended)) => Status::from(word),
+        _ if failed => Status::Error,
+        _ if ended => Status::Success,
+        _ => Status::Pending,
+    }
+}
+
+/// A value that may say nothing.
+trait Word {
+    /// Whether it says nothing: it never replaces another.
+    fn is_hollow(&self) -> bool;
+
+    /// Whether it is as good as absent.
+    fn is_null(&self) -> bool {
+        false
+    }
+}
+
+macro_rules! always_full {
+    ($($type:ty),*) => {$(
+        impl Word for $type {
+            fn is_hollow(&self) -> bool {
+                false
+            }
+        }
+    )*};
+}
+
+always_full!(Timestamp, RunId, TraceId, uuid::Uuid);
+
+impl Word for String {
+    fn is_hollow(&self) -> bool {
+        self.is_empty()
+    }
+}
+
+impl<T> Word for Vec<T> {
+    fn is_hollow(&self) -> bool {
+        self.is_empty()
+    }
+}
+
+impl Word for RawJson {
+    fn is_hollow(&self) -> bool {
+        Self::is_hollow(self)
+    }
+
+    fn is_null(&self) -> bool {
+        self.text().trim() == "null"
+    }
+}
+
+impl Word for Payload {
+    fn is_hollow(&self) -> bool {
+        matches!(self, Self::Inline(json) if json.is_hollow())
+    }
+
+    fn is_null(&self) -> bool {
+        matches!(self, Self::Inline(json) if json.is_null())
+    }
+}
+
+/// The law for one field.
+fn say<T: Word>(kept: &mut Option<T>, later: Option<T>) {
+    if let Some(later) = later
+        && !later.is_null()
+        && (kept.is_none() || !later.is_hollow())
+    {
+        *kept = Some(later);
+    }
+}
+
+/// Lays `later` over `kept`. The same law holds within a layer and between the layers.
+fn absorb(kept: &mut Fields, later: Fields) {
+    say(&mut kept.name, later.name);
+    say(&mut kept.run_type, later.run_type);
+    say(&mut kept.start_time, later.start_time);
+    say(&mut kept.end_time, later.end_time);
+    say(&mut kept.status, later.status);
+    say(&mut kept.error, later.error);
+    say(&mut kept.tags, later.tags);
+    say(&mut kept.parent_run_id, later.parent_run_id);
+    say(&mut kept.trace_id, later.trace_id);
+    say(&mut kept.dotted_order, later.dotted_order);
+    say(&mut kept.reference_example_id, later.reference_example_id);
+    say(&mut kept.inputs, later.inputs);
+    say(&mut kept.outputs, later.outputs);
+    say(&mut kept.events, later.events);
+    say(&mut kept.serialized, later.serialized);
+    unite_extra(&mut kept.extra, later.extra);
+    unite_attachments(&mut kept.attachments, later.attachments);
+}
+
+fn unite_attachments(kept: &mut Vec<Attachment>, later: Vec<Attachment>) {
+    for attachment in later {
+        match kept.binary_search_by(|known| known.name.cmp(&attachment.name)) {
+            Ok(index) => {
+                if let Some(known) = kept.get_mut(index) {
+                    *known = attachment;
+                }
+            }
+            Err(index) => kept.insert(index, attachment),
+        }
+    }
+}
+
+fn unite_extra(kept: &mut Option<RawJson>, later: Option<RawJson>) {
+    let united = match (&kept, &later) {
+        (Some(old), Some(new)) => unite_objects(old, new, &|key, old, new| {
+            if key == "metadata" { unite_objects(old, new, &|_, _, _| None) } else { None }
+        }),
+        _ => None,
+    };
+    match united {
+        Some(united) => *kept = Some(united),
+        None => say(kept, later),
+    }
+}
+
+/// How a value that both sides have is united; `None` means that one of them is taken whole.
+type Deeper<'a> = &'a dyn Fn(&str, &RawJson, &RawJson) -> Option<RawJson>;
+
+/// Unites two objects key by key. `None` when there is nothing to unite: they are equal, or one is no object with keys.
+fn unite_objects(old: &RawJson, new: &RawJson, deeper: Deeper<'_>) -> Option<RawJson> {
+    if old == new || old.is_hollow() || new.is_hollow() {
+        return None;
+    }
+    let mut united: BTreeMap<String, RawJson> = old.read().ok()?;
+    let later: BTreeMap<String, RawJson> = new.read().ok()?;
+    for (key, value) in later {
+        match united.get_mut(&key) {
+            None => {
+                united.insert(key, value);
+            }
+            Some(kept) => {
+                if let Some(both) = deeper(&key, kept, &value) {
+                    *kept = both;
+                } else if kept.is_null() || !value.is_hollow() {
+                    *kept = value;
+                }
+            }
+        }
+    }
+    RawJson::of(&united).ok()
+}
+
+/// Where a run stands in its trace.
+struct Lineage {
+    trace_id: TraceId,
+    parent_run_id: Option<RunId>,
+    dotted_order: String,
+}
+
+impl Lineage {
+    /// A path that ends in the run and has ancestors says most, and wins over a trace or a parent that contradict it.
+    /// A path that ends in the parent is taken for the parent's. Any other path is of no use.
+    fn of(said: &Fields, id: RunId, start_time: Timestamp) -> Self {
+        let named_parent = said.parent_run_id.filter(|parent| *parent != id);
+        let text = said.dotted_order.as_deref().unwrap_or_default();
+        let own_id = id.to_string();
+        let (path, mended) = match DottedOrder::parse(text).ok() {
+            Some(path) if ends_in(&path, Some(id)) => (path, !text.ends_with(&own_id)),
+            Some(path) if ends_in(&path, named_parent) => (path.child(start_time, id), true),
+            _ => (DottedOrder::root(start_time, id), true),
+        };
+        let parent_run_id = path.ancestors().last().map(|segment| segment.run_id).or(named_parent);
+        let first = path.first().map(|segment| TraceId::from(segment.run_id)).filter(|_| !path.ancestors().is_empty());
+        let trace_id = match (first, parent_run_id) {
+            (Some(first), _) => first,
+            (None, Some(parent)) => said.trace_id.unwrap_or_else(|| parent.into()),
+            (None, None) if mended => said.trace_id.unwrap_or_else(|| id.into()),
+            (None, None) => id.into(),
+        };
+        Self { trace_id, parent_run_id, dotted_order: if mended { path.to_string() } else { text.to_owned() } }
+    }
+}
+
+fn ends_in(path: &DottedOrder, run: Option<RunId>) -> bool {
+    run.is_some() && path.last().map(|segment| segment.run_id) == run
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,231 @@
+//! Evaluating what is due in one project: read once, look, and commit each window in one transaction.
+//!
+//! A window is decided by what the store holds when it is read, and it counts only if nothing it depends on has moved
+//! when it is committed: the cursor, the rules and the matches. Otherwise the commit is refused and the evaluation is
+//! repeated, so two schedulers on one store, or a crash between any two steps, can neither lose a match nor repeat one.
+//! Large payloads are in blob storage before the commit; a crash in between leaves a blob that nobody links to, never
+//! a link to nothing.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use crate::blob::{BlobError, BlobStore};
+use crate::config::Limits;
+use crate::model::delivery::{Delivery, DeliveryState};
+use crate::model::id::{DeliveryId, RuleId, RunId};
+use crate::model::rule::Rule;
+use crate::model::run::StoredRun;
+use crate::model::time::Timestamp;
+use crate::model::window::{Progress, Seq, Window};
+use crate::payload;
+use crate::scheduler::look::{self, Draft, Found};
+use crate::scheduler::plan::{Reading, Rest, RuleAt, Stretch};
+use crate::store::windows::{Stirred, WindowCommit};
+use crate::store::{Store, StoreError};
+
+/// Why an evaluation did not finish. It is repeated; nothing is lost by it.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum EvaluationError {
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Blob storage.
+    #[error(transparent)]
+    Blob(#[from] BlobError),
+}
+
+/// What one pass works with.
+pub(super) struct Evaluation<'a> {
+    pub(super) store: &'a dyn Store,
+    pub(super) blobs: &'a dyn BlobStore,
+    pub(super) limits: &'a Limits,
+    pub(super) rules_version: i64,
+    pub(super) now: Timestamp,
+}
+
+/// What became of a stretch that was due.
+#[derive(Debug)]
+pub(super) struct Outcome {
+    pub(super) stretch: Stretch,
+    /// What is left of it. None: someone else was faster, and it is to be planned anew.
+    pub(super) rest: Option<Rest>,
+    /// Messages that wait for delivery now.
+    pub(super) messages: usize,
+}
+
+impl Evaluation<'_> {
+    /// Evaluates one window of every stretch. Stretches near each other share one read; one that is far behind is
+    /// read on its own, so that it does not hold up the others.
+    pub(super) async fn run(
+        &self,
+        project: &Stirred,
+        due: Vec<Stretch>,
+        outcomes: &mut Vec<Outcome>,
+    ) -> Result<(), EvaluationError> {
+        let mut waiting = due;
+        while let Some(oldest) = waiting.iter().map(|stretch| stretch.from).min() {
+            let reading = self.read(project, oldest).await?;
+            let read_to = reading.changes.last().map_or(oldest, |change| change.seq);
+            let (near, far): (Vec<_>, Vec<_>) = waiting
+                .into_iter()
+                .partition(|stretch| !reading.more || stretch.from == oldest || stretch.from < read_to);
+            waiting = far;
+            self.evaluate(project, &reading, near, outcomes).await?;
+        }
+        Ok(())
+    }
+
+    async fn read(&self, project: &Stirred, after: Seq) -> Result<Reading, StoreError> {
+        let limit = self.limits.changes_per_window.max(1);
+        let (tenant, id) = (project.tenant_id, project.project_id);
+        let changes = self.store.changes(tenant, id, after, Timestamp(i64::MAX), limit).await?;
+        let more = u32::try_from(changes.len()).is_ok_and(|read| read >= limit);
+        Ok(Reading { changes, more })
+    }
+
+    async fn evaluate(
+        &self,
+        project: &Stirred,
+        reading: &Reading,
+        stretches: Vec<Stretch>,
+        outcomes: &mut Vec<Outcome>,
+    ) -> Result<(), EvaluationError> {
+        let mut drafts = Vec::with_capacity(stretches.len());
+        for stretch in stretches {
+            match stretch.cut(reading, self.now) {
+                Ok(cut) => drafts.push(Draft::new(stretch, cut)),
+                Err(rest) => outcomes.push(Outcome { stretch, rest: Some(rest), messages: 0 }),
+            }
+        }
+        look::fill(self.store, project, reading, &mut drafts).await?;
+        for draft in drafts {
+            outcomes.push(self.finish(project, draft).await?);
+        }
+        Ok(())
+    }
+
+    /// Commits a window.
+    async fn finish(&self, project: &Stirred, mut draft: Draft) -> Result<Outcome, EvaluationError> {
+        self.drop_matched(project, &mut draft).await?;
+        let Draft { mut stretch, cut, found, .. } = draft;
+        let window = stretch.window(project, &cut);
+        let mut commit = WindowCommit {
+            window,
+            rules_version: self.rules_version,
+            matches: Vec::new(),
+            messages: Vec::new(),
+            deliveries: Vec::new(),
+        };
+        for (at, found) in stretch.rules.iter().zip(found) {
+            self.tell(project, at, found, &mut commit).await?;
+        }
+        let (matches, messages) = (commit.matches.len(), commit.messages.len());
+        let rest = match self.store.commit_window(commit).await {
+            Ok(()) => {
+                count(&stretch.progress, matches);
+                stretch.after = cut.through;
+                stretch.from = stretch.from.max(cut.through);
+                stretch.last_end = Some(cut.end_time);
+                Some(cut.rest)
+            }
+            Err(StoreError::Stale(what)) => {
+                tracing::debug!(project = %project.project_id, what, "someone else was faster; evaluating again");
+                None
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let messages = if rest.is_some() { messages } else { 0 };
+        Ok(Outcome { stretch, rest, messages })
+    }
+
+    async fn drop_matched(&self, project: &Stirred, draft: &mut Draft) -> Result<(), StoreError> {
+        let rules = draft.stretch.rules.iter().map(|at| at.rule.rule.id);
+        let pairs: Vec<(RuleId, RunId)> =
+            rules.zip(&draft.found).flat_map(|(rule, found)| found.ids().map(move |run| (rule, run))).collect();
+        if pairs.is_empty() {
+            return Ok(());
+        }
+        let matched: HashSet<(RuleId, RunId)> = self.store.matched(project.tenant_id, &pairs).await?;
+        if !matched.is_empty() {
+            for (at, found) in draft.stretch.rules.iter().zip(&mut draft.found) {
+                found.retain(|run| !matched.contains(&(at.rule.rule.id, run)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds to the commit what one rule has to say.
+    async fn tell(
+        &self,
+        project: &Stirred,
+        at: &RuleAt,
+        found: Found,
+        commit: &mut WindowCommit,
+    ) -> Result<(), BlobError> {
+        let rule = &at.rule.rule;
+        let mut runs = found.into_runs();
+        if runs.is_empty() {
+            return Ok(());
+        }
+        // A rule without endpoints remembers its matches and says nothing.
+        let built = if rule.endpoints.is_empty() {
+            payload::Built::default()
+        } else {
+            self.build(project, rule, &commit.window, &mut runs)
+        };
+        commit.matches.extend(runs.iter().map(|stored| (rule.id, stored.run.id)));
+        for upload in built.uploads {
+            self.blobs.put(&upload.key, upload.bytes, &upload.mime_type).await?;
+        }
+        for message in built.messages {
+            commit.deliveries.extend(rule.endpoints.iter().map(|endpoint| Delivery {
+                tenant_id: rule.tenant_id,
+                id: DeliveryId::of(message.id, *endpoint),
+                message_id: message.id,
+                endpoint_id: *endpoint,
+                rule_id: rule.id,
+                state: DeliveryState::Pending,
+                attempts: 0,
+                due_at: self.now,
+                created_at: self.now,
+                finished_at: None,
+            }));
+            commit.messages.push(message);
+        }
+        Ok(())
+    }
+
+    /// Builds a rule's messages. A run that cannot be written is taken out, with an error in the log: it must not hold
+    /// up its project for ever.
+    fn build(&self, project: &Stirred, rule: &Rule, window: &Window, runs: &mut Vec<Arc<StoredRun>>) -> payload::Built {
+        let build = |runs: &[Arc<StoredRun>]| {
+            let runs: Vec<&StoredRun> = runs.iter().map(|stored| &**stored).collect();
+            payload::build(payload::Request { rule, window, runs: &runs, project: &project.name, created_at: self.now })
+        };
+        if let Ok(built) = build(runs) {
+            return built;
+        }
+        runs.retain(|stored| {
+            let alone = build(std::slice::from_ref(stored));
+            if let Err(error) = &alone {
+                tracing::error!(run = %stored.run.id, rule = %rule.id, %error, "a run cannot be written; it is passed over");
+                metrics::counter!("runhook_runs_unreadable_total").increment(1);
+            }
+            alone.is_ok()
+        });
+        build(runs).unwrap_or_else(|error| {
+            tracing::error!(rule = %rule.id, %error, "a window cannot be written; it is passed over");
+            runs.clear();
+            payload::Built::default()
+        })
+    }
+}
+
+fn count(progress: &Progress, matches: usize) {
+    let kind = match progress {
+        Progress::Group(_) => "group",
+        Progress::Span(_) => "span",
+    };
+    metrics::counter!("runhook_windows_total", "progress" => kind).increment(1);
+    metrics::counter!("runhook_matches_total").increment(matches as u64);
+}

@@ -1,0 +1,308 @@
+//! Looking at changes: the runs behind them are loaded once, in bounded batches, and shown to every rule that is due.
+//!
+//! A rule that looks at single runs sees each changed run as it stands now. A rule that looks at traces sees all runs
+//! of a changed trace, with tokens and costs summed up the tree, and only in the window that holds the trace's newest
+//! change: a trace that changed again behind the window is left to the window of that change. So nothing is judged
+//! while it is still moving, and nothing is forgotten.
+//!
+//! A row that does not decode is passed over with an error in the log and in `runhook_runs_unreadable_total`: one
+//! broken row must not hold up its project for ever.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use crate::filter::Facts;
+use crate::matcher::Trace;
+use crate::model::id::{RunId, TraceId};
+use crate::model::run::{Payload, StoredRun};
+use crate::model::usage::roll_up;
+use crate::model::window::{Change, Seq};
+use crate::scheduler::plan::{Cut, Reading, Rest, RuleAt, Stretch};
+use crate::scheduler::sample;
+use crate::store::windows::Stirred;
+use crate::store::{Store, StoreError};
+
+/// Changes whose runs are in memory together.
+const BATCH: usize = 256;
+
+/// Bytes of matched runs after which a window is closed at the end of its batch.
+const HEAVY: usize = 64 * 1024 * 1024;
+
+/// A window that is being filled.
+#[derive(Debug)]
+pub(super) struct Draft {
+    pub(super) stretch: Stretch,
+    pub(super) cut: Cut,
+    /// What each rule of the stretch has found, in the order of the rules.
+    pub(super) found: Vec<Found>,
+    weight: usize,
+}
+
+/// What one rule has found.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    runs: HashMap<RunId, Arc<StoredRun>>,
+}
+
+/// The runs behind a batch of changes.
+#[derive(Debug, Default)]
+struct Loaded {
+    runs: HashMap<RunId, Arc<StoredRun>>,
+    traces: Vec<LoadedTrace>,
+}
+
+#[derive(Debug)]
+struct LoadedTrace {
+    id: TraceId,
+    newest: Seq,
+    runs: Vec<Arc<StoredRun>>,
+}
+
+impl Found {
+    /// The runs, by the number of their newest change.
+    pub(super) fn into_runs(self) -> Vec<Arc<StoredRun>> {
+        let mut runs: Vec<_> = self.runs.into_values().collect();
+        runs.sort_by_key(|stored| (stored.changed_seq, stored.run.id));
+        runs
+    }
+
+    /// The ids of the runs.
+    pub(super) fn ids(&self) -> impl Iterator<Item = RunId> {
+        self.runs.keys().copied()
+    }
+
+    /// Forgets runs that have matched before.
+    pub(super) fn retain(&mut self, keep: impl Fn(RunId) -> bool) {
+        self.runs.retain(|id, _| keep(*id));
+    }
+}
+
+/// Shows what was read to every draft.
+pub(super) async fn fill(
+    store: &dyn Store,
+    project: &Stirred,
+    reading: &Reading,
+    drafts: &mut [Draft],
+) -> Result<(), StoreError> {
+    let newest: HashMap<TraceId, Seq> = reading.changes.iter().map(|change| (change.trace_id, change.seq)).collect();
+    for batch in reading.changes.chunks(BATCH) {
+        let settled_here = |change: &&Change| newest.get(&change.trace_id) == Some(&change.seq);
+        let traces: BTreeSet<TraceId> = batch
+            .iter()
+            .filter(settled_here)
+            .filter(|change| drafts.iter().any(|draft| draft.asks_traces() && draft.covers(change.seq)))
+            .map(|change| change.trace_id)
+            .collect();
+        let runs: BTreeSet<RunId> = batch
+            .iter()
+            .filter(|change| drafts.iter().any(|draft| draft.asks_runs() && draft.covers(change.seq)))
+            .map(|change| change.run_id)
+            .collect();
+        let mut loaded = load(store, project, &traces, &runs).await?;
+        for trace in &mut loaded.traces {
+            // A change to a run that is not complete yet is a change of the trace, too.
+            trace.newest = trace.newest.max(newest.get(&trace.id).copied().unwrap_or(0));
+        }
+        show(batch, &loaded, drafts);
+        if let Some(last) = batch.last() {
+            drafts.iter_mut().for_each(|draft| draft.close_if_heavy(last));
+        }
+    }
+    Ok(())
+}
+
+/// Shows one batch to every draft. The facts of a run are made once for all of them.
+fn show(batch: &[Change], loaded: &Loaded, drafts: &mut [Draft]) {
+    let mut changes: BTreeMap<RunId, Vec<Seq>> = BTreeMap::new();
+    for change in batch {
+        changes.entry(change.run_id).or_default().push(change.seq);
+    }
+    for (id, seqs) in changes {
+        let Some(stored) = loaded.runs.get(&id) else { continue };
+        let facts = Facts::of(stored);
+        for draft in drafts.iter_mut() {
+            draft.see_run(&seqs, stored, &facts);
+        }
+    }
+    for trace in &loaded.traces {
+        let facts: Vec<Facts<'_>> = trace.runs.iter().map(|stored| Facts::of(stored)).collect();
+        let root = facts.iter().find(|facts| facts.run.id == RunId::from(trace.id));
+        let root = root.or_else(|| facts.iter().find(|facts| facts.run.is_root()));
+        let shown = Trace { root, runs: &facts };
+        for draft in drafts.iter_mut().filter(|draft| draft.covers(trace.newest)) {
+            draft.see_trace(trace, &shown);
+        }
+    }
+}
+
+impl Draft {
+    /// An empty window.
+    pub(super) fn new(stretch: Stretch, cut: Cut) -> Self {
+        let found = stretch.rules.iter().map(|_| Found::default()).collect();
+        Self { stretch, cut, found, weight: 0 }
+    }
+
+    /// Whether a change is in the window and can concern its rules.
+    fn covers(&self, seq: Seq) -> bool {
+        seq > self.stretch.from && seq <= self.cut.through
+    }
+
+    fn asks_runs(&self) -> bool {
+        self.stretch.rules.iter().any(|at| !at.rule.looks_at_trace())
+    }
+
+    fn asks_traces(&self) -> bool {
+        self.stretch.rules.iter().any(|at| at.rule.looks_at_trace())
+    }
+
+    fn see_run(&mut self, seqs: &[Seq], stored: &Arc<StoredRun>, facts: &Facts<'_>) {
+        let Some(newest) = seqs.iter().rev().copied().find(|seq| self.covers(*seq)) else { return };
+        for (at, found) in self.stretch.rules.iter().zip(&mut self.found) {
+            if newest > at.start && !at.rule.looks_at_trace() && wants(at, stored, found, facts) {
+                self.weight = self.weight.saturating_add(weight(stored));
+                found.runs.insert(stored.run.id, Arc::clone(stored));
+            }
+        }
+    }
+
+    fn see_trace(&mut self, trace: &LoadedTrace, shown: &Trace<'_>) {
+        for (at, found) in self.stretch.rules.iter().zip(&mut self.found) {
+            if trace.newest <= at.start || !at.rule.looks_at_trace() {
+                continue;
+            }
+            let own: Vec<&Arc<StoredRun>> = trace
+                .runs
+                .iter()
+                .zip(shown.runs)
+                .filter(|(stored, facts)| wants(at, stored, found, facts))
+                .map(|(stored, _)| stored)
+                .collect();
+            if own.is_empty() || !at.rule.matches_trace(shown) {
+                continue;
+            }
+            for stored in own {
+                self.weight = self.weight.saturating_add(weight(stored));
+                found.runs.insert(stored.run.id, Arc::clone(stored));
+            }
+        }
+    }
+
+    /// Ends the window with this change, the last of a batch, when it holds enough.
+    fn close_if_heavy(&mut self, last: &Change) {
+        if self.weight > HEAVY && last.seq > self.stretch.from && last.seq < self.cut.through {
+            self.cut.through = last.seq;
+            self.cut.end_time = last.at.max(self.cut.start_time);
+            self.cut.rest = Rest::Unread;
+        }
+    }
+}
+
+/// Whether a run passes the rule's sampling and filter, and is new to it.
+fn wants(at: &RuleAt, stored: &StoredRun, found: &Found, facts: &Facts<'_>) -> bool {
+    let rule = &at.rule.rule;
+    !found.runs.contains_key(&stored.run.id)
+        && sample::takes(rule.id, stored.run.id, rule.sampling_rate)
+        && at.rule.matches_run(facts)
+}
+
+/// About how many bytes a run keeps in memory.
+fn weight(stored: &StoredRun) -> usize {
+    let run = &stored.run;
+    let payloads = [&run.inputs, &run.outputs].into_iter().flatten().map(|payload| match payload {
+        Payload::Inline(json) => json.text().len(),
+        Payload::Blob(blob) => blob.extract.text().len(),
+    });
+    let rest = [&run.extra, &run.events, &run.serialized].into_iter().flatten().map(|json| json.text().len());
+    payloads.chain(rest).fold(1024, usize::saturating_add)
+}
+
+async fn load(
+    store: &dyn Store,
+    project: &Stirred,
+    traces: &BTreeSet<TraceId>,
+    runs: &BTreeSet<RunId>,
+) -> Result<Loaded, StoreError> {
+    let mut loaded = Loaded { traces: load_traces(store, project, traces).await?, ..Loaded::default() };
+    for stored in loaded.traces.iter().flat_map(|trace| &trace.runs) {
+        if runs.contains(&stored.run.id) {
+            loaded.runs.insert(stored.run.id, Arc::clone(stored));
+        }
+    }
+    let missing: Vec<RunId> = runs.iter().filter(|id| !loaded.runs.contains_key(*id)).copied().collect();
+    for stored in load_runs(store, project, &missing).await? {
+        loaded.runs.insert(stored.run.id, Arc::new(stored));
+    }
+    Ok(loaded)
+}
+
+async fn load_runs(store: &dyn Store, project: &Stirred, ids: &[RunId]) -> Result<Vec<StoredRun>, StoreError> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    match store.runs(project.tenant_id, ids).await {
+        Err(StoreError::Corrupt { .. }) => {}
+        result => return result,
+    }
+    let mut runs = Vec::new();
+    for id in ids {
+        match store.runs(project.tenant_id, &[*id]).await {
+            Ok(one) => runs.extend(one),
+            Err(error @ StoreError::Corrupt { .. }) => pass_over(project, &id.to_string(), &error),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(runs)
+}
+
+async fn load_traces(
+    store: &dyn Store,
+    project: &Stirred,
+    ids: &BTreeSet<TraceId>,
+) -> Result<Vec<LoadedTrace>, StoreError> {
+    let ids: Vec<TraceId> = ids.iter().copied().collect();
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let runs = match store.traces(project.tenant_id, project.project_id, &ids).await {
+        Err(StoreError::Corrupt { .. }) => {
+            let mut runs = Vec::new();
+            for id in &ids {
+                match store.traces(project.tenant_id, project.project_id, &[*id]).await {
+                    Ok(one) => runs.extend(one),
+                    Err(error @ StoreError::Corrupt { .. }) => pass_over(project, &id.to_string(), &error),
+                    Err(error) => return Err(error),
+                }
+            }
+            runs
+        }
+        result => result?,
+    };
+    Ok(by_trace(runs))
+}
+
+fn by_trace(runs: Vec<StoredRun>) -> Vec<LoadedTrace> {
+    let mut traces: BTreeMap<TraceId, Vec<StoredRun>> = BTreeMap::new();
+    for stored in runs {
+        traces.entry(stored.run.trace_id).or_default().push(stored);
+    }
+    traces.into_iter().map(|(id, runs)| summed(id, runs)).collect()
+}
+
+/// A trace with tokens and costs summed up its tree.
+fn summed(id: TraceId, runs: Vec<StoredRun>) -> LoadedTrace {
+    let newest = runs.iter().map(|stored| stored.changed_seq).max().unwrap_or(0);
+    let (mut bare, rest): (Vec<_>, Vec<_>) =
+        runs.into_iter().map(|stored| (stored.run, (stored.feedback, stored.changed_seq))).unzip();
+    roll_up(&mut bare);
+    let runs = bare
+        .into_iter()
+        .zip(rest)
+        .map(|(run, (feedback, changed_seq))| Arc::new(StoredRun { run, feedback, changed_seq }))
+        .collect();
+    LoadedTrace { id, newest, runs }
+}
+
+fn pass_over(project: &Stirred, what: &str, error: &StoreError) {
+    tracing::error!(project = %project.project_id, id = what, %error, "a stored run does not decode; it is passed over");
+    metrics::counter!("runhook_runs_unreadable_total").increment(1);
+}

@@ -1,0 +1,131 @@
+//! Endpoints. Their targets come and go sealed.
+
+use sqlx::sqlite::{SqliteConnection, SqlitePool, SqliteRow};
+
+use crate::model::endpoint::Endpoint;
+use crate::model::id::{EndpointId, RuleId, TenantId};
+use crate::model::sealed::Sealed;
+use crate::store::sqlite::failure::is_repeat;
+use crate::store::sqlite::row::{Cells, Insert, id_list, insert, json_text};
+use crate::store::{Result, StoreError};
+
+const LIST: &str = "SELECT tenant_id, endpoint_id, key, rule_id, target_sealed, shown, format, policy FROM endpoints \
+     WHERE tenant_id = $1";
+
+pub(super) const BY_ID: &str = "SELECT tenant_id, endpoint_id, key, rule_id, target_sealed, shown, format, policy \
+     FROM endpoints WHERE endpoint_id IN (SELECT unhex(value) FROM json_each($1))";
+
+const UPSERT: Insert = Insert {
+    head: "INSERT INTO endpoints (tenant_id, endpoint_id, key, rule_id, target_sealed, shown, format, policy) VALUES",
+    columns: 8,
+    tail: "ON CONFLICT (tenant_id, endpoint_id) DO UPDATE SET key = excluded.key, rule_id = excluded.rule_id, \
+           target_sealed = excluded.target_sealed, shown = excluded.shown, format = excluded.format, \
+           policy = excluded.policy",
+};
+
+const DELETE: &str =
+    "DELETE FROM endpoints WHERE tenant_id = $1 AND endpoint_id IN (SELECT unhex(value) FROM json_each($2))";
+
+const DELETE_OF_RULES: &str =
+    "DELETE FROM endpoints WHERE tenant_id = $1 AND rule_id IN (SELECT unhex(value) FROM json_each($2))";
+
+const SEALED: &str = "SELECT endpoint_id, target_sealed FROM endpoints WHERE endpoint_id > $1 \
+     ORDER BY endpoint_id LIMIT $2";
+
+const RESEAL: &str = "UPDATE endpoints SET target_sealed = $3 WHERE endpoint_id = $1 AND target_sealed = $2";
+
+pub(super) async fn list(readers: &SqlitePool, tenant: TenantId) -> Result<Vec<Endpoint>> {
+    sqlx::query(LIST).bind(tenant.0).fetch_all(readers).await?.iter().map(endpoint).collect()
+}
+
+/// Those of these endpoints that are there.
+pub(super) async fn by_id(
+    connection: &mut SqliteConnection,
+    ids: impl IntoIterator<Item = EndpointId>,
+) -> Result<Vec<Endpoint>> {
+    let ids = id_list(ids.into_iter().map(|id| id.0));
+    sqlx::query(BY_ID).bind(ids).fetch_all(connection).await?.iter().map(endpoint).collect()
+}
+
+pub(super) async fn put(connection: &mut SqliteConnection, tenant: TenantId, endpoints: &[Endpoint]) -> Result<()> {
+    let rows = endpoints.iter().map(Row::of).collect::<Result<Vec<_>>>()?;
+    let written = insert(connection, &UPSERT, &rows, |values, row| {
+        let endpoint = row.endpoint;
+        values.push(tenant.0).push(endpoint.id.0).push(endpoint.key.as_deref());
+        values.push(endpoint.rule_id.map(|rule| rule.0)).push(endpoint.target.0.as_slice());
+        values.push(row.shown.as_str()).push(row.format.as_str()).push(row.policy.as_str());
+    })
+    .await;
+    match written {
+        Ok(_) => Ok(()),
+        Err(error) if is_repeat(&error) => Err(StoreError::Conflict("an endpoint with one of these keys".to_owned())),
+        Err(error) => Err(error.into()),
+    }
+}
+
+struct Row<'a> {
+    endpoint: &'a Endpoint,
+    shown: String,
+    format: String,
+    policy: String,
+}
+
+impl<'a> Row<'a> {
+    fn of(endpoint: &'a Endpoint) -> Result<Self> {
+        let shown = json_text(&endpoint.shown)?;
+        Ok(Self { endpoint, shown, format: json_text(&endpoint.format)?, policy: json_text(&endpoint.policy)? })
+    }
+}
+
+pub(super) async fn remove(connection: &mut SqliteConnection, tenant: TenantId, ids: &[EndpointId]) -> Result<()> {
+    if !ids.is_empty() {
+        let ids = id_list(ids.iter().map(|id| id.0));
+        sqlx::query(DELETE).bind(tenant.0).bind(ids).execute(connection).await?;
+    }
+    Ok(())
+}
+
+/// Removes the endpoints that are written in these rules.
+pub(super) async fn remove_of_rules(connection: &mut SqliteConnection, tenant: TenantId, rules: &str) -> Result<()> {
+    sqlx::query(DELETE_OF_RULES).bind(tenant.0).bind(rules).execute(connection).await?;
+    Ok(())
+}
+
+pub(super) async fn sealed(
+    readers: &SqlitePool,
+    after: Option<EndpointId>,
+    limit: u32,
+) -> Result<Vec<(EndpointId, Sealed)>> {
+    let after = after.map_or_else(Vec::new, |id| id.0.as_bytes().to_vec());
+    let rows = sqlx::query(SEALED).bind(after).bind(limit).fetch_all(readers).await?;
+    rows.iter()
+        .map(|row| {
+            let mut cells = Cells::of("endpoints", row);
+            Ok((EndpointId(cells.take()?), Sealed(cells.take()?)))
+        })
+        .collect()
+}
+
+pub(super) async fn reseal(
+    connection: &mut SqliteConnection,
+    id: EndpointId,
+    old: Sealed,
+    new: Sealed,
+) -> Result<bool> {
+    let done = sqlx::query(RESEAL).bind(id.0).bind(old.0).bind(new.0).execute(connection).await?;
+    Ok(done.rows_affected() > 0)
+}
+
+fn endpoint(row: &SqliteRow) -> Result<Endpoint> {
+    let mut cells = Cells::of("endpoints", row);
+    Ok(Endpoint {
+        tenant_id: TenantId(cells.take()?),
+        id: EndpointId(cells.take()?),
+        key: cells.take()?,
+        rule_id: cells.take::<Option<_>>()?.map(RuleId),
+        target: Sealed(cells.take()?),
+        shown: cells.json()?,
+        format: cells.json()?,
+        policy: cells.json()?,
+    })
+}

@@ -1,0 +1,141 @@
+//! API keys, and the state of the database as a whole.
+
+use async_trait::async_trait;
+use sqlx::sqlite::{SqliteConnection, SqliteRow};
+
+use crate::model::id::{ApiKeyId, TenantId};
+use crate::model::time::Timestamp;
+use crate::store::Result;
+use crate::store::keys::{ApiKey, KeyStore};
+use crate::store::sqlite::SqliteStore;
+use crate::store::sqlite::accept::ensure_default;
+use crate::store::sqlite::row::{Cells, corrupt};
+use crate::store::sqlite::rules::bump_version;
+
+const PUT: &str = "INSERT INTO api_keys (tenant_id, key_id, name, hash, prefix, created_at, revoked_at) \
+     VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (hash) DO NOTHING";
+
+const LIST: &str = "SELECT tenant_id, key_id, name, hash, prefix, created_at, revoked_at FROM api_keys \
+     ORDER BY created_at, key_id";
+
+const REVOKE: &str = "UPDATE api_keys SET revoked_at = $2 WHERE key_id = $1 AND revoked_at IS NULL";
+
+const MARKER: &str = "SELECT value FROM markers WHERE name = $1";
+
+const SET_MARKER: &str = "INSERT INTO markers (name, value) VALUES ($1, $2) \
+     ON CONFLICT (name) DO UPDATE SET value = excluded.value";
+
+const CHECK: &str = "UPDATE counters SET value = $1 WHERE name = 'checked_at'";
+
+const WIPE: [&str; 17] = [
+    "DELETE FROM projects",
+    "DELETE FROM run_bodies",
+    "DELETE FROM runs",
+    "DELETE FROM waiting_parts",
+    "DELETE FROM feedback",
+    "DELETE FROM changes",
+    "DELETE FROM rules",
+    "DELETE FROM rule_starts",
+    "DELETE FROM rule_spans",
+    "DELETE FROM group_cursors",
+    "DELETE FROM matches",
+    "DELETE FROM windows",
+    "DELETE FROM window_finds",
+    "DELETE FROM messages",
+    "DELETE FROM endpoints",
+    "DELETE FROM deliveries",
+    "DELETE FROM attempts",
+];
+
+#[async_trait]
+impl KeyStore for SqliteStore {
+    async fn put_api_key(&self, key: ApiKey) -> Result<()> {
+        self.queue.write(move |connection| Box::pin(put(connection, key))).await
+    }
+
+    async fn api_keys(&self) -> Result<Vec<ApiKey>> {
+        sqlx::query(LIST).fetch_all(&self.readers).await?.iter().map(api_key).collect()
+    }
+
+    async fn revoke_api_key(&self, id: ApiKeyId, now: Timestamp) -> Result<bool> {
+        self.queue
+            .write(move |connection| {
+                Box::pin(async move {
+                    let done = sqlx::query(REVOKE).bind(id.0).bind(now.0).execute(connection).await?;
+                    Ok(done.rows_affected() > 0)
+                })
+            })
+            .await
+    }
+
+    async fn marker(&self, name: &str) -> Result<Option<Vec<u8>>> {
+        Ok(sqlx::query_scalar(MARKER).bind(name).fetch_optional(&self.readers).await?)
+    }
+
+    async fn set_marker(&self, name: &str, value: &[u8]) -> Result<()> {
+        let (name, value) = (name.to_owned(), value.to_vec());
+        self.queue
+            .write(move |connection| {
+                Box::pin(async move {
+                    sqlx::query(SET_MARKER).bind(name).bind(value).execute(connection).await?;
+                    Ok(())
+                })
+            })
+            .await
+    }
+
+    async fn check_writable(&self, now: Timestamp) -> Result<()> {
+        self.queue
+            .write(move |connection| {
+                Box::pin(async move {
+                    sqlx::query(CHECK).bind(now.0).execute(connection).await?;
+                    Ok(())
+                })
+            })
+            .await
+    }
+
+    async fn wipe(&self) -> Result<()> {
+        self.queue.write(move |connection| Box::pin(wipe(connection))).await
+    }
+
+    async fn close(&self) {
+        self.queue.close().await;
+        self.readers.close().await;
+    }
+}
+
+async fn put(connection: &mut SqliteConnection, key: ApiKey) -> Result<()> {
+    sqlx::query(PUT)
+        .bind(key.tenant_id.0)
+        .bind(key.id.0)
+        .bind(key.name)
+        .bind(key.hash.to_vec())
+        .bind(key.prefix)
+        .bind(key.created_at.0)
+        .bind(key.revoked_at.map(|at| at.0))
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+async fn wipe(connection: &mut SqliteConnection) -> Result<()> {
+    for statement in WIPE {
+        sqlx::query(statement).execute(&mut *connection).await?;
+    }
+    bump_version(connection).await?;
+    ensure_default(connection, TenantId::DEFAULT).await
+}
+
+fn api_key(row: &SqliteRow) -> Result<ApiKey> {
+    let mut cells = Cells::of("api_keys", row);
+    Ok(ApiKey {
+        tenant_id: TenantId(cells.take()?),
+        id: ApiKeyId(cells.take()?),
+        name: cells.take()?,
+        hash: cells.take::<Vec<u8>>()?.try_into().map_err(|_| corrupt("api_keys", &"a hash has not 32 bytes"))?,
+        prefix: cells.take()?,
+        created_at: cells.instant()?,
+        revoked_at: cells.instant_or_none()?,
+    })
+}

@@ -1,0 +1,194 @@
+//! Rows in and out: reading columns in order, and writing many rows with one statement.
+
+use sqlx::error::BoxDynError;
+use sqlx::sqlite::{SqliteArguments, SqliteConnection, SqliteRow};
+use sqlx::{AssertSqlSafe, Decode, Encode, Row, Sqlite, Type};
+use uuid::Uuid;
+
+use crate::model::json::RawJson;
+use crate::model::time::Timestamp;
+use crate::store::{Result, StoreError};
+
+/// The columns of a row, read from left to right.
+pub(super) struct Cells<'r> {
+    row: &'r SqliteRow,
+    table: &'static str,
+    next: usize,
+}
+
+impl<'r> Cells<'r> {
+    pub(super) fn of(table: &'static str, row: &'r SqliteRow) -> Self {
+        Self { row, table, next: 0 }
+    }
+
+    /// The next column.
+    pub(super) fn take<T: Decode<'r, Sqlite> + Type<Sqlite>>(&mut self) -> Result<T> {
+        let index = self.next;
+        self.next = index.saturating_add(1);
+        self.row.try_get(index).map_err(|error| corrupt(self.table, &error))
+    }
+
+    /// The next column, an instant.
+    pub(super) fn instant(&mut self) -> Result<Timestamp> {
+        self.take().map(Timestamp)
+    }
+
+    /// The next column, an instant or nothing.
+    pub(super) fn instant_or_none(&mut self) -> Result<Option<Timestamp>> {
+        Ok(self.take::<Option<i64>>()?.map(Timestamp))
+    }
+
+    /// The next column, a number that is never negative.
+    pub(super) fn count(&mut self) -> Result<u32> {
+        let table = self.table;
+        u32::try_from(self.take::<i64>()?).map_err(|error| corrupt(table, &error))
+    }
+
+    /// The next column, JSON of some type.
+    pub(super) fn json<T: serde::de::DeserializeOwned>(&mut self) -> Result<T> {
+        let text: &str = self.take()?;
+        serde_json::from_str(text).map_err(|error| corrupt(self.table, &error))
+    }
+
+    /// The next column, JSON of some type, or nothing.
+    pub(super) fn json_or_none<T: serde::de::DeserializeOwned>(&mut self) -> Result<Option<T>> {
+        let text: Option<&str> = self.take()?;
+        text.map(serde_json::from_str).transpose().map_err(|error| corrupt(self.table, &error))
+    }
+
+    /// The next column, JSON kept as its bytes, or nothing.
+    pub(super) fn raw_or_none(&mut self) -> Result<Option<RawJson>> {
+        let text: Option<String> = self.take()?;
+        text.map(RawJson::parse).transpose().map_err(|error| corrupt(self.table, &error))
+    }
+}
+
+/// A row that does not decode.
+pub(super) fn corrupt(table: &'static str, reason: &dyn std::fmt::Display) -> StoreError {
+    StoreError::Corrupt { table, reason: reason.to_string() }
+}
+
+/// A value as JSON, for a text column.
+pub(super) fn json_text<T: serde::Serialize + ?Sized>(value: &T) -> Result<String> {
+    serde_json::to_string(value).map_err(|error| StoreError::Internal(Box::new(error)))
+}
+
+/// Ids as one parameter: a statement reads them with `SELECT unhex(value) FROM json_each(..)`, so that its text does not
+/// depend on how many there are.
+pub(super) fn id_list(ids: impl IntoIterator<Item = Uuid>) -> String {
+    let mut list = String::from("[");
+    for id in ids {
+        if list.len() > 1 {
+            list.push(',');
+        }
+        list.push('"');
+        list.push_str(id.simple().encode_lower(&mut Uuid::encode_buffer()));
+        list.push('"');
+    }
+    list.push(']');
+    list
+}
+
+/// An INSERT of as many rows as there are.
+pub(super) struct Insert {
+    /// Up to and including `VALUES`.
+    pub(super) head: &'static str,
+    /// How many columns a row has.
+    pub(super) columns: usize,
+    /// What follows the rows.
+    pub(super) tail: &'static str,
+}
+
+/// The values of some rows, in order.
+#[derive(Default)]
+pub(super) struct Values {
+    arguments: SqliteArguments,
+    failed: Option<BoxDynError>,
+}
+
+impl Values {
+    /// Adds the next column's value.
+    pub(super) fn push<'t>(&mut self, value: impl Encode<'t, Sqlite> + Type<Sqlite>) -> &mut Self {
+        if let Err(error) = sqlx::Arguments::add(&mut self.arguments, value) {
+            self.failed.get_or_insert(error);
+        }
+        self
+    }
+}
+
+/// The most rows of one statement.
+const MOST_ROWS: usize = 64;
+
+/// Inserts rows, many in each statement: chunks are powers of two, so that a handful of prepared statements serves any
+/// number of rows. Returns how many rows were written.
+pub(super) async fn insert<T>(
+    connection: &mut SqliteConnection,
+    statement: &Insert,
+    rows: &[T],
+    bind: impl Fn(&mut Values, &T),
+) -> sqlx::Result<u64> {
+    let mut written = 0_u64;
+    let mut rest = rows;
+    while !rest.is_empty() {
+        let (chunk, after) = rest.split_at(chunk_size(rest.len()));
+        rest = after;
+        let mut values = Values::default();
+        for row in chunk {
+            bind(&mut values, row);
+        }
+        if let Some(error) = values.failed {
+            return Err(sqlx::Error::Encode(error));
+        }
+        let query = sqlx::query_with(AssertSqlSafe(statement.text(chunk.len())), values.arguments);
+        written = written.saturating_add(query.execute(&mut *connection).await?.rows_affected());
+    }
+    Ok(written)
+}
+
+fn chunk_size(rows: usize) -> usize {
+    1_usize.checked_shl(rows.checked_ilog2().unwrap_or(0)).unwrap_or(MOST_ROWS).min(MOST_ROWS)
+}
+
+impl Insert {
+    fn text(&self, rows: usize) -> String {
+        let row = format!("({})", vec!["?"; self.columns].join(","));
+        let mut text = String::with_capacity(row.len().saturating_add(1).saturating_mul(rows).saturating_add(512));
+        text.push_str(self.head);
+        for index in 0..rows {
+            text.push_str(if index == 0 { " " } else { "," });
+            text.push_str(&row);
+        }
+        text.push(' ');
+        text.push_str(self.tail);
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_cut_into_powers_of_two() {
+        let mut rest = 201;
+        let mut chunks = Vec::new();
+        while rest > 0 {
+            chunks.push(chunk_size(rest));
+            rest -= chunk_size(rest);
+        }
+        assert_eq!(chunks, [64, 64, 64, 8, 1]);
+    }
+
+    #[test]
+    fn an_insert_names_as_many_rows_as_it_is_given() {
+        let insert = Insert { head: "INSERT INTO t VALUES", columns: 2, tail: "ON CONFLICT DO NOTHING" };
+        assert_eq!(insert.text(2), "INSERT INTO t VALUES (?,?),(?,?) ON CONFLICT DO NOTHING");
+    }
+
+    #[test]
+    fn ids_become_one_list() {
+        assert_eq!(id_list([]), "[]");
+        let two = id_list([Uuid::from_u128(1), Uuid::from_u128(2)]);
+        assert_eq!(two, r#"["00000000000000000000000000000001","00000000000000000000000000000002"]"#);
+    }
+}

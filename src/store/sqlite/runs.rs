@@ -1,0 +1,124 @@
+//! Reading runs.
+
+use std::collections::HashMap;
+
+use async_trait::async_trait;
+use sqlx::sqlite::SqliteRow;
+use sqlx::{QueryBuilder, Sqlite};
+
+use crate::model::feedback::Feedback;
+use crate::model::id::{FeedbackId, ProjectId, RunId, TenantId, TraceId};
+use crate::model::run::{Layers, StoredRun};
+use crate::model::time::Timestamp;
+use crate::store::Result;
+use crate::store::body::unpack_json;
+use crate::store::runs::{Accepted, Batch, FeedbackQuery, RunQuery, RunStore};
+use crate::store::sqlite::row::{Cells, id_list};
+use crate::store::sqlite::{SqliteStore, feedback};
+
+pub(super) const RUNS: &str = "SELECT r.run_id, r.project_id, r.changed_seq, r.modified_at, b.body FROM run_bodies b \
+     JOIN runs r ON r.tenant_id = b.tenant_id AND r.project_id = b.project_id AND r.run_id = b.run_id \
+     WHERE b.tenant_id = $1 AND b.run_id IN (SELECT unhex(value) FROM json_each($2))";
+
+pub(super) const TRACES: &str = "SELECT r.run_id, r.project_id, r.changed_seq, r.modified_at, b.body FROM runs r \
+     INDEXED BY runs_by_trace JOIN run_bodies b ON b.tenant_id = r.tenant_id AND b.run_id = r.run_id \
+     WHERE r.tenant_id = $1 AND r.project_id = $2 AND r.trace_id IN (SELECT unhex(value) FROM json_each($3))";
+
+const LIST: &str = "SELECT r.run_id, r.project_id, r.changed_seq, r.modified_at, b.body FROM runs r";
+
+const LIST_REST: &str = " JOIN run_bodies b ON b.tenant_id = r.tenant_id AND b.run_id = r.run_id WHERE r.tenant_id = ";
+
+/// A trace is looked up project by project, because the index by trace begins with the project.
+const ANY_PROJECT: &str = " AND r.project_id IN (SELECT project_id FROM projects WHERE tenant_id = ";
+
+#[async_trait]
+impl RunStore for SqliteStore {
+    async fn accept(&self, tenant: TenantId, batch: Batch, now: Timestamp) -> Result<Accepted> {
+        self.queue.accept(tenant, batch, now).await
+    }
+
+    async fn run(&self, tenant: TenantId, id: RunId) -> Result<Option<StoredRun>> {
+        Ok(self.runs(tenant, &[id]).await?.pop())
+    }
+
+    async fn runs(&self, tenant: TenantId, ids: &[RunId]) -> Result<Vec<StoredRun>> {
+        let ids = id_list(ids.iter().map(|id| id.0));
+        let rows = sqlx::query(RUNS).bind(tenant.0).bind(ids).fetch_all(&self.readers).await?;
+        self.with_feedback(tenant, &rows).await
+    }
+
+    async fn traces(&self, tenant: TenantId, project: ProjectId, ids: &[TraceId]) -> Result<Vec<StoredRun>> {
+        let ids = id_list(ids.iter().map(|id| id.0));
+        let query = sqlx::query(TRACES).bind(tenant.0).bind(project.0).bind(ids);
+        let rows = query.fetch_all(&self.readers).await?;
+        self.with_feedback(tenant, &rows).await
+    }
+
+    async fn list_runs(&self, tenant: TenantId, query: &RunQuery) -> Result<Vec<StoredRun>> {
+        let rows = page(tenant, query).build().fetch_all(&self.readers).await?;
+        self.with_feedback(tenant, &rows).await
+    }
+
+    async fn feedback(&self, tenant: TenantId, id: FeedbackId) -> Result<Option<Feedback>> {
+        feedback::one(&self.readers, tenant, id).await
+    }
+
+    async fn list_feedback(&self, tenant: TenantId, query: &FeedbackQuery) -> Result<Vec<Feedback>> {
+        feedback::list(&self.readers, tenant, query).await
+    }
+
+    async fn delete_feedback(&self, tenant: TenantId, id: FeedbackId, now: Timestamp) -> Result<bool> {
+        self.queue.write(move |connection| Box::pin(feedback::delete(connection, tenant, id, now))).await
+    }
+}
+
+/// The page of a query, newest start first.
+pub(super) fn page(tenant: TenantId, query: &RunQuery) -> QueryBuilder<Sqlite> {
+    let mut sql = QueryBuilder::new(LIST);
+    if query.trace_id.is_some() {
+        // Without statistics SQLite expects more of the order of another index.
+        sql.push(" INDEXED BY runs_by_trace");
+    }
+    sql.push(LIST_REST).push_bind(tenant.0);
+    if let Some(project) = query.project_id {
+        sql.push(" AND r.project_id = ").push_bind(project.0);
+    } else if query.trace_id.is_some() {
+        sql.push(ANY_PROJECT).push_bind(tenant.0).push(")");
+    }
+    if let Some(trace) = query.trace_id {
+        sql.push(" AND r.trace_id = ").push_bind(trace.0);
+    }
+    if query.roots_only {
+        sql.push(" AND r.is_root");
+    }
+    if let Some((start, run)) = query.before {
+        sql.push(" AND (r.start_at, r.run_id) < (").push_bind(start.0).push(", ").push_bind(run.0).push(")");
+    }
+    sql.push(" ORDER BY r.start_at DESC, r.run_id DESC LIMIT ").push_bind(query.limit);
+    sql
+}
+
+impl SqliteStore {
+    /// The rows' runs, each with its feedback.
+    async fn with_feedback(&self, tenant: TenantId, rows: &[SqliteRow]) -> Result<Vec<StoredRun>> {
+        let mut runs: Vec<StoredRun> =
+            rows.iter().filter_map(|row| stored(tenant, row).transpose()).collect::<Result<_>>()?;
+        let index: HashMap<RunId, usize> = runs.iter().enumerate().map(|(at, stored)| (stored.run.id, at)).collect();
+        for (run, record) in feedback::on(&self.readers, tenant, index.keys().copied()).await? {
+            if let Some(stored) = index.get(&run).and_then(|at| runs.get_mut(*at)) {
+                stored.feedback.push(record);
+            }
+        }
+        Ok(runs)
+    }
+}
+
+fn stored(tenant: TenantId, row: &SqliteRow) -> Result<Option<StoredRun>> {
+    let mut cells = Cells::of("runs", row);
+    let (run_id, project) = (RunId(cells.take()?), ProjectId(cells.take()?));
+    let changed_seq = cells.take()?;
+    let modified_at = cells.instant()?;
+    let layers: Layers = unpack_json("run_bodies", cells.take()?)?;
+    let run = layers.resolve(tenant, project, run_id, modified_at);
+    Ok(run.map(|run| StoredRun { run, feedback: Vec::new(), changed_seq }))
+}

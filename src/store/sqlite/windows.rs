@@ -1,0 +1,187 @@
+//! What the scheduler reads and how it commits.
+
+use std::collections::{HashMap, HashSet};
+
+use async_trait::async_trait;
+use sqlx::sqlite::{SqliteConnection, SqliteRow};
+
+use crate::model::id::{ProjectId, RuleId, RunId, TenantId, TraceId, WindowId};
+use crate::model::time::Timestamp;
+use crate::model::window::{Change, Progress, Seq, Window};
+use crate::store::sqlite::failure::is_repeat;
+use crate::store::sqlite::row::{Cells, Insert, insert, json_text};
+use crate::store::sqlite::{SqliteStore, outbox, rules, standing};
+use crate::store::windows::{Standing, Stirred, WindowCommit, WindowStore};
+use crate::store::{Result, StoreError};
+
+/// The first half holds the partial index's condition word for word.
+pub(super) const STIRRED: &str = "SELECT tenant_id, project_id, name, last_seq FROM projects WHERE last_seq > settled_seq \
+     UNION SELECT p.tenant_id, p.project_id, p.name, p.last_seq FROM rule_spans s \
+     JOIN projects p ON p.tenant_id = s.tenant_id AND p.project_id = s.project_id";
+
+pub(super) const CHANGES: &str = "SELECT seq, run_id, trace_id, changed_at FROM changes \
+     WHERE tenant_id = $1 AND project_id = $2 AND seq > $3 AND changed_at <= $4 ORDER BY seq LIMIT $5";
+
+/// `CROSS JOIN` keeps the order of the tables: SQLite would read all matches of the tenant for each pair otherwise.
+pub(super) const MATCHED: &str = "SELECT m.rule_id, m.run_id FROM json_each($2) pair \
+     CROSS JOIN matches m ON m.tenant_id = $1 AND m.rule_id = unhex(pair.value ->> 0) AND m.run_id = unhex(pair.value ->> 1)";
+
+const SETTLE: &str = "UPDATE projects SET settled_seq = $3 \
+     WHERE tenant_id = $1 AND project_id = $2 AND last_seq = $3 AND settled_seq < $3";
+
+const INSERT_MATCHES: Insert =
+    Insert { head: "INSERT INTO matches (tenant_id, rule_id, run_id, project_id) VALUES", columns: 4, tail: "" };
+
+const INSERT_WINDOWS: Insert = Insert {
+    head: "INSERT INTO windows (tenant_id, window_id, project_id, progress, after_seq, through_seq, start_at, end_at) \
+           VALUES",
+    columns: 8,
+    tail: "",
+};
+
+const INSERT_FINDS: Insert = Insert {
+    head: "INSERT INTO window_finds (tenant_id, rule_id, end_at, window_id, project_id, found) VALUES",
+    columns: 6,
+    tail: "",
+};
+
+const RULE_WINDOWS: &str = "SELECT w.window_id, w.project_id, w.progress, w.after_seq, w.through_seq, w.start_at, \
+     w.end_at, f.found FROM window_finds f JOIN windows w ON w.tenant_id = f.tenant_id AND w.window_id = f.window_id \
+     WHERE f.tenant_id = $1 AND f.rule_id = $2 ORDER BY f.end_at DESC, f.window_id DESC LIMIT $3";
+
+#[async_trait]
+impl WindowStore for SqliteStore {
+    async fn stirred_projects(&self) -> Result<Vec<Stirred>> {
+        let rows = sqlx::query(STIRRED).fetch_all(&self.readers).await?;
+        rows.iter()
+            .map(|row| {
+                let mut cells = Cells::of("projects", row);
+                Ok(Stirred {
+                    tenant_id: TenantId(cells.take()?),
+                    project_id: ProjectId(cells.take()?),
+                    name: cells.take()?,
+                    last_seq: cells.take()?,
+                })
+            })
+            .collect()
+    }
+
+    async fn standing(&self, tenant: TenantId, project: ProjectId) -> Result<Standing> {
+        // One snapshot: cursors, starts and spans are moved together.
+        let mut transaction = self.readers.begin().await?;
+        let standing = standing::of_project(&mut transaction, tenant, project).await?;
+        transaction.rollback().await?;
+        Ok(standing)
+    }
+
+    async fn changes(
+        &self,
+        tenant: TenantId,
+        project: ProjectId,
+        after: Seq,
+        until: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<Change>> {
+        let query = sqlx::query(CHANGES).bind(tenant.0).bind(project.0).bind(after).bind(until.0).bind(limit);
+        query.fetch_all(&self.readers).await?.iter().map(change).collect()
+    }
+
+    async fn matched(&self, tenant: TenantId, pairs: &[(RuleId, RunId)]) -> Result<HashSet<(RuleId, RunId)>> {
+        let list: Vec<_> = pairs.iter().map(|(rule, run)| (rule.0.simple(), run.0.simple())).collect();
+        let rows = sqlx::query(MATCHED).bind(tenant.0).bind(json_text(&list)?).fetch_all(&self.readers).await?;
+        rows.iter()
+            .map(|row| {
+                let mut cells = Cells::of("matches", row);
+                Ok((RuleId(cells.take()?), RunId(cells.take()?)))
+            })
+            .collect()
+    }
+
+    async fn commit_window(&self, commit: WindowCommit) -> Result<()> {
+        self.queue.write(move |connection| Box::pin(commit_window(connection, commit))).await
+    }
+
+    async fn settle_project(&self, tenant: TenantId, project: ProjectId, seq: Seq) -> Result<()> {
+        self.queue
+            .write(move |connection| {
+                Box::pin(async move {
+                    sqlx::query(SETTLE).bind(tenant.0).bind(project.0).bind(seq).execute(connection).await?;
+                    Ok(())
+                })
+            })
+            .await
+    }
+
+    async fn rule_windows(&self, tenant: TenantId, rule: RuleId, limit: u32) -> Result<Vec<(Window, u32)>> {
+        let query = sqlx::query(RULE_WINDOWS).bind(tenant.0).bind(rule.0).bind(limit);
+        query.fetch_all(&self.readers).await?.iter().map(|row| window(tenant, row)).collect()
+    }
+}
+
+async fn commit_window(connection: &mut SqliteConnection, commit: WindowCommit) -> Result<()> {
+    if rules::version(connection).await? != commit.rules_version {
+        return Err(StoreError::Stale("the rules have changed"));
+    }
+    let window = &commit.window;
+    standing::advance(connection, window).await?;
+    if !commit.matches.is_empty() {
+        store_matches(connection, window, &commit.matches).await?;
+    }
+    outbox::store_messages(connection, &commit.messages).await?;
+    outbox::store_deliveries(connection, &commit.deliveries).await
+}
+
+async fn store_matches(connection: &mut SqliteConnection, window: &Window, matches: &[(RuleId, RunId)]) -> Result<()> {
+    let (tenant, project) = (window.tenant_id.0, window.project_id.0);
+    let written = insert(connection, &INSERT_MATCHES, matches, |values, (rule, run)| {
+        values.push(tenant).push(rule.0).push(run.0).push(project);
+    })
+    .await;
+    match written {
+        Ok(_) => {}
+        Err(error) if is_repeat(&error) => return Err(StoreError::Stale("a match exists already")),
+        Err(error) => return Err(error.into()),
+    }
+    let progress = json_text(&window.progress)?;
+    insert(connection, &INSERT_WINDOWS, &[window], |values, window| {
+        values.push(tenant).push(window.id.0).push(project).push(progress.as_str());
+        values.push(window.after).push(window.through).push(window.start_time.0).push(window.end_time.0);
+    })
+    .await?;
+    let mut found: HashMap<RuleId, i64> = HashMap::new();
+    for (rule, _) in matches {
+        let count = found.entry(*rule).or_default();
+        *count = count.saturating_add(1);
+    }
+    let found: Vec<(RuleId, i64)> = found.into_iter().collect();
+    insert(connection, &INSERT_FINDS, &found, |values, (rule, found)| {
+        values.push(tenant).push(rule.0).push(window.end_time.0).push(window.id.0).push(project).push(*found);
+    })
+    .await?;
+    Ok(())
+}
+
+fn change(row: &SqliteRow) -> Result<Change> {
+    let mut cells = Cells::of("changes", row);
+    Ok(Change {
+        seq: cells.take()?,
+        run_id: RunId(cells.take()?),
+        trace_id: TraceId(cells.take()?),
+        at: cells.instant()?,
+    })
+}
+
+fn window(tenant_id: TenantId, row: &SqliteRow) -> Result<(Window, u32)> {
+    let mut cells = Cells::of("windows", row);
+    let window = Window {
+        id: WindowId(cells.take()?),
+        tenant_id,
+        project_id: ProjectId(cells.take()?),
+        progress: cells.json::<Progress>()?,
+        after: cells.take()?,
+        through: cells.take()?,
+        start_time: cells.instant()?,
+        end_time: cells.instant()?,
+    };
+    Ok((window, cells.count()?))
+}

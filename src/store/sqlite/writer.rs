@@ -1,0 +1,377 @@
+//! The one writer, and group commit.
+//!
+//! Everything that writes goes through one queue to one task with one connection. The task opens a transaction, does
+//! what is waiting, each job inside a savepoint so that a bad one fails alone, commits when the queue is empty or the
+//! group is old or large enough, and only then answers. So a caller that has an answer has it from the disk, and many
+//! callers share one `fsync`. Batches that wait next to each other are accepted as one.
+//!
+//! It never drops a job without an answer: when it stops, or dies, everyone waiting gets an error. A failed commit (a
+//! full disk) fails its group, and the next group is tried afresh.
+
+use std::collections::VecDeque;
+use std::slice;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use futures_util::future::BoxFuture;
+use sqlx::Connection;
+use sqlx::sqlite::SqliteConnection;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::model::id::TenantId;
+use crate::model::time::Timestamp;
+use crate::store::runs::{Accepted, Batch};
+use crate::store::sqlite::accept::accept;
+use crate::store::sqlite::failure::{RETRY_AFTER, again, no_writer};
+use crate::store::{Result, StoreError};
+
+/// A group takes no more jobs than this...
+const GROUP_JOBS: usize = 512;
+/// ...and none that come later than this.
+const GROUP_TIME: Duration = Duration::from_millis(2);
+/// Batches are accepted as one up to this many parts and feedback records.
+const MERGED_ITEMS: usize = 1_000;
+
+/// What can be done with the connection, inside the group's transaction.
+pub(super) type Work<T> =
+    Box<dyn for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T>> + Send + 'static>;
+
+/// The way to the writer.
+#[derive(Debug, Clone)]
+pub(super) struct Queue {
+    jobs: mpsc::Sender<Job>,
+    room: Arc<Semaphore>,
+    whole_room: u32,
+    closing: CancellationToken,
+    stopped: CancellationToken,
+}
+
+/// The task that writes. Run it once, for as long as the store is used.
+#[derive(Debug)]
+#[must_use = "nothing is written until it runs"]
+pub struct Writer {
+    connection: SqliteConnection,
+    jobs: mpsc::Receiver<Job>,
+    closing: CancellationToken,
+    stopped: DropGuard,
+}
+
+enum Job {
+    Accept(AcceptJob),
+    Work(Box<dyn Perform>),
+}
+
+struct AcceptJob {
+    tenant: TenantId,
+    batch: Batch,
+    now: Timestamp,
+    reply: oneshot::Sender<Result<Accepted>>,
+    _room: OwnedSemaphorePermit,
+}
+
+/// A job whose answer's type is its own business.
+#[async_trait]
+trait Perform: Send {
+    async fn perform(&mut self, connection: &mut SqliteConnection) -> Result<()>;
+    fn answer(self: Box<Self>, committed: Result<()>);
+}
+
+struct WorkJob<T> {
+    work: Option<Work<T>>,
+    outcome: Option<T>,
+    reply: oneshot::Sender<Result<T>>,
+}
+
+#[async_trait]
+impl<T: Send> Perform for WorkJob<T> {
+    async fn perform(&mut self, connection: &mut SqliteConnection) -> Result<()> {
+        if let Some(work) = self.work.take() {
+            self.outcome = Some(work(connection).await?);
+        }
+        Ok(())
+    }
+
+    fn answer(self: Box<Self>, committed: Result<()>) {
+        let Self { outcome, reply, .. } = *self;
+        // A caller that has gone away wants no answer.
+        let _unheard = reply.send(committed.and_then(|()| outcome.ok_or_else(no_writer)));
+    }
+}
+
+/// A job that was done and waits for the commit.
+enum Done {
+    Accept(oneshot::Sender<Result<Accepted>>, Accepted),
+    Work(Box<dyn Perform>),
+}
+
+impl Done {
+    fn answer(self, committed: Result<()>) {
+        match self {
+            Self::Accept(reply, accepted) => {
+                let _unheard = reply.send(committed.map(|()| accepted));
+            }
+            Self::Work(job) => job.answer(committed),
+        }
+    }
+}
+
+/// A queue of at most so many jobs, in which batches take room by the parts and feedback records they hold.
+pub(super) fn queue(connection: SqliteConnection, jobs: usize, items: u32) -> (Queue, Writer) {
+    let (sender, receiver) = mpsc::channel(jobs);
+    let (closing, stopped) = (CancellationToken::new(), CancellationToken::new());
+    let room = Arc::new(Semaphore::new(usize::try_from(items).unwrap_or(Semaphore::MAX_PERMITS)));
+    let writer = Writer { connection, jobs: receiver, closing: closing.clone(), stopped: stopped.clone().drop_guard() };
+    (Queue { jobs: sender, room, whole_room: items, closing, stopped }, writer)
+}
+
+impl Queue {
+    /// Accepts a batch; `Busy` at once when there is no room for it.
+    pub(super) async fn accept(&self, tenant: TenantId, batch: Batch, now: Timestamp) -> Result<Accepted> {
+        let busy = || StoreError::Busy { retry_after: RETRY_AFTER };
+        let items = u32::try_from(items(&batch)).unwrap_or(u32::MAX).clamp(1, self.whole_room);
+        let room = Arc::clone(&self.room).try_acquire_many_owned(items).map_err(|_| busy())?;
+        let (reply, answer) = oneshot::channel();
+        let job = Job::Accept(AcceptJob { tenant, batch, now, reply, _room: room });
+        self.jobs.try_send(job).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => busy(),
+            mpsc::error::TrySendError::Closed(_) => no_writer(),
+        })?;
+        answer.await.unwrap_or_else(|_| Err(no_writer()))
+    }
+
+    /// Does other work; waits for a place in the queue.
+    pub(super) async fn write<T: Send + 'static>(
+        &self,
+        work: impl for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T>> + Send + 'static,
+    ) -> Result<T> {
+        let (reply, answer) = oneshot::channel();
+        let job = Job::Work(Box::new(WorkJob { work: Some(Box::new(work)), outcome: None, reply }));
+        self.jobs.send(job).await.map_err(|_| no_writer())?;
+        answer.await.unwrap_or_else(|_| Err(no_writer()))
+    }
+
+    /// Cancelled when the writer is no more, for whatever reason.
+    pub(super) fn stopped(&self) -> CancellationToken {
+        self.stopped.clone()
+    }
+
+    /// Lets the writer finish what is queued, and waits for its end.
+    pub(super) async fn close(&self) {
+        self.closing.cancel();
+        self.stopped.cancelled().await;
+    }
+}
+
+fn items(batch: &Batch) -> usize {
+    batch.parts.len().saturating_add(batch.feedback.len())
+}
+
+impl Writer {
+    /// Writes until the store is closed, or all its handles are gone, or `cancelled`; what is queued by then is still
+    /// written. Whoever stops a process should stop those who write first and close the store last.
+    pub async fn run(mut self, cancelled: CancellationToken) {
+        loop {
+            let job = tokio::select! {
+                biased;
+                () = cancelled.cancelled() => break,
+                () = self.closing.cancelled() => break,
+                job = self.jobs.recv() => job,
+            };
+            match job {
+                Some(job) => self.write_group(job).await,
+                None => break,
+            }
+        }
+        self.jobs.close();
+        while let Some(job) = self.jobs.recv().await {
+            self.write_group(job).await;
+        }
+        let Self { connection, stopped, .. } = self;
+        if let Err(error) = connection.close().await {
+            tracing::warn!(%error, "closing the database failed");
+        }
+        drop(stopped);
+    }
+
+    async fn write_group(&mut self, first: Job) {
+        let mut waiting = VecDeque::from([first]);
+        if let Err(error) = self.control("BEGIN IMMEDIATE").await {
+            return fail(waiting.drain(..).map(Job::into_done), &error);
+        }
+        let (mut done, began) = (Vec::new(), Instant::now());
+        loop {
+            self.fetch(&mut waiting, done.len(), began);
+            let Some(job) = waiting.pop_front() else { break };
+            let intact = match job {
+                Job::Accept(job) => {
+                    let merged = neighbours(job, &mut waiting);
+                    self.accept(merged, &mut done).await
+                }
+                Job::Work(job) => self.perform(job, &mut done).await,
+            };
+            if let Err(error) = intact {
+                // The transaction is lost, and with it what the group had done.
+                self.roll_back().await;
+                return fail(done.into_iter().chain(waiting.into_iter().map(Job::into_done)), &error);
+            }
+        }
+        self.commit(done).await;
+    }
+
+    /// Takes what is queued into the group, as long as the group is small and young.
+    fn fetch(&mut self, waiting: &mut VecDeque<Job>, done: usize, began: Instant) {
+        if !waiting.is_empty() || (began.elapsed() >= GROUP_TIME && done > 0) {
+            return;
+        }
+        while done.saturating_add(waiting.len()) < GROUP_JOBS {
+            let Ok(job) = self.jobs.try_recv() else { return };
+            waiting.push_back(job);
+        }
+    }
+
+    async fn commit(&mut self, done: Vec<Done>) {
+        match self.control("COMMIT").await {
+            Ok(()) => done.into_iter().for_each(|job| job.answer(Ok(()))),
+            Err(error) => {
+                self.roll_back().await;
+                fail(done, &error);
+            }
+        }
+    }
+
+    /// Does one job inside a savepoint; what is wrong with it is told to its caller alone. An error here means that the
+    /// whole transaction is lost.
+    async fn perform(&mut self, mut job: Box<dyn Perform>, done: &mut Vec<Done>) -> Result<()> {
+        self.control("SAVEPOINT job").await?;
+        match job.perform(&mut self.connection).await {
+            Ok(()) => done.push(Done::Work(job)),
+            Err(error) => {
+                let undone = self.undo_after(&error).await;
+                job.answer(Err(error));
+                return undone;
+            }
+        }
+        self.control("RELEASE job").await
+    }
+
+    /// Accepts batches as one. If that fails they are accepted one by one, to find out whose fault it is.
+    async fn accept(&mut self, jobs: Vec<AcceptJob>, done: &mut Vec<Done>) -> Result<()> {
+        match self.try_accept(&jobs).await {
+            Ok(Ok(accepted)) => {
+                done.extend(jobs.into_iter().zip(accepted).map(|(job, accepted)| Done::Accept(job.reply, accepted)));
+                Ok(())
+            }
+            Ok(Err(_)) if jobs.len() > 1 => {
+                let mut jobs = jobs.into_iter();
+                while let Some(job) = jobs.next() {
+                    if let Err(lost) = Box::pin(self.accept_alone(job, done)).await {
+                        jobs.for_each(|job| job.answer(Err(again(&lost))));
+                        return Err(lost);
+                    }
+                }
+                Ok(())
+            }
+            Ok(Err(error)) => {
+                jobs.into_iter().take(1).zip([error]).for_each(|(job, error)| job.answer(Err(error)));
+                Ok(())
+            }
+            Err(lost) => {
+                jobs.into_iter().for_each(|job| job.answer(Err(again(&lost))));
+                Err(lost)
+            }
+        }
+    }
+
+    async fn accept_alone(&mut self, job: AcceptJob, done: &mut Vec<Done>) -> Result<()> {
+        match self.try_accept(slice::from_ref(&job)).await {
+            Ok(Ok(accepted)) => {
+                done.extend([job].into_iter().zip(accepted).map(|(job, one)| Done::Accept(job.reply, one)));
+                Ok(())
+            }
+            Ok(Err(error)) => {
+                job.answer(Err(error));
+                Ok(())
+            }
+            Err(lost) => {
+                job.answer(Err(again(&lost)));
+                Err(lost)
+            }
+        }
+    }
+
+    /// The inner error is the batches', the outer one means that the transaction is lost.
+    async fn try_accept(&mut self, jobs: &[AcceptJob]) -> Result<Result<Vec<Accepted>>> {
+        let Some(first) = jobs.first() else { return Ok(Ok(Vec::new())) };
+        self.control("SAVEPOINT job").await?;
+        let batches: Vec<(&Batch, Timestamp)> = jobs.iter().map(|job| (&job.batch, job.now)).collect();
+        let accepted = accept(&mut self.connection, first.tenant, &batches).await;
+        match &accepted {
+            Ok(_) => self.control("RELEASE job").await?,
+            Err(error) => self.undo_after(error).await?,
+        }
+        Ok(accepted)
+    }
+
+    /// Takes back what a failed job did. If that is not possible, the transaction is lost to the job's error.
+    async fn undo_after(&mut self, failed: &StoreError) -> Result<()> {
+        let undone = match self.control("ROLLBACK TO job").await {
+            Ok(()) => self.control("RELEASE job").await,
+            Err(error) => Err(error),
+        };
+        undone.map_err(|_| again(failed))
+    }
+
+    async fn roll_back(&mut self) {
+        // After some errors SQLite has rolled back by itself, and there is nothing left to do.
+        if let Err(error) = self.control("ROLLBACK").await {
+            tracing::debug!(%error, "rolling back");
+        }
+    }
+
+    async fn control(&mut self, statement: &'static str) -> Result<()> {
+        sqlx::query(statement).execute(&mut self.connection).await?;
+        Ok(())
+    }
+}
+
+impl AcceptJob {
+    fn answer(self, answer: Result<Accepted>) {
+        // A caller that has gone away wants no answer.
+        let _unheard = self.reply.send(answer);
+    }
+}
+
+impl Job {
+    /// The job as one that can only be answered with an error.
+    fn into_done(self) -> Done {
+        match self {
+            Self::Accept(job) => Done::Accept(job.reply, Accepted::default()),
+            Self::Work(job) => Done::Work(job),
+        }
+    }
+}
+
+/// The job with those behind it that can be accepted with it.
+fn neighbours(job: AcceptJob, waiting: &mut VecDeque<Job>) -> Vec<AcceptJob> {
+    let (tenant, mut held) = (job.tenant, items(&job.batch));
+    let mut merged = vec![job];
+    while let Some(Job::Accept(next)) = waiting.front() {
+        held = held.saturating_add(items(&next.batch));
+        if next.tenant != tenant || held > MERGED_ITEMS {
+            break;
+        }
+        if let Some(Job::Accept(next)) = waiting.pop_front() {
+            merged.push(next);
+        }
+    }
+    merged
+}
+
+fn fail(jobs: impl IntoIterator<Item = Done>, error: &StoreError) {
+    tracing::error!(error = %again(error), "a group of writes failed");
+    for job in jobs {
+        job.answer(Err(again(error)));
+    }
+}
