@@ -26,9 +26,9 @@ const MOST_REFUSALS: usize = 100;
 
 /// The boundary named by a `Content-Type`.
 pub(crate) fn boundary(content_type: Option<&str>) -> Result<String, IngestError> {
-    content_type.and_then(|value| multer::parse_boundary(value).ok()).ok_or_else(|| {
-        IngestError::Unsupported("Content-Type must be multipart/form-data with a boundary".to_owned())
-    })
+    content_type
+        .and_then(|value| multer::parse_boundary(value).ok())
+        .ok_or_else(|| IngestError::Unsupported("Content-Type must be multipart/form-data with a boundary".to_owned()))
 }
 
 /// Reads all parts of a request.
@@ -97,14 +97,14 @@ impl<'a> Folding<'a> {
             return Ok(());
         };
         match PartName::parse(&label) {
-            Err(reason) => self.refuse(&label, reason),
+            Err(reason) => self.refuse(&label, &reason),
             Ok(PartName::Attachment { run_id, name }) => {
                 let mime_type = mime_type(&field);
                 match capped(field, self.limits.attachment_bytes).await? {
                     Some(bytes) => self.files.push((run_id, File { name, mime_type, bytes })),
                     None => self.refuse(
                         &label,
-                        format!("the attachment is larger than {} bytes", self.limits.attachment_bytes),
+                        &format!("the attachment is larger than {} bytes", self.limits.attachment_bytes),
                     ),
                 }
             }
@@ -126,17 +126,18 @@ impl<'a> Folding<'a> {
 
     fn feedback(&mut self, label: &str, named: Option<FeedbackId>, json: &[u8]) {
         // Without an id of its own a record could not be told from a repeat of itself.
-        let read = feedback::read(json, named.unwrap_or(FeedbackId(uuid::Uuid::nil())), self.now, self.limits.json_depth);
+        let read =
+            feedback::read(json, named.unwrap_or(FeedbackId(uuid::Uuid::nil())), self.now, self.limits.json_depth);
         match read {
             Ok(feedback) if feedback.id.0.is_nil() => self.refuse(label, "`id` is missing"),
             Ok(feedback) => self.feedback.push(feedback),
-            Err(invalid) => self.refuse(label, invalid),
+            Err(invalid) => self.refuse(label, &invalid),
         }
     }
 
     fn object(&mut self, label: &str, kind: PartKind, run_id: RunId, json: &[u8]) {
         let draft = normalise::run(json, kind, Some(run_id), self.limits.json_depth);
-        let draft = draft.map_err(|invalid| self.refuse(label, invalid));
+        let draft = draft.map_err(|invalid| self.refuse(label, &invalid));
         let begun = self.slot(kind, run_id).object.is_some();
         if begun {
             self.newest.remove(&(kind, run_id));
@@ -148,7 +149,7 @@ impl<'a> Folding<'a> {
         let depth = self.limits.json_depth;
         let read = normalise::heavy(field, json, depth, &mut self.slot(kind, run_id).heavy);
         if let Err(invalid) = read {
-            self.refuse(label, invalid);
+            self.refuse(label, &invalid);
         }
     }
 
@@ -162,7 +163,7 @@ impl<'a> Folding<'a> {
         &mut self.slots[index]
     }
 
-    fn refuse(&mut self, label: &str, reason: impl ToString) {
+    fn refuse(&mut self, label: &str, reason: &(impl ToString + ?Sized)) {
         if self.refused.len() < MOST_REFUSALS {
             self.refused.push(Refused::new(label, reason));
         }
@@ -176,7 +177,7 @@ impl<'a> Folding<'a> {
                 Err(cause.downcast::<IngestError>().map_or(IngestError::Interrupted, |cause| *cause))
             }
             error => {
-                self.refuse("(the rest of the request)", format!("the multipart framing is broken: {error}"));
+                self.refuse("(the rest of the request)", &format!("the multipart framing is broken: {error}"));
                 Ok(())
             }
         }
@@ -184,16 +185,18 @@ impl<'a> Folding<'a> {
 
     fn check_count(&self) -> Result<(), IngestError> {
         let limit = self.limits.runs_per_request;
-        let (what, count) = [("runs", self.slots.len()), ("attachments", self.files.len()), ("feedback", self.feedback.len())]
-            .into_iter()
-            .max_by_key(|(_, count)| *count)
-            .unwrap_or_default();
+        let (what, count) =
+            [("runs", self.slots.len()), ("attachments", self.files.len()), ("feedback", self.feedback.len())]
+                .into_iter()
+                .max_by_key(|(_, count)| *count)
+                .unwrap_or_default();
         if count > limit as usize { Err(IngestError::TooMany { what, limit }) } else { Ok(()) }
     }
 
     fn finish(mut self) -> Gathered {
         for (run_id, file) in std::mem::take(&mut self.files) {
-            let kind = if self.newest.contains_key(&(PartKind::Post, run_id)) { PartKind::Post } else { PartKind::Patch };
+            let kind =
+                if self.newest.contains_key(&(PartKind::Post, run_id)) { PartKind::Post } else { PartKind::Patch };
             self.slot(kind, run_id).files.push(file);
         }
         let parts = self.slots.into_iter().filter_map(Slot::fold).collect();
