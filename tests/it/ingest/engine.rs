@@ -16,8 +16,9 @@ use runhook::model::id::{RunId, TenantId};
 use runhook::model::run::StoredRun;
 use runhook::model::time::{ManualClock, Timestamp};
 use runhook::store::runs::RunQuery;
-use runhook::store::sqlite::SqliteStore;
+use runhook::store::sqlite::{Options, SqliteStore};
 use runhook::store::{KeyStore, RunStore};
+use runhook::task::Supervisor;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::sync::watch;
@@ -33,6 +34,7 @@ pub(super) struct Engine {
     pub(super) folder: TempDir,
     pub(super) auth: Arc<Auth>,
     router: Router,
+    supervisor: Supervisor,
 }
 
 /// An answer.
@@ -65,8 +67,15 @@ impl Engine {
     }
 
     pub(super) async fn with(limits: Limits) -> Self {
+        Self::over(limits, &Options::default()).await
+    }
+
+    pub(super) async fn over(limits: Limits, options: &Options) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let store = Arc::new(SqliteStore::open(&folder.path().join("runhook.db")).await.unwrap());
+        let (store, writer) = SqliteStore::open_with(&folder.path().join("runhook.db"), options).await.unwrap();
+        let store = Arc::new(store);
+        let supervisor = Supervisor::default();
+        supervisor.spawn("writer", writer.run(supervisor.soft()));
         let keyring = Arc::new(Keyring::parse(&Keyring::line(1, &[7; 32])).unwrap());
         let base = "http://runhook.test".parse().unwrap();
         let blobs = Directory::new(folder.path().join("blobs"), base, Arc::clone(&keyring));
@@ -87,7 +96,7 @@ impl Engine {
             scheduler_status: watch::channel(runhook::task::Status::default()).1,
             delivery_status: watch::channel(runhook::task::Status::default()).1,
         };
-        Self { store, clock, folder, auth, router: router(api) }
+        Self { store, clock, folder, auth, router: router(api), supervisor }
     }
 
     pub(super) async fn send(&self, request: Request<Body>) -> Answer {
@@ -142,6 +151,12 @@ impl Engine {
         };
         self.store.put_api_key(record).await.unwrap();
         self.auth.reload(self.store.as_ref()).await.unwrap();
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.supervisor.stop();
     }
 }
 
