@@ -37,13 +37,8 @@ pub enum StartError {
     #[error(transparent)]
     Keys(#[from] KeyFileError),
     /// The database cannot be used.
-    #[error("the database {} cannot be used", .file.display())]
-    Database {
-        /// The file.
-        file: PathBuf,
-        /// Why.
-        source: StoreError,
-    },
+    #[error("the database cannot be used")]
+    Database(#[source] StoreError),
     /// Blob storage cannot be used.
     #[error("blob storage cannot be used: {0}")]
     Blobs(#[from] BlobError),
@@ -76,16 +71,15 @@ impl Engine {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, StartError> {
         let file = data_dir.database();
-        let failed = |source| StartError::Database { file: file.clone(), source };
-        let (store, writer) = SqliteStore::open(&file).await.map_err(failed)?;
+        let (store, writer) = SqliteStore::open(&file).await.map_err(StartError::Database)?;
         let storage = Supervisor::default();
         storage.spawn("writer", writer.run(storage.soft()));
         let store = Arc::new(store);
         let key_file = KeyFile::at(config.key_file());
-        let (keyring, created) = unlock(&key_file, store.as_ref()).await.map_err(|error| error.into_start(&file))?;
+        let (keyring, created) = unlock(&key_file, store.as_ref()).await?;
         let keyring = Arc::new(keyring);
         let auth = Arc::new(Auth::default());
-        auth.reload(store.as_ref()).await.map_err(failed)?;
+        auth.reload(store.as_ref()).await.map_err(StartError::Database)?;
         let place = match &config.blob_url {
             Some(text) => text.parse()?,
             None => BlobUrl::Directory(data_dir.blobs()),
@@ -173,32 +167,18 @@ impl Engine {
 #[error("the call could not be made: {0}")]
 pub struct CallFailed(String);
 
-enum UnlockError {
-    Keys(KeyFileError),
-    Store(StoreError),
-}
-
-impl UnlockError {
-    fn into_start(self, file: &Path) -> StartError {
-        match self {
-            Self::Keys(error) => StartError::Keys(error),
-            Self::Store(source) => StartError::Database { file: file.to_owned(), source },
-        }
-    }
-}
-
 /// Reads the keys and checks them against the database's marker; makes both at the first start. Whether it made the
 /// key file.
-async fn unlock(key_file: &KeyFile, store: &SqliteStore) -> Result<(Keyring, bool), UnlockError> {
-    let marker = store.marker(MARKER).await.map_err(UnlockError::Store)?;
+async fn unlock(key_file: &KeyFile, store: &SqliteStore) -> Result<(Keyring, bool), StartError> {
+    let marker = store.marker(MARKER).await.map_err(StartError::Database)?;
     let create = marker.is_none() && !key_file.exists();
-    let keyring = if create { key_file.create(&Keyring::line(1, &crypto::random())) } else { key_file.read() }.map_err(UnlockError::Keys)?;
-    let wrong = |error| UnlockError::Keys(key_file.wrong(error));
+    let keyring = if create { key_file.create(&Keyring::line(1, &crypto::random())) } else { key_file.read() }?;
+    let wrong = |error| StartError::Keys(key_file.wrong(error));
     if let Some(marker) = marker {
         keyring.check_marker(&marker).map_err(wrong)?;
     } else {
         let marker = keyring.marker().map_err(wrong)?;
-        store.set_marker(MARKER, &marker).await.map_err(UnlockError::Store)?;
+        store.set_marker(MARKER, &marker).await.map_err(StartError::Database)?;
     }
     Ok((keyring, create))
 }

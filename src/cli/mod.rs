@@ -233,3 +233,27 @@ fn is_closed_pipe(error: &anyhow::Error) -> bool {
     let closed = |error: &std::io::Error| error.kind() == std::io::ErrorKind::BrokenPipe;
     error.chain().any(|cause| cause.downcast_ref().is_some_and(closed))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_flag_that_configures_has_an_environment_twin_that_shows_no_secret() {
+        let cli = Cli::command();
+        let serve = cli.find_subcommand("serve").unwrap();
+        let flags = cli.get_arguments().chain(serve.get_arguments());
+        for flag in flags.filter(|flag| !matches!(flag.get_id().as_str(), "help" | "version")) {
+            let name = flag.get_long().unwrap();
+            let twin = format!("RUNHOOK_{}", name.to_uppercase().replace('-', "_"));
+            assert_eq!(flag.get_env().unwrap().to_str(), Some(twin.as_str()), "--{name}");
+            let secret = matches!(name, "api-key" | "server" | "blob-url");
+            assert!(!secret || flag.is_hide_env_values_set(), "--{name}");
+        }
+    }
+}

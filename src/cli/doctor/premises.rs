@@ -97,7 +97,7 @@ pub(super) async fn database(config: &Config) -> Check {
     match inspect(&file).await {
         Err(error) => Check::fail(
             "database",
-            format!("{}: {}", file.display(), whole(error)),
+            whole(error),
             "restore it from a backup, or name another data directory",
         ),
         Ok(found) if !found.problems.is_empty() => Check::fail(

@@ -22,9 +22,14 @@ pub(crate) fn value(field: &Field, node: &Node, problems: &mut Vec<Problem>) -> 
     if matches!(node.kind, Kind::Bad) {
         return None;
     }
+    if let Some(unfilled) = placeholder(field, node) {
+        let message = "this looks like a placeholder that was not filled in";
+        problems.push(Problem::warning("placeholder", node.span.clone(), message));
+        return Some(unfilled);
+    }
     let read = match field.kind() {
         Type::Id => id(node, problems),
-        Type::Text | Type::Key | Type::Tags => text_value(field, node),
+        Type::Text | Type::Key | Type::Tags => text_value(node),
         Type::Flag => flag(node),
         Type::Time => time(node, problems)?,
         Type::Seconds => duration(node),
@@ -50,6 +55,16 @@ pub(crate) fn value(field: &Field, node: &Node, problems: &mut Vec<Problem>) -> 
     }
 }
 
+/// Text such as `{run_id}` or `${since}`, which a program was to replace. It is text like any other, and so no instant and
+/// no id.
+fn placeholder(field: &Field, node: &Node) -> Option<Value> {
+    let Kind::Text(text) = &node.kind else { return None };
+    let inner = text.strip_prefix('$').unwrap_or(text).strip_prefix('{')?.strip_suffix('}')?;
+    let plain = !inner.is_empty() && !inner.contains(['"', '{', '}', '\n']);
+    let typed = matches!(field.kind(), Type::Flag | Type::Seconds | Type::Number | Type::Score | Type::Document);
+    (plain && !typed).then(|| Value::Text(text.clone()))
+}
+
 /// The text of a literal, quoted or not.
 pub(crate) fn text(node: &Node) -> Option<&str> {
     match &node.kind {
@@ -58,9 +73,8 @@ pub(crate) fn text(node: &Node) -> Option<&str> {
     }
 }
 
-fn text_value(field: &Field, node: &Node) -> Option<Value> {
+fn text_value(node: &Node) -> Option<Value> {
     match &node.kind {
-        Kind::Null if field.kind() != Type::Key => Some(Value::Null),
         Kind::Null => Some(Value::Null),
         _ => text(node).map(|text| Value::Text(text.to_owned())),
     }

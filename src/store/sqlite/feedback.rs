@@ -12,7 +12,7 @@ use crate::store::runs::FeedbackQuery;
 use crate::store::sqlite::accept::{PLACES, Stirred};
 use crate::store::sqlite::row::{Cells, id_list, json_text};
 
-pub(super) const ON_RUNS: &str = "SELECT body FROM feedback \
+pub(super) const ON_RUNS: &str = "SELECT body FROM feedback INDEXED BY feedback_by_run \
      WHERE tenant_id = $1 AND run_id IN (SELECT unhex(value) FROM json_each($2)) ORDER BY created_at, feedback_id";
 
 const ONE: &str = "SELECT body FROM feedback WHERE tenant_id = $1 AND feedback_id = $2";

@@ -5,7 +5,8 @@ use std::path::Path;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions, Connection, Row};
 
-use crate::store::{Result, StoreError};
+use crate::store::Result;
+use crate::store::sqlite::schema::MIGRATIONS;
 
 /// What a database file is like.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -21,8 +22,8 @@ pub struct Inspection {
 /// Looks at a file.
 pub async fn inspect(file: &Path) -> Result<Inspection> {
     let options = SqliteConnectOptions::new().filename(file).create_if_missing(false).read_only(true);
-    let mut connection = options.connect().await.map_err(unusable)?;
-    let found = look(&mut connection).await.map_err(unusable);
+    let mut connection = options.connect().await.map_err(|error| super::unusable(file, error))?;
+    let found = look(&mut connection).await.map_err(|error| super::unusable(file, error));
     // What was read was read.
     let _closed = connection.close().await;
     found
@@ -40,17 +41,10 @@ async fn look(connection: &mut SqliteConnection) -> std::result::Result<Inspecti
         let rows = sqlx::query(applied).fetch_all(&mut *connection).await?;
         rows.iter().map(|row| row.try_get(0)).collect::<std::result::Result<Vec<i64>, _>>()?
     };
-    let known = super::MIGRATIONS.iter().map(|migration| migration.version);
+    let known = MIGRATIONS.iter().map(|migration| migration.version);
     Ok(Inspection {
         pending: known.filter(|version| !applied.contains(version)).collect(),
         applied,
         problems: problems.into_iter().filter(|problem| problem != "ok").collect(),
     })
-}
-
-fn unusable(error: sqlx::Error) -> StoreError {
-    match error {
-        sqlx::Error::Database(error) => StoreError::Unusable(error.message().to_owned()),
-        error => StoreError::Internal(Box::new(error)),
-    }
 }

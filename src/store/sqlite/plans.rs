@@ -1,1 +1,77 @@
+//! The plans of the statements that loops and requests run: a lost index is a test that fails, not a slow server.
 
+use sqlx::{AssertSqlSafe, Row};
+use tokio_util::sync::CancellationToken;
+
+use super::*;
+use crate::model::id::{ProjectId, RunId, TenantId, TraceId};
+use crate::model::time::Timestamp;
+use crate::store::KeyStore;
+use crate::store::runs::RunQuery;
+
+/// The steps of a statement's plan.
+async fn plan(store: &SqliteStore, statement: &str) -> String {
+    let explained = AssertSqlSafe(format!("EXPLAIN QUERY PLAN {statement}"));
+    let rows = sqlx::query(explained).fetch_all(&store.readers).await.unwrap();
+    rows.iter().map(|row| row.get::<String, _>("detail")).collect::<Vec<_>>().join("\n")
+}
+
+#[tokio::test]
+async fn hot_statements_are_served_by_their_indexes() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, writer) = SqliteStore::open(&directory.path().join("runhook.db")).await.unwrap();
+    let cases = [
+        (windows::STIRRED, "SCAN projects USING INDEX projects_stirred"),
+        (windows::CHANGES, "SEARCH changes USING PRIMARY KEY (tenant_id=? AND project_id=? AND seq>?)"),
+        (windows::MATCHED, "SEARCH m USING PRIMARY KEY (tenant_id=? AND rule_id=? AND run_id=?)"),
+        (outbox::NEXT_READY, "SEARCH deliveries USING COVERING INDEX deliveries_ready"),
+        (outbox::CLAIM, "SEARCH deliveries USING PRIMARY KEY (tenant_id=? AND delivery_id=?)"),
+        (outbox::CLAIM, "SEARCH deliveries USING COVERING INDEX deliveries_ready (ready_at<?)"),
+        (outbox::FINISH, "SEARCH deliveries USING INDEX deliveries_pending (delivery_id=?)"),
+        (endpoints::BY_ID, "SEARCH endpoints USING INDEX endpoints_by_id (endpoint_id=?)"),
+        (feedback::ON_RUNS, "SEARCH feedback USING INDEX feedback_by_run (tenant_id=? AND run_id=?)"),
+        (accept::PLACES, "SEARCH b USING INDEX sqlite_autoindex_run_bodies_1 (tenant_id=? AND run_id=?)"),
+        (accept::PLACES, "SEARCH r USING PRIMARY KEY (tenant_id=? AND project_id=? AND run_id=?)"),
+        (runs::RUNS, "SEARCH b USING INDEX sqlite_autoindex_run_bodies_1 (tenant_id=? AND run_id=?)"),
+        (runs::RUNS, "SEARCH r USING PRIMARY KEY (tenant_id=? AND project_id=? AND run_id=?)"),
+        (runs::TRACES, "SEARCH r USING INDEX runs_by_trace (tenant_id=? AND project_id=? AND trace_id=?)"),
+        (runs::TRACES, "SEARCH b USING INDEX sqlite_autoindex_run_bodies_1 (tenant_id=? AND run_id=?)"),
+    ];
+    for (statement, step) in cases.into_iter().chain(accept::PLANNED) {
+        let plan = plan(&store, statement).await;
+        assert!(plan.contains(step), "{statement}\nis planned as\n{plan}\nand should\n{step}");
+        assert!(!plan.contains("SCAN deliveries") && !plan.contains("SCAN runs"), "{statement}\n{plan}");
+    }
+    drop(writer);
+}
+
+#[tokio::test]
+async fn pages_of_runs_are_read_in_the_order_of_an_index() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, writer) = SqliteStore::open(&directory.path().join("runhook.db")).await.unwrap();
+    let id = uuid::Uuid::nil();
+    let before = Some((Timestamp(0), RunId(id)));
+    let in_project = RunQuery { project_id: Some(ProjectId(id)), before, ..RunQuery::default() };
+    let found = plan(&store, runs::page(TenantId::DEFAULT, &in_project).sql().as_str()).await;
+    assert!(found.contains("USING INDEX runs_by_start (tenant_id=? AND project_id=? AND (start_at,run_id)<(?,?))"));
+    assert!(!found.contains("TEMP B-TREE"), "{found}");
+    let of_trace = RunQuery { trace_id: Some(TraceId(id)), ..RunQuery::default() };
+    let found = plan(&store, runs::page(TenantId::DEFAULT, &of_trace).sql().as_str()).await;
+    assert!(found.contains("USING INDEX runs_by_trace (tenant_id=? AND project_id=? AND trace_id=?)"), "{found}");
+    drop(writer);
+}
+
+#[tokio::test]
+async fn the_file_is_laid_out_as_it_was_measured() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, writer) = SqliteStore::open(&directory.path().join("runhook.db")).await.unwrap();
+    for (pragma, expected) in [("page_size", "16384"), ("auto_vacuum", "2"), ("journal_mode", "wal")] {
+        let query = AssertSqlSafe(format!("SELECT CAST({pragma} AS TEXT) FROM pragma_{pragma}"));
+        let found: String = sqlx::query_scalar(query).fetch_one(&store.readers).await.unwrap();
+        assert_eq!(found, expected, "{pragma}");
+    }
+    let cancelled = CancellationToken::new();
+    cancelled.cancel();
+    writer.run(cancelled).await;
+    store.close().await;
+}

@@ -21,11 +21,12 @@ pub(super) const RUNS: &str = "SELECT r.run_id, r.project_id, r.changed_seq, r.m
      WHERE b.tenant_id = $1 AND b.run_id IN (SELECT unhex(value) FROM json_each($2))";
 
 pub(super) const TRACES: &str = "SELECT r.run_id, r.project_id, r.changed_seq, r.modified_at, b.body FROM runs r \
-     JOIN run_bodies b ON b.tenant_id = r.tenant_id AND b.run_id = r.run_id \
+     INDEXED BY runs_by_trace JOIN run_bodies b ON b.tenant_id = r.tenant_id AND b.run_id = r.run_id \
      WHERE r.tenant_id = $1 AND r.project_id = $2 AND r.trace_id IN (SELECT unhex(value) FROM json_each($3))";
 
-const LIST: &str = "SELECT r.run_id, r.project_id, r.changed_seq, r.modified_at, b.body FROM runs r \
-     JOIN run_bodies b ON b.tenant_id = r.tenant_id AND b.run_id = r.run_id WHERE r.tenant_id = ";
+const LIST: &str = "SELECT r.run_id, r.project_id, r.changed_seq, r.modified_at, b.body FROM runs r";
+
+const LIST_REST: &str = " JOIN run_bodies b ON b.tenant_id = r.tenant_id AND b.run_id = r.run_id WHERE r.tenant_id = ";
 
 /// A trace is looked up project by project, because the index by trace begins with the project.
 const ANY_PROJECT: &str = " AND r.project_id IN (SELECT project_id FROM projects WHERE tenant_id = ";
@@ -74,7 +75,11 @@ impl RunStore for SqliteStore {
 /// The page of a query, newest start first.
 pub(super) fn page(tenant: TenantId, query: &RunQuery) -> QueryBuilder<Sqlite> {
     let mut sql = QueryBuilder::new(LIST);
-    sql.push_bind(tenant.0);
+    if query.trace_id.is_some() {
+        // Without statistics SQLite expects more of the order of another index.
+        sql.push(" INDEXED BY runs_by_trace");
+    }
+    sql.push(LIST_REST).push_bind(tenant.0);
     if let Some(project) = query.project_id {
         sql.push(" AND r.project_id = ").push_bind(project.0);
     } else if query.trace_id.is_some() {

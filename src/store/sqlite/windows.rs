@@ -22,8 +22,9 @@ pub(super) const STIRRED: &str = "SELECT tenant_id, project_id, name, last_seq F
 pub(super) const CHANGES: &str = "SELECT seq, run_id, trace_id, changed_at FROM changes \
      WHERE tenant_id = $1 AND project_id = $2 AND seq > $3 AND changed_at <= $4 ORDER BY seq LIMIT $5";
 
+/// `CROSS JOIN` keeps the order of the tables: SQLite would read all matches of the tenant for each pair otherwise.
 pub(super) const MATCHED: &str = "SELECT m.rule_id, m.run_id FROM json_each($2) pair \
-     JOIN matches m ON m.tenant_id = $1 AND m.rule_id = unhex(pair.value ->> 0) AND m.run_id = unhex(pair.value ->> 1)";
+     CROSS JOIN matches m ON m.tenant_id = $1 AND m.rule_id = unhex(pair.value ->> 0) AND m.run_id = unhex(pair.value ->> 1)";
 
 const SETTLE: &str = "UPDATE projects SET settled_seq = $3 \
      WHERE tenant_id = $1 AND project_id = $2 AND last_seq = $3 AND settled_seq < $3";

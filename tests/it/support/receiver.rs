@@ -120,6 +120,11 @@ impl Receiver {
         Self { address, shared, taken: 0, _tasks: tasks }
     }
 
+    /// Answers the next request like this, before the script goes on.
+    pub fn answer_next(&self, answer: Answer) {
+        self.shared.script.lock().unwrap().push_front(answer);
+    }
+
     /// Its address.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address

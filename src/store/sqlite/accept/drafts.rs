@@ -14,7 +14,7 @@ use crate::store::body::{pack_json, unpack_json};
 use crate::store::runs::Batch;
 use crate::store::sqlite::row::{Cells, Insert, id_list, insert};
 
-const LOAD: &str = "SELECT run_id, project_id, body FROM run_bodies \
+pub(super) const LOAD: &str = "SELECT run_id, project_id, body FROM run_bodies \
      WHERE tenant_id = $1 AND run_id IN (SELECT unhex(value) FROM json_each($2))";
 
 const UPSERT_BODIES: Insert = Insert {
@@ -23,10 +23,10 @@ const UPSERT_BODIES: Insert = Insert {
     tail: "ON CONFLICT (tenant_id, run_id) DO UPDATE SET body = excluded.body",
 };
 
-const LOAD_WAITING: &str = "SELECT run_id, digest, part FROM waiting_parts \
+pub(super) const LOAD_WAITING: &str = "SELECT run_id, digest, part FROM waiting_parts \
      WHERE tenant_id = $1 AND run_id IN (SELECT unhex(value) FROM json_each($2)) ORDER BY position";
 
-const DELETE_WAITING: &str = "DELETE FROM waiting_parts \
+pub(super) const DELETE_WAITING: &str = "DELETE FROM waiting_parts \
      WHERE tenant_id = $1 AND run_id IN (SELECT unhex(value) FROM json_each($2))";
 
 const INSERT_WAITING: Insert = Insert {

@@ -12,7 +12,7 @@ use crate::store::runs::{Accepted, Batch};
 use crate::store::sqlite::accept::Stirred;
 use crate::store::sqlite::row::{Cells, Insert, id_list, insert, json_text};
 
-const LOAD: &str = "SELECT body FROM feedback \
+pub(super) const LOAD: &str = "SELECT body FROM feedback \
      WHERE tenant_id = $1 AND feedback_id IN (SELECT unhex(value) FROM json_each($2))";
 
 /// Where runs are that are complete.

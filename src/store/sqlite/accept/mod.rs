@@ -227,3 +227,20 @@ impl Stirred {
         Ok(())
     }
 }
+
+/// The statements that are about many rows, each with the step its plan must have.
+#[cfg(test)]
+pub(super) const PLANNED: [(&str, &str); 9] = [
+    (drafts::LOAD, "SEARCH run_bodies USING INDEX sqlite_autoindex_run_bodies_1 (tenant_id=? AND run_id=?)"),
+    (drafts::LOAD_WAITING, "SEARCH waiting_parts USING INDEX waiting_parts_by_run (tenant_id=? AND run_id=?)"),
+    (
+        drafts::DELETE_WAITING,
+        "SEARCH waiting_parts USING COVERING INDEX waiting_parts_by_run (tenant_id=? AND run_id=?)",
+    ),
+    (projects::FIND, "SEARCH projects USING COVERING INDEX projects_by_name (tenant_id=? AND name=?)"),
+    (projects::FIND, "SEARCH projects USING PRIMARY KEY (tenant_id=? AND project_id=?)"),
+    (feedback::LOAD, "SEARCH feedback USING PRIMARY KEY (tenant_id=? AND feedback_id=?)"),
+    (NUMBER_RUNS, "SEARCH runs USING PRIMARY KEY (tenant_id=? AND project_id=? AND run_id=?)"),
+    (NUMBER_RUNS, "SEARCH c USING PRIMARY KEY (tenant_id=? AND project_id=? AND seq>?)"),
+    (TAKE_NUMBERS, "SEARCH projects USING PRIMARY KEY (tenant_id=? AND project_id=?)"),
+];

@@ -11,7 +11,7 @@ use crate::model::time::Timestamp;
 use crate::store::sqlite::row::{Cells, id_list, json_text};
 use crate::store::{Result, StoreError};
 
-const FIND: &str = "SELECT project_id, name FROM projects \
+pub(super) const FIND: &str = "SELECT project_id, name FROM projects \
      WHERE tenant_id = $1 AND name IN (SELECT value FROM json_each($2)) \
      UNION ALL SELECT project_id, name FROM projects \
      WHERE tenant_id = $1 AND project_id IN (SELECT unhex(value) FROM json_each($3))";
