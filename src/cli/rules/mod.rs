@@ -100,7 +100,7 @@ pub async fn run(command: Command, context: &mut Context) -> anyhow::Result<Exit
 }
 
 /// Colours for a terminal whose owner has not declined them.
-fn style() -> Style {
+pub(in crate::cli) fn style() -> Style {
     let declined = environment("NO_COLOR").is_some_and(|value| !value.is_empty());
     if std::io::stdout().is_terminal() && !declined { Style::Color } else { Style::Plain }
 }

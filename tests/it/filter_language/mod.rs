@@ -1,5 +1,6 @@
 //! The filter language from outside: what parses, what it means, what is said about what does not.
 
+mod command;
 mod corpus;
 mod errors;
 mod laws;
