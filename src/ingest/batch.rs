@@ -22,7 +22,9 @@ struct Runs<'a> {
 /// Reads a batch.
 pub(crate) fn read(json: &[u8], limits: &Limits) -> Result<Gathered, IngestError> {
     if json.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'{') {
-        return Err(IngestError::Malformed("the body must be an object: {\"post\": [...], \"patch\": [...]}".to_owned()));
+        return Err(IngestError::Malformed(
+            "the body must be an object: {\"post\": [...], \"patch\": [...]}".to_owned(),
+        ));
     }
     let runs: Runs<'_> = serde_json::from_slice(json)
         .map_err(|error| IngestError::Malformed(format!("the body is not a batch of runs: {error}")))?;

@@ -285,7 +285,8 @@ mod tests {
         leaf.prop_recursive(5, 200, 10, |inner| {
             prop_oneof![
                 prop::collection::vec(inner.clone(), 0..20).prop_map(Value::from),
-                prop::collection::btree_map(".{0,20}", inner, 0..20).prop_map(|map| Value::Object(map.into_iter().collect())),
+                prop::collection::btree_map(".{0,20}", inner, 0..20)
+                    .prop_map(|map| Value::Object(map.into_iter().collect())),
             ]
         })
     }

@@ -134,7 +134,9 @@ impl Intake {
             let batch = Batch { parts, feedback: gathered.feedback };
             let accepted = self.store.accept(tenant, batch, self.clock.now()).await?;
             sent = sent.saturating_sub(accepted.refused.len());
-            refused.extend(accepted.refused.iter().map(|refusal| Refused::new(&refusal.run_id.to_string(), &refusal.reason)));
+            refused.extend(
+                accepted.refused.iter().map(|refusal| Refused::new(&refusal.run_id.to_string(), &refusal.reason)),
+            );
             if accepted.changed {
                 self.scheduler.poke();
             }

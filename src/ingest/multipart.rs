@@ -26,9 +26,9 @@ const MOST_REFUSALS: usize = 100;
 
 /// The boundary named by a `Content-Type`.
 pub(crate) fn boundary(content_type: Option<&str>) -> Result<String, IngestError> {
-    content_type.and_then(|value| multer::parse_boundary(value).ok()).ok_or_else(|| {
-        IngestError::Unsupported("Content-Type must be multipart/form-data with a boundary".to_owned())
-    })
+    content_type
+        .and_then(|value| multer::parse_boundary(value).ok())
+        .ok_or_else(|| IngestError::Unsupported("Content-Type must be multipart/form-data with a boundary".to_owned()))
 }
 
 /// Reads all parts of a request.
@@ -126,7 +126,8 @@ impl<'a> Folding<'a> {
 
     fn feedback(&mut self, label: &str, named: Option<FeedbackId>, json: &[u8]) {
         // Without an id of its own a record could not be told from a repeat of itself.
-        let read = feedback::read(json, named.unwrap_or(FeedbackId(uuid::Uuid::nil())), self.now, self.limits.json_depth);
+        let read =
+            feedback::read(json, named.unwrap_or(FeedbackId(uuid::Uuid::nil())), self.now, self.limits.json_depth);
         match read {
             Ok(feedback) if feedback.id.0.is_nil() => self.refuse(label, "`id` is missing"),
             Ok(feedback) => self.feedback.push(feedback),
@@ -184,16 +185,18 @@ impl<'a> Folding<'a> {
 
     fn check_count(&self) -> Result<(), IngestError> {
         let limit = self.limits.runs_per_request;
-        let (what, count) = [("runs", self.slots.len()), ("attachments", self.files.len()), ("feedback", self.feedback.len())]
-            .into_iter()
-            .max_by_key(|(_, count)| *count)
-            .unwrap_or_default();
+        let (what, count) =
+            [("runs", self.slots.len()), ("attachments", self.files.len()), ("feedback", self.feedback.len())]
+                .into_iter()
+                .max_by_key(|(_, count)| *count)
+                .unwrap_or_default();
         if count > limit as usize { Err(IngestError::TooMany { what, limit }) } else { Ok(()) }
     }
 
     fn finish(mut self) -> Gathered {
         for (run_id, file) in std::mem::take(&mut self.files) {
-            let kind = if self.newest.contains_key(&(PartKind::Post, run_id)) { PartKind::Post } else { PartKind::Patch };
+            let kind =
+                if self.newest.contains_key(&(PartKind::Post, run_id)) { PartKind::Post } else { PartKind::Patch };
             self.slot(kind, run_id).files.push(file);
         }
         let parts = self.slots.into_iter().filter_map(Slot::fold).collect();

@@ -127,7 +127,8 @@ fn fields(keys: &Keys<'_>) -> Result<Fields, Invalid> {
         parent_run_id: each("parent_run_id", keys.parent_run_id, value::id)?,
         trace_id: each("trace_id", keys.trace_id, value::id)?,
         dotted_order: each("dotted_order", keys.dotted_order, value::string)?.and_then(said),
-        reference_example_id: each("reference_example_id", keys.reference_example_id, value::id::<RunId>)?.map(|id| id.0),
+        reference_example_id: each("reference_example_id", keys.reference_example_id, value::id::<RunId>)?
+            .map(|id| id.0),
         inputs: payload("inputs", keys.inputs)?,
         outputs: payload("outputs", keys.outputs)?,
         extra: each("extra", keys.extra, value::object)?,

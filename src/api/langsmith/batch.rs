@@ -1,11 +1,11 @@
 //! `POST /runs/batch`.
 
+use axum::Json;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
-use axum::Json;
 use serde_json::json;
 
 use crate::api::Api;

@@ -149,7 +149,8 @@ fn surroundings(run: &Run, trace: Vec<StoredRun>) -> Surroundings {
     usage::roll_up(&mut runs);
     runs.sort_by(|one, other| one.dotted_order.cmp(&other.dotted_order));
     let usage = runs.iter().find(|other| other.id == run.id).map_or_else(|| run.usage.clone(), |own| own.usage.clone());
-    let of_parent = |parent: RunId| runs.iter().filter(move |other| other.parent_run_id == Some(parent)).map(|run| run.id);
+    let of_parent =
+        |parent: RunId| runs.iter().filter(move |other| other.parent_run_id == Some(parent)).map(|run| run.id);
     let children: Vec<RunId> = of_parent(run.id).collect();
     let mut below: HashSet<RunId> = children.iter().copied().collect();
     let mut waiting = children.clone();
