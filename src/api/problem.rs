@@ -181,3 +181,27 @@ impl From<IngestError> for Problem {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn overload_says_when_to_come_back() {
+        let busy = StoreError::Busy { retry_after: Duration::from_secs(3) };
+        for (error, seconds) in [(busy, "3"), (StoreError::Full, "1")] {
+            let response = Problem::from(error).into_response();
+            assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+            assert_eq!(response.headers()[RETRY_AFTER], seconds);
+        }
+        let blobs = Problem::from(BlobError::Unavailable("down".to_owned())).into_response();
+        assert_eq!((blobs.status().as_u16(), &blobs.headers()[RETRY_AFTER]), (503, &HeaderValue::from_static("1")));
+    }
+
+    #[test]
+    fn what_broke_inside_is_not_told() {
+        let cause = StoreError::Corrupt { table: "runs", reason: "secret detail".to_owned() };
+        let document = Problem::from(cause).document();
+        assert!(!Value::Object(document).to_string().contains("secret"));
+    }
+}

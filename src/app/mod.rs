@@ -1,1 +1,15 @@
-//! app.
+//! The only place that wires: it opens what the parts need, hands it to them, and owns the loops.
+
+mod data_dir;
+mod engine;
+mod key_file;
+mod premises;
+mod receiver;
+pub mod rules_folder;
+mod running;
+
+pub use data_dir::{DataDir, DataDirError, Holder, database_in};
+pub use engine::{Engine, StartError};
+pub use key_file::{KeyFile, KeyFileError};
+pub use receiver::{Received, Receiver};
+pub use running::{Running, ServeError, Start};

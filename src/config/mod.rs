@@ -1,5 +1,159 @@
 //! The configuration: one YAML file, flags and their environment twins, with every default stated here.
+//!
+//! A flag wins over its environment twin, both win over the file, the file wins over the default. A key nobody knows is
+//! an error with a suggestion; `${NAME}` in an unquoted value is the environment's.
 
+mod amount;
+pub mod document;
 mod limits;
 
+use std::collections::HashMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ipnet::IpNet;
+use url::Url;
+
+pub use document::Document;
 pub use limits::Limits;
+
+/// Why the configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration {}", .file.display())]
+    Unreadable {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file is wrong; the text points into it.
+    #[error("the configuration is wrong: {0}")]
+    Wrong(String),
+    /// A value that no file shows: a flag or its environment twin.
+    #[error("{0}")]
+    Value(String),
+}
+
+/// The server's configuration, every value decided.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// How the world reaches it, for links to blobs; the address it listens on when absent.
+    pub public_url: Option<Url>,
+    /// Where its data lives.
+    pub data_dir: PathBuf,
+    /// The file with the sealing keys; inside the data directory when absent.
+    pub key_file: Option<PathBuf>,
+    /// Where large values live, as it was written; `blobs` inside the data directory when absent.
+    pub blob_url: Option<String>,
+    /// A folder of rules to apply and watch.
+    pub rules: Option<PathBuf>,
+    /// Networks that may be called although they are not public.
+    pub allow_targets: Vec<IpNet>,
+    /// How long a stopping server waits for what it has begun.
+    pub stop_within: Duration,
+    /// Limits.
+    pub limits: Limits,
+}
+
+/// What flags and their environment twins say.
+#[derive(Debug, Clone, Default)]
+pub struct Overrides {
+    /// `--listen`
+    pub listen: Option<SocketAddr>,
+    /// `--public-url`
+    pub public_url: Option<Url>,
+    /// `--data-dir`
+    pub data_dir: Option<PathBuf>,
+    /// `--key-file`
+    pub key_file: Option<PathBuf>,
+    /// `--blob-url`
+    pub blob_url: Option<String>,
+    /// `--rules`
+    pub rules: Option<PathBuf>,
+    /// `--allow-targets`
+    pub allow_targets: Option<Vec<IpNet>>,
+}
+
+/// The address served when nobody says another.
+pub const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 4710);
+
+/// The data directory when nobody says another.
+pub const DEFAULT_DATA_DIR: &str = "./data";
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: DEFAULT_LISTEN,
+            public_url: None,
+            data_dir: PathBuf::from(DEFAULT_DATA_DIR),
+            key_file: None,
+            blob_url: None,
+            rules: None,
+            allow_targets: Vec::new(),
+            stop_within: Duration::from_secs(30),
+            limits: Limits::default(),
+        }
+    }
+}
+
+impl Config {
+    /// Reads the file, if there is one, and lets the flags win over it.
+    pub fn load(
+        file: Option<&Path>,
+        variables: HashMap<String, String>,
+        overrides: Overrides,
+    ) -> Result<Self, ConfigError> {
+        let document = match file {
+            None => Document::default(),
+            Some(file) => {
+                let text = std::fs::read_to_string(file)
+                    .map_err(|source| ConfigError::Unreadable { file: file.to_owned(), source })?;
+                Document::parse(&file.display().to_string(), &text, variables)?
+            }
+        };
+        Ok(Self::resolve(document, overrides))
+    }
+
+    /// Decides every value.
+    #[must_use]
+    pub fn resolve(document: Document, overrides: Overrides) -> Self {
+        let default = Self::default();
+        let allowed = document.allow_targets.map(|list| list.into_iter().map(|network| network.0).collect());
+        Self {
+            listen: overrides.listen.or(document.listen).unwrap_or(default.listen),
+            public_url: overrides.public_url.or(document.public_url),
+            data_dir: overrides.data_dir.or(document.data_dir).unwrap_or(default.data_dir),
+            key_file: overrides.key_file.or(document.key_file),
+            blob_url: overrides.blob_url.or(document.blob_url),
+            rules: overrides.rules.or(document.rules),
+            allow_targets: overrides.allow_targets.or(allowed).unwrap_or_default(),
+            stop_within: document.stop_within.map_or(default.stop_within, |period| period.0),
+            limits: document.limits.into(),
+        }
+    }
+
+    /// The file with the sealing keys.
+    #[must_use]
+    pub fn key_file(&self) -> PathBuf {
+        self.key_file.clone().unwrap_or_else(|| self.data_dir.join("keys"))
+    }
+}
+
+/// The networks of a comma-separated list; an address alone is the network of that address.
+pub fn networks(list: &str) -> Result<Vec<IpNet>, ConfigError> {
+    list.split(',').map(str::trim).filter(|item| !item.is_empty()).map(|item| Ok(amount::network(item)?)).collect()
+}
+
+impl From<amount::NotANetwork> for ConfigError {
+    fn from(error: amount::NotANetwork) -> Self {
+        Self::Value(error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,9 @@
 //! The keyring: the first key seals, all open.
 
 use std::fmt;
+use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use zeroize::{Zeroize as _, Zeroizing};
@@ -20,9 +22,14 @@ pub enum CryptoError {
     Sealed(&'static str),
 }
 
-/// Keys, in memory only; wiped when dropped. `Debug` shows nothing of them.
+/// Keys, in memory only; wiped when dropped. `Debug` shows nothing of them. A rotation replaces them for everyone who
+/// holds the keyring or a clone of it.
 #[derive(Clone)]
 pub struct Keyring {
+    ring: Arc<ArcSwap<Ring>>,
+}
+
+struct Ring {
     first: Key,
     others: Vec<Key>,
 }
@@ -58,7 +65,18 @@ impl Keyring {
         let first = keys.next().ok_or_else(|| {
             CryptoError::Key("the key file holds no key; write one into it with `runhook keys generate`".into())
         })?;
-        Ok(Self { first, others: keys.collect() })
+        Ok(Self { ring: Arc::new(ArcSwap::from_pointee(Ring { first, others: keys.collect() })) })
+    }
+
+    /// Takes the keys of another ring.
+    pub fn replace(&self, other: &Self) {
+        self.ring.store(other.ring.load_full());
+    }
+
+    /// The id of the key a value was sealed with.
+    #[must_use]
+    pub fn key_id(sealed: &Sealed) -> Option<u32> {
+        seal::take_apart(sealed).ok().map(|value| value.key_id)
     }
 
     /// Makes the line of a new key, without a line end, from 32 random bytes.
@@ -73,13 +91,15 @@ impl Keyring {
 
     /// Seals a value for a place.
     pub fn seal(&self, place: &Place, plain: &[u8]) -> Result<Sealed, CryptoError> {
-        seal::seal(self.first.id, &self.first.sealing, place, plain)
+        let ring = self.ring.load();
+        seal::seal(ring.first.id, &ring.first.sealing, place, plain)
     }
 
     /// Opens a value sealed for that place.
     pub fn open(&self, place: &Place, sealed: &Sealed) -> Result<Zeroizing<Vec<u8>>, CryptoError> {
         let value = seal::take_apart(sealed)?;
-        let key = self
+        let ring = self.ring.load();
+        let key = ring
             .keys()
             .find(|key| key.id == value.key_id)
             .ok_or(CryptoError::Sealed("the key it was sealed with is not in the key file"))?;
@@ -89,14 +109,14 @@ impl Keyring {
     /// Whether the value was sealed with the first key.
     #[must_use]
     pub fn is_current(&self, sealed: &Sealed) -> bool {
-        seal::take_apart(sealed).is_ok_and(|value| value.key_id == self.first.id)
+        seal::take_apart(sealed).is_ok_and(|value| value.key_id == self.ring.load().first.id)
     }
 
     /// Authenticates a text under a purpose, with the first key: hexadecimal HMAC-SHA-256.
     #[must_use]
     pub fn tag(&self, purpose: &str, text: &str) -> String {
         // A key of the right size, which `Key` guarantees, cannot fail; an empty tag verifies nowhere.
-        sign::digest(&self.first.signing, &[purpose.as_bytes(), text.as_bytes()])
+        sign::digest(&self.ring.load().first.signing, &[purpose.as_bytes(), text.as_bytes()])
             .map(|digest| sign::hex(&digest))
             .unwrap_or_default()
     }
@@ -106,17 +126,19 @@ impl Keyring {
     pub fn verify_tag(&self, purpose: &str, text: &str, tag: &str) -> bool {
         let Some(claimed) = sign::unhex(tag) else { return false };
         let parts = [purpose.as_bytes(), text.as_bytes()];
-        self.keys().fold(false, |found, key| found | sign::verifies(&key.signing, &parts, &claimed))
+        self.ring.load().keys().fold(false, |found, key| found | sign::verifies(&key.signing, &parts, &claimed))
     }
 
     /// The ids of the keys, the sealing key's first.
-    pub fn ids(&self) -> impl Iterator<Item = u32> + '_ {
-        self.keys().map(|key| key.id)
+    #[must_use]
+    pub fn ids(&self) -> Vec<u32> {
+        self.ring.load().keys().map(|key| key.id).collect()
     }
 
     /// Id and fingerprint of each key, the sealing key's first. A fingerprint tells keys apart and tells nothing of them.
-    pub fn fingerprints(&self) -> impl Iterator<Item = (u32, &str)> + '_ {
-        self.keys().map(|key| (key.id, key.fingerprint.as_str()))
+    #[must_use]
+    pub fn fingerprints(&self) -> Vec<(u32, String)> {
+        self.ring.load().keys().map(|key| (key.id, key.fingerprint.clone())).collect()
     }
 
     /// What a database keeps to tell at the next start whether the key file is the right one.
@@ -129,11 +151,10 @@ impl Keyring {
     pub fn check_marker(&self, marker: &[u8]) -> Result<bool, CryptoError> {
         let sealed = Sealed(marker.to_vec());
         let id = seal::take_apart(&sealed)?.key_id;
-        let (key, ids) = match self.others.as_slice() {
-            [] => ("key", self.first.id.to_string()),
-            _ => ("keys", self.ids().map(|id| id.to_string()).collect::<Vec<_>>().join(", ")),
-        };
-        if !self.ids().any(|known| known == id) {
+        let known = self.ids();
+        if !known.contains(&id) {
+            let key = if known.len() == 1 { "key" } else { "keys" };
+            let ids = known.iter().map(u32::to_string).collect::<Vec<_>>().join(", ");
             return Err(CryptoError::Key(format!(
                 "this data was sealed with key {id}, and the key file has {key} {ids}; \
                  give the key file this data was made with, or add the line of key {id} to this one"
@@ -147,7 +168,9 @@ impl Keyring {
             ))),
         }
     }
+}
 
+impl Ring {
     fn keys(&self) -> impl Iterator<Item = &Key> {
         std::iter::once(&self.first).chain(&self.others)
     }
@@ -215,7 +238,7 @@ mod tests {
     fn a_key_file_may_hold_comments_and_empty_lines() {
         let line = Keyring::line(3, &[1; 32]);
         let text = format!("\u{feff}# made today\r\n\r\n  {}  # current\r\n", line.as_str());
-        assert_eq!(Keyring::parse(&text).unwrap().ids().collect::<Vec<_>>(), [3]);
+        assert_eq!(Keyring::parse(&text).unwrap().ids(), [3]);
     }
 
     #[test]
@@ -292,7 +315,7 @@ mod tests {
     #[test]
     fn fingerprints_tell_keys_apart_and_do_not_hold_them() {
         let ring = ring(&[(1, 1), (2, 2)]);
-        let prints: Vec<_> = ring.fingerprints().map(|(_, print)| print.to_owned()).collect();
+        let prints: Vec<_> = ring.fingerprints().into_iter().map(|(_, print)| print).collect();
         assert_ne!(prints[0], prints[1]);
         assert!(prints.iter().all(|print| print.len() == 16 && !print.contains("0101")));
     }

@@ -65,8 +65,8 @@ enum Unprepared {
 /// Makes the attempt and records what came of it.
 pub(super) async fn make(tools: &Tools, claim: &Claim) {
     let started_at = tools.clock.now();
-    let began = Instant::now();
     let preparing = tokio::time::timeout(PREPARING, prepare(tools, claim, started_at)).await;
+    let began = Instant::now();
     let (result, earlier) = match preparing {
         Ok(Ok(Prepared { request, earlier })) => {
             let result = tools.client.send(request, (tools.patience)(claim.endpoint.policy)).await;

@@ -65,17 +65,16 @@ pub struct Client {
 impl Client {
     /// A client that connects to what passes `vetting`, and reads at most `response_bytes` of an answer.
     pub fn new(vetting: Vetting, response_bytes: u32) -> Result<Self, ClientError> {
-        let http = reqwest::Client::builder()
-            .redirect(reqwest::redirect::Policy::none())
-            .retry(reqwest::retry::never())
-            .referer(false)
-            .no_proxy()
-            .connect_timeout(CONNECT)
-            .pool_idle_timeout(IDLE)
-            .pool_max_idle_per_host(IDLE_PER_HOST)
-            .dns_resolver(VettingResolver(vetting.clone()))
-            .build()
-            .map_err(|error| ClientError(deepest(&error.without_url())))?;
+        let http = match builder(&vetting).build() {
+            Ok(http) => http,
+            Err(error) => {
+                // Without any root certificate, http targets still work, and https ones fail with a reason.
+                let reason = deepest(&error.without_url());
+                tracing::warn!(reason, "no root certificates: https targets will fail until some are installed");
+                let bare = builder(&vetting).tls_certs_only(std::iter::empty()).build();
+                bare.map_err(|error| ClientError(deepest(&error.without_url())))?
+            }
+        };
         Ok(Self { http, vetting, response_bytes: usize::try_from(response_bytes).unwrap_or(usize::MAX) })
     }
 
@@ -114,6 +113,18 @@ impl Client {
         };
         tokio::time::timeout(REST, reading).await.ok();
     }
+}
+
+fn builder(vetting: &Vetting) -> reqwest::ClientBuilder {
+    reqwest::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .referer(false)
+        .no_proxy()
+        .connect_timeout(CONNECT)
+        .pool_idle_timeout(IDLE)
+        .pool_max_idle_per_host(IDLE_PER_HOST)
+        .dns_resolver(VettingResolver(vetting.clone()))
 }
 
 /// A body that says when it is asked for, which is when a connection stands.
@@ -155,7 +166,8 @@ fn failure(error: reqwest::Error, was_connected: bool) -> AttemptResult {
     if let Some(LookupError::Forbidden(forbidden)) = lookup_error(&error) {
         return AttemptResult::Refused { reason: forbidden.exact.clone() };
     }
-    let reason = deepest(&error);
+    let timed_out = error.is_timeout() && !was_connected;
+    let reason = if timed_out { "no connection in time".to_owned() } else { deepest(&error) };
     if was_connected { AttemptResult::Broken { reason } } else { AttemptResult::NotConnected { reason } }
 }
 

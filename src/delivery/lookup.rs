@@ -97,7 +97,11 @@ impl Vetting {
 
     fn check_own(&self, ip: IpAddr, port: Option<u16>) -> Result<(), Forbidden> {
         let ip = ip.to_canonical();
-        if self.own.iter().any(|own| own.ip().to_canonical() == ip && port.is_none_or(|port| port == own.port())) {
+        let is_own = |own: &SocketAddr| {
+            let listens = own.ip().to_canonical() == ip || (own.ip().is_unspecified() && ip.is_loopback());
+            listens && port.is_none_or(|port| port == own.port())
+        };
+        if self.own.iter().any(is_own) {
             let reason = "the target is this server itself";
             return Err(Forbidden::new(reason, reason));
         }

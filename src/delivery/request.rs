@@ -8,29 +8,9 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode, utf8_percent_
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
-use crate::model::endpoint::Target;
+use crate::model::endpoint::{Target, is_reserved};
 use crate::model::id::MessageId;
 use crate::model::time::Timestamp;
-
-/// Headers an endpoint cannot set: Runhook's own, and those that frame the request.
-const RESERVED: &[&str] = &[
-    "connection",
-    "content-encoding",
-    "content-length",
-    "content-type",
-    "expect",
-    "host",
-    "keep-alive",
-    "proxy-authorization",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "webhook-id",
-    "webhook-signature",
-    "webhook-timestamp",
-];
 
 /// All but the unreserved characters of RFC 3986: a `+` becomes `%2B` and a space `%20`, since form decoders read `+`
 /// as a space.
@@ -50,12 +30,6 @@ impl fmt::Debug for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Request(..)")
     }
-}
-
-/// Whether an endpoint may not set this header. Whoever saves an endpoint refuses these; at sending they are left out.
-#[must_use]
-pub fn is_reserved(header: &str) -> bool {
-    RESERVED.iter().any(|reserved| reserved.eq_ignore_ascii_case(header))
 }
 
 /// The request that brings a message to a target, made at `at`. An error is a reason without a secret.

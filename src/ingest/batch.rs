@@ -37,7 +37,7 @@ pub(crate) fn read(json: &[u8], limits: &Limits) -> Result<Gathered, IngestError
         for (index, raw) in runs.into_iter().enumerate() {
             match read_run(raw, kind, limits) {
                 Ok(loose) => gathered.parts.push(loose),
-                Err(reason) => gathered.refused.push(Refused::new(&format!("{word}[{index}]"), reason)),
+                Err(reason) => gathered.refused.push(Refused::new(&format!("{word}[{index}]"), &reason)),
             }
         }
     }

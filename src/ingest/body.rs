@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::stream::{self, Stream, StreamExt};
+use tokio::time::Instant;
 
 use crate::config::Limits;
 use crate::ingest::decode::Decoder;
@@ -13,6 +14,9 @@ use crate::ingest::error::IngestError;
 
 /// How long a sender may be silent in the middle of a body. It holds a place that others wait for.
 const SILENCE: Duration = Duration::from_secs(30);
+
+/// How long a whole body may take, however steadily it drips.
+const LONGEST: Duration = Duration::from_mins(5);
 
 /// The body as it comes off the connection.
 type Raw = Pin<Box<dyn Stream<Item = Result<Bytes, Box<dyn std::error::Error + Send + Sync>>> + Send>>;
@@ -45,6 +49,7 @@ struct Reader {
     decoded: u64,
     decoded_limit: u64,
     ended: bool,
+    deadline: Instant,
 }
 
 impl Incoming {
@@ -62,6 +67,7 @@ impl Incoming {
             decoded: 0,
             decoded_limit: limits.decompressed_bytes,
             ended: false,
+            deadline: Instant::now() + LONGEST,
         };
         reader.count_sent(self.length.unwrap_or(0))?;
         reader.sent = 0;
@@ -94,7 +100,7 @@ impl Reader {
             if self.ended {
                 return Ok(None);
             }
-            match tokio::time::timeout(SILENCE, self.body.next()).await {
+            match tokio::time::timeout_at(self.deadline.min(Instant::now() + SILENCE), self.body.next()).await {
                 Ok(Some(Ok(chunk))) => {
                     self.count_sent(chunk.len() as u64)?;
                     self.pending = chunk;

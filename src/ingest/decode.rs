@@ -116,18 +116,18 @@ mod tests {
 
     fn decode(encoding: &str, encoded: &[u8], chunk: usize) -> Result<Vec<u8>, IngestError> {
         let mut decoder = Decoder::for_encoding(Some(encoding))?;
-        let mut decoded = Vec::new();
+        let mut plain = Vec::new();
         for piece in encoded.chunks(chunk) {
             let mut pending = Bytes::copy_from_slice(piece);
             while let Some(out) = decoder.step(&mut pending)? {
-                decoded.extend_from_slice(&out);
+                plain.extend_from_slice(&out);
             }
         }
         decoder.finish()?;
         while let Some(out) = decoder.step(&mut Bytes::new())? {
-            decoded.extend_from_slice(&out);
+            plain.extend_from_slice(&out);
         }
-        Ok(decoded)
+        Ok(plain)
     }
 
     fn gzip(plain: &[u8]) -> Vec<u8> {

@@ -262,8 +262,8 @@ mod tests {
 
     #[test]
     fn a_hostile_shape_still_fits() {
-        let wide: String = (0..100_000).map(|n| format!("\"key{n}\":{{\"k\":[1,2,3,4]}},")).collect();
-        let wide = format!("{{{}\"z\":0}}", wide);
+        let keys: Vec<String> = (0..100_000).map(|n| format!("\"key{n}\":{{\"k\":[1,2,3,4]}}")).collect();
+        let wide = format!("{{{}}}", keys.join(","));
         let long_keys = format!("{{\"{}\":1,\"b\":2}}", "k".repeat(50_000));
         let deep = format!("{}\"{}\"{}", "[".repeat(100), "y".repeat(50_000), "]".repeat(100));
         let number = format!("[{}]", "9".repeat(50_000));

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use serde::de::IgnoredAny;
 
 use crate::blob::BlobStore;
 use crate::config::Limits;
@@ -98,7 +99,8 @@ impl Intake {
     /// Takes in one run, and says which.
     pub async fn run(&self, tenant: TenantId, single: Single, incoming: Incoming) -> Result<RunId, IngestError> {
         let json = incoming.collect(&self.limits).await?;
-        let draft = normalise::run(&json, single.kind, single.named, self.limits.json_depth)?;
+        let draft = normalise::run(&json, single.kind, single.named, self.limits.json_depth)
+            .map_err(|invalid| malformed_or(invalid, &json))?;
         let run_id = draft.run_id.unwrap_or(single.fresh);
         let loose =
             Loose { run_id, kind: single.kind, project: draft.project, fields: draft.fields, files: Vec::new() };
@@ -146,6 +148,14 @@ impl Intake {
             return Err(IngestError::Nothing(refused));
         }
         Ok(Receipt { parts: sent, feedback, refused })
+    }
+}
+
+/// A document that is no JSON at all is malformed; one that is, is only wrong.
+fn malformed_or(invalid: Invalid, json: &[u8]) -> IngestError {
+    match serde_json::from_slice::<IgnoredAny>(json) {
+        Err(error) => IngestError::Malformed(format!("the body is not valid JSON: {error}")),
+        Ok(_) => invalid.into(),
     }
 }
 

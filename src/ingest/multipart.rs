@@ -97,14 +97,14 @@ impl<'a> Folding<'a> {
             return Ok(());
         };
         match PartName::parse(&label) {
-            Err(reason) => self.refuse(&label, reason),
+            Err(reason) => self.refuse(&label, &reason),
             Ok(PartName::Attachment { run_id, name }) => {
                 let mime_type = mime_type(&field);
                 match capped(field, self.limits.attachment_bytes).await? {
                     Some(bytes) => self.files.push((run_id, File { name, mime_type, bytes })),
                     None => self.refuse(
                         &label,
-                        format!("the attachment is larger than {} bytes", self.limits.attachment_bytes),
+                        &format!("the attachment is larger than {} bytes", self.limits.attachment_bytes),
                     ),
                 }
             }
@@ -131,13 +131,13 @@ impl<'a> Folding<'a> {
         match read {
             Ok(feedback) if feedback.id.0.is_nil() => self.refuse(label, "`id` is missing"),
             Ok(feedback) => self.feedback.push(feedback),
-            Err(invalid) => self.refuse(label, invalid),
+            Err(invalid) => self.refuse(label, &invalid),
         }
     }
 
     fn object(&mut self, label: &str, kind: PartKind, run_id: RunId, json: &[u8]) {
         let draft = normalise::run(json, kind, Some(run_id), self.limits.json_depth);
-        let draft = draft.map_err(|invalid| self.refuse(label, invalid));
+        let draft = draft.map_err(|invalid| self.refuse(label, &invalid));
         let begun = self.slot(kind, run_id).object.is_some();
         if begun {
             self.newest.remove(&(kind, run_id));
@@ -149,7 +149,7 @@ impl<'a> Folding<'a> {
         let depth = self.limits.json_depth;
         let read = normalise::heavy(field, json, depth, &mut self.slot(kind, run_id).heavy);
         if let Err(invalid) = read {
-            self.refuse(label, invalid);
+            self.refuse(label, &invalid);
         }
     }
 
@@ -163,7 +163,7 @@ impl<'a> Folding<'a> {
         &mut self.slots[index]
     }
 
-    fn refuse(&mut self, label: &str, reason: impl ToString) {
+    fn refuse(&mut self, label: &str, reason: &(impl ToString + ?Sized)) {
         if self.refused.len() < MOST_REFUSALS {
             self.refused.push(Refused::new(label, reason));
         }
@@ -177,7 +177,7 @@ impl<'a> Folding<'a> {
                 Err(cause.downcast::<IngestError>().map_or(IngestError::Interrupted, |cause| *cause))
             }
             error => {
-                self.refuse("(the rest of the request)", format!("the multipart framing is broken: {error}"));
+                self.refuse("(the rest of the request)", &format!("the multipart framing is broken: {error}"));
                 Ok(())
             }
         }

@@ -146,25 +146,26 @@ fn said(text: String) -> Option<String> {
 /// A dotted order that contradicts the run's id or trace would hang the run under a stranger: it is left out. One that
 /// does not can say which trace and which parent, when nothing else does.
 fn complete_lineage(fields: &mut Fields, run_id: RunId) {
-    let Some(text) = fields.dotted_order.as_deref() else { return };
-    let path = match DottedOrder::parse(text) {
+    let Some(text) = fields.dotted_order.take() else { return };
+    let path = match consistent(&text, run_id, fields.trace_id) {
         Ok(path) => path,
-        Err(error) => {
-            tracing::warn!(%run_id, %error, "a dotted_order was left out");
-            fields.dotted_order = None;
-            return;
-        }
+        Err(reason) => return tracing::warn!(%run_id, reason, "a dotted_order was left out"),
     };
+    fields.trace_id = fields.trace_id.or(path.first().map(|segment| segment.run_id.into()));
+    fields.parent_run_id = fields.parent_run_id.or(path.ancestors().last().map(|segment| segment.run_id));
+    fields.dotted_order = Some(text);
+}
+
+fn consistent(text: &str, run_id: RunId, trace_id: Option<TraceId>) -> Result<DottedOrder, String> {
+    let path = DottedOrder::parse(text).map_err(|error| error.to_string())?;
     let root = path.first().map(|segment| TraceId::from(segment.run_id));
-    let parent = path.ancestors().last().map(|segment| segment.run_id);
-    let own = path.last().map(|segment| segment.run_id);
-    if own != Some(run_id) || fields.trace_id.is_some_and(|trace| root != Some(trace)) {
-        tracing::warn!(%run_id, "a dotted_order that contradicts id or trace_id was left out");
-        fields.dotted_order = None;
-        return;
+    if path.last().map(|segment| segment.run_id) != Some(run_id) {
+        return Err("it ends in another run".to_owned());
     }
-    fields.trace_id = fields.trace_id.or(root);
-    fields.parent_run_id = fields.parent_run_id.or(parent);
+    if trace_id.is_some() && trace_id != root {
+        return Err("it begins in another trace".to_owned());
+    }
+    Ok(path)
 }
 
 #[cfg(test)]

@@ -28,7 +28,7 @@ pub struct Refused {
 impl Refused {
     /// A part and why it was refused. The part's name is the client's own text, so it is cut.
     #[must_use]
-    pub fn new(part: &str, error: impl ToString) -> Self {
+    pub fn new(part: &str, error: &(impl ToString + ?Sized)) -> Self {
         Self { part: part.chars().take(SHOWN).collect(), error: error.to_string() }
     }
 }

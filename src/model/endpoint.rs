@@ -77,3 +77,29 @@ pub enum Policy {
     /// LangSmith's: two more tries to connect, none after 5 s of silence, two more after a 5xx, none after a 4xx.
     Langsmith,
 }
+
+/// Headers an endpoint cannot set: Runhook's own, and those that frame the request.
+const RESERVED: &[&str] = &[
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "expect",
+    "host",
+    "keep-alive",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "webhook-id",
+    "webhook-signature",
+    "webhook-timestamp",
+];
+
+/// Whether an endpoint may not set this header. Rule files that try are refused; at sending it would be left out.
+#[must_use]
+pub fn is_reserved(header: &str) -> bool {
+    RESERVED.iter().any(|reserved| reserved.eq_ignore_ascii_case(header))
+}

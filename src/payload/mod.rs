@@ -16,3 +16,4 @@ mod wire;
 
 pub use build::{Built, PayloadError, Request, Upload, build};
 pub use render::render;
+pub use wire::{ancestors, app_path, thread_id};

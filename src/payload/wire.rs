@@ -73,7 +73,6 @@ pub(super) fn run(stored: &StoredRun, room: Room) -> Result<(Piece, Vec<Upload>)
 }
 
 fn identity(object: &mut Object<'_>, run: &Run) -> Result {
-    let path = DottedOrder::parse(&run.dotted_order).ok();
     object.member("status", run.status.as_str())?;
     object.member("is_root", &run.is_root())?;
     object.member("trace_id", &run.trace_id)?;
@@ -86,7 +85,7 @@ fn identity(object: &mut Object<'_>, run: &Run) -> Result {
     object.member("start_time", &run.start_time.naive())?;
     object.member("id", &run.id)?;
     object.member("session_id", &run.project_id)?;
-    object.member("parent_run_ids", &ancestors(run, path.as_ref()))?;
+    object.member("parent_run_ids", &ancestors(run))?;
     object.raw("child_run_ids", None)?;
     object.raw("direct_child_run_ids", None)
 }
@@ -146,9 +145,11 @@ fn additions(object: &mut Object<'_>, run: &Run, values: &Values<'_>) -> Result 
 }
 
 /// The run's ancestors, root first; when its path does not tell, what its parent and its trace do.
-fn ancestors(run: &Run, path: Option<&DottedOrder>) -> Vec<RunId> {
+#[must_use]
+pub fn ancestors(run: &Run) -> Vec<RunId> {
     let Some(parent) = run.parent_run_id else { return Vec::new() };
-    match path.map(DottedOrder::ancestors) {
+    let path = DottedOrder::parse(&run.dotted_order).ok();
+    match path.as_ref().map(DottedOrder::ancestors) {
         Some(path) if !path.is_empty() => path.iter().map(|segment| segment.run_id).collect(),
         _ if parent == RunId::from(run.trace_id) => vec![parent],
         _ => vec![run.trace_id.into(), parent],
@@ -156,7 +157,8 @@ fn ancestors(run: &Run, path: Option<&DottedOrder>) -> Vec<RunId> {
 }
 
 /// Where LangSmith would show the run. The start is the trace's: it is read from the path, not from the run.
-fn app_path(run: &Run) -> String {
+#[must_use]
+pub fn app_path(run: &Run) -> String {
     let path = DottedOrder::parse(&run.dotted_order).ok();
     let start = path.as_ref().and_then(DottedOrder::first).map_or(run.start_time, |root| root.start_time);
     format!(
@@ -170,7 +172,8 @@ fn app_path(run: &Run) -> String {
 }
 
 /// The thread a run belongs to: the first of these keys of its metadata that says something.
-fn thread_id(extra: &RawJson) -> Option<String> {
+#[must_use]
+pub fn thread_id(extra: &RawJson) -> Option<String> {
     #[derive(serde::Deserialize)]
     struct Extra {
         metadata: Option<HashMap<String, RawJson>>,

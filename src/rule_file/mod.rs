@@ -1,1 +1,71 @@
-//! rule_file.
+//! Rules in YAML: from files to drafts of rules and endpoints, and from drafts to a plan.
+//!
+//! Promises: every problem of all files is found in one reading, each with the bytes it is about; a file with an error
+//! yields nothing that would be applied by itself; what could be a secret is struck out before a line of a file is shown
+//! anywhere; the same files give the same ids everywhere.
+//!
+//! Never reads a file, the environment or the clock, never resolves a name, and never decides which addresses are
+//! allowed: whoever applies a plan does that, and reports what it refuses at the spans that drafts carry.
+
+mod amount;
+mod batch;
+mod cadence;
+mod difference;
+mod document;
+mod endpoint;
+mod export;
+mod lower;
+mod node;
+mod offsets;
+pub mod plan;
+mod reading;
+mod report;
+mod rule;
+mod schema;
+mod secret;
+mod target;
+mod variables;
+
+pub use amount::{duration_text, size_text};
+pub use difference::Difference;
+pub use endpoint::{EndpointDraft, EndpointName};
+pub use export::export;
+pub use report::FileReport;
+pub use rule::RuleDraft;
+pub use schema::schema;
+pub use target::TargetDraft;
+
+/// A file as it was found.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SourceFile {
+    /// Its name, for messages and as its rules' origin.
+    pub name: String,
+    /// Its text.
+    pub text: String,
+}
+
+/// What files say.
+#[derive(Debug, Clone, Default)]
+pub struct Loaded {
+    /// Rules, in the order of the files.
+    pub rules: Vec<RuleDraft>,
+    /// Named endpoints, and those written inside rules.
+    pub endpoints: Vec<EndpointDraft>,
+    /// One for each file, also when there is nothing to say.
+    pub reports: Vec<FileReport>,
+}
+
+impl Loaded {
+    /// Whether any file is refused. Then none is to be applied.
+    #[must_use]
+    pub fn has_errors(&self) -> bool {
+        self.reports.iter().any(FileReport::has_errors)
+    }
+}
+
+/// Reads files together, with the variables they name.
+#[must_use]
+pub fn load(files: &[SourceFile], variables: &dyn Fn(&str) -> Option<String>) -> Loaded {
+    lower::load(files, variables)
+}

@@ -9,6 +9,8 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
+
 use crate::blob::{BlobError, BlobStore};
 use crate::config::Limits;
 use crate::model::delivery::{Delivery, DeliveryState};
@@ -22,6 +24,9 @@ use crate::scheduler::look::{self, Draft, Found};
 use crate::scheduler::plan::{Reading, Rest, RuleAt, Stretch};
 use crate::store::windows::{Stirred, WindowCommit};
 use crate::store::{Store, StoreError};
+
+/// Uploads at a time.
+const UPLOADS: usize = 8;
 
 /// Why an evaluation did not finish. It is repeated; nothing is lost by it.
 #[derive(Debug, thiserror::Error)]
@@ -174,9 +179,7 @@ impl Evaluation<'_> {
             self.build(project, rule, &commit.window, &mut runs)
         };
         commit.matches.extend(runs.iter().map(|stored| (rule.id, stored.run.id)));
-        for upload in built.uploads {
-            self.blobs.put(&upload.key, upload.bytes, &upload.mime_type).await?;
-        }
+        self.upload(built.uploads).await?;
         for message in built.messages {
             commit.deliveries.extend(rule.endpoints.iter().map(|endpoint| Delivery {
                 tenant_id: rule.tenant_id,
@@ -193,6 +196,13 @@ impl Evaluation<'_> {
             commit.messages.push(message);
         }
         Ok(())
+    }
+
+    async fn upload(&self, uploads: Vec<payload::Upload>) -> Result<(), BlobError> {
+        let put = |upload: payload::Upload| async move {
+            self.blobs.put(&upload.key, upload.bytes, &upload.mime_type).await
+        };
+        stream::iter(uploads.into_iter().map(put)).buffer_unordered(UPLOADS).try_collect().await
     }
 
     /// Builds a rule's messages. A run that cannot be written is taken out, with an error in the log: it must not hold

@@ -105,7 +105,9 @@ pub(super) async fn fill(
         }
         show(batch, &loaded, drafts);
         if let Some(last) = batch.last() {
-            drafts.iter_mut().for_each(|draft| draft.close_if_heavy(last));
+            for draft in drafts.iter_mut() {
+                draft.close_if_heavy(last);
+            }
         }
     }
     Ok(())

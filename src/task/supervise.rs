@@ -48,7 +48,6 @@ impl Supervisor {
     }
 
     /// Starts a task that runs until shutdown; if it ends earlier, the process stops.
-    #[expect(clippy::disallowed_methods, reason = "the one place that spawns: what it spawns is owned")]
     pub fn spawn(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
         let tripwire = Tripwire { name, supervisor: self.clone() };
         let hard = self.hard.clone();

@@ -7,7 +7,7 @@ mod feedback;
 mod info;
 mod multipart;
 mod params;
-mod request;
+pub(crate) mod request;
 mod runs;
 mod sessions;
 mod wire;

@@ -11,12 +11,12 @@ use uuid::Uuid;
 use crate::api::Api;
 use crate::api::problem::Problem;
 use crate::blob::BlobError;
-use crate::model::dotted_order::DottedOrder;
 use crate::model::id::{ProjectId, RunId, TraceId};
 use crate::model::json::RawJson;
 use crate::model::run::{Payload, Run, Status, StoredRun};
 use crate::model::time::Timestamp;
 use crate::model::usage::{self, Usage};
+use crate::payload::{self, stats};
 
 /// The parts of a run that may live in blob storage: inputs and outputs fetched, attachments as links.
 pub(crate) struct Bodies {
@@ -33,7 +33,6 @@ struct Link {
 
 /// What surrounds a run in its trace.
 struct Surroundings {
-    parents: Vec<RunId>,
     children: Vec<RunId>,
     descendants: Vec<RunId>,
     usage: Usage,
@@ -74,6 +73,8 @@ struct Shown<'a> {
     prompt_cost: Option<Decimal>,
     completion_cost: Option<Decimal>,
     first_token_time: Option<String>,
+    feedback_stats: Option<BTreeMap<String, stats::KeyStats>>,
+    thread_id: Option<String>,
     execution_order: u32,
     in_dataset: bool,
     last_queued_at: Option<&'a str>,
@@ -107,13 +108,13 @@ pub(crate) fn document(
         outputs_s3_urls: None,
         s3_urls: (!bodies.links.is_empty()).then_some(&bodies.links),
         parent_run_id: run.parent_run_id,
-        parent_run_ids: around.parents,
+        parent_run_ids: payload::ancestors(run),
         child_run_ids: around.descendants,
         direct_child_run_ids: around.children,
         trace_id: run.trace_id,
         dotted_order: &run.dotted_order,
         session_id: run.project_id,
-        app_path: app_path(run),
+        app_path: payload::app_path(run),
         reference_example_id: run.reference_example_id,
         reference_dataset_id: None,
         total_tokens: around.usage.total_tokens,
@@ -123,25 +124,14 @@ pub(crate) fn document(
         prompt_cost: around.usage.prompt_cost,
         completion_cost: around.usage.completion_cost,
         first_token_time: run.first_token_time.map(Timestamp::with_offset),
+        feedback_stats: (!stored.feedback.is_empty()).then(|| stats::of(&stored.feedback)),
+        thread_id: run.extra.as_ref().and_then(payload::thread_id),
         execution_order: 1,
         in_dataset: false,
         last_queued_at: None,
         share_token: None,
         manifest_id: None,
     })
-}
-
-fn app_path(run: &Run) -> String {
-    let path = DottedOrder::parse(&run.dotted_order).ok();
-    let start = path.as_ref().and_then(DottedOrder::first).map_or(run.start_time, |segment| segment.start_time);
-    format!(
-        "/o/{}/projects/p/{}/r/{}?trace_id={}&start_time={}",
-        run.tenant_id,
-        run.project_id,
-        run.id,
-        run.trace_id,
-        start.naive()
-    )
 }
 
 fn surroundings(run: &Run, trace: Vec<StoredRun>) -> Surroundings {
@@ -157,10 +147,8 @@ fn surroundings(run: &Run, trace: Vec<StoredRun>) -> Surroundings {
     while let Some(next) = waiting.pop() {
         waiting.extend(of_parent(next).filter(|id| *id != run.id && below.insert(*id)));
     }
-    let path = DottedOrder::parse(&run.dotted_order).ok();
-    let parents = path.map(|path| path.ancestors().iter().map(|segment| segment.run_id).collect()).unwrap_or_default();
     let descendants = runs.iter().map(|run| run.id).filter(|id| below.contains(id)).collect();
-    Surroundings { parents, children, descendants, usage }
+    Surroundings { children, descendants, usage }
 }
 
 impl Bodies {

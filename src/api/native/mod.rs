@@ -1,7 +1,14 @@
 //! Runhook's own API, at `/v1`, and what operators look at.
 
+pub mod api_keys;
 mod deliveries;
 mod health;
+pub mod keys;
+pub mod premises;
+pub mod rules;
+mod runs;
+mod status;
+mod wipe;
 
 use axum::Router;
 
@@ -9,5 +16,13 @@ use crate::api::Api;
 
 /// All routes of this surface.
 pub(crate) fn routes() -> Router<Api> {
-    Router::new().merge(deliveries::routes()).merge(health::routes())
+    Router::new()
+        .merge(api_keys::routes())
+        .merge(deliveries::routes())
+        .merge(health::routes())
+        .merge(keys::routes())
+        .merge(rules::routes())
+        .merge(runs::routes())
+        .merge(status::routes())
+        .merge(wipe::routes())
 }

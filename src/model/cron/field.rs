@@ -144,10 +144,9 @@ impl Kind {
 
     fn read_value(&self, text: &str) -> Result<u32, String> {
         let number = if text.bytes().all(|byte| byte.is_ascii_digit()) { text.parse().ok() } else { None };
-        if let Some(value) = number.or_else(|| self.named(text)) {
-            if (self.first..=self.last).contains(&value) {
-                return Ok(value);
-            }
+        let known = number.or_else(|| self.named(text));
+        if let Some(value) = known.filter(|value| (self.first..=self.last).contains(value)) {
+            return Ok(value);
         }
         if text.is_empty() {
             return Err("a value is missing".to_owned());

@@ -1,8 +1,7 @@
 //! What there is to look at in a project: stretches of its changes, each for rules that share one progress. Pure.
 //!
-//! A group's stretch begins at its cursor. Changes that precede the start of all of its rules are passed over unread,
-//! so a group whose rules were paused for long costs nothing to bring forward. A group that was never evaluated begins
-//! where the earliest of its rules does. A rule that still has a span (its backfill, or what it would have missed by
+//! A group's stretch begins at its cursor; a cursor that is not there is at 0. Changes that precede the start of all of
+//! its rules are passed over unread, so a group whose rules were paused for long costs nothing to bring forward. A rule that still has a span (its backfill, or what it would have missed by
 //! moving) looks at it alone, at once, whatever its cadence.
 
 use std::collections::{BTreeMap, HashMap};
@@ -108,7 +107,7 @@ fn groups(project: &Stirred, standing: &Standing, rules: &[Arc<CompiledRule>]) -
 fn group_stretch(key: GroupKey, rules: Vec<RuleAt>, standing: &Standing, timings: &Timings) -> Stretch {
     let earliest = rules.iter().map(|rule| rule.start).min().unwrap_or(0);
     let cursor = standing.groups.get(&key);
-    let after = cursor.map_or(earliest, |cursor| cursor.seq);
+    let after = cursor.map_or(0, |cursor| cursor.seq);
     Stretch {
         timing: timings.get(&key.cadence).map_or_else(|| Arc::new(Timing::of(&key.cadence)), Arc::clone),
         settle: key.settle,

@@ -10,6 +10,7 @@ mod accept;
 mod endpoints;
 mod failure;
 mod feedback;
+mod inspect;
 mod keys;
 mod outbox;
 #[cfg(test)]
@@ -35,6 +36,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::store::{Result, StoreError};
 
+pub use inspect::{Inspection, inspect};
 pub use writer::Writer;
 
 /// The embedded store.

@@ -7,7 +7,8 @@ use sqlx::sqlite::SqliteConnection;
 
 use crate::store::{Result, StoreError};
 
-static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
+/// What brings a file's schema up to date.
+pub(super) static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 
 const TABLES: &str =
     "SELECT count(*), count(*) FILTER (WHERE name = '_sqlx_migrations') FROM sqlite_master WHERE type = 'table'";

@@ -15,10 +15,10 @@ use runhook::store::outbox::{Claim, Claimant, DeliveryQuery};
 use runhook::store::{OutboxStore, Result, StoreError};
 
 #[derive(Debug, Clone)]
-pub struct Row {
-    pub delivery: Delivery,
-    pub attempts: Vec<Attempt>,
-    pub lease: Option<Lease>,
+pub(super) struct Row {
+    pub(super) delivery: Delivery,
+    pub(super) attempts: Vec<Attempt>,
+    pub(super) lease: Option<Lease>,
 }
 
 #[derive(Debug, Default)]
@@ -30,33 +30,33 @@ struct Tables {
 }
 
 #[derive(Debug, Default)]
-pub struct Outbox(Mutex<Tables>);
+pub(super) struct Outbox(Mutex<Tables>);
 
 impl Outbox {
-    pub fn put(&self, delivery: Delivery, endpoint: Endpoint, message: Option<Message>) {
+    pub(super) fn put(&self, delivery: Delivery, endpoint: Endpoint, message: Option<Message>) {
         let mut tables = self.0.lock().unwrap();
         tables.endpoints.insert(endpoint.id, endpoint);
         tables.messages.extend(message.map(|message| (message.id, message)));
         tables.rows.push(Row { delivery, attempts: Vec::new(), lease: None });
     }
 
-    pub fn row(&self, id: DeliveryId) -> Row {
+    pub(super) fn row(&self, id: DeliveryId) -> Row {
         self.0.lock().unwrap().rows.iter().find(|row| row.delivery.id == id).unwrap().clone()
     }
 
-    pub fn damage_target(&self, id: DeliveryId) {
+    pub(super) fn damage_target(&self, id: DeliveryId) {
         let endpoint_id = self.row(id).delivery.endpoint_id;
         let mut tables = self.0.lock().unwrap();
         *tables.endpoints.get_mut(&endpoint_id).unwrap().target.0.last_mut().unwrap() ^= 1;
     }
 
-    pub fn forget_message(&self, id: DeliveryId) {
+    pub(super) fn forget_message(&self, id: DeliveryId) {
         let message_id = self.row(id).delivery.message_id;
         self.0.lock().unwrap().messages.remove(&message_id);
     }
 
     /// The next recordings find the database busy.
-    pub fn be_busy(&self, times: u32) {
+    pub(super) fn be_busy(&self, times: u32) {
         self.0.lock().unwrap().busy_recordings = times;
     }
 }

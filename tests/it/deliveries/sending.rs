@@ -198,8 +198,8 @@ async fn what_will_never_be_sent_fails_with_its_reason() {
     stage.links(Links::Refused);
     stage.round().await;
     let failed = |reason: &str| DeliveryState::Failed(reason.to_owned());
-    let state = stage.row(deleted).delivery.state;
-    assert_eq!(state, failed("a blob it links to cannot be read: it was deleted"));
+    let now = stage.row(deleted).delivery.state;
+    assert_eq!(now, failed("a blob it links to cannot be read: it was deleted"));
     stage.links(Links::Made);
     let locked = stage.deliver_to(&receiver.url());
     stage.outbox.damage_target(locked);

@@ -27,25 +27,25 @@ use uuid::Uuid;
 use super::outbox::{Outbox, Row};
 
 /// Long enough for any answer that comes, on any machine.
-pub const PATIENT: Patience = Patience { connect: Duration::from_secs(30), answer: Duration::from_secs(30) };
+pub(super) const PATIENT: Patience = Patience { connect: Duration::from_secs(30), answer: Duration::from_secs(30) };
 
 /// Short: for answers that never come.
-pub const HURRIED: Patience = Patience { connect: Duration::from_millis(50), answer: Duration::from_millis(50) };
+pub(super) const HURRIED: Patience = Patience { connect: Duration::from_millis(50), answer: Duration::from_millis(50) };
 
 /// A resolver that says what a test told it, one answer after the other; the last one stays.
 #[derive(Debug, Default)]
-pub struct ScriptedLookup {
+pub(super) struct ScriptedLookup {
     answers: Mutex<HashMap<String, Vec<Vec<IpAddr>>>>,
     asked: Mutex<Vec<String>>,
 }
 
 impl ScriptedLookup {
-    pub fn answer(&self, name: &str, addresses: &[&str]) {
+    pub(super) fn answer(&self, name: &str, addresses: &[&str]) {
         let addresses = addresses.iter().map(|ip| ip.parse().unwrap()).collect();
         self.answers.lock().unwrap().entry(name.to_owned()).or_default().push(addresses);
     }
 
-    pub fn asked(&self) -> usize {
+    pub(super) fn asked(&self) -> usize {
         self.asked.lock().unwrap().len()
     }
 }
@@ -62,7 +62,7 @@ impl Lookup for ScriptedLookup {
 
 /// What a blob storage does when it is asked for a link.
 #[derive(Debug, Clone, Copy, Default)]
-pub enum Links {
+pub(super) enum Links {
     #[default]
     Made,
     Unavailable,
@@ -71,7 +71,7 @@ pub enum Links {
 }
 
 #[derive(Debug, Default)]
-pub struct Blobs(Mutex<Links>);
+pub(super) struct Blobs(Mutex<Links>);
 
 #[async_trait]
 impl BlobStore for Blobs {
@@ -96,7 +96,7 @@ impl BlobStore for Blobs {
             }
             Links::Unavailable => Err(BlobError::Unavailable("no answer".to_owned())),
             Links::Refused => Err(BlobError::Refused("it was deleted".to_owned())),
-            Links::Panic => panic!("a planted panic"),
+            Links::Panic => Ok(Url::parse("a planted panic").unwrap()),
         }
     }
 
@@ -106,13 +106,13 @@ impl BlobStore for Blobs {
 }
 
 /// A client that may connect to this machine, and nowhere else that is not public.
-pub fn client(lookup: Arc<dyn Lookup>) -> Client {
+pub(super) fn client(lookup: Arc<dyn Lookup>) -> Client {
     let guard = Arc::new(Guard::new(vec!["127.0.0.0/8".parse().unwrap()]));
     let vetting = Vetting { lookup, budget: Duration::from_secs(30), ..Vetting::new(guard, Vec::new()) };
     Client::new(vetting, 16 * 1024).unwrap()
 }
 
-pub fn target(url: &str) -> Target {
+pub(super) fn target(url: &str) -> Target {
     Target {
         url: url.into(),
         query: vec![("secret".to_owned(), "p+ q&r".into())],
@@ -120,22 +120,22 @@ pub fn target(url: &str) -> Target {
     }
 }
 
-pub struct Stage {
-    pub outbox: Arc<Outbox>,
-    pub clock: Arc<ManualClock>,
-    pub poke: Poke,
-    pub sender: Sender,
+pub(super) struct Stage {
+    pub(super) outbox: Arc<Outbox>,
+    pub(super) clock: Arc<ManualClock>,
+    pub(super) poke: Poke,
+    pub(super) sender: Sender,
     blobs: Arc<Blobs>,
     keyring: Arc<Keyring>,
     made: u128,
 }
 
 impl Stage {
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self::with(|_| PATIENT, 8)
     }
 
-    pub fn with(patience: fn(Policy) -> Patience, slots: u32) -> Self {
+    pub(super) fn with(patience: fn(Policy) -> Patience, slots: u32) -> Self {
         let clock = Arc::new(ManualClock::at(Timestamp::parse("2026-11-22T08:30:00Z").unwrap()));
         Self::on(Arc::default(), clock, patience, slots)
     }
@@ -159,16 +159,16 @@ impl Stage {
     }
 
     /// Drops the loop with all it has under way; another one starts on what was durable.
-    pub fn crash(self) -> Self {
+    pub(super) fn crash(self) -> Self {
         Self::on(self.outbox, self.clock, |_| PATIENT, 8)
     }
 
-    pub fn links(&self, links: Links) {
+    pub(super) fn links(&self, links: Links) {
         *self.blobs.0.lock().unwrap() = links;
     }
 
     /// A delivery that is due, of a message with one link, to an endpoint of its own.
-    pub fn deliver_to(&mut self, url: &str) -> DeliveryId {
+    pub(super) fn deliver_to(&mut self, url: &str) -> DeliveryId {
         self.made += 1;
         let (tenant_id, rule_id) = (TenantId::DEFAULT, RuleId(Uuid::from_u128(2)));
         let (endpoint_id, message_id) = (EndpointId(Uuid::from_u128(self.made)), MessageId(Uuid::from_u128(self.made)));
@@ -215,13 +215,13 @@ impl Stage {
     }
 
     /// One pass; then waits for the attempts under way.
-    pub async fn round(&mut self) -> Next {
+    pub(super) async fn round(&mut self) -> Next {
         let next = self.sender.pass().await.unwrap();
         self.sender.finish().await;
         next
     }
 
-    pub fn row(&self, id: DeliveryId) -> Row {
+    pub(super) fn row(&self, id: DeliveryId) -> Row {
         self.outbox.row(id)
     }
 }

@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 
 /// What a receiver does with a request.
 #[derive(Debug, Clone)]
-pub enum Answer {
+pub(crate) enum Answer {
     /// Answers with this status and no body.
     Status(u16),
     /// Answers 200, when the gate opens.
@@ -41,16 +41,16 @@ pub enum Answer {
 
 /// Holds answers back until it is opened.
 #[derive(Debug, Clone)]
-pub struct Gate(Arc<Semaphore>);
+pub(crate) struct Gate(Arc<Semaphore>);
 
 impl Gate {
     /// A closed gate.
-    pub fn closed() -> Self {
+    pub(crate) fn closed() -> Self {
         Self(Arc::new(Semaphore::new(0)))
     }
 
     /// Lets everyone through, from now on.
-    pub fn open(&self) {
+    pub(crate) fn open(&self) {
         self.0.close();
     }
 
@@ -62,39 +62,39 @@ impl Gate {
 
 /// A request as it arrived.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Received {
+pub(crate) struct Received {
     /// The method.
-    pub method: String,
+    pub(crate) method: String,
     /// The path and the query, byte for byte.
-    pub target: String,
+    pub(crate) target: String,
     /// The headers in order, names in lower case.
-    pub headers: Vec<(String, String)>,
+    pub(crate) headers: Vec<(String, String)>,
     /// The body.
-    pub body: Vec<u8>,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Received {
     /// The value of a header that must be there once.
-    pub fn header(&self, name: &str) -> &str {
-        let mut values = self.headers.iter().filter(|(key, _)| key == name).map(|(_, value)| value.as_str());
-        let value = values.next().unwrap_or_else(|| panic!("no header {name} in {:?}", self.headers));
-        assert_eq!(values.next(), None, "{name} is there twice");
-        value
+    pub(crate) fn header(&self, name: &str) -> &str {
+        let values: Vec<&str> =
+            self.headers.iter().filter(|(key, _)| key == name).map(|(_, value)| value.as_str()).collect();
+        assert_eq!(values.len(), 1, "{name} is there {values:?}");
+        values[0]
     }
 
     /// Whether a header is there.
-    pub fn has_header(&self, name: &str) -> bool {
+    pub(crate) fn has_header(&self, name: &str) -> bool {
         self.headers.iter().any(|(key, _)| key == name)
     }
 
     /// The body as JSON.
-    pub fn json(&self) -> serde_json::Value {
+    pub(crate) fn json(&self) -> serde_json::Value {
         serde_json::from_slice(&self.body).unwrap()
     }
 }
 
 /// A running receiver. It ends when it is dropped.
-pub struct Receiver {
+pub(crate) struct Receiver {
     address: SocketAddr,
     shared: Arc<Shared>,
     taken: usize,
@@ -110,7 +110,7 @@ struct Shared {
 
 impl Receiver {
     /// Starts one that follows this script; an empty one answers 200.
-    pub async fn start(script: impl IntoIterator<Item = Answer>) -> Self {
+    pub(crate) async fn start(script: impl IntoIterator<Item = Answer>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let script = Mutex::new(script.into_iter().collect());
@@ -120,18 +120,23 @@ impl Receiver {
         Self { address, shared, taken: 0, _tasks: tasks }
     }
 
+    /// Answers the next request like this, before the script goes on.
+    pub fn answer_next(&self, answer: Answer) {
+        self.shared.script.lock().unwrap().push_front(answer);
+    }
+
     /// Its address.
-    pub fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
     /// A URL that leads to it.
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://{}/hook", self.address)
     }
 
     /// The next request that was not taken yet; waits for it.
-    pub async fn next(&mut self) -> Received {
+    pub(crate) async fn next(&mut self) -> Received {
         let wanted = self.taken + 1;
         self.arrived(wanted).await;
         self.taken = wanted;
@@ -139,23 +144,23 @@ impl Receiver {
     }
 
     /// Waits until this many requests have arrived.
-    pub async fn arrived(&self, count: usize) {
+    pub(crate) async fn arrived(&self, count: usize) {
         self.shared.seen.subscribe().wait_for(|(requests, _)| *requests >= count).await.unwrap();
     }
 
     /// Every request so far, in order of arrival.
-    pub fn requests(&self) -> Vec<Received> {
+    pub(crate) fn requests(&self) -> Vec<Received> {
         self.shared.requests.lock().unwrap().clone()
     }
 
     /// How many connections were made so far.
-    pub fn connections(&self) -> usize {
+    pub(crate) fn connections(&self) -> usize {
         self.shared.seen.borrow().1
     }
 }
 
 /// An address of this machine where nothing listens.
-pub async fn nobody() -> SocketAddr {
+pub(crate) async fn nobody() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     listener.local_addr().unwrap()
 }

@@ -1,1 +1,188 @@
-//! A running engine: in process, or as the real binary.
+//! A running engine, as the real binary: started on a free port and a directory of its own, killed and started again.
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// The binary, with an environment that says nothing of Runhook.
+pub fn runhook() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_runhook"));
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("RUNHOOK_") {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+/// How a server is started.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    /// Further arguments of `serve`.
+    pub arguments: Vec<String>,
+    /// Further variables of its environment.
+    pub environment: Vec<(String, String)>,
+}
+
+impl Settings {
+    /// Settings with these arguments.
+    pub fn with<const N: usize>(arguments: [&str; N]) -> Self {
+        Self { arguments: arguments.iter().map(|argument| (*argument).to_owned()).collect(), ..Self::default() }
+    }
+
+    /// The same with a variable.
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+}
+
+/// A running server. Killed when dropped.
+pub struct Server {
+    /// Where it serves, without a slash at the end.
+    pub url: String,
+    home: Arc<TempDir>,
+    settings: Settings,
+    child: Child,
+    log: Arc<Mutex<String>>,
+    readers: Vec<JoinHandle<()>>,
+}
+
+/// A start that failed.
+#[derive(Debug)]
+pub struct NotStarted {
+    /// How it ended.
+    pub status: ExitStatus,
+    /// What it said on stderr.
+    pub log: String,
+}
+
+impl Server {
+    /// Starts a server on a fresh directory.
+    pub fn start(settings: Settings) -> Self {
+        let home = Arc::new(tempfile::tempdir().unwrap());
+        Self::start_in(home, settings).unwrap_or_else(|error| panic!("the server did not start: {error:?}"))
+    }
+
+    /// Starts a server on a home that was used before.
+    pub fn start_in(home: Arc<TempDir>, settings: Settings) -> Result<Self, NotStarted> {
+        let mut child = runhook()
+            .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
+            .arg(home.path().join("data"))
+            .args(&settings.arguments)
+            .envs(settings.environment.iter().cloned())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let log = Arc::new(Mutex::new(String::new()));
+        let stderr = keep(child.stderr.take().unwrap(), Arc::clone(&log));
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut line = String::new();
+        stdout.read_line(&mut line).unwrap();
+        let Some(url) = line.trim_end().strip_prefix("runhook listening on ") else {
+            let status = child.wait().unwrap();
+            stderr.join().unwrap();
+            let log = log.lock().unwrap().clone();
+            return Err(NotStarted { status, log });
+        };
+        let rest = keep(stdout, Arc::clone(&log));
+        Ok(Self { url: url.to_owned(), home, settings, child, log, readers: vec![stderr, rest] })
+    }
+
+    /// Its home: the data directory is `data` in it.
+    pub fn home(&self) -> &Path {
+        self.home.path()
+    }
+
+    /// The data directory.
+    pub fn data_dir(&self) -> PathBuf {
+        self.home.path().join("data")
+    }
+
+    /// What it has said on stderr (and on stdout after the first line) so far.
+    pub fn log(&self) -> String {
+        self.log.lock().unwrap().clone()
+    }
+
+    /// A command that asks this server.
+    pub fn command<const N: usize>(&self, arguments: [&str; N]) -> Command {
+        let mut command = runhook();
+        command.args(arguments).args(["--server", &self.url]).stdin(Stdio::null());
+        command
+    }
+
+    /// Runs a command against this server.
+    pub fn run<const N: usize>(&self, arguments: [&str; N]) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+
+    /// Calls its API.
+    pub async fn call(&self, method: &str, path: &str, body: Option<&Value>) -> (u16, Value) {
+        let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(30)).build().unwrap();
+        let mut request = http.request(method.parse().unwrap(), format!("{}{path}", self.url));
+        if let Some(body) = body {
+            request = request.header("content-type", "application/json").body(body.to_string());
+        }
+        let response = request.send().await.unwrap();
+        let status = response.status().as_u16();
+        let bytes = response.bytes().await.unwrap();
+        (status, serde_json::from_slice(&bytes).unwrap_or(Value::Null))
+    }
+
+    /// Sends a signal by name, such as `TERM`.
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+    }
+
+    /// Kills it as a crash would, and returns its home for another start.
+    pub fn kill9(mut self) -> Arc<TempDir> {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        Arc::clone(&self.home)
+    }
+
+    /// Kills it and starts it again on the same directory.
+    pub fn restart(self) -> Self {
+        let settings = self.settings.clone();
+        let home = self.kill9();
+        Self::start_in(home, settings).unwrap_or_else(|error| panic!("the server did not start again: {error:?}"))
+    }
+
+    /// Asks it to stop, and returns how it ended with all it said.
+    pub fn stop(mut self) -> (ExitStatus, String) {
+        self.signal("TERM");
+        let status = self.child.wait().unwrap();
+        for reader in std::mem::take(&mut self.readers) {
+            reader.join().unwrap();
+        }
+        (status, self.log())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ended = self.child.kill();
+        let _ended = self.child.wait();
+    }
+}
+
+fn keep(source: impl Read + Send + 'static, into: Arc<Mutex<String>>) -> JoinHandle<()> {
+    std::thread::spawn(move || {
+        let mut source = BufReader::new(source);
+        let mut line = String::new();
+        while source.read_line(&mut line).is_ok_and(|bytes| bytes > 0) {
+            into.lock().unwrap().push_str(&line);
+            line.clear();
+        }
+    })
+}

@@ -1,0 +1,215 @@
+//! Applying rule files: all of them or none.
+//!
+//! What a file alone can tell is checked by `rule_file`; what depends on this server (which addresses are allowed, how
+//! much of everything) is checked here and reported at the same places. Secrets are sealed here, before they reach the
+//! store; a target that stays the same keeps the bytes it was sealed to, so applying twice writes nothing.
+
+use std::collections::HashMap;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::StatusCode;
+use secrecy::ExposeSecret;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use tokio::sync::Mutex;
+use url::Url;
+
+use crate::api::Api;
+use crate::api::auth::Principal;
+use crate::api::problem::Problem;
+use crate::crypto::{open_target, seal_target, shown};
+use crate::filter::report::Style;
+use crate::model::endpoint::Endpoint;
+use crate::model::id::TenantId;
+use crate::model::problem::{Problem as FileProblem, Severity};
+use crate::rule_file::plan::{Current, Item, Plan, Prune, PutEndpoint, Wanted, Writes, plan};
+use crate::rule_file::{EndpointDraft, FileReport, Loaded, SourceFile, load};
+use crate::store::rules::RuleChanges;
+
+/// One application at a time: a plan is about the rules as they were read.
+static TURN: Mutex<()> = Mutex::const_new(());
+
+/// Whether a plan is only made, or also carried out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// Only made.
+    Plan,
+    /// Carried out.
+    Apply,
+}
+
+/// Files to apply.
+pub struct Request<'a> {
+    /// The files, read together.
+    pub files: &'a [SourceFile],
+    /// What their variables stand for.
+    pub variables: &'a (dyn Fn(&str) -> Option<String> + Sync),
+    /// What stands before a file's name in the origin of its rules.
+    pub origin: &'a str,
+    /// Which rules are removed.
+    pub prune: Prune<'a>,
+    /// Whether to carry it out.
+    pub purpose: Purpose,
+}
+
+/// What applying changed, or would change.
+#[derive(Debug, Clone, Serialize)]
+pub struct Outcome {
+    /// Whether it was carried out.
+    pub applied: bool,
+    /// What happens, by key.
+    pub items: Vec<Item>,
+    /// Warnings about the files.
+    pub reports: Vec<FileReport>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Body {
+    files: Vec<SourceFile>,
+    #[serde(default)]
+    variables: HashMap<String, String>,
+    #[serde(default)]
+    dry_run: bool,
+    #[serde(default)]
+    prune: bool,
+}
+
+pub(super) async fn handle(State(api): State<Api>, principal: Principal, body: Bytes) -> Result<Json<Outcome>, Problem> {
+    // What the parser says may quote a value, and values here are secrets.
+    let body: Body = serde_json::from_slice(&body).map_err(|error| {
+        let place = format!("line {}, column {}", error.line(), error.column());
+        Problem::malformed(format!("the body is not a request to apply rules ({place})")).hint(
+            "send {\"files\": [{\"name\", \"text\"}], \"variables\": {NAME: value}, \"dry_run\": false, \"prune\": false}",
+        )
+    })?;
+    let request = Request {
+        files: &body.files,
+        variables: &|name| body.variables.get(name).cloned(),
+        origin: "",
+        prune: if body.prune { Prune::Files } else { Prune::Nothing },
+        purpose: if body.dry_run { Purpose::Plan } else { Purpose::Apply },
+    };
+    apply(&api, principal.tenant_id, request).await.map(Json)
+}
+
+/// Applies files, or says what applying them would change. Files with an error change nothing.
+pub async fn apply(api: &Api, tenant: TenantId, request: Request<'_>) -> Result<Outcome, Problem> {
+    let mut loaded = load(request.files, request.variables);
+    check_targets(api, &mut loaded);
+    if loaded.has_errors() {
+        return Err(refused(&loaded.reports));
+    }
+    let _turn = TURN.lock().await;
+    let current = current(api, tenant).await?;
+    let wanted = Wanted { rules: &loaded.rules, endpoints: &loaded.endpoints, origin: request.origin };
+    let Plan { items, writes } = plan(tenant, &current, wanted, request.prune);
+    check_count(api, &current, &writes)?;
+    let applied = request.purpose == Purpose::Apply;
+    if applied && !writes.is_empty() {
+        let changes = sealed(api, tenant, writes)?;
+        api.store.apply_rules(tenant, changes, api.clock.now()).await?;
+        api.scheduler.poke();
+    }
+    let reports = loaded.reports.into_iter().filter(|report| !report.problems.is_empty()).collect();
+    Ok(Outcome { applied, items, reports })
+}
+
+async fn current(api: &Api, tenant: TenantId) -> Result<Current, Problem> {
+    let rules = api.store.list_rules(tenant).await?;
+    let endpoints = api.store.list_endpoints(tenant).await?;
+    let opened = |endpoint: Endpoint| {
+        let target = open_target(&api.keyring, endpoint.id, &endpoint.target);
+        if let Err(error) = &target {
+            tracing::warn!(endpoint.id = %endpoint.id, error = %error, "its target will be sealed anew");
+        }
+        (endpoint, target.ok())
+    };
+    Ok(Current { rules, endpoints: endpoints.into_iter().map(opened).collect() })
+}
+
+/// What this server allows of targets.
+fn check_targets(api: &Api, loaded: &mut Loaded) {
+    for draft in &loaded.endpoints {
+        let found = target_problems(api, draft);
+        if let Some(report) = loaded.reports.iter_mut().find(|report| report.name == draft.file) {
+            report.problems.extend(found);
+            report.problems.sort_by_key(|problem| (problem.span.start, problem.span.end));
+        }
+    }
+}
+
+fn target_problems(api: &Api, draft: &EndpointDraft) -> Vec<FileProblem> {
+    let (limits, target) = (&api.limits, &draft.target.target);
+    let mut found = Vec::new();
+    let url = target.url.expose_secret();
+    let mut at_url = |code, message: String| found.push(FileProblem::error(code, draft.target.url_span.clone(), message));
+    if let Ok(Err(forbidden)) = Url::parse(url).map(|url| api.guard.check_url(&url)) {
+        at_url("forbidden-target", forbidden.to_string());
+    }
+    if url.len() > limits.url_bytes as usize {
+        at_url("too-long", format!("the URL is longer than {} bytes", limits.url_bytes));
+    }
+    if target.headers.len() > limits.headers_per_endpoint as usize {
+        at_url("too-many", format!("the endpoint has more than {} headers", limits.headers_per_endpoint));
+    }
+    for ((name, value), span) in target.headers.iter().zip(&draft.target.header_spans) {
+        if value.expose_secret().len() > limits.header_bytes as usize {
+            let message = format!("the value of the header {name} is longer than {} bytes", limits.header_bytes);
+            found.push(FileProblem::error("too-long", span.clone(), message));
+        }
+    }
+    found
+}
+
+fn check_count(api: &Api, current: &Current, writes: &Writes) -> Result<(), Problem> {
+    let is_new = |id| !current.rules.iter().any(|rule| rule.id == id);
+    let added = writes.put_rules.iter().filter(|rule| is_new(rule.id)).count();
+    let after = (current.rules.len() + added).saturating_sub(writes.remove_rules.len());
+    let limit = api.limits.rules_per_tenant;
+    if added > 0 && after > limit as usize {
+        let detail = format!("these files would make {after} rules, and the limit is {limit}");
+        return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "too-many-rules", detail)
+            .hint("remove rules, or raise limits.rules_per_tenant in the configuration"));
+    }
+    Ok(())
+}
+
+fn sealed(api: &Api, tenant: TenantId, writes: Writes) -> Result<RuleChanges, Problem> {
+    let seal = |put: PutEndpoint| {
+        let target = &put.draft.target.target;
+        let sealed = match put.same_target {
+            Some(stored) => stored.target,
+            None => seal_target(&api.keyring, put.id, target).map_err(|error| Problem::internal(&error))?,
+        };
+        Ok(Endpoint {
+            tenant_id: tenant,
+            id: put.id,
+            key: put.key,
+            rule_id: put.rule_id,
+            target: sealed,
+            shown: shown(target),
+            format: put.draft.target.format,
+            policy: put.draft.target.policy,
+        })
+    };
+    Ok(RuleChanges {
+        put_rules: writes.put_rules,
+        put_endpoints: writes.put_endpoints.into_iter().map(seal).collect::<Result<_, Problem>>()?,
+        remove_rules: writes.remove_rules,
+        remove_endpoints: writes.remove_endpoints,
+    })
+}
+
+fn refused(reports: &[FileReport]) -> Problem {
+    let count: usize = reports.iter().map(|report| report.count(Severity::Error)).sum();
+    let told: Vec<&FileReport> = reports.iter().filter(|report| !report.problems.is_empty()).collect();
+    let rendered: Vec<String> = told.iter().map(|report| report.render(Style::Plain)).collect();
+    let errors = if count == 1 { "1 error".to_owned() } else { format!("{count} errors") };
+    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "rules-invalid", format!("{errors} in the rule files; nothing changed"))
+        .hint("each report says where, why and what to do")
+        .with("reports", json!(told))
+        .with("rendered", rendered.join("\n\n").into())
+}

@@ -1,0 +1,91 @@
+//! `/v1/rules`: rules as files have them. They are written in files, planned and applied; here they are also looked at,
+//! paused and resumed. No answer shows a value that a rule file keeps in a variable.
+
+mod apply;
+mod shown;
+
+use axum::extract::{Path, State};
+use axum::http::header::{ACCEPT, CONTENT_TYPE};
+use axum::http::{HeaderMap, HeaderValue};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde_json::{Value, json};
+
+use crate::api::Api;
+use crate::api::auth::Principal;
+use crate::api::problem::Problem;
+use crate::model::id::{RuleId, TenantId};
+use crate::model::rule::{Rule, RuleState};
+use crate::rule_file;
+
+pub use apply::{Outcome, Purpose, Request, apply};
+
+pub(super) fn routes() -> Router<Api> {
+    Router::new()
+        .route("/v1/rules", get(list))
+        .route("/v1/rules/apply", post(apply::handle))
+        .route("/v1/rules/export", get(export))
+        .route("/v1/rules/{key}", get(show))
+        .route("/v1/rules/{key}/pause", post(pause))
+        .route("/v1/rules/{key}/resume", post(resume))
+}
+
+async fn list(State(api): State<Api>, principal: Principal) -> Result<Json<Value>, Problem> {
+    let rules = api.store.list_rules(principal.tenant_id).await?;
+    let endpoints = api.store.list_endpoints(principal.tenant_id).await?;
+    let rules: Vec<Value> = rules.iter().map(|rule| shown::rule(rule, &endpoints)).collect();
+    Ok(Json(json!({ "rules": rules })))
+}
+
+async fn show(State(api): State<Api>, principal: Principal, Path(key): Path<String>) -> Result<Json<Value>, Problem> {
+    let rule = find(&api, principal.tenant_id, &key).await?;
+    let endpoints = api.store.list_endpoints(principal.tenant_id).await?;
+    Ok(Json(shown::rule(&rule, &endpoints)))
+}
+
+/// YAML for those who accept it, and YAML inside JSON for all others.
+async fn export(State(api): State<Api>, principal: Principal, headers: HeaderMap) -> Result<Response, Problem> {
+    let rules = api.store.list_rules(principal.tenant_id).await?;
+    let mut endpoints = api.store.list_endpoints(principal.tenant_id).await?;
+    endpoints.sort_by(|a, b| a.key.cmp(&b.key));
+    let yaml = rule_file::export(&rules, &endpoints);
+    let accepts = headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if accepts.contains("yaml") {
+        return Ok(([(CONTENT_TYPE, HeaderValue::from_static("application/yaml"))], yaml).into_response());
+    }
+    Ok(Json(json!({ "yaml": yaml })).into_response())
+}
+
+async fn pause(state: State<Api>, principal: Principal, key: Path<String>) -> Result<Json<Value>, Problem> {
+    set_state(state, principal, key, RuleState::Paused).await
+}
+
+async fn resume(state: State<Api>, principal: Principal, key: Path<String>) -> Result<Json<Value>, Problem> {
+    set_state(state, principal, key, RuleState::Active).await
+}
+
+async fn set_state(
+    State(api): State<Api>,
+    principal: Principal,
+    Path(key): Path<String>,
+    state: RuleState,
+) -> Result<Json<Value>, Problem> {
+    let rule = find(&api, principal.tenant_id, &key).await?;
+    // A rule that is active already keeps its place; resuming it again must not move it to the newest change.
+    if rule.state != state {
+        let there = api.store.set_rule_state(principal.tenant_id, rule.id, state, api.clock.now()).await?;
+        if !there {
+            return Err(Problem::not_found("rule"));
+        }
+        api.scheduler.poke();
+    }
+    Ok(Json(json!({"key": rule.key, "id": rule.id, "state": state, "changed": rule.state != state})))
+}
+
+async fn find(api: &Api, tenant: TenantId, key: &str) -> Result<Rule, Problem> {
+    let id = key.parse::<RuleId>().ok();
+    let rules = api.store.list_rules(tenant).await?;
+    let found = rules.into_iter().find(|rule| rule.key == key || Some(rule.id) == id);
+    found.ok_or_else(|| Problem::not_found("rule").hint("`runhook rules list` shows the keys there are"))
+}

@@ -1,0 +1,49 @@
+//! Rules as they are shown: as in a file, with every secret masked.
+
+use serde_json::{Value, json};
+
+use crate::model::endpoint::Endpoint;
+use crate::model::rule::{Cadence, Rule};
+use crate::rule_file::duration_text;
+
+/// A rule with its endpoints.
+pub(super) fn rule(rule: &Rule, endpoints: &[Endpoint]) -> Value {
+    let (every, cron, timezone) = match &rule.cadence {
+        Cadence::Immediate => (Some("immediate".to_owned()), None, None),
+        Cadence::Every(period) => (Some(duration_text(*period)), None, None),
+        Cadence::Cron { expression, timezone } => (None, Some(expression), Some(timezone)),
+    };
+    let find = |id| endpoints.iter().find(|endpoint| endpoint.id == id);
+    let webhooks: Vec<Value> = rule.endpoints.iter().filter_map(|id| find(*id)).map(webhook).collect();
+    json!({
+        "id": rule.id,
+        "key": rule.key,
+        "name": rule.name,
+        "project": rule.project,
+        "filter": rule.filter,
+        "trace_filter": rule.trace_filter,
+        "tree_filter": rule.tree_filter,
+        "sampling_rate": rule.sampling_rate,
+        "every": every,
+        "cron": cron,
+        "timezone": timezone,
+        "settle": duration_text(rule.settle),
+        "backfill_from": rule.backfill_from.map(|at| at.to_string()),
+        "batch": rule.batch,
+        "webhooks": webhooks,
+        "state": rule.state,
+        "origin": rule.origin,
+    })
+}
+
+fn webhook(endpoint: &Endpoint) -> Value {
+    json!({
+        "endpoint_id": endpoint.id,
+        "endpoint": endpoint.key,
+        "url": endpoint.shown.url,
+        "query": endpoint.shown.query,
+        "headers": endpoint.shown.headers,
+        "format": endpoint.format,
+        "policy": endpoint.policy,
+    })
+}

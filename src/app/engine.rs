@@ -1,0 +1,190 @@
+//! An engine: the store, the keys, the blobs and the API over a data directory that this process owns. No loop runs
+//! and no socket is open; that is [`crate::app::Running`]'s.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::Extension;
+use axum::http::{Request, header};
+use bytes::Bytes;
+use tokio::sync::watch;
+use tower::ServiceExt;
+use url::Url;
+
+use crate::api::auth::{Auth, InProcess};
+use crate::api::native::keys::MARKER;
+use crate::api::native::premises::Premises;
+use crate::api::{self, Api};
+use crate::app::premises::House;
+use crate::app::{DataDir, KeyFile, KeyFileError};
+use crate::blob::{self, BlobError, BlobUrl, InvalidBlobUrl};
+use crate::config::Config;
+use crate::crypto::{self, Keyring};
+use crate::delivery::Guard;
+use crate::model::id::TenantId;
+use crate::model::time::Clock;
+use crate::store::sqlite::SqliteStore;
+use crate::store::{KeyStore, Store, StoreError};
+use crate::task::{Poke, Status, Supervisor, TaskFailed};
+use crate::telemetry::metrics;
+
+/// Why an engine does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The keys are missing or wrong.
+    #[error(transparent)]
+    Keys(#[from] KeyFileError),
+    /// The database cannot be used.
+    #[error("the database cannot be used")]
+    Database(#[source] StoreError),
+    /// Blob storage cannot be used.
+    #[error("blob storage cannot be used: {0}")]
+    Blobs(#[from] BlobError),
+    /// The blob URL is wrong.
+    #[error(transparent)]
+    BlobUrl(#[from] InvalidBlobUrl),
+    /// The address it listens on does not make a URL.
+    #[error("the listen address does not make a URL; set `public_url`")]
+    NoUrl,
+}
+
+/// An engine over a data directory.
+pub struct Engine {
+    pub(super) api: Api,
+    pub(super) data_dir: DataDir,
+    pub(super) scheduler_status: watch::Sender<Status>,
+    pub(super) delivery_status: watch::Sender<Status>,
+    /// Owns the store's writer, which outlives everyone who writes.
+    pub(super) storage: Supervisor,
+    created_key_file: Option<PathBuf>,
+    router: Router,
+}
+
+impl Engine {
+    /// Opens the data directory's engine. `url` is how it is reached, for links; the configured one when absent.
+    pub async fn open(
+        config: &Config,
+        data_dir: DataDir,
+        url: Option<Url>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, StartError> {
+        let file = data_dir.database();
+        let (store, writer) = SqliteStore::open(&file).await.map_err(StartError::Database)?;
+        let storage = Supervisor::default();
+        storage.spawn("writer", writer.run(storage.soft()));
+        let store = Arc::new(store);
+        let key_file = KeyFile::at(config.key_file());
+        let (keyring, created) = unlock(&key_file, store.as_ref()).await?;
+        let keyring = Arc::new(keyring);
+        let auth = Arc::new(Auth::default());
+        auth.reload(store.as_ref()).await.map_err(StartError::Database)?;
+        let place = match &config.blob_url {
+            Some(text) => text.parse()?,
+            None => BlobUrl::Directory(data_dir.blobs()),
+        };
+        let blobs = blob::open(&place, base_url(config, url.as_ref())?, Arc::clone(&keyring)).await?;
+        let directory = if let BlobUrl::Directory(path) = place { Some(path) } else { None };
+        let (scheduler_status, scheduler) = watch::channel(Status::default());
+        let (delivery_status, delivery) = watch::channel(Status::default());
+        let api = Api {
+            store: Arc::clone(&store) as Arc<dyn Store>,
+            blobs,
+            keyring: Arc::clone(&keyring),
+            guard: Arc::new(Guard::new(config.allow_targets.clone())),
+            limits: Arc::new(config.limits.clone()),
+            auth,
+            scheduler: Poke::default(),
+            delivery: Poke::default(),
+            scheduler_status: scheduler,
+            delivery_status: delivery,
+            clock: Arc::clone(&clock),
+            metrics: metrics::handle(),
+        };
+        let house = House { key_file, blob_directory: directory, data_dir: data_dir.path().to_owned(), started_at: clock.now() };
+        let router = api::router(api.clone()).layer(Extension(Arc::new(house) as Arc<dyn Premises>));
+        let created_key_file = created.then(|| config.key_file());
+        Ok(Self { api, data_dir, scheduler_status, delivery_status, storage, created_key_file, router })
+    }
+
+    /// The key file that was made by this start, if it was.
+    #[must_use]
+    pub fn created_key_file(&self) -> Option<&Path> {
+        self.created_key_file.as_deref()
+    }
+
+    /// The API's routes.
+    pub fn router(&self) -> Router {
+        self.router.clone()
+    }
+
+    /// Calls the API without a socket, as the owner of the data directory.
+    pub async fn call(&self, method: &str, path: &str, body: Option<Bytes>) -> Result<(u16, Bytes), CallFailed> {
+        let mut request = Request::builder().method(method).uri(path);
+        if body.is_some() {
+            request = request.header(header::CONTENT_TYPE, "application/json");
+        }
+        let mut request = request
+            .body(Body::from(body.unwrap_or_default()))
+            .map_err(|error| CallFailed(error.to_string()))?;
+        request.extensions_mut().insert(InProcess);
+        let response = match self.router().oneshot(request).await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        };
+        let status = response.status().as_u16();
+        let body = axum::body::to_bytes(response.into_body(), usize::MAX).await;
+        body.map(|body| (status, body)).map_err(|error| CallFailed(error.to_string()))
+    }
+
+    /// Proves that a write can be made durable now.
+    pub async fn check_store(&self) -> Result<(), StoreError> {
+        self.api.store.check_writable(self.api.clock.now()).await
+    }
+
+    /// Proves that blobs can be written.
+    pub async fn check_blobs(&self) -> Result<(), BlobError> {
+        self.api.blobs.check().await
+    }
+
+    /// What may be shown of the endpoints' URLs.
+    pub async fn shown_endpoints(&self) -> Result<Vec<String>, StoreError> {
+        let endpoints = self.api.store.list_endpoints(TenantId::DEFAULT).await?;
+        Ok(endpoints.into_iter().map(|endpoint| endpoint.shown.url).collect())
+    }
+
+    /// Finishes what is queued and closes the database. An error when the writer had died before.
+    pub async fn close(self) -> Result<(), TaskFailed> {
+        self.storage.stop();
+        self.api.store.close().await;
+        self.storage.finished(std::future::pending()).await
+    }
+}
+
+/// A call without a socket could not be made.
+#[derive(Debug, thiserror::Error)]
+#[error("the call could not be made: {0}")]
+pub struct CallFailed(String);
+
+/// Reads the keys and checks them against the database's marker; makes both at the first start. Whether it made the
+/// key file.
+async fn unlock(key_file: &KeyFile, store: &SqliteStore) -> Result<(Keyring, bool), StartError> {
+    let marker = store.marker(MARKER).await.map_err(StartError::Database)?;
+    let create = marker.is_none() && !key_file.exists();
+    let keyring = if create { key_file.create(&Keyring::line(1, &crypto::random())) } else { key_file.read() }?;
+    let wrong = |error| StartError::Keys(key_file.wrong(error));
+    if let Some(marker) = marker {
+        keyring.check_marker(&marker).map_err(wrong)?;
+    } else {
+        let marker = keyring.marker().map_err(wrong)?;
+        store.set_marker(MARKER, &marker).await.map_err(StartError::Database)?;
+    }
+    Ok((keyring, create))
+}
+
+/// How receivers reach this server: as configured, or else where it listens.
+fn base_url(config: &Config, url: Option<&Url>) -> Result<Url, StartError> {
+    let listen = || Url::parse(&format!("http://{}", config.listen)).ok();
+    config.public_url.clone().or_else(|| url.cloned()).or_else(listen).ok_or(StartError::NoUrl)
+}

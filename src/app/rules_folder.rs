@@ -1,0 +1,184 @@
+//! A folder of rule files that the server keeps to: applied at the start, and again when a file changes.
+//!
+//! The folder is the truth for the rules that came from it: what is taken out of it is removed. A folder with an error
+//! changes nothing, and the log says what is wrong, once. Watching only wakes the loop: every pass reads the folder and
+//! compares, so a missed event costs time. A changed folder is applied when two readings agree, because editors and
+//! `git pull` write in steps.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use notify::{RecommendedWatcher, RecursiveMode, Watcher};
+
+use crate::api::Api;
+use crate::api::native::rules::{Outcome, Purpose, Request, apply};
+use crate::api::problem::Problem;
+use crate::filter::report::Style;
+use crate::model::id::TenantId;
+use crate::rule_file::SourceFile;
+use crate::rule_file::plan::{Action, FOLDER, Prune};
+use crate::task::{Activity, Next, Poke};
+
+/// How long a changed folder must stay as it is.
+const QUIET: Duration = Duration::from_millis(100);
+
+/// Folders inside folders, at most.
+const DEEPEST: usize = 16;
+
+/// What variables stand for.
+pub type Variables = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
+
+/// Why rule files cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum FolderError {
+    /// A file or folder cannot be read.
+    #[error("cannot read {}: {source}", .path.display())]
+    Unreadable {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The folder cannot be watched.
+    #[error("cannot watch {}: {source}", .path.display())]
+    Unwatchable {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: notify::Error,
+    },
+    /// The rules could not be applied now.
+    #[error("the rules of {} could not be applied: {detail}", .path.display())]
+    NotNow {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        detail: String,
+    },
+}
+
+/// Keeps a tenant's rules to a folder.
+pub struct RulesFolder {
+    api: Api,
+    path: PathBuf,
+    variables: Variables,
+    /// What was applied, or refused, last.
+    done: Option<Vec<SourceFile>>,
+    /// What was read last, when it still has to be read again.
+    seen: Option<Vec<SourceFile>>,
+    /// Watches as long as it lives.
+    _watcher: RecommendedWatcher,
+}
+
+impl RulesFolder {
+    /// Watches a folder. A change pokes the loop that this activity is run by.
+    pub fn watch(api: Api, path: &Path, variables: Variables, poke: Poke) -> Result<Self, FolderError> {
+        let unreadable = |source| FolderError::Unreadable { path: path.to_owned(), source };
+        let path = path.canonicalize().map_err(unreadable)?;
+        let unwatchable = |source| FolderError::Unwatchable { path: path.clone(), source };
+        // Reading the files is an event of its own; only what may have changed them wakes the loop.
+        let wake = move |event: notify::Result<notify::Event>| {
+            if !event.is_ok_and(|event| event.kind.is_access()) {
+                poke.poke();
+            }
+        };
+        let mut watcher = notify::recommended_watcher(wake).map_err(unwatchable)?;
+        watcher.watch(&path, RecursiveMode::Recursive).map_err(unwatchable)?;
+        Ok(Self { api, path, variables, done: None, seen: None, _watcher: watcher })
+    }
+
+    async fn apply(&mut self, files: Vec<SourceFile>) -> Result<(), FolderError> {
+        let origin = format!("{FOLDER}{}/", self.path.display());
+        let request = Request {
+            files: &files,
+            variables: self.variables.as_ref(),
+            origin: FOLDER,
+            prune: Prune::Origin(&origin),
+            purpose: Purpose::Apply,
+        };
+        match apply(&self.api, TenantId::DEFAULT, request).await {
+            Ok(outcome) => self.tell(&outcome),
+            Err(problem) if problem.status.is_client_error() => self.complain(&problem),
+            Err(problem) => return Err(FolderError::NotNow { path: self.path.clone(), detail: problem.detail }),
+        }
+        self.done = Some(files);
+        Ok(())
+    }
+
+    fn tell(&self, outcome: &Outcome) {
+        let count = |action| outcome.items.iter().filter(|item| item.action == action).count();
+        tracing::info!(
+            folder = %self.path.display(),
+            created = count(Action::Create),
+            updated = count(Action::Update),
+            removed = count(Action::Remove),
+            unchanged = count(Action::Unchanged),
+            "rules applied"
+        );
+        for report in &outcome.reports {
+            tracing::warn!("about the rules:\n{}", report.render(Style::Plain));
+        }
+    }
+
+    fn complain(&self, problem: &Problem) {
+        let rendered = problem.more.get("rendered").and_then(serde_json::Value::as_str).unwrap_or_default();
+        tracing::error!(folder = %self.path.display(), "rules not applied: {}\n{rendered}", problem.detail);
+    }
+}
+
+#[async_trait::async_trait]
+impl Activity for RulesFolder {
+    fn name(&self) -> &'static str {
+        "rules folder"
+    }
+
+    async fn pass(&mut self) -> Result<Next, Box<dyn std::error::Error + Send + Sync>> {
+        let path = self.path.clone();
+        let files = tokio::task::spawn_blocking(move || read_folder(&path)).await??;
+        if self.done.as_ref() == Some(&files) {
+            self.seen = None;
+            return Ok(Next::Idle);
+        }
+        if self.done.is_some() && self.seen.as_ref() != Some(&files) {
+            self.seen = Some(files);
+            return Ok(Next::At(self.api.clock.now().after(QUIET)));
+        }
+        self.seen = None;
+        self.apply(files).await?;
+        Ok(Next::Idle)
+    }
+}
+
+/// The rule files of a folder and of the folders in it, by name. What begins with a dot is passed over.
+pub fn read_folder(folder: &Path) -> Result<Vec<SourceFile>, FolderError> {
+    let mut paths = Vec::new();
+    collect(folder, DEEPEST, &mut paths).map_err(|source| FolderError::Unreadable { path: folder.to_owned(), source })?;
+    paths.sort();
+    paths.iter().map(|path| read_file(path)).collect()
+}
+
+/// One rule file.
+pub fn read_file(path: &Path) -> Result<SourceFile, FolderError> {
+    let text = fs::read_to_string(path).map_err(|source| FolderError::Unreadable { path: path.to_owned(), source })?;
+    let name = path.display().to_string();
+    Ok(SourceFile { name: name.strip_prefix("./").unwrap_or(&name).to_owned(), text })
+}
+
+fn collect(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
+        if hidden {
+            continue;
+        }
+        if path.is_dir() && depth > 0 {
+            collect(&path, depth - 1, found)?;
+        } else if path.extension().is_some_and(|ending| ending == "yaml" || ending == "yml") {
+            found.push(path);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,245 @@
+//! A running engine: the listener, the loops, and the way they stop.
+//!
+//! Stopping has two steps. The soft one stops taking requests and claiming work, and lets what has begun finish; the
+//! hard one drops it. What is dropped is not lost: it is rows, and the next start goes on with them.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use secrecy::{ExposeSecret, SecretString};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use url::Url;
+use uuid::Uuid;
+
+use crate::api::native::api_keys;
+use crate::app::rules_folder::{FolderError, RulesFolder, Variables};
+use crate::app::{DataDir, DataDirError, Engine, StartError};
+use crate::config::Config;
+use crate::crypto;
+use crate::delivery::lookup::SystemLookup;
+use crate::delivery::{self, Sender, Vetting};
+use crate::model::id::TenantId;
+use crate::model::time::Clock;
+use crate::scheduler::{self, Scheduler};
+use crate::store::{OutboxStore, StoreError};
+use crate::task::{self, Activity, Poke, Status, Supervisor, TaskFailed};
+use crate::telemetry::metrics;
+
+/// Why a server does not start, or stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The data directory is not to be had.
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    /// The engine does not open.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// The address is not to be had.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// Everyone who reaches the address could read and change everything.
+    #[error(
+        "{0} is reachable from other machines and there is no API key; make one with `runhook api-keys create` or give \
+         one as RUNHOOK_API_KEY"
+    )]
+    Open(SocketAddr),
+    /// The API key given at the start could not be stored.
+    #[error("the API key could not be stored")]
+    Seed(#[from] StoreError),
+    /// The key given is too short to be one.
+    #[error("the API key is too short: give at least {} characters", api_keys::SHORTEST)]
+    ShortKey,
+    /// The client of the delivery loop could not be made.
+    #[error(transparent)]
+    Client(#[from] delivery::client::ClientError),
+    /// The folder of rules cannot be watched.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    /// The folder of rules could not be applied.
+    #[error("the folder of rules could not be applied")]
+    Rules(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// A task ended on its own.
+    #[error(transparent)]
+    Task(#[from] TaskFailed),
+}
+
+/// How long a lookup of an endpoint's host may take.
+const LOOKUP: Duration = Duration::from_secs(3);
+
+/// What a start needs.
+pub struct Start<'a> {
+    /// The configuration.
+    pub config: &'a Config,
+    /// An API key to accept from now on.
+    pub seed: Option<&'a SecretString>,
+    /// What `${NAME}` in the folder of rules stands for.
+    pub variables: Variables,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// A running engine.
+pub struct Running {
+    engine: Engine,
+    supervisor: Supervisor,
+    url: Url,
+}
+
+impl Running {
+    /// Takes the data directory, binds the address, opens the engine, applies the folder of rules and starts the loops.
+    /// A run that is sent when this has returned meets the rules of the folder.
+    pub async fn start(start: Start<'_>) -> Result<Self, ServeError> {
+        let Start { config, seed, variables, clock } = start;
+        let data_dir = DataDir::take(&config.data_dir)?;
+        let failed = |source| ServeError::Listen { address: config.listen, source };
+        let listener = TcpListener::bind(config.listen).await.map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        let url = Url::parse(&format!("http://{address}")).map_err(|_| failed(io::Error::other("it makes no URL")))?;
+        let engine = Engine::open(config, data_dir, Some(url.clone()), Arc::clone(&clock)).await?;
+        if let Some(key) = seed {
+            accept(&engine, key, clock.as_ref()).await?;
+        }
+        if engine.api.auth.is_open() && !address.ip().is_loopback() {
+            return Err(ServeError::Open(address));
+        }
+        let client = delivery::Client::new(vetting(&engine, address), config.limits.response_bytes)?;
+        let mut running = Self { engine, supervisor: Supervisor::default(), url };
+        if let Some(folder) = &config.rules {
+            running.keep_to(folder, variables, &clock).await?;
+        }
+        running.engine.data_dir.announce(Some(running.url.as_str().trim_end_matches('/').to_owned())).map_err(failed)?;
+        running.start_loops(&clock, client);
+        running.start_http(listener);
+        Ok(running)
+    }
+
+    /// Where it serves.
+    #[must_use]
+    pub fn url(&self) -> &Url {
+        &self.url
+    }
+
+    /// The engine.
+    #[must_use]
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// Who owns its tasks.
+    #[must_use]
+    pub fn supervisor(&self) -> &Supervisor {
+        &self.supervisor
+    }
+
+    /// Resolves when a task ended that should not have.
+    pub async fn failed(&self) {
+        let (loops, storage) = (self.supervisor.soft(), self.engine.storage.soft());
+        tokio::select! {
+            () = loops.cancelled() => {}
+            () = storage.cancelled() => {}
+        }
+    }
+
+    /// Stops: lets what has begun finish until `give_up` resolves, then closes the database.
+    pub async fn stop(self, give_up: impl Future<Output = ()>) -> Result<(), ServeError> {
+        self.supervisor.stop();
+        let finished = self.supervisor.finished(give_up).await;
+        let closed = self.engine.close().await;
+        Ok(finished.and(closed)?)
+    }
+
+    async fn keep_to(&self, folder: &Path, variables: Variables, clock: &Arc<dyn Clock>) -> Result<(), ServeError> {
+        let poke = Poke::default();
+        let mut folder = RulesFolder::watch(self.engine.api.clone(), folder, variables, poke.clone())?;
+        folder.pass().await.map_err(ServeError::Rules)?;
+        let (status, _unseen) = watch::channel(Status::default());
+        self.supervisor.spawn("rules folder", task::run(folder, poke, Arc::clone(clock), status, self.supervisor.soft()));
+        Ok(())
+    }
+
+    fn start_loops(&self, clock: &Arc<dyn Clock>, client: delivery::Client) {
+        let api = &self.engine.api;
+        let scheduler = Scheduler::new(scheduler::Parts {
+            store: Arc::clone(&api.store),
+            blobs: Arc::clone(&api.blobs),
+            clock: Arc::clone(clock),
+            limits: (*api.limits).clone(),
+            delivery: api.delivery.clone(),
+        });
+        let (poke, status) = (api.scheduler.clone(), self.engine.scheduler_status.clone());
+        self.supervisor.spawn(
+            "scheduler",
+            task::run(scheduler, poke, Arc::clone(clock), status, self.supervisor.soft()),
+        );
+        let sender = Sender::new(delivery::Parts {
+            store: Arc::clone(&api.store) as Arc<dyn OutboxStore>,
+            blobs: Arc::clone(&api.blobs),
+            keyring: Arc::clone(&api.keyring),
+            clock: Arc::clone(clock),
+            limits: Arc::clone(&api.limits),
+            client,
+            patience: delivery::patience,
+            poke: api.delivery.clone(),
+            instance: Uuid::from_bytes(crypto::random()),
+        });
+        let (poke, status) = (api.delivery.clone(), self.engine.delivery_status.clone());
+        self.supervisor.spawn(
+            "delivery",
+            task::run(sender, poke, Arc::clone(clock), status, self.supervisor.soft()),
+        );
+        self.supervisor.spawn("metrics", upkeep(self.supervisor.clone()));
+    }
+
+    fn start_http(&self, listener: TcpListener) {
+        let soft = self.supervisor.soft();
+        let server = axum::serve(listener, self.engine.router()).with_graceful_shutdown(soft.cancelled_owned());
+        self.supervisor.spawn("http", async move {
+            if let Err(error) = server.await {
+                tracing::error!(error = %error, "the listener failed");
+            }
+        });
+    }
+}
+
+fn vetting(engine: &Engine, own: SocketAddr) -> Vetting {
+    Vetting {
+        guard: Arc::clone(&engine.api.guard),
+        own: vec![own],
+        lookup: Arc::new(SystemLookup),
+        budget: LOOKUP,
+    }
+}
+
+async fn upkeep(supervisor: Supervisor) {
+    let soft = supervisor.soft();
+    let mut ticks = tokio::time::interval(metrics::UPKEEP_EVERY);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => metrics::upkeep(),
+            () = soft.cancelled() => return,
+        }
+    }
+}
+
+/// Makes a key of the environment one of the valid ones.
+async fn accept(engine: &Engine, key: &SecretString, clock: &dyn Clock) -> Result<(), ServeError> {
+    let key = key.expose_secret().trim();
+    if key.len() < api_keys::SHORTEST {
+        return Err(ServeError::ShortKey);
+    }
+    let record = api_keys::record(TenantId::DEFAULT, "RUNHOOK_API_KEY", key, clock.now());
+    engine.api.store.put_api_key(record).await?;
+    engine.api.auth.reload(engine.api.store.as_ref()).await?;
+    Ok(())
+}

@@ -1,0 +1,143 @@
+//! What the demo prints.
+
+use std::fmt::Write as _;
+use std::io::{self, Write};
+use std::net::SocketAddr;
+
+use serde_json::Value;
+use url::Url;
+
+use super::traffic::Request;
+use crate::app::Received;
+use crate::model::endpoint::MASK;
+
+type Out = dyn Write + Send;
+
+/// Characters of the longest text shown of a body.
+const SHOWN: usize = 60;
+
+fn heading(out: &mut Out, text: &str) -> io::Result<()> {
+    writeln!(out, "\n── {text} {}", "─".repeat(76_usize.saturating_sub(text.chars().count())))
+}
+
+/// What runs where.
+pub(super) fn opening(out: &mut Out, engine: &Url, receiver: SocketAddr) -> io::Result<()> {
+    writeln!(out, "Runhook watches LLM and agent runs and tells you when one matters.")?;
+    writeln!(out)?;
+    writeln!(out, "  engine    {}", engine.as_str().trim_end_matches('/'))?;
+    writeln!(out, "  receiver  http://{receiver}  (stands for your endpoint)")
+}
+
+/// The rule.
+pub(super) fn rule(out: &mut Out, text: &str) -> io::Result<()> {
+    heading(out, "1. A rule, in YAML")?;
+    for line in text.lines() {
+        writeln!(out, "  {line}")?;
+    }
+    Ok(())
+}
+
+/// The requests.
+pub(super) fn traffic(out: &mut Out, requests: &[(Request, u16)]) -> io::Result<()> {
+    heading(out, "2. Runs go in, as the LangSmith SDK sends them")?;
+    for (request, status) in requests {
+        let path: String = request.path.chars().take(21).collect();
+        let what = request.names().join(", ");
+        writeln!(out, "  {:<5} {path:<21} {:>5} bytes -> {status}  {what}", request.method, request.body.len())?;
+    }
+    Ok(())
+}
+
+/// What arrived.
+pub(super) fn notifications(out: &mut Out, arrived: &[Received], query: &str, token: &str) -> io::Result<()> {
+    for (index, notification) in arrived.iter().enumerate() {
+        let part = if arrived.len() > 1 { format!(", {} of {}", index.saturating_add(1), arrived.len()) } else { String::new() };
+        heading(out, &format!("3. The notification, as the receiver got it{part}"))?;
+        let masked = |text: &str| text.replace(query, MASK).replace(token, MASK);
+        writeln!(out, "  {} {}", notification.method, masked(&notification.target))?;
+        for (name, value) in &notification.headers {
+            writeln!(out, "  {name}: {}", masked(value))?;
+        }
+        writeln!(out)?;
+        let body: Value = serde_json::from_slice(&notification.body).unwrap_or_default();
+        let text = serde_json::to_string_pretty(&shortened(&body, 0)).unwrap_or_default();
+        for line in text.lines() {
+            writeln!(out, "  {line}")?;
+        }
+        window(out, &body)?;
+    }
+    Ok(())
+}
+
+fn window(out: &mut Out, body: &Value) -> io::Result<()> {
+    let edge = |name: &str| body.get(name).and_then(Value::as_str).unwrap_or("?").to_owned();
+    let runs = body.get("runs").and_then(Value::as_array).map_or(0, Vec::len);
+    writeln!(out)?;
+    writeln!(out, "  window  {} .. {}", edge("start_time"), edge("end_time"))?;
+    writeln!(out, "  holds   {runs} matching run(s); no run is ever in a second window of this rule")
+}
+
+/// A body short enough for a terminal: long texts are cut, empty values left out, deep ones folded.
+fn shortened(value: &Value, depth: usize) -> Value {
+    match value {
+        Value::String(text) => {
+            let mut cut: String = text.chars().take(SHOWN).collect();
+            if cut.len() < text.len() {
+                cut.push('…');
+            }
+            Value::String(cut)
+        }
+        Value::Array(items) if depth >= 4 && !items.is_empty() => Value::String(format!("… {} items", items.len())),
+        Value::Array(items) => items.iter().map(|item| shortened(item, depth.saturating_add(1))).collect(),
+        Value::Object(members) if depth >= 4 && !members.is_empty() => {
+            let names = members.keys().take(3).fold(String::new(), |mut names, name| {
+                let _infallible = write!(names, "{}{name}", if names.is_empty() { "" } else { ", " });
+                names
+            });
+            Value::String(format!("… {names}{}", if members.len() > 3 { ", …" } else { "" }))
+        }
+        Value::Object(members) => members
+            .iter()
+            .filter(|(_, value)| !is_hollow(value))
+            .map(|(name, value)| (name.clone(), shortened(value, depth.saturating_add(1))))
+            .collect(),
+        other => other.clone(),
+    }
+}
+
+fn is_hollow(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Array(items) => items.is_empty(),
+        Value::Object(members) => members.is_empty(),
+        _ => false,
+    }
+}
+
+/// What the engine kept of it.
+pub(super) fn delivery(out: &mut Out, delivery: &Value) -> io::Result<()> {
+    heading(out, "4. What the engine keeps of it (`runhook deliveries list`)")?;
+    for name in ["id", "message_id", "state", "attempts", "created_at", "finished_at"] {
+        match delivery.get(name) {
+            Some(Value::String(text)) => writeln!(out, "  {name:<12} {text}")?,
+            Some(Value::Null) | None => {}
+            Some(other) => writeln!(out, "  {name:<12} {other}")?,
+        }
+    }
+    Ok(())
+}
+
+/// What to do next.
+pub(super) fn next_steps(out: &mut Out) -> io::Result<()> {
+    heading(out, "Your turn")?;
+    let steps = r#"  1. Start it:                    runhook serve --rules ./rules
+  2. Point your traced app at it: export LANGSMITH_TRACING=true LANGSMITH_ENDPOINT=http://127.0.0.1:4710
+     or send a run by hand:       curl -X POST http://127.0.0.1:4710/runs -H 'content-type: application/json' \
+                                    -d '{"id":"6c1e6d5e-9d0a-4a8e-8d7e-000000000001","name":"hello","run_type":"chain",
+                                         "start_time":"2026-01-01T00:00:00Z","end_time":"2026-01-01T00:00:03Z"}'
+  3. Put the rule above into ./rules/trouble.yaml with your URL, and check it: runhook rules check ./rules
+     (an endpoint on this machine or in a private network needs --allow-targets)
+
+Nothing of this demo stays behind."#;
+    writeln!(out, "{steps}")
+}

@@ -1,0 +1,196 @@
+//! The configuration file as it is written. Its doc comments are the descriptions in `schemas/config.schema.json`.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_saphyr::{Error, MessageFormatter, Options, RenderOptions, UserMessageFormatter};
+use url::Url;
+
+use crate::config::amount::{Bytes, Network, Period};
+use crate::config::{self, ConfigError};
+
+/// The configuration of `runhook serve`. Every key is optional.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(title = "Runhook configuration")]
+pub struct Document {
+    /// The address to serve on; port 0 picks a free one. An address that is not loopback needs an API key.
+    #[schemars(with = "Option<String>")]
+    pub listen: Option<SocketAddr>,
+    /// How receivers reach this server, for links to large values. Without it: the address it listens on.
+    #[schemars(with = "Option<String>")]
+    pub public_url: Option<Url>,
+    /// The directory with the database, the blobs and, unless `key_file` says another, the sealing keys.
+    pub data_dir: Option<PathBuf>,
+    /// The file with the sealing keys, one a line, the sealing one first. Without it: `keys` in the data directory,
+    /// made at the first start.
+    pub key_file: Option<PathBuf>,
+    /// Where inputs and outputs over `limits.offload_bytes` live: `dir:PATH`, or
+    /// `s3://BUCKET/PREFIX?endpoint=URL&region=NAME` with credentials from the AWS environment. Without it: `blobs` in
+    /// the data directory.
+    pub blob_url: Option<String>,
+    /// A folder of rule files to apply at start and whenever one changes.
+    pub rules: Option<PathBuf>,
+    /// Networks that rules may call although they are loopback or private.
+    pub allow_targets: Option<Vec<Network>>,
+    /// How long a stopping server waits for requests and deliveries it has begun.
+    pub stop_within: Option<Period>,
+    /// Limits that users meet.
+    pub limits: Limits,
+}
+
+/// Limits that users meet.
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Bytes of a request's body as sent.
+    pub request_bytes: Bytes,
+    /// Bytes of a request's body after decompression.
+    pub decompressed_bytes: Bytes,
+    /// Runs in one request.
+    pub runs_per_request: NonZeroU32,
+    /// Depth of nested JSON.
+    pub json_depth: NonZeroU32,
+    /// Bytes of inputs or outputs above which they leave for blob storage.
+    pub offload_bytes: Bytes,
+    /// Bytes of the extract of offloaded inputs or outputs that filters see.
+    pub extract_bytes: Bytes,
+    /// Bytes of one attachment.
+    pub attachment_bytes: Bytes,
+    /// Requests being read at a time; more are answered 429.
+    pub concurrent_requests: NonZeroU32,
+    /// Rules of a tenant.
+    pub rules_per_tenant: NonZeroU32,
+    /// Headers of an endpoint.
+    pub headers_per_endpoint: NonZeroU32,
+    /// Bytes of a header's value.
+    pub header_bytes: Bytes,
+    /// Bytes of a URL.
+    pub url_bytes: Bytes,
+    /// Changes looked at in one window.
+    pub changes_per_window: NonZeroU32,
+    /// Deliveries being sent at a time.
+    pub concurrent_deliveries: NonZeroU32,
+    /// Bytes read of an endpoint's answer.
+    pub response_bytes: Bytes,
+    /// How long a link to a large value works.
+    pub link_lasts: Period,
+}
+
+fn count(number: u32) -> NonZeroU32 {
+    NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN)
+}
+
+fn small(bytes: Bytes) -> u32 {
+    u32::try_from(bytes.0).unwrap_or(u32::MAX)
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        let limits = config::Limits::default();
+        Self {
+            request_bytes: Bytes(limits.request_bytes),
+            decompressed_bytes: Bytes(limits.decompressed_bytes),
+            runs_per_request: count(limits.runs_per_request),
+            json_depth: count(limits.json_depth),
+            offload_bytes: Bytes(limits.offload_bytes),
+            extract_bytes: Bytes(limits.extract_bytes),
+            attachment_bytes: Bytes(limits.attachment_bytes),
+            concurrent_requests: count(limits.concurrent_requests),
+            rules_per_tenant: count(limits.rules_per_tenant),
+            headers_per_endpoint: count(limits.headers_per_endpoint),
+            header_bytes: Bytes(limits.header_bytes.into()),
+            url_bytes: Bytes(limits.url_bytes.into()),
+            changes_per_window: count(limits.changes_per_window),
+            concurrent_deliveries: count(limits.concurrent_deliveries),
+            response_bytes: Bytes(limits.response_bytes.into()),
+            link_lasts: Period(limits.link_lasts),
+        }
+    }
+}
+
+impl From<Limits> for config::Limits {
+    fn from(limits: Limits) -> Self {
+        Self {
+            request_bytes: limits.request_bytes.0,
+            decompressed_bytes: limits.decompressed_bytes.0,
+            runs_per_request: limits.runs_per_request.get(),
+            json_depth: limits.json_depth.get(),
+            offload_bytes: limits.offload_bytes.0,
+            extract_bytes: limits.extract_bytes.0,
+            attachment_bytes: limits.attachment_bytes.0,
+            concurrent_requests: limits.concurrent_requests.get(),
+            rules_per_tenant: limits.rules_per_tenant.get(),
+            headers_per_endpoint: limits.headers_per_endpoint.get(),
+            header_bytes: small(limits.header_bytes),
+            url_bytes: small(limits.url_bytes),
+            changes_per_window: limits.changes_per_window.get(),
+            concurrent_deliveries: limits.concurrent_deliveries.get(),
+            response_bytes: small(limits.response_bytes),
+            link_lasts: limits.link_lasts.0,
+        }
+    }
+}
+
+impl Document {
+    /// Reads a file's text. An error shows the line, a caret, and what to write instead.
+    pub fn parse(name: &str, text: &str, variables: HashMap<String, String>) -> Result<Self, ConfigError> {
+        let options = Options::default().with_properties(variables);
+        // A file that holds nothing but comments is the file that says nothing.
+        let document: Option<Self> = serde_saphyr::from_str_with_options(text, options).map_err(|error| {
+            let mut render = RenderOptions::new(&Suggesting);
+            render.source_name = Some(name);
+            let rendered = error.render_with_options(render);
+            ConfigError::Wrong(rendered.strip_prefix("error: ").unwrap_or(&rendered).to_owned())
+        })?;
+        let document = document.unwrap_or_default();
+        document.quoted().map_or(Ok(document.clone()), Err)
+    }
+
+    /// A quoted `${NAME}` stays as it is, which nobody means.
+    fn quoted(&self) -> Option<ConfigError> {
+        let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.to_string_lossy().into_owned());
+        let texts = [
+            ("data_dir", path(&self.data_dir)),
+            ("key_file", path(&self.key_file)),
+            ("blob_url", self.blob_url.clone()),
+            ("rules", path(&self.rules)),
+        ];
+        let (key, _) = texts.into_iter().find(|(_, text)| text.as_ref().is_some_and(|text| text.contains("${")))?;
+        Some(ConfigError::Wrong(format!("`{key}` holds ${{...}} in quotes, which keep it as it is: remove the quotes")))
+    }
+
+    /// The JSON Schema of the file.
+    #[must_use]
+    pub fn schema() -> serde_json::Value {
+        schemars::schema_for!(Self).to_value()
+    }
+}
+
+/// The default messages, with a suggestion for a key nobody knows.
+struct Suggesting;
+
+impl MessageFormatter for Suggesting {
+    fn format_message<'a>(&self, error: &'a Error) -> Cow<'a, str> {
+        match error {
+            Error::SerdeUnknownField { field, expected, .. } => unknown(field, expected).into(),
+            Error::DuplicateMappingKey { key: Some(key), .. } => format!("the key {key} stands twice").into(),
+            other => UserMessageFormatter.format_message(other),
+        }
+    }
+}
+
+fn unknown(field: &str, expected: &[&str]) -> String {
+    let near = expected.iter().map(|known| (strsim::damerau_levenshtein(field, known), known)).min();
+    match near {
+        Some((distance, known)) if distance <= 3 && distance < field.chars().count() => {
+            format!("unknown key `{field}`; did you mean `{known}`?")
+        }
+        _ => format!("unknown key `{field}`; known here: {}", expected.join(", ")),
+    }
+}

@@ -1,0 +1,71 @@
+use serde_json::Value;
+
+use super::*;
+
+const EXAMPLE: &str = include_str!("../../examples/config.yaml");
+
+fn read(text: &str) -> Result<Config, String> {
+    let variables = HashMap::from([("RULES".to_owned(), "/etc/runhook/rules".to_owned())]);
+    Document::parse("config.yaml", text, variables)
+        .map(|document| Config::resolve(document, Overrides::default()))
+        .map_err(|error| error.to_string())
+}
+
+#[test]
+fn the_example_says_the_defaults() {
+    assert_eq!(read(EXAMPLE), Ok(Config::default()));
+    assert_eq!(read("# nothing\n"), Ok(Config::default()));
+}
+
+#[test]
+fn the_example_names_every_key() {
+    let schema = Document::schema();
+    let of = |pointer: &str| -> Vec<String> {
+        schema.pointer(pointer).and_then(Value::as_object).unwrap().keys().cloned().collect()
+    };
+    for key in [of("/properties"), of("/$defs/Limits/properties")].concat() {
+        assert!(EXAMPLE.lines().any(|line| line.trim_start().starts_with(&format!("{key}:"))), "{key} is missing");
+    }
+}
+
+#[test]
+fn the_committed_schema_is_the_generated_one() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/schemas/config.schema.json");
+    let committed: Value = serde_json::from_str(&std::fs::read_to_string(file).unwrap_or_default()).unwrap_or_default();
+    assert!(committed == Document::schema(), "run `cargo run -- schema config > schemas/config.schema.json`");
+}
+
+#[test]
+fn an_unknown_key_is_shown_with_a_suggestion() {
+    let error = read("listen: 127.0.0.1:1\nlimits:\n  ofload_bytes: 1KiB\n").unwrap_err();
+    assert!(error.contains("unknown key `ofload_bytes`; did you mean `offload_bytes`?"), "{error}");
+    assert!(error.contains("config.yaml:3:3"), "{error}");
+    assert!(error.contains('^'), "{error}");
+}
+
+#[test]
+fn a_wrong_value_says_what_is_expected() {
+    let error = read("limits: { link_lasts: soon }\n").unwrap_err();
+    assert!(error.contains("`soon` is not a time such as 500ms"), "{error}");
+    let error = read("listen: here\n").unwrap_err();
+    assert!(error.contains("config.yaml:1:9"), "{error}");
+    let error = read("limits: { runs_per_request: 0 }\n").unwrap_err();
+    assert!(error.contains("nonzero"), "{error}");
+}
+
+#[test]
+fn a_variable_is_the_environments_and_a_missing_one_is_an_error() {
+    assert_eq!(read("rules: ${RULES}\n").unwrap().rules, Some("/etc/runhook/rules".into()));
+    let error = read("rules: ${NOWHERE}\n").unwrap_err();
+    assert!(error.contains("NOWHERE"), "{error}");
+    let error = read("rules: \"${RULES}\"\n").unwrap_err();
+    assert!(error.contains("remove the quotes"), "{error}");
+}
+
+#[test]
+fn a_flag_wins_over_the_file() {
+    let overrides = Overrides { data_dir: Some("flag".into()), ..Overrides::default() };
+    let document = Document::parse("c", "data_dir: file\nrules: file\n", HashMap::new()).unwrap();
+    let config = Config::resolve(document, overrides);
+    assert_eq!((config.data_dir, config.rules), ("flag".into(), Some("file".into())));
+}

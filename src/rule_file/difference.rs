@@ -1,0 +1,150 @@
+//! What differs between a rule or an endpoint as it is and as a file wants it.
+
+use std::collections::BTreeSet;
+
+use secrecy::{ExposeSecret, SecretString};
+use serde::Serialize;
+
+use crate::model::endpoint::{Endpoint, Format, MASK, Policy, ShownTarget, Target};
+use crate::model::rule::{BatchLimits, Cadence, Rule};
+use crate::rule_file::{TargetDraft, duration_text, size_text};
+
+pub(super) use crate::crypto::shown;
+
+/// A field that differs. A secret shows as masked on both sides.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Difference {
+    /// Its name, as in the file: `webhooks[0].headers.X-Token`.
+    pub field: String,
+    /// As it is.
+    pub before: Option<String>,
+    /// As it will be.
+    pub after: Option<String>,
+}
+
+impl Difference {
+    pub(super) fn plain(field: &str, before: Option<String>, after: Option<String>) -> Self {
+        Self { field: field.to_owned(), before, after }
+    }
+}
+
+/// What differs between two versions of a rule, but its webhooks.
+pub(super) fn of_rules(before: &Rule, after: &Rule) -> Vec<Difference> {
+    let (was, will) = (fields(before), fields(after));
+    let changed = was.into_iter().zip(will).filter(|(was, will)| was != will);
+    changed.map(|((field, was), (_, will))| Difference::plain(field, was, will)).collect()
+}
+
+fn fields(rule: &Rule) -> [(&'static str, Option<String>); 14] {
+    let BatchLimits { max_runs, max_bytes, inline_bytes } = rule.batch;
+    let (every, cron, timezone) = match &rule.cadence {
+        Cadence::Immediate => (Some("immediate".to_owned()), None, None),
+        Cadence::Every(period) => (Some(duration_text(*period)), None, None),
+        Cadence::Cron { expression, timezone } => (None, Some(expression.clone()), Some(timezone.clone())),
+    };
+    [
+        ("name", Some(rule.name.clone())),
+        ("project", Some(rule.project.clone())),
+        ("filter", rule.filter.clone()),
+        ("trace_filter", rule.trace_filter.clone()),
+        ("tree_filter", rule.tree_filter.clone()),
+        ("sampling_rate", Some(rule.sampling_rate.to_string())),
+        ("every", every),
+        ("cron", cron),
+        ("timezone", timezone),
+        ("settle", Some(duration_text(rule.settle))),
+        ("backfill_from", rule.backfill_from.map(|at| at.to_string())),
+        ("batch.max_runs", Some(max_runs.to_string())),
+        ("batch.max_bytes", Some(size_text(max_bytes))),
+        ("batch.inline_bytes", Some(size_text(inline_bytes))),
+    ]
+}
+
+/// What differs between an endpoint and its draft. A target that does not open differs as a whole.
+pub(super) fn of_endpoints(
+    prefix: &str,
+    before: &Endpoint,
+    target: Option<&Target>,
+    draft: &TargetDraft,
+) -> Vec<Difference> {
+    let after = shown(&draft.target);
+    let mut found = Vec::new();
+    match target {
+        None => found.push(masked(format!("{prefix}url"))),
+        Some(target) => {
+            if target.url.expose_secret() != draft.target.url.expose_secret() {
+                found.push(of_urls(prefix, &before.shown, &after));
+            }
+            found.extend(of_pairs(&format!("{prefix}query"), &target.query, &draft.target.query));
+            found.extend(of_pairs(&format!("{prefix}headers"), &target.headers, &draft.target.headers));
+        }
+    }
+    if before.format != draft.format {
+        let name = |format| Some(format_name(format).to_owned());
+        found.push(Difference::plain(&format!("{prefix}format"), name(before.format), name(draft.format)));
+    }
+    if before.policy != draft.policy {
+        let name = |policy| Some(policy_name(policy).to_owned());
+        found.push(Difference::plain(&format!("{prefix}policy"), name(before.policy), name(draft.policy)));
+    }
+    found
+}
+
+/// Whether two targets are the same, secrets included.
+pub(super) fn same(before: &Target, after: &Target) -> bool {
+    before.url.expose_secret() == after.url.expose_secret()
+        && exposed(&before.query) == exposed(&after.query)
+        && exposed(&before.headers) == exposed(&after.headers)
+}
+
+/// A format's name in files.
+pub(super) fn format_name(format: Format) -> &'static str {
+    match format {
+        Format::Langsmith => "langsmith",
+    }
+}
+
+/// A policy's name in files.
+pub(super) fn policy_name(policy: Policy) -> &'static str {
+    match policy {
+        Policy::Langsmith => "langsmith",
+    }
+}
+
+fn of_urls(prefix: &str, before: &ShownTarget, after: &ShownTarget) -> Difference {
+    let field = format!("{prefix}url");
+    if before.url == after.url {
+        return masked(field);
+    }
+    Difference { field, before: Some(before.url.clone()), after: Some(after.url.clone()) }
+}
+
+fn of_pairs(field: &str, before: &[(String, SecretString)], after: &[(String, SecretString)]) -> Vec<Difference> {
+    let value = |pairs: &[(String, SecretString)], name: &str| {
+        pairs.iter().find(|(other, _)| other == name).map(|(_, value)| value.expose_secret().to_owned())
+    };
+    let names: BTreeSet<&str> = before.iter().chain(after).map(|(name, _)| name.as_str()).collect();
+    let mut found = Vec::new();
+    for name in names {
+        let (was, will) = (value(before, name), value(after, name));
+        if was != will {
+            let mask = |value: Option<String>| value.map(|_| MASK.to_owned());
+            found.push(Difference { field: format!("{field}.{name}"), before: mask(was), after: mask(will) });
+        }
+    }
+    if found.is_empty() && exposed(before) != exposed(after) {
+        let order = |pairs: &[(String, SecretString)]| {
+            Some(pairs.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", "))
+        };
+        found.push(Difference::plain(field, order(before), order(after)));
+    }
+    found
+}
+
+fn masked(field: String) -> Difference {
+    Difference { field, before: Some(MASK.to_owned()), after: Some(MASK.to_owned()) }
+}
+
+fn exposed(pairs: &[(String, SecretString)]) -> Vec<(&str, &str)> {
+    pairs.iter().map(|(name, value)| (name.as_str(), value.expose_secret())).collect()
+}

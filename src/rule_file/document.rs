@@ -1,0 +1,149 @@
+//! The shape of a rule file, for editors: what `schemas/rule.schema.json` is generated from.
+//!
+//! Files are read by `lower`, which says more about a mistake than a schema can. A test holds the two to the same keys.
+#![expect(dead_code, reason = "the types are their own documentation, and nothing is ever read into them")]
+
+use std::collections::BTreeMap;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+
+use crate::model::endpoint::{Format, Policy};
+
+/// Rules of Runhook: which runs are notified, when, and where to.
+#[derive(JsonSchema)]
+#[schemars(title = "Runhook rule file", deny_unknown_fields)]
+pub(super) struct File {
+    /// The version of this format.
+    #[schemars(schema_with = "version")]
+    version: u32,
+    /// The rules.
+    #[schemars(default)]
+    rules: Vec<Rule>,
+    /// Endpoints that rules name.
+    #[schemars(default)]
+    endpoints: Vec<Endpoint>,
+}
+
+/// Which runs of which projects are notified, when, and where to.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(super) struct Rule {
+    /// Its stable identity: the same key is the same rule, another key is another rule.
+    #[schemars(schema_with = "key")]
+    key: String,
+    /// Its name for people; the key when absent.
+    name: Option<String>,
+    /// The projects it watches: a name, or a glob such as `support-*`.
+    project: String,
+    /// What the run must be, in the filter language.
+    filter: Option<String>,
+    /// What the root of its trace must be.
+    trace_filter: Option<String>,
+    /// What some run of its trace must be.
+    tree_filter: Option<String>,
+    /// The share of matching runs that are notified.
+    #[schemars(range(min = 0.0, max = 1.0))]
+    sampling_rate: Option<f64>,
+    /// `immediate`, or an interval such as `1m` (the default).
+    #[schemars(schema_with = "every")]
+    every: Option<String>,
+    /// A cron expression of five or six fields, instead of `every`.
+    cron: Option<String>,
+    /// The time zone of `cron`: an IANA name; UTC when absent.
+    timezone: Option<String>,
+    /// How long a trace must be quiet, such as `10s`.
+    #[schemars(schema_with = "duration")]
+    settle: Option<String>,
+    /// From when on runs count that arrived before the rule: ISO 8601.
+    backfill_from: Option<String>,
+    /// How batches are cut.
+    batch: Option<Batch>,
+    /// Where its notifications go.
+    #[schemars(length(min = 1))]
+    webhooks: Vec<Webhook>,
+}
+
+/// How batches are cut.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(super) struct Batch {
+    /// Runs in one message: 250 when absent.
+    #[schemars(range(min = 1, max = 10_000))]
+    max_runs: Option<u32>,
+    /// Bytes of one message's body: 4MiB when absent.
+    #[schemars(schema_with = "size")]
+    max_bytes: Option<String>,
+    /// Bytes of inputs or outputs that still travel inside the body: 64KiB when absent.
+    #[schemars(schema_with = "size")]
+    inline_bytes: Option<String>,
+}
+
+/// A URL with what is sent to it, or the name of an endpoint.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields, extend("oneOf" = [{"required": ["url"]}, {"required": ["endpoint"]}]))]
+pub(super) struct Webhook {
+    /// The key of an entry of `endpoints`; then nothing else is written here.
+    endpoint: Option<String>,
+    /// Where notifications go. Sealed when stored. `${VAR}` comes from the environment.
+    url: Option<String>,
+    /// Query parameters to set. Sealed when stored.
+    query: Option<BTreeMap<String, Text>>,
+    /// Headers to send. Sealed when stored.
+    headers: Option<BTreeMap<String, Text>>,
+    /// The shape of what is sent.
+    format: Option<Format>,
+    /// How a delivery is tried.
+    policy: Option<Policy>,
+}
+
+/// An endpoint that rules name.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(super) struct Endpoint {
+    /// Its name.
+    #[schemars(schema_with = "key")]
+    key: String,
+    /// Where notifications go. Sealed when stored. `${VAR}` comes from the environment.
+    url: String,
+    /// Query parameters to set. Sealed when stored.
+    query: Option<BTreeMap<String, Text>>,
+    /// Headers to send. Sealed when stored.
+    headers: Option<BTreeMap<String, Text>>,
+    /// The shape of what is sent.
+    format: Option<Format>,
+    /// How a delivery is tried.
+    policy: Option<Policy>,
+}
+
+/// A value that need not be quoted.
+pub(super) struct Text;
+
+impl JsonSchema for Text {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Text".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": ["string", "number", "boolean"]})
+    }
+}
+
+fn version(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"const": 1})
+}
+
+fn key(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]*$", "maxLength": 128})
+}
+
+fn every(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "string", "pattern": "^(immediate|[0-9][0-9_.]* ?(ms|s|m|h|d))$"})
+}
+
+fn duration(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "string", "pattern": "^[0-9][0-9_.]* ?(ms|s|m|h|d)$"})
+}
+
+fn size(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": ["integer", "string"], "pattern": "^[0-9][0-9_.]* ?(B|kB|KB|KiB|MB|MiB|GB|GiB)?$"})
+}

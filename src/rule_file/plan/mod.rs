@@ -1,0 +1,323 @@
+//! What applying files would change: rules and endpoints as they are, against what files say.
+//!
+//! A plan is made of keys and differences that anyone may see. Secrets are compared, and shown as changed or not.
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+
+use crate::model::endpoint::{Endpoint, Target};
+use crate::model::id::{EndpointId, RuleId, TenantId};
+use crate::model::rule::Rule;
+use crate::rule_file::difference::{self, Difference};
+use crate::rule_file::{EndpointDraft, EndpointName, RuleDraft};
+
+/// Rules and endpoints of a tenant, as they are.
+#[derive(Debug, Clone, Default)]
+pub struct Current {
+    /// Its rules.
+    pub rules: Vec<Rule>,
+    /// Its endpoints; the target is absent when it does not open.
+    pub endpoints: Vec<(Endpoint, Option<Target>)>,
+}
+
+/// Which rules are removed because no file has them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Prune<'a> {
+    /// None.
+    Nothing,
+    /// Those that came from files, but not from a folder that a server watches.
+    Files,
+    /// Those whose origin begins like this.
+    Origin(&'a str),
+}
+
+/// Marks the origin of rules of a folder that a server watches.
+pub const FOLDER: &str = "folder:";
+
+/// What happens to a rule or an endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Action {
+    /// It is new.
+    Create,
+    /// It changes, and keeps its id and its place in the changes.
+    Update,
+    /// It stays.
+    Unchanged,
+    /// No file has it.
+    Remove,
+}
+
+/// What an item is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Subject {
+    /// A rule with the endpoints written in it.
+    Rule,
+    /// A named endpoint.
+    Endpoint,
+}
+
+/// One line of a plan.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Item {
+    /// What happens.
+    pub action: Action,
+    /// To what.
+    pub subject: Subject,
+    /// Its key.
+    pub key: String,
+    /// The file it is in, or was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub origin: Option<String>,
+    /// What differs.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<Difference>,
+}
+
+/// An endpoint to be stored.
+#[derive(Debug, Clone)]
+pub struct PutEndpoint {
+    /// Its id.
+    pub id: EndpointId,
+    /// Its key, when it is named.
+    pub key: Option<String>,
+    /// The rule it is written in, if it is.
+    pub rule_id: Option<RuleId>,
+    /// What it is.
+    pub draft: EndpointDraft,
+    /// The endpoint as it is stored, when its target is the same: what is sealed then stays as it is.
+    pub same_target: Option<Endpoint>,
+}
+
+/// What is to be written.
+#[derive(Debug, Clone, Default)]
+pub struct Writes {
+    /// Rules to add or replace.
+    pub put_rules: Vec<Rule>,
+    /// Endpoints to add or replace.
+    pub put_endpoints: Vec<PutEndpoint>,
+    /// Rules to remove.
+    pub remove_rules: Vec<RuleId>,
+    /// Endpoints to remove.
+    pub remove_endpoints: Vec<EndpointId>,
+}
+
+impl Writes {
+    /// Whether there is nothing to write.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.put_rules.is_empty()
+            && self.put_endpoints.is_empty()
+            && self.remove_rules.is_empty()
+            && self.remove_endpoints.is_empty()
+    }
+}
+
+/// What applying would change.
+#[derive(Debug, Clone, Default)]
+pub struct Plan {
+    /// What happens, by key; what changes first.
+    pub items: Vec<Item>,
+    /// What is to be written for it.
+    pub writes: Writes,
+}
+
+/// What files want.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'a> {
+    /// Rules.
+    pub rules: &'a [RuleDraft],
+    /// Endpoints.
+    pub endpoints: &'a [EndpointDraft],
+    /// What stands before a file's name in a rule's origin.
+    pub origin: &'a str,
+}
+
+/// Compares what is with what is wanted.
+#[must_use]
+pub fn plan(tenant: TenantId, current: &Current, wanted: Wanted<'_>, prune: Prune<'_>) -> Plan {
+    let mut planner = Planner { tenant, current, wanted, plan: Plan::default() };
+    for draft in wanted.rules {
+        planner.rule(draft);
+    }
+    for draft in wanted.endpoints {
+        planner.named_endpoint(draft);
+    }
+    planner.prune(prune);
+    let mut plan = planner.plan;
+    plan.items.sort_by(|a, b| (a.action, &a.key).cmp(&(b.action, &b.key)));
+    plan
+}
+
+struct Planner<'a> {
+    tenant: TenantId,
+    current: &'a Current,
+    wanted: Wanted<'a>,
+    plan: Plan,
+}
+
+impl<'a> Planner<'a> {
+    fn rule(&mut self, draft: &RuleDraft) {
+        let origin = format!("{}{}", self.wanted.origin, draft.file);
+        let mut rule = draft.rule(self.tenant, Some(origin.clone()));
+        let before = self.current.rules.iter().find(|before| before.id == rule.id);
+        let mut changes = Vec::new();
+        if let Some(before) = before {
+            rule.state = before.state;
+            changes = difference::of_rules(before, &rule);
+        }
+        let names: Vec<EndpointName> = draft.endpoints.clone();
+        for name in &names {
+            if let Some(target) = self.draft_of(name)
+                && matches!(name, EndpointName::Within { .. })
+            {
+                changes.extend(self.endpoint(name, target, Some(rule.id)));
+            }
+        }
+        changes.extend(self.webhooks(before, &rule));
+        self.forget_endpoints(&rule);
+        let action = match before {
+            None => Action::Create,
+            Some(_) if changes.is_empty() => Action::Unchanged,
+            Some(_) => Action::Update,
+        };
+        if action == Action::Create {
+            changes.clear();
+        }
+        // A rule that only moved to another file is written, and otherwise as it was.
+        if before != Some(&rule) {
+            self.plan.writes.put_rules.push(rule);
+        }
+        let key = draft.key.clone();
+        self.plan.items.push(Item { action, subject: Subject::Rule, key, origin: Some(origin), changes });
+    }
+
+    /// What is said of a rule's list of webhooks beyond the webhooks themselves.
+    fn webhooks(&self, before: Option<&Rule>, rule: &Rule) -> Option<Difference> {
+        let before = before?;
+        if before.endpoints == rule.endpoints {
+            return None;
+        }
+        let shown = |ids: &[EndpointId]| {
+            let names: Vec<String> = ids.iter().map(|id| self.name_of(*id)).collect();
+            names.join(", ")
+        };
+        let (before, after) = (shown(&before.endpoints), shown(&rule.endpoints));
+        (before != after).then(|| Difference::plain("webhooks", Some(before), Some(after)))
+    }
+
+    fn name_of(&self, id: EndpointId) -> String {
+        let stored = self.current.endpoints.iter().find(|(endpoint, _)| endpoint.id == id);
+        let wanted = self.wanted.endpoints.iter().find(|draft| draft.name.id(self.tenant) == id);
+        match (wanted.map(|draft| &draft.name), stored) {
+            (Some(EndpointName::Named(key)), _) => key.clone(),
+            (Some(EndpointName::Within { .. }), _) => {
+                wanted.map(|draft| difference::shown(&draft.target.target).url).unwrap_or_default()
+            }
+            (None, Some((endpoint, _))) => endpoint.key.clone().unwrap_or_else(|| endpoint.shown.url.clone()),
+            (None, None) => id.to_string(),
+        }
+    }
+
+    fn draft_of(&self, name: &EndpointName) -> Option<&'a EndpointDraft> {
+        self.wanted.endpoints.iter().find(|draft| draft.name == *name)
+    }
+
+    /// Endpoints written inside a rule go when they are no longer written there.
+    fn forget_endpoints(&mut self, rule: &Rule) {
+        let gone = |endpoint: &&(Endpoint, Option<Target>)| {
+            endpoint.0.rule_id == Some(rule.id) && !rule.endpoints.contains(&endpoint.0.id)
+        };
+        let gone = self.current.endpoints.iter().filter(gone).map(|(endpoint, _)| endpoint.id);
+        self.plan.writes.remove_endpoints.extend(gone);
+    }
+
+    fn named_endpoint(&mut self, draft: &EndpointDraft) {
+        let EndpointName::Named(key) = &draft.name else { return };
+        let id = draft.name.id(self.tenant);
+        let is_new = !self.current.endpoints.iter().any(|(endpoint, _)| endpoint.id == id);
+        let changes = self.endpoint(&draft.name, draft, None);
+        let action = match (is_new, changes.is_empty()) {
+            (true, _) => Action::Create,
+            (false, true) => Action::Unchanged,
+            (false, false) => Action::Update,
+        };
+        let changes = if is_new { Vec::new() } else { changes };
+        let origin = Some(format!("{}{}", self.wanted.origin, draft.file));
+        self.plan.items.push(Item { action, subject: Subject::Endpoint, key: key.clone(), origin, changes });
+    }
+
+    fn endpoint(&mut self, name: &EndpointName, draft: &EndpointDraft, rule_id: Option<RuleId>) -> Vec<Difference> {
+        let (prefix, key) = match name {
+            EndpointName::Named(key) => (String::new(), Some(key.clone())),
+            EndpointName::Within { index, .. } => (format!("webhooks[{index}]."), None),
+        };
+        let id = name.id(self.tenant);
+        let stored = self.current.endpoints.iter().find(|(endpoint, _)| endpoint.id == id);
+        let changes = match stored {
+            Some((before, target)) => difference::of_endpoints(&prefix, before, target.as_ref(), &draft.target),
+            None => vec![Difference::plain(&format!("{prefix}url"), None, Some(difference::shown(&draft.target.target).url))],
+        };
+        let moved = stored.is_some_and(|(before, _)| before.key != key || before.rule_id != rule_id);
+        if moved || !changes.is_empty() {
+            let same = |(before, target): &(Endpoint, Option<Target>)| {
+                target.as_ref().is_some_and(|target| difference::same(target, &draft.target.target)).then(|| before.clone())
+            };
+            let same_target = stored.and_then(same);
+            let put = PutEndpoint { id, key, rule_id, draft: draft.clone(), same_target };
+            self.plan.writes.put_endpoints.push(put);
+        }
+        changes
+    }
+
+    /// Removes what no file has. A named endpoint goes when no rule is left that sends to it.
+    fn prune(&mut self, prune: Prune<'_>) {
+        if prune == Prune::Nothing {
+            return;
+        }
+        let wanted: BTreeSet<&str> = self.wanted.rules.iter().map(|rule| rule.key.as_str()).collect();
+        let mut left: BTreeSet<EndpointId> = BTreeSet::new();
+        for rule in &self.current.rules {
+            if wanted.contains(rule.key.as_str()) {
+                continue;
+            }
+            if !prune.covers(rule.origin.as_deref()) {
+                left.extend(&rule.endpoints);
+                continue;
+            }
+            self.plan.writes.remove_rules.push(rule.id);
+            let own = self.current.endpoints.iter().filter(|(endpoint, _)| endpoint.rule_id == Some(rule.id));
+            self.plan.writes.remove_endpoints.extend(own.map(|(endpoint, _)| endpoint.id));
+            self.remove(Subject::Rule, rule.key.clone(), rule.origin.clone());
+        }
+        let drafts: BTreeSet<EndpointId> = self.wanted.endpoints.iter().map(|draft| draft.name.id(self.tenant)).collect();
+        for (endpoint, _) in &self.current.endpoints {
+            if let Some(key) = &endpoint.key
+                && !drafts.contains(&endpoint.id)
+                && !left.contains(&endpoint.id)
+            {
+                self.plan.writes.remove_endpoints.push(endpoint.id);
+                self.remove(Subject::Endpoint, key.clone(), None);
+            }
+        }
+    }
+
+    fn remove(&mut self, subject: Subject, key: String, origin: Option<String>) {
+        self.plan.items.push(Item { action: Action::Remove, subject, key, origin, changes: Vec::new() });
+    }
+}
+
+impl Prune<'_> {
+    fn covers(self, origin: Option<&str>) -> bool {
+        match self {
+            Self::Nothing => false,
+            Self::Files => origin.is_some_and(|origin| !origin.starts_with(FOLDER)),
+            Self::Origin(prefix) => origin.is_some_and(|origin| origin.starts_with(prefix)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,143 @@
+//! Plans from real files.
+
+use super::*;
+use crate::model::endpoint::{Endpoint, MASK};
+use crate::model::rule::RuleState;
+use crate::model::sealed::Sealed;
+use crate::rule_file::{Loaded, SourceFile, load};
+
+const TENANT: TenantId = TenantId::DEFAULT;
+
+const FILE: &str = "version: 1
+rules:
+  - key: a
+    project: p
+    webhooks:
+      - url: https://h.example/one
+        headers: { X-T: first }
+      - endpoint: oncall
+  - key: b
+    project: p
+    webhooks: [{ url: https://h.example/two }]
+endpoints:
+  - key: oncall
+    url: https://o.example/x
+";
+
+fn loaded(text: &str) -> Loaded {
+    let loaded = load(&[SourceFile { name: "f.yaml".into(), text: text.into() }], &|_| None);
+    assert!(!loaded.has_errors(), "{:?}", loaded.reports);
+    loaded
+}
+
+fn plan_of(current: &Current, text: &str, prune: Prune<'_>) -> Plan {
+    let loaded = loaded(text);
+    plan(TENANT, current, Wanted { rules: &loaded.rules, endpoints: &loaded.endpoints, origin: "" }, prune)
+}
+
+/// What a store would hold after the plan.
+fn applied(current: &Current, plan: Plan) -> Current {
+    let Writes { put_rules, put_endpoints, remove_rules, remove_endpoints } = plan.writes;
+    let mut next = current.clone();
+    next.rules.retain(|rule| !remove_rules.contains(&rule.id) && !put_rules.iter().any(|put| put.id == rule.id));
+    next.rules.extend(put_rules);
+    let stays = |id: &EndpointId| !remove_endpoints.contains(id) && !put_endpoints.iter().any(|put| put.id == *id);
+    next.endpoints.retain(|(endpoint, _)| stays(&endpoint.id));
+    for put in put_endpoints {
+        let target = put.draft.target;
+        let endpoint = Endpoint {
+            tenant_id: TENANT,
+            id: put.id,
+            key: put.key,
+            rule_id: put.rule_id,
+            target: Sealed(Vec::new()),
+            shown: difference::shown(&target.target),
+            format: target.format,
+            policy: target.policy,
+        };
+        next.endpoints.push((endpoint, Some(target.target)));
+    }
+    next
+}
+
+fn said(plan: &Plan) -> Vec<String> {
+    let changes = |item: &Item| item.changes.iter().map(|c| format!(" {}", c.field)).collect::<String>();
+    plan.items.iter().map(|item| format!("{:?} {:?} {}{}", item.action, item.subject, item.key, changes(item))).collect()
+}
+
+#[test]
+fn applying_twice_changes_nothing() {
+    let plan = plan_of(&Current::default(), FILE, Prune::Files);
+    assert_eq!(said(&plan), ["Create Rule a", "Create Rule b", "Create Endpoint oncall"]);
+    let current = applied(&Current::default(), plan);
+    let again = plan_of(&current, FILE, Prune::Files);
+    assert_eq!(said(&again), ["Unchanged Rule a", "Unchanged Rule b", "Unchanged Endpoint oncall"]);
+    assert!(again.writes.is_empty());
+}
+
+#[test]
+fn an_edited_rule_keeps_its_id_its_state_and_what_is_sealed() {
+    let mut current = applied(&Current::default(), plan_of(&Current::default(), FILE, Prune::Nothing));
+    current.rules.iter_mut().for_each(|rule| rule.state = RuleState::Paused);
+    let edited = FILE.replace("key: a\n    project: p", "key: a\n    project: q\n    every: 5m");
+    let plan = plan_of(&current, &edited, Prune::Nothing);
+    assert_eq!(said(&plan), ["Update Rule a project every", "Unchanged Rule b", "Unchanged Endpoint oncall"]);
+    assert_eq!(plan.writes.put_rules[0].id, RuleId::of_key(TENANT, "a"));
+    assert_eq!(plan.writes.put_rules[0].state, RuleState::Paused);
+    assert!(plan.writes.put_endpoints.is_empty());
+}
+
+#[test]
+fn a_changed_secret_shows_as_changed_and_never_as_itself() {
+    let current = applied(&Current::default(), plan_of(&Current::default(), FILE, Prune::Nothing));
+    let edited = FILE.replace("first", "second").replace("/two", "/three").replace("https://o.", "https://p.");
+    let plan = plan_of(&current, &edited, Prune::Nothing);
+    assert_eq!(
+        said(&plan),
+        ["Update Rule a webhooks[0].headers.X-T", "Update Rule b webhooks[0].url", "Update Endpoint oncall url"]
+    );
+    let shown = serde_json::to_string(&plan.items).unwrap();
+    assert!(!["first", "second", "two", "three"].iter().any(|secret| shown.contains(secret)), "{shown}");
+    assert!(shown.contains(MASK) && shown.contains("https://p.example/…"), "{shown}");
+}
+
+#[test]
+fn a_renamed_key_is_another_rule_and_pruning_removes_the_old_one() {
+    let current = applied(&Current::default(), plan_of(&Current::default(), FILE, Prune::Nothing));
+    let renamed = FILE.replace("key: b", "key: c");
+    let kept = plan_of(&current, &renamed, Prune::Nothing);
+    assert_eq!(said(&kept), ["Create Rule c", "Unchanged Rule a", "Unchanged Endpoint oncall"]);
+    let pruned = plan_of(&current, &renamed, Prune::Files);
+    assert_eq!(said(&pruned), ["Create Rule c", "Unchanged Rule a", "Unchanged Endpoint oncall", "Remove Rule b"]);
+    let next = applied(&current, pruned);
+    assert_eq!(next.endpoints.len(), 3);
+}
+
+#[test]
+fn pruning_leaves_rules_of_a_watched_folder_and_of_the_api_alone() {
+    let mut current = applied(&Current::default(), plan_of(&Current::default(), FILE, Prune::Nothing));
+    current.rules[0].origin = Some(format!("{FOLDER}/etc/rules/f.yaml"));
+    current.rules[1].origin = None;
+    let empty = plan_of(&current, "version: 1\nrules: []\n", Prune::Files);
+    assert_eq!(said(&empty), Vec::<String>::new());
+    let own = plan_of(&current, "version: 1\nrules: []\n", Prune::Origin("folder:/etc/rules/"));
+    assert_eq!(said(&own), ["Remove Rule a", "Remove Endpoint oncall"]);
+}
+
+#[test]
+fn a_webhook_taken_out_of_a_rule_goes_with_its_endpoint() {
+    let current = applied(&Current::default(), plan_of(&Current::default(), FILE, Prune::Nothing));
+    let edited = FILE.replace("      - url: https://h.example/one\n        headers: { X-T: first }\n", "");
+    let plan = plan_of(&current, &edited, Prune::Nothing);
+    assert_eq!(said(&plan), ["Update Rule a webhooks", "Unchanged Rule b", "Unchanged Endpoint oncall"]);
+    assert_eq!(plan.writes.remove_endpoints.len(), 1);
+}
+
+#[test]
+fn a_rule_moved_to_another_file_is_unchanged_but_remembers_it() {
+    let mut current = applied(&Current::default(), plan_of(&Current::default(), FILE, Prune::Nothing));
+    current.rules[0].origin = Some("old.yaml".into());
+    let plan = plan_of(&current, FILE, Prune::Nothing);
+    assert!(plan.items.iter().all(|item| item.action == Action::Unchanged));
+    assert_eq!(plan.writes.put_rules.len(), 1);
+}

@@ -1,0 +1,276 @@
+//! One rule, from its section to a draft.
+
+use std::time::Duration;
+
+use crate::filter::{Filter, Mode, Needs};
+use crate::model::id::{RuleId, TenantId};
+use crate::model::rule::{BatchLimits, Cadence, Rule, RuleState};
+use crate::model::time::Timestamp;
+use crate::rule_file::endpoint::{EndpointDraft, EndpointName, Reference};
+use crate::rule_file::node::Node;
+use crate::rule_file::reading::{Reading, Section};
+use crate::rule_file::target::{self, TARGET_KEYS};
+use crate::rule_file::{batch, cadence};
+
+/// Keys of a rule.
+pub(super) const RULE_KEYS: &[&str] = &[
+    "key", "name", "project", "filter", "trace_filter", "tree_filter", "sampling_rate", "every", "cron", "timezone",
+    "settle", "backfill_from", "group_by", "batch", "webhooks",
+];
+
+/// Keys of an entry of `webhooks`.
+pub(super) const WEBHOOK_KEYS: &[&str] =
+    &["endpoint", "url", "query", "headers", "format", "policy", "signing_secret"];
+
+/// How long a trace is left in peace when a rule looks at more than single runs and does not say.
+const DEFAULT_SETTLE: Duration = Duration::from_secs(10);
+
+const LONGEST_KEY: usize = 128;
+
+/// A rule as a file describes it: all of a [`Rule`] that does not depend on where it is applied.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RuleDraft {
+    /// Its stable identity.
+    pub key: String,
+    /// Its name for people.
+    pub name: String,
+    /// The projects it watches.
+    pub project: String,
+    /// What the run must be.
+    pub filter: Option<String>,
+    /// What the root of its trace must be.
+    pub trace_filter: Option<String>,
+    /// What some run of its trace must be.
+    pub tree_filter: Option<String>,
+    /// The share of matching runs that are notified.
+    pub sampling_rate: f64,
+    /// When it is evaluated.
+    pub cadence: Cadence,
+    /// How long a trace must be quiet.
+    pub settle: Duration,
+    /// From when on runs count that arrived before the rule.
+    pub backfill_from: Option<Timestamp>,
+    /// How batches are cut.
+    pub batch: BatchLimits,
+    /// Where its notifications go.
+    pub endpoints: Vec<EndpointName>,
+    /// The file it is in.
+    pub file: String,
+}
+
+impl RuleDraft {
+    /// The rule, for a tenant.
+    #[must_use]
+    pub fn rule(&self, tenant: TenantId, origin: Option<String>) -> Rule {
+        Rule {
+            tenant_id: tenant,
+            id: RuleId::of_key(tenant, &self.key),
+            key: self.key.clone(),
+            name: self.name.clone(),
+            project: self.project.clone(),
+            filter: self.filter.clone(),
+            trace_filter: self.trace_filter.clone(),
+            tree_filter: self.tree_filter.clone(),
+            sampling_rate: self.sampling_rate,
+            cadence: self.cadence.clone(),
+            settle: self.settle,
+            backfill_from: self.backfill_from,
+            batch: self.batch.clone(),
+            endpoints: self.endpoints.iter().map(|name| name.id(tenant)).collect(),
+            state: RuleState::Active,
+            origin,
+        }
+    }
+}
+
+/// What a section of `rules` says. Parts are there although others are wrong, so that other files can be checked
+/// against them.
+pub(super) struct Lowered {
+    pub(super) key: Option<Reference>,
+    pub(super) draft: Option<RuleDraft>,
+    pub(super) endpoints: Vec<EndpointDraft>,
+    /// Named endpoints it sends to.
+    pub(super) uses: Vec<Reference>,
+}
+
+pub(super) fn lower(reading: &mut Reading<'_>, node: &Node, file: &str) -> Option<Lowered> {
+    let rule = reading.section(node, "a rule", RULE_KEYS)?;
+    let key = rule
+        .require(reading, "key", "give it a stable name: `key: low-user-score`")
+        .and_then(|node| Some(Reference { key: key(reading, node)?, span: node.span.clone() }));
+    let name = rule.get("name").map_or(Some(None), |node| reading.text(node, "`name`").map(Some));
+    let project = rule.require(reading, "project", "say which runs it watches: `project: support-bot`, or `\"*\"`");
+    let project = project.and_then(|node| project_name(reading, node));
+    let filters = filters(reading, &rule);
+    let sampling_rate = rule.get("sampling_rate").map_or(Some(1.0), |node| sampling_rate(reading, node));
+    let cadence = cadence::lower(reading, &rule);
+    let settle = rule.get("settle").map_or(Some(None), |node| cadence::settle(reading, node).map(Some));
+    let backfill_from = rule.get("backfill_from").map_or(Some(None), |node| instant(reading, node).map(Some));
+    let batch = rule.get("batch").map_or(Some(BatchLimits::default()), |node| batch::lower(reading, node));
+    if let Some(span) = rule.key_span("group_by") {
+        let hint = "remove it: batches are cut by rule and window";
+        reading.error("not-supported", &span, "`group_by` is not supported by this version", hint);
+    }
+    let owner = key.as_ref().map(|key| key.key.clone()).unwrap_or_default();
+    let Webhooks { names, endpoints, uses } = webhooks(reading, &rule, &owner, file);
+    let draft = || {
+        let filters = filters?;
+        let key = key.as_ref()?.key.clone();
+        Some(RuleDraft {
+            name: name?.unwrap_or(&key).to_owned(),
+            key,
+            project: project?,
+            sampling_rate: sampling_rate?,
+            cadence: cadence?,
+            settle: settle?.unwrap_or(if filters.looks_at_trace { DEFAULT_SETTLE } else { Duration::ZERO }),
+            filter: filters.filter,
+            trace_filter: filters.trace_filter,
+            tree_filter: filters.tree_filter,
+            backfill_from: backfill_from?,
+            batch: batch?,
+            endpoints: names,
+            file: file.to_owned(),
+        })
+    };
+    let draft = draft();
+    Some(Lowered { key, draft, endpoints, uses })
+}
+
+/// Reads a key: of a rule or of an endpoint.
+pub(super) fn key(reading: &mut Reading<'_>, node: &Node) -> Option<String> {
+    let text = reading.text(node, "`key`")?;
+    let fits = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    if text.len() > LONGEST_KEY || !text.starts_with(|c: char| c.is_ascii_alphanumeric()) || !text.chars().all(fits) {
+        let hint = format!("letters, digits and any of - _ . after a letter or digit, at most {LONGEST_KEY}");
+        reading.error("bad-key", &node.span, "this is not a key", &hint);
+        return None;
+    }
+    Some(text.to_owned())
+}
+
+fn project_name(reading: &mut Reading<'_>, node: &Node) -> Option<String> {
+    let text = reading.resolved(node, "`project`")?.text;
+    if text.trim().is_empty() {
+        reading.error("empty", &node.span, "`project` is empty", "a name, or a glob such as support-*");
+        return None;
+    }
+    Some(text)
+}
+
+struct Filters {
+    filter: Option<String>,
+    trace_filter: Option<String>,
+    tree_filter: Option<String>,
+    looks_at_trace: bool,
+}
+
+fn filters(reading: &mut Reading<'_>, rule: &Section<'_>) -> Option<Filters> {
+    let run = filter(reading, rule, "filter");
+    let trace = filter(reading, rule, "trace_filter");
+    let tree = filter(reading, rule, "tree_filter");
+    let written = ["filter", "trace_filter", "tree_filter"].iter().any(|name| rule.key_span(name).is_some());
+    if !written {
+        let hint = "add `filter`, such as `filter: eq(status, \"error\")`";
+        reading.warning("no-filter", &rule.span(), "a rule without a filter matches every finished run", hint);
+    }
+    let (run, trace, tree) = (run?, trace?, tree?);
+    let usage = run.as_ref().is_some_and(|(_, needs)| needs.usage);
+    Some(Filters {
+        looks_at_trace: usage || trace.is_some() || tree.is_some(),
+        filter: run.map(|(text, _)| text),
+        trace_filter: trace.map(|(text, _)| text),
+        tree_filter: tree.map(|(text, _)| text),
+    })
+}
+
+/// Reads a filter. The outer option is whether it could be read, the inner one whether it was written.
+fn filter(reading: &mut Reading<'_>, rule: &Section<'_>, name: &str) -> Option<Option<(String, Needs)>> {
+    if rule.key_span(name).is_none() {
+        return Some(None);
+    }
+    let node = rule.get(name)?;
+    let text = reading.text(node, &format!("`{name}`"))?;
+    match Filter::parse(text, Mode::Lenient) {
+        Ok((filter, warnings)) => {
+            reading.inside(node, text, warnings);
+            Some(Some((text.trim_end().to_owned(), filter.needs())))
+        }
+        Err(problems) => {
+            reading.inside(node, text, problems);
+            None
+        }
+    }
+}
+
+fn sampling_rate(reading: &mut Reading<'_>, node: &Node) -> Option<f64> {
+    let rate = reading.number(node, "`sampling_rate`")?;
+    if (0.0..=1.0).contains(&rate) {
+        return Some(rate);
+    }
+    let hint = if (1.0..=100.0).contains(&rate) {
+        format!("it is a share, not a percentage: {}", rate / 100.0)
+    } else {
+        "it is a share, from 0 to 1".to_owned()
+    };
+    reading.error("out-of-range", &node.span, "`sampling_rate` is out of range", &hint);
+    None
+}
+
+fn instant(reading: &mut Reading<'_>, node: &Node) -> Option<Timestamp> {
+    let text = reading.text(node, "`backfill_from`")?;
+    let parsed = Timestamp::parse(text);
+    if parsed.is_err() {
+        let hint = "write ISO 8601, such as 2026-11-22T08:30:00Z (no offset means UTC)";
+        reading.error("bad-time", &node.span, "`backfill_from` is not a time", hint);
+    }
+    parsed.ok()
+}
+
+#[derive(Default)]
+struct Webhooks {
+    names: Vec<EndpointName>,
+    endpoints: Vec<EndpointDraft>,
+    uses: Vec<Reference>,
+}
+
+fn webhooks(reading: &mut Reading<'_>, rule: &Section<'_>, owner: &str, file: &str) -> Webhooks {
+    let mut found = Webhooks::default();
+    let hint = "say where notifications go: `webhooks:` with at least one `- url: ...`";
+    let Some(node) = rule.require(reading, "webhooks", hint) else { return found };
+    let Some(items) = reading.items(node, "`webhooks`") else { return found };
+    if items.is_empty() {
+        reading.error("empty", &node.span, "`webhooks` is empty", hint);
+    }
+    for (index, item) in items.iter().enumerate() {
+        let Some(section) = reading.section(item, "a webhook", WEBHOOK_KEYS) else { continue };
+        if section.key_span("endpoint").is_some() {
+            found.named(reading, &section);
+        } else if let Some(target) = target::lower(reading, &section) {
+            let name = EndpointName::Within { rule: owner.to_owned(), index };
+            found.names.push(name.clone());
+            found.endpoints.push(EndpointDraft { name, target, file: file.to_owned() });
+        }
+    }
+    found
+}
+
+impl Webhooks {
+    /// A webhook that goes to a named endpoint.
+    fn named(&mut self, reading: &mut Reading<'_>, section: &Section<'_>) {
+        for other in TARGET_KEYS {
+            if let Some(span) = section.key_span(other) {
+                let message = format!("`{other}` belongs to the endpoint that `endpoint` names");
+                reading.error("two-targets", &span, message, "move it there, or remove `endpoint`");
+            }
+        }
+        let Some(node) = section.get("endpoint") else { return };
+        let Some(key) = reading.text(node, "`endpoint`") else { return };
+        let name = EndpointName::Named(key.to_owned());
+        if self.names.contains(&name) {
+            reading.error("repeated-key", &node.span, "the rule sends to this endpoint already", "remove one of them");
+            return;
+        }
+        self.uses.push(Reference { key: key.to_owned(), span: node.span.clone() });
+        self.names.push(name);
+    }
+}

@@ -1,0 +1,52 @@
+//! The JSON Schema of rule files, for editors and for CI.
+
+use schemars::Schema;
+
+use crate::rule_file::document::File;
+
+/// The schema, as it is committed in `schemas/rule.schema.json`.
+#[must_use]
+pub fn schema() -> Schema {
+    schemars::schema_for!(File)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::path::Path;
+
+    use serde_json::Value;
+
+    use super::*;
+    use crate::rule_file::batch::BATCH_KEYS;
+    use crate::rule_file::lower::{ENDPOINT_KEYS, FILE_KEYS};
+    use crate::rule_file::rule::{RULE_KEYS, WEBHOOK_KEYS};
+
+    /// Keys that are read only to say that they are not supported.
+    const REFUSED: &[&str] = &["group_by", "signing_secret"];
+
+    #[test]
+    fn the_schema_and_the_reader_know_the_same_keys() {
+        let schema = schema().to_value();
+        let keys = |pointer: &str| {
+            let properties = schema.pointer(pointer).and_then(Value::as_object).unwrap();
+            properties.keys().map(String::as_str).collect::<BTreeSet<_>>()
+        };
+        let read = |known: &'static [&str]| {
+            known.iter().copied().filter(|key| !REFUSED.contains(key)).collect::<BTreeSet<_>>()
+        };
+        assert_eq!(keys("/properties"), read(FILE_KEYS));
+        assert_eq!(keys("/$defs/Rule/properties"), read(RULE_KEYS));
+        assert_eq!(keys("/$defs/Batch/properties"), read(BATCH_KEYS));
+        assert_eq!(keys("/$defs/Webhook/properties"), read(WEBHOOK_KEYS));
+        assert_eq!(keys("/$defs/Endpoint/properties"), read(ENDPOINT_KEYS));
+    }
+
+    #[test]
+    fn the_committed_schema_is_the_generated_one() {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas/rule.schema.json");
+        let generated = serde_json::to_string_pretty(&schema()).unwrap() + "\n";
+        let committed = std::fs::read_to_string(&file).unwrap_or_default();
+        assert!(committed == generated, "write this into {}:\n{generated}", file.display());
+    }
+}

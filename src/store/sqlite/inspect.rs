@@ -1,0 +1,50 @@
+//! A look at a database file that changes nothing in it.
+
+use std::path::Path;
+
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use sqlx::{ConnectOptions, Connection, Row};
+
+use crate::store::Result;
+use crate::store::sqlite::schema::MIGRATIONS;
+
+/// What a database file is like.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Inspection {
+    /// Migrations that were applied, oldest first.
+    pub applied: Vec<i64>,
+    /// Migrations that the next start applies.
+    pub pending: Vec<i64>,
+    /// What SQLite finds wrong with its pages and indexes.
+    pub problems: Vec<String>,
+}
+
+/// Looks at a file.
+pub async fn inspect(file: &Path) -> Result<Inspection> {
+    let options = SqliteConnectOptions::new().filename(file).create_if_missing(false).read_only(true);
+    let mut connection = options.connect().await.map_err(|error| super::unusable(file, error))?;
+    let found = look(&mut connection).await.map_err(|error| super::unusable(file, error));
+    // What was read was read.
+    let _closed = connection.close().await;
+    found
+}
+
+async fn look(connection: &mut SqliteConnection) -> std::result::Result<Inspection, sqlx::Error> {
+    let checked = sqlx::query("PRAGMA quick_check(10)").fetch_all(&mut *connection).await?;
+    let problems = checked.iter().map(|row| row.try_get::<String, _>(0)).collect::<std::result::Result<Vec<_>, _>>()?;
+    let tracked = "SELECT count(*) FROM sqlite_schema WHERE name = '_sqlx_migrations'";
+    let is_tracked: i64 = sqlx::query(tracked).fetch_one(&mut *connection).await?.try_get(0)?;
+    let applied = if is_tracked == 0 {
+        Vec::new()
+    } else {
+        let applied = "SELECT version FROM _sqlx_migrations WHERE success ORDER BY version";
+        let rows = sqlx::query(applied).fetch_all(&mut *connection).await?;
+        rows.iter().map(|row| row.try_get(0)).collect::<std::result::Result<Vec<i64>, _>>()?
+    };
+    let known = MIGRATIONS.iter().map(|migration| migration.version);
+    Ok(Inspection {
+        pending: known.filter(|version| !applied.contains(version)).collect(),
+        applied,
+        problems: problems.into_iter().filter(|problem| problem != "ok").collect(),
+    })
+}

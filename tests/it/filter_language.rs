@@ -1,1 +1,0 @@
-//! filter_language.

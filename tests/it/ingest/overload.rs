@@ -1,0 +1,86 @@
+//! More requests than there are places, more rows than there is room for.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use axum::body::Body;
+use axum::http::Request;
+use bytes::Bytes;
+use futures_util::stream;
+use runhook::config::Limits;
+use runhook::store::sqlite::Options;
+use serde_json::json;
+
+use super::engine::Engine;
+
+#[tokio::test]
+async fn a_request_too_many_is_429_before_its_body_is_read() {
+    let engine = Engine::with(Limits { concurrent_requests: 1, ..Limits::default() }).await;
+    let endless = Body::from_stream(stream::pending::<Result<Bytes, std::io::Error>>());
+    let mut holding = Box::pin(engine.call("POST", "/runs", endless));
+    assert!(futures_util::FutureExt::now_or_never(&mut holding).is_none());
+
+    let touched = Arc::new(AtomicBool::new(false));
+    let seen = Arc::clone(&touched);
+    let watched = Body::from_stream(stream::once(async move {
+        seen.store(true, Ordering::SeqCst);
+        Ok::<_, std::io::Error>(Bytes::from_static(b"{}"))
+    }));
+    let request = Request::post("/runs/multipart").body(watched).unwrap();
+    let answer = engine.send(request).await.expect(429);
+    assert_eq!(answer.header("retry-after"), Some("1"));
+    assert!(answer.json()["error"].is_string());
+    assert!(!touched.load(Ordering::SeqCst));
+
+    engine.get("/info").await.expect(200);
+    drop(holding);
+    engine.post("/runs", &json!({"name": "n", "run_type": "c", "start_time": 1})).await.expect(202);
+}
+
+fn run(inputs: &str) -> serde_json::Value {
+    json!({"name": "n", "run_type": "chain", "start_time": 1, "inputs": {"text": inputs}})
+}
+
+#[tokio::test]
+async fn a_store_that_cannot_keep_up_is_503_with_the_time_to_come_back() {
+    let options = Options { queued_items: 1, ..Options::default() };
+    let engine = Engine::over(Limits::default(), &options).await;
+    let batch = json!({"post": [run("a"), run("b")]});
+    let mut requests = Vec::new();
+    for id in 0..8_u128 {
+        let mut batch = batch.clone();
+        batch["post"][0]["id"] = uuid::Uuid::from_u128(2 * id + 1).to_string().into();
+        batch["post"][1]["id"] = uuid::Uuid::from_u128(2 * id + 2).to_string().into();
+        requests.push(batch);
+    }
+    let answers = futures_util::future::join_all(requests.iter().map(|batch| engine.post("/runs/batch", batch))).await;
+    let busy: Vec<_> = answers.iter().filter(|answer| answer.status.as_u16() == 503).collect();
+    assert!(!busy.is_empty());
+    for answer in busy {
+        assert!(answer.header("retry-after").unwrap().parse::<u64>().unwrap() >= 1);
+        assert!(answer.json()["error"].is_string());
+    }
+    let accepted = answers.iter().filter(|answer| answer.status.as_u16() == 202).count();
+    assert_eq!(engine.runs().await.len(), 2 * accepted, "what was acknowledged is there, and nothing else");
+}
+
+#[tokio::test]
+async fn a_full_disk_is_503_and_loses_nothing_acknowledged() {
+    let engine = Engine::over(Limits::default(), &Options { max_pages: Some(64), ..Options::default() }).await;
+    let mut accepted = 0;
+    let full = loop {
+        // Random-looking text: what the store compresses well would not fill it.
+        let text: String = (0..2000)
+            .map(|n| uuid::Uuid::new_v5(&uuid::Uuid::nil(), format!("{accepted}/{n}").as_bytes()).to_string())
+            .collect();
+        let answer = engine.post("/runs", &run(text.get(..60_000).unwrap())).await;
+        match answer.status.as_u16() {
+            202 => accepted += 1,
+            _ => break answer.expect(503),
+        }
+    };
+    assert_eq!(full.header("retry-after"), Some("1"));
+    assert!(accepted > 0);
+    assert_eq!(engine.runs().await.len(), accepted);
+    engine.get("/healthz").await.expect(200);
+}

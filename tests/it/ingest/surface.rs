@@ -1,0 +1,74 @@
+//! What every request meets: prefixes, keys, wrong turns, health.
+
+use axum::body::Body;
+use axum::http::Request;
+use serde_json::json;
+
+use super::engine::Engine;
+
+#[tokio::test]
+async fn every_prefix_leads_to_the_same_place() {
+    let engine = Engine::start().await;
+    for path in ["/info", "/api/v1/info", "/api/info", "/info/", "/api/v1/info/"] {
+        engine.get(path).await.expect(200);
+    }
+    for path in ["/api/v1/runs/batch", "/api/runs/batch/", "/runs/batch"] {
+        engine.post(path, &json!({"post": [], "patch": []})).await.expect(202);
+    }
+    engine.get("/api/v1/sessions/?limit=1").await.expect(200);
+}
+
+#[tokio::test]
+async fn info_says_what_the_clients_read() {
+    let engine = Engine::start().await;
+    assert_eq!(
+        engine.get("/info").await.json(),
+        json!({"version":"0.16.20","license_expiration_time":null,
+         "batch_ingest_config":{"use_multipart_endpoint":true,"scale_up_qsize_trigger":1000,
+           "scale_up_nthreads_limit":16,"scale_down_nempty_trigger":4,"size_limit":100,"size_limit_bytes":20_971_520},
+         "instance_flags":{"zstd_compression_enabled":true,"gzip_body_enabled":true,"ch_query_enabled":true,
+           "sdb_query_enabled":false}})
+    );
+    engine.get("/ok?check_db=1").await.expect(200);
+}
+
+#[tokio::test]
+async fn a_key_is_taken_from_any_header_a_client_puts_it_in() {
+    let engine = Engine::start().await;
+    engine.require_key("rh_secret").await;
+    engine.get("/info").await.expect(200);
+    let answer = engine.get("/sessions").await.expect(401).json();
+    assert!(answer["detail"].as_str().unwrap().contains("API key"));
+    let send = |name: &'static str, value: &'static str| {
+        engine.send(Request::get("/sessions").header(name, value).body(Body::empty()).unwrap())
+    };
+    send("x-api-key", "rh_secret").await.expect(200);
+    send("authorization", "Bearer rh_secret").await.expect(200);
+    send("X-Argilla-Api-Key", "rh_secret").await.expect(200);
+    let wrong = send("x-api-key", "rh_wrong").await.expect(403);
+    assert!(!String::from_utf8_lossy(&wrong.body).contains("rh_wrong"));
+    let refused = engine.post("/runs/batch", &json!({})).await.expect(401).json();
+    assert!(refused["error"].is_string() && refused["details"].is_string());
+}
+
+#[tokio::test]
+async fn a_wrong_turn_is_told_what_there_is() {
+    let engine = Engine::start().await;
+    let nowhere = engine.get("/nowhere?secret=s3cret").await.expect(404);
+    assert!(nowhere.json()["hint"].as_str().unwrap().contains("/runs"));
+    assert!(!String::from_utf8_lossy(&nowhere.body).contains("s3cret"));
+    let wrong = engine.get("/runs/multipart").await.expect(405);
+    assert_eq!(wrong.header("allow"), Some("POST"));
+    assert_eq!(wrong.json()["code"], "wrong-method");
+    assert_eq!(engine.get("/otel/v1/traces").await.expect(404).json()["code"], "unknown-path");
+}
+
+#[tokio::test]
+async fn health_needs_no_key_and_every_answer_has_an_id() {
+    let engine = Engine::start().await;
+    engine.require_key("rh_secret").await;
+    engine.get("/healthz").await.expect(200);
+    let ready = engine.get("/readyz").await.expect(200);
+    assert!(ready.header("x-request-id").is_some());
+    engine.get("/metrics").await.expect(404);
+}

@@ -1,0 +1,305 @@
+//! A store that fails, or lets something else happen first, where it is told to. All else goes to the real one.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use futures_util::future::BoxFuture;
+use runhook::model::delivery::{Attempt, Delivery, Lease, Outcome};
+use runhook::model::endpoint::Endpoint;
+use runhook::model::feedback::Feedback;
+use runhook::model::id::{
+    ApiKeyId, DeliveryId, EndpointId, FeedbackId, MessageId, ProjectId, RuleId, RunId, TenantId, TraceId,
+};
+use runhook::model::message::Message;
+use runhook::model::project::Project;
+use runhook::model::rule::{Rule, RuleState};
+use runhook::model::run::StoredRun;
+use runhook::model::sealed::Sealed;
+use runhook::model::time::Timestamp;
+use runhook::model::window::{Change, Seq, Window};
+use runhook::store::keys::ApiKey;
+use runhook::store::outbox::{Claim, Claimant, DeliveryQuery};
+use runhook::store::projects::ProjectQuery;
+use runhook::store::rules::{RuleChanges, RuleSnapshot};
+use runhook::store::runs::{Accepted, Batch, FeedbackQuery, RunQuery};
+use runhook::store::windows::{Standing, Stirred, WindowCommit};
+use runhook::store::{
+    KeyStore, OutboxStore, ProjectStore, Result, RuleStore, RunStore, Store, StoreError, WindowStore,
+};
+
+/// What happens to the next commit of a window.
+pub(super) enum Fault {
+    /// The process dies before it: nothing is written, and the answer is lost.
+    Before,
+    /// The process dies after it: all is written, and the answer is lost.
+    After,
+    /// Someone else does this first.
+    Meanwhile(Box<dyn FnOnce(Arc<dyn Store>) -> BoxFuture<'static, ()> + Send>),
+}
+
+/// What is to go wrong, and what was asked for.
+#[derive(Default)]
+pub(super) struct Faults {
+    commits: Mutex<VecDeque<Fault>>,
+    unreadable: Mutex<HashSet<RunId>>,
+    reads: Mutex<usize>,
+}
+
+impl Faults {
+    pub(super) fn at_commit(&self, fault: Fault) {
+        self.commits.lock().unwrap().push_back(fault);
+    }
+
+    /// Nothing more goes wrong.
+    pub(super) fn forget(&self) {
+        self.commits.lock().unwrap().clear();
+    }
+
+    pub(super) fn unreadable(&self, run: RunId) {
+        self.unreadable.lock().unwrap().insert(run);
+    }
+
+    /// How often something was asked of a single project since this was last asked.
+    pub(super) fn take_reads(&self) -> usize {
+        std::mem::take(&mut *self.reads.lock().unwrap())
+    }
+
+    fn next(&self) -> Option<Fault> {
+        self.commits.lock().unwrap().pop_front()
+    }
+
+    fn read(&self) {
+        *self.reads.lock().unwrap() += 1;
+    }
+}
+
+pub(super) struct FaultyStore {
+    real: Arc<dyn Store>,
+    faults: Arc<Faults>,
+}
+
+impl FaultyStore {
+    pub(super) fn new(real: Arc<dyn Store>, faults: Arc<Faults>) -> Self {
+        Self { real, faults }
+    }
+}
+
+fn died() -> StoreError {
+    StoreError::Internal("the process died".into())
+}
+
+#[async_trait]
+impl WindowStore for FaultyStore {
+    async fn stirred_projects(&self) -> Result<Vec<Stirred>> {
+        self.real.stirred_projects().await
+    }
+
+    async fn standing(&self, tenant: TenantId, project: ProjectId) -> Result<Standing> {
+        self.faults.read();
+        self.real.standing(tenant, project).await
+    }
+
+    async fn changes(
+        &self,
+        tenant: TenantId,
+        project: ProjectId,
+        after: Seq,
+        until: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<Change>> {
+        self.faults.read();
+        self.real.changes(tenant, project, after, until, limit).await
+    }
+
+    async fn matched(&self, tenant: TenantId, pairs: &[(RuleId, RunId)]) -> Result<HashSet<(RuleId, RunId)>> {
+        self.real.matched(tenant, pairs).await
+    }
+
+    async fn commit_window(&self, commit: WindowCommit) -> Result<()> {
+        match self.faults.next() {
+            None => self.real.commit_window(commit).await,
+            Some(Fault::Before) => Err(died()),
+            Some(Fault::After) => {
+                self.real.commit_window(commit).await?;
+                Err(died())
+            }
+            Some(Fault::Meanwhile(other)) => {
+                other(Arc::clone(&self.real)).await;
+                self.real.commit_window(commit).await
+            }
+        }
+    }
+
+    async fn settle_project(&self, tenant: TenantId, project: ProjectId, seq: Seq) -> Result<()> {
+        self.real.settle_project(tenant, project, seq).await
+    }
+
+    async fn rule_windows(&self, tenant: TenantId, rule: RuleId, limit: u32) -> Result<Vec<(Window, u32)>> {
+        self.real.rule_windows(tenant, rule, limit).await
+    }
+}
+
+#[async_trait]
+impl RunStore for FaultyStore {
+    async fn accept(&self, tenant: TenantId, batch: Batch, now: Timestamp) -> Result<Accepted> {
+        self.real.accept(tenant, batch, now).await
+    }
+
+    async fn run(&self, tenant: TenantId, id: RunId) -> Result<Option<StoredRun>> {
+        self.real.run(tenant, id).await
+    }
+
+    async fn runs(&self, tenant: TenantId, ids: &[RunId]) -> Result<Vec<StoredRun>> {
+        self.faults.read();
+        if ids.iter().any(|id| self.faults.unreadable.lock().unwrap().contains(id)) {
+            return Err(StoreError::Corrupt { table: "runs", reason: "on purpose".to_owned() });
+        }
+        self.real.runs(tenant, ids).await
+    }
+
+    async fn traces(&self, tenant: TenantId, project: ProjectId, ids: &[TraceId]) -> Result<Vec<StoredRun>> {
+        self.faults.read();
+        self.real.traces(tenant, project, ids).await
+    }
+
+    async fn list_runs(&self, tenant: TenantId, query: &RunQuery) -> Result<Vec<StoredRun>> {
+        self.real.list_runs(tenant, query).await
+    }
+
+    async fn feedback(&self, tenant: TenantId, id: FeedbackId) -> Result<Option<Feedback>> {
+        self.real.feedback(tenant, id).await
+    }
+
+    async fn list_feedback(&self, tenant: TenantId, query: &FeedbackQuery) -> Result<Vec<Feedback>> {
+        self.real.list_feedback(tenant, query).await
+    }
+
+    async fn delete_feedback(&self, tenant: TenantId, id: FeedbackId, now: Timestamp) -> Result<bool> {
+        self.real.delete_feedback(tenant, id, now).await
+    }
+}
+
+#[async_trait]
+impl RuleStore for FaultyStore {
+    async fn apply_rules(&self, tenant: TenantId, changes: RuleChanges, now: Timestamp) -> Result<()> {
+        self.real.apply_rules(tenant, changes, now).await
+    }
+
+    async fn set_rule_state(&self, tenant: TenantId, id: RuleId, state: RuleState, now: Timestamp) -> Result<bool> {
+        self.real.set_rule_state(tenant, id, state, now).await
+    }
+
+    async fn list_rules(&self, tenant: TenantId) -> Result<Vec<Rule>> {
+        self.real.list_rules(tenant).await
+    }
+
+    async fn list_endpoints(&self, tenant: TenantId) -> Result<Vec<Endpoint>> {
+        self.real.list_endpoints(tenant).await
+    }
+
+    async fn rules_version(&self) -> Result<i64> {
+        self.real.rules_version().await
+    }
+
+    async fn active_rules(&self) -> Result<RuleSnapshot> {
+        self.real.active_rules().await
+    }
+
+    async fn sealed_targets(&self, after: Option<EndpointId>, limit: u32) -> Result<Vec<(EndpointId, Sealed)>> {
+        self.real.sealed_targets(after, limit).await
+    }
+
+    async fn reseal_target(&self, id: EndpointId, old: &Sealed, new: Sealed) -> Result<bool> {
+        self.real.reseal_target(id, old, new).await
+    }
+}
+
+#[async_trait]
+impl OutboxStore for FaultyStore {
+    async fn claim_deliveries(&self, claimant: Claimant, limit: u32) -> Result<Vec<Claim>> {
+        self.real.claim_deliveries(claimant, limit).await
+    }
+
+    async fn finish_attempt(&self, lease: &Lease, attempt: Attempt, outcome: Outcome) -> Result<()> {
+        self.real.finish_attempt(lease, attempt, outcome).await
+    }
+
+    async fn next_due(&self) -> Result<Option<Timestamp>> {
+        self.real.next_due().await
+    }
+
+    async fn message(&self, tenant: TenantId, id: MessageId) -> Result<Option<Message>> {
+        self.real.message(tenant, id).await
+    }
+
+    async fn delivery(&self, tenant: TenantId, id: DeliveryId) -> Result<Option<(Delivery, Vec<Attempt>)>> {
+        self.real.delivery(tenant, id).await
+    }
+
+    async fn list_deliveries(&self, tenant: TenantId, query: &DeliveryQuery) -> Result<Vec<Delivery>> {
+        self.real.list_deliveries(tenant, query).await
+    }
+
+    async fn replay(&self, tenant: TenantId, ids: &[DeliveryId], now: Timestamp) -> Result<u64> {
+        self.real.replay(tenant, ids, now).await
+    }
+}
+
+#[async_trait]
+impl ProjectStore for FaultyStore {
+    async fn create_project(&self, project: Project) -> Result<Project> {
+        self.real.create_project(project).await
+    }
+
+    async fn update_project(&self, project: Project) -> Result<()> {
+        self.real.update_project(project).await
+    }
+
+    async fn delete_project(&self, tenant: TenantId, id: ProjectId) -> Result<bool> {
+        self.real.delete_project(tenant, id).await
+    }
+
+    async fn project(&self, tenant: TenantId, id: ProjectId) -> Result<Option<Project>> {
+        self.real.project(tenant, id).await
+    }
+
+    async fn list_projects(&self, tenant: TenantId, query: &ProjectQuery) -> Result<Vec<Project>> {
+        self.real.list_projects(tenant, query).await
+    }
+}
+
+#[async_trait]
+impl KeyStore for FaultyStore {
+    async fn put_api_key(&self, key: ApiKey) -> Result<()> {
+        self.real.put_api_key(key).await
+    }
+
+    async fn api_keys(&self) -> Result<Vec<ApiKey>> {
+        self.real.api_keys().await
+    }
+
+    async fn revoke_api_key(&self, id: ApiKeyId, now: Timestamp) -> Result<bool> {
+        self.real.revoke_api_key(id, now).await
+    }
+
+    async fn marker(&self, name: &str) -> Result<Option<Vec<u8>>> {
+        self.real.marker(name).await
+    }
+
+    async fn set_marker(&self, name: &str, value: &[u8]) -> Result<()> {
+        self.real.set_marker(name, value).await
+    }
+
+    async fn check_writable(&self, now: Timestamp) -> Result<()> {
+        self.real.check_writable(now).await
+    }
+
+    async fn wipe(&self) -> Result<()> {
+        self.real.wipe().await
+    }
+
+    async fn close(&self) {
+        self.real.close().await;
+    }
+}

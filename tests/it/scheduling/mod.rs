@@ -1,0 +1,10 @@
+//! What the scheduler promises, on a real database: every run that matches is told once per rule, in one window.
+
+mod catching_up;
+mod crashes;
+mod faults;
+mod model_check;
+mod placing;
+mod promises;
+mod traces;
+mod world;

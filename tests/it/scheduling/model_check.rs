@@ -1,0 +1,328 @@
+//! Random histories of runs, feedback, rules, passes, crashes and time against a brute-force oracle: every pair of rule
+//! and run that should match is told exactly once, and no other is.
+//!
+//! Runs only ever come to match; nothing unmatches them. So a pair must be told if the run (or, for rules on traces,
+//! something in its trace) changed after the rule's last start, and it may be told if it did in an earlier time of the
+//! rule and matched before that ended: what was accepted but not yet evaluated when a rule is paused is dropped.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use proptest::prelude::*;
+use runhook::config::Limits;
+use runhook::model::rule::{Cadence, Rule, RuleState};
+use runhook::model::run::{Fields, PartKind};
+use runhook::model::time::Timestamp;
+use runhook::model::window::Seq;
+use runhook::scheduler::Scheduler;
+use runhook::store::rules::RuleChanges;
+
+use super::faults::Fault;
+use super::world::{TENANT, World, begun, below, cron, ended, every, finished, part, rule};
+
+const TRACES: u128 = 4;
+const RUNS_OF_TRACE: u128 = 3;
+const KINDS: [&str; 3] = ["runs", "feedback", "traces"];
+
+#[derive(Debug, Clone)]
+enum Step {
+    Begin(u128),
+    End(u128, bool),
+    Finish(u128, bool),
+    Judge(u128),
+    Add { kind: usize, cadence: usize, backfill: bool },
+    Move { kind: usize, cadence: usize },
+    Pause(usize),
+    Resume(usize),
+    Remove(usize),
+    Wait(u64),
+    Pass,
+    Settle,
+    Restart,
+    Race,
+    DieBefore,
+    DieAfter,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let run = 0..TRACES * RUNS_OF_TRACE;
+    let (kind, cadence) = (0..KINDS.len(), 0..4_usize);
+    prop_oneof![
+        6 => run.clone().prop_map(Step::Begin),
+        6 => (run.clone(), any::<bool>()).prop_map(|(run, failed)| Step::End(run, failed)),
+        6 => (run.clone(), any::<bool>()).prop_map(|(run, failed)| Step::Finish(run, failed)),
+        4 => run.prop_map(Step::Judge),
+        3 => (kind.clone(), cadence.clone(), any::<bool>())
+            .prop_map(|(kind, cadence, backfill)| Step::Add { kind, cadence, backfill }),
+        3 => (kind.clone(), cadence).prop_map(|(kind, cadence)| Step::Move { kind, cadence }),
+        1 => kind.clone().prop_map(Step::Pause),
+        2 => kind.clone().prop_map(Step::Resume),
+        1 => kind.prop_map(Step::Remove),
+        4 => prop_oneof![Just(1), Just(7), Just(30), Just(400)].prop_map(Step::Wait),
+        6 => Just(Step::Pass),
+        2 => Just(Step::Settle),
+        1 => Just(Step::Restart),
+        2 => Just(Step::Race),
+        1 => Just(Step::DieBefore),
+        1 => Just(Step::DieAfter),
+    ]
+}
+
+/// When a rule looked at the project: after the first number, and, if that time is over, up to the second.
+#[derive(Debug, Clone, Copy)]
+struct Time {
+    after: Seq,
+    until: Option<Seq>,
+}
+
+#[derive(Default)]
+struct Run {
+    begun: bool,
+    ended: bool,
+    failed: bool,
+    judged: bool,
+    /// Since which change it matches each kind of rule.
+    matches_since: BTreeMap<usize, Seq>,
+}
+
+struct History {
+    world: World,
+    scheduler: Scheduler,
+    runs: BTreeMap<u128, Run>,
+    /// Number and instant of each change, and the run it is of.
+    log: Vec<(Seq, Timestamp, u128)>,
+    rules: BTreeMap<usize, Rule>,
+    times: BTreeMap<usize, Vec<Time>>,
+}
+
+fn cadences(index: usize) -> Cadence {
+    match index {
+        0 => Cadence::Immediate,
+        1 => every(5),
+        2 => every(60),
+        _ => cron("*/5 * * * *", "America/New_York"),
+    }
+}
+
+fn rule_of(kind: usize, cadence: usize) -> Rule {
+    let rule = Rule { cadence: cadences(cadence), ..rule(KINDS[kind]) };
+    match KINDS[kind] {
+        "feedback" => Rule { filter: Some("eq(feedback_key, \"bad\")".to_owned()), ..rule },
+        "traces" => Rule {
+            tree_filter: Some("eq(status, \"error\")".to_owned()),
+            settle: Duration::from_secs(10),
+            ..rule
+        },
+        _ => rule,
+    }
+}
+
+fn root_of(run: u128) -> u128 {
+    run - run % RUNS_OF_TRACE
+}
+
+/// Ids begin at 1.
+fn id(run: u128) -> u128 {
+    run + 1
+}
+
+fn placed(run: u128, fields: Fields) -> Fields {
+    if root_of(run) == run { fields } else { below(id(root_of(run)), fields) }
+}
+
+impl History {
+    async fn new() -> Self {
+        let world = World::with(Limits { changes_per_window: 4, ..Limits::default() }).await;
+        let scheduler = world.scheduler();
+        let (runs, log, rules, times) = Default::default();
+        Self { world, scheduler, runs, log, rules, times }
+    }
+
+    async fn take(&mut self, step: Step) {
+        match step {
+            Step::Begin(run) => self.say(run, PartKind::Post, placed(run, begun("a")), |run| run.begun = true).await,
+            Step::End(run, failed) => {
+                let fields = placed(run, with_error(ended(), failed));
+                self.say(run, PartKind::Patch, fields, |run| (run.ended, run.failed) = (true, run.failed || failed)).await;
+            }
+            Step::Finish(run, failed) => {
+                let fields = placed(run, with_error(finished("a"), failed));
+                let note = |run: &mut Run| (run.begun, run.ended, run.failed) = (true, true, run.failed || failed);
+                self.say(run, PartKind::Post, fields, note).await;
+            }
+            Step::Judge(run) => {
+                self.world.judge(id(run), "bad", 0.0).await;
+                self.runs.entry(run).or_default().judged = true;
+                self.note_changes().await;
+            }
+            Step::Add { kind, cadence, backfill } => self.add(kind, cadence, backfill).await,
+            Step::Move { kind, cadence } => {
+                if let Some(rule) = self.rules.get_mut(&kind).filter(|rule| rule.state == RuleState::Active) {
+                    rule.cadence = cadences(cadence);
+                    let rule = rule.clone();
+                    self.world.apply(&[rule]).await;
+                }
+            }
+            Step::Pause(kind) => self.set_state(kind, RuleState::Paused).await,
+            Step::Resume(kind) => self.set_state(kind, RuleState::Active).await,
+            Step::Remove(kind) => {
+                if let Some(rule) = self.rules.remove(&kind) {
+                    let changes = RuleChanges { remove_rules: vec![rule.id], ..RuleChanges::default() };
+                    self.world.store.apply_rules(TENANT, changes, self.world.now()).await.unwrap();
+                    self.end_time(kind);
+                }
+            }
+            Step::Wait(seconds) => self.world.wait(seconds),
+            Step::Pass => {
+                self.world.pass(&mut self.scheduler).await;
+            }
+            Step::Settle => {
+                self.world.settle(&mut self.scheduler).await;
+            }
+            Step::Restart => self.scheduler = self.world.scheduler(),
+            Step::Race => {
+                let mut other = self.world.scheduler();
+                let _both = tokio::join!(self.world.pass(&mut self.scheduler), self.world.pass(&mut other));
+            }
+            Step::DieBefore => self.die(Fault::Before).await,
+            Step::DieAfter => self.die(Fault::After).await,
+        }
+    }
+
+    async fn die(&mut self, fault: Fault) {
+        self.world.faults.at_commit(fault);
+        self.world.pass(&mut self.scheduler).await;
+        self.world.faults.forget();
+        self.scheduler = self.world.scheduler();
+    }
+
+    async fn say(&mut self, run: u128, kind: PartKind, fields: Fields, note: impl FnOnce(&mut Run)) {
+        self.world.send(vec![part(id(run), kind, fields)]).await;
+        note(self.runs.entry(run).or_default());
+        self.note_changes().await;
+    }
+
+    /// Reads what the log of changes has gained, and notes which runs have come to match.
+    async fn note_changes(&mut self) {
+        let known = self.log.len();
+        for change in self.world.changes().await.into_iter().skip(known) {
+            self.log.push((change.seq, change.at, change.run_id.0.as_u128() - 1));
+        }
+        let newest = self.newest();
+        for kind in 0..KINDS.len() {
+            for run in 0..TRACES * RUNS_OF_TRACE {
+                if self.matches(kind, run) {
+                    self.runs.entry(run).or_default().matches_since.entry(kind).or_insert(newest);
+                }
+            }
+        }
+    }
+
+    fn matches(&self, kind: usize, run: u128) -> bool {
+        let Some(state) = self.runs.get(&run) else { return false };
+        let complete = state.begun && (state.ended || state.failed);
+        let own = complete && (KINDS[kind] != "feedback" || state.judged);
+        let failed_in_trace = || {
+            let siblings = root_of(run)..root_of(run) + RUNS_OF_TRACE;
+            siblings.filter_map(|run| self.runs.get(&run)).any(|run| run.begun && run.failed)
+        };
+        own && (KINDS[kind] != "traces" || failed_in_trace())
+    }
+
+    fn newest(&self) -> Seq {
+        self.log.last().map_or(0, |(seq, _, _)| *seq)
+    }
+
+    async fn add(&mut self, kind: usize, cadence: usize, backfill: bool) {
+        if self.rules.contains_key(&kind) {
+            return;
+        }
+        let since = self.world.now().before(Duration::from_secs(30));
+        let rule = Rule { backfill_from: backfill.then_some(since), ..rule_of(kind, cadence) };
+        self.world.apply(std::slice::from_ref(&rule)).await;
+        self.rules.insert(kind, rule);
+        let earlier = self.log.iter().filter(|(_, at, _)| *at < since).map(|(seq, _, _)| *seq).max().unwrap_or(0);
+        let after = if backfill { earlier } else { self.newest() };
+        self.times.entry(kind).or_default().push(Time { after, until: None });
+    }
+
+    async fn set_state(&mut self, kind: usize, state: RuleState) {
+        let Some(rule) = self.rules.get_mut(&kind).filter(|rule| rule.state != state) else { return };
+        rule.state = state;
+        self.world.set_state(KINDS[kind], state).await;
+        match state {
+            RuleState::Paused => self.end_time(kind),
+            RuleState::Active => {
+                let after = self.newest();
+                self.times.entry(kind).or_default().push(Time { after, until: None });
+            }
+        }
+    }
+
+    fn end_time(&mut self, kind: usize) {
+        let newest = self.newest();
+        if let Some(time) = self.times.get_mut(&kind).and_then(|times| times.last_mut()) {
+            time.until.get_or_insert(newest);
+        }
+    }
+
+    /// Whether a pair may be told, and whether it must.
+    fn verdict(&self, kind: usize, run: u128) -> (bool, bool) {
+        let since = self.runs.get(&run).and_then(|state| state.matches_since.get(&kind));
+        let Some(since) = since.copied() else { return (false, false) };
+        let concerns = |other: u128| match KINDS[kind] {
+            "traces" => root_of(other) == root_of(run),
+            _ => other == run,
+        };
+        let (mut may, mut must) = (false, false);
+        for time in self.times.get(&kind).into_iter().flatten() {
+            let until = time.until.unwrap_or(Seq::MAX);
+            let seen = self.log.iter().any(|(seq, _, of)| concerns(*of) && *seq > time.after && *seq <= until);
+            may |= seen && since <= until;
+            must |= seen && time.until.is_none();
+        }
+        (may, must)
+    }
+
+    async fn check(&mut self) {
+        for _ in 0..4 {
+            self.world.wait(600);
+            self.world.settle(&mut self.scheduler).await;
+        }
+        for (kind, key) in KINDS.iter().enumerate() {
+            let told = self.world.told_runs(key).await.concat();
+            let once: BTreeSet<u128> = told.iter().copied().collect();
+            assert_eq!(told.len(), once.len(), "{key}: told twice: {told:?}");
+            for run in 0..TRACES * RUNS_OF_TRACE {
+                let (may, must) = self.verdict(kind, run);
+                let told = once.contains(&id(run));
+                assert!(!told || may, "{key}: {} was told and should not have been; {:?}", id(run), self.log);
+                assert!(told || !must, "{key}: {} was lost; {:?}", id(run), self.log);
+            }
+            let windows = self.world.windows(key).await.into_iter().map(|(_, runs)| runs as usize).sum::<usize>();
+            assert_eq!(windows, once.len(), "{key}: the windows hold other matches than were told");
+        }
+    }
+}
+
+fn with_error(fields: Fields, failed: bool) -> Fields {
+    Fields { error: failed.then(|| "boom".to_owned()), ..fields }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, max_shrink_iters: 400, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_pair_of_rule_and_run_that_should_match_is_told_exactly_once(
+        steps in proptest::collection::vec(step(), 1..70),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let mut history = History::new().await;
+            for step in steps {
+                history.take(step).await;
+            }
+            history.check().await;
+        });
+    }
+}
