@@ -5,6 +5,8 @@
     python app.py
 """
 
+import os
+
 from langsmith import Client, traceable
 from langsmith.run_helpers import get_current_run_tree
 
@@ -33,9 +35,12 @@ def answer(question: str) -> dict:
 
 def main() -> None:
     client = Client()
-    result = answer("refunds")
+    result = answer("refunds", langsmith_extra={"client": client})
     client.flush()
-    client.create_feedback(result["run_id"], key="user_score", score=0, comment="not helpful")
+    project = client.read_project(project_name=os.environ["LANGSMITH_PROJECT"])
+    client.create_feedback(
+        result["run_id"], session_id=project.id, key="user_score", score=0, comment="not helpful"
+    )
     client.flush()
     print(f"traced run {result['run_id']}")
 

@@ -128,7 +128,7 @@ async fn no_planted_secret_is_readable_anywhere() {
         search(path, &call(&server, method, path, body).await);
     }
     let deliveries: Value = serde_json::from_slice(&call(&server, "GET", "/v1/deliveries", None).await).unwrap();
-    for delivery in deliveries["items"].as_array().unwrap() {
+    for delivery in deliveries["deliveries"].as_array().unwrap() {
         let path = format!("/v1/deliveries/{}", delivery["id"].as_str().unwrap());
         search(&path, &call(&server, "GET", &path, None).await);
     }
@@ -147,10 +147,9 @@ async fn no_planted_secret_is_readable_anywhere() {
         search(&format!("stderr of {arguments:?}"), &output.stderr);
     }
 
-    let data = server.data_dir();
+    let mut searched = 0;
+    search_folder(&server.data_dir(), &mut searched);
+    assert!(searched >= 2, "the database and the key file were searched");
     let (_, log) = server.stop();
     search("the log", log.as_bytes());
-    let mut searched = 0;
-    search_folder(&data, &mut searched);
-    assert!(searched >= 2, "the database and the key file were searched");
 }

@@ -181,7 +181,7 @@ impl Life {
             let (status, stirred) = self.server().call("GET", "/v1/status", None).await;
             assert_eq!(status, 200);
             let (_, pending) = self.server().call("GET", "/v1/deliveries?state=pending&limit=1", None).await;
-            if stirred["projects_behind"] == 0 && pending["items"].as_array().unwrap().is_empty() {
+            if stirred["projects_behind"] == 0 && pending["deliveries"].as_array().unwrap().is_empty() {
                 return;
             }
         }
@@ -228,5 +228,5 @@ async fn nothing_acknowledged_is_lost_and_nothing_is_notified_twice_over_sixty_k
         assert_eq!(messages.len(), 1, "run {id} was matched twice: it is in messages {messages:?}");
     }
     let (_, failed) = life.server().call("GET", "/v1/deliveries?state=failed&limit=1", None).await;
-    assert_eq!(failed["items"], json!([]), "a kill fails no delivery");
+    assert_eq!(failed["deliveries"], json!([]), "a kill fails no delivery");
 }

@@ -28,6 +28,7 @@ async fn status(State(api): State<Api>, _principal: Principal, Home(home): Home)
         "now": api.clock.now().to_string(),
         "asks_for_api_keys": !api.auth.is_open(),
         "rules_version": api.store.rules_version().await?,
+        "projects_behind": api.store.stirred_projects().await?.len(),
         "next_delivery_due_at": next_due,
         "scheduler": scheduler,
         "delivery": delivery,

@@ -34,6 +34,7 @@ use sqlx::sqlite::{
 use sqlx::{ConnectOptions, Connection};
 use tokio_util::sync::CancellationToken;
 
+use crate::model::id::TenantId;
 use crate::store::{Result, StoreError};
 
 pub use inspect::{Inspection, inspect};
@@ -74,6 +75,7 @@ const STATEMENTS: usize = 256;
 
 impl SqliteStore {
     /// Opens (or creates) the database file and brings its schema up to date. The store works while the writer runs.
+    /// Leases found in the file are void: whoever held them is gone, or this process could not have the file.
     pub async fn open(file: &Path) -> Result<(Self, Writer)> {
         Self::open_with(file, &Options::default()).await
     }
@@ -82,7 +84,8 @@ impl SqliteStore {
     pub async fn open_with(file: &Path, options: &Options) -> Result<(Self, Writer)> {
         let mut connection = connect(file, options).await?;
         schema::migrate(&mut connection, file).await?;
-        accept::ensure_default(&mut connection, crate::model::id::TenantId::DEFAULT).await?;
+        accept::ensure_default(&mut connection, TenantId::DEFAULT).await?;
+        outbox::release_leases(&mut connection).await?;
         let readers = SqlitePoolOptions::new()
             .max_connections(options.readers)
             .idle_timeout(None)

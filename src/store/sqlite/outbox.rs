@@ -54,6 +54,8 @@ pub(super) const CLAIM: &str = "UPDATE deliveries SET holder = $1, ready_at = $2
      RETURNING tenant_id, delivery_id, message_id, endpoint_id, rule_id, state, reason, attempts, due_at, created_at, \
      finished_at";
 
+const RELEASE: &str = "UPDATE deliveries SET holder = NULL, ready_at = due_at WHERE state = 0 AND holder IS NOT NULL";
+
 /// Records what follows an attempt, for the holder of the lease alone.
 pub(super) const FINISH: &str = "UPDATE deliveries SET state = $3, reason = $4, attempts = max(attempts, $5), \
      due_at = coalesce($6, due_at), ready_at = coalesce($6, ready_at), finished_at = $7, holder = NULL \
@@ -73,6 +75,12 @@ const FAIL_RULES: &str = "UPDATE deliveries SET state = 2, reason = 'rule remove
 
 const FAIL_ENDPOINTS: &str = "UPDATE deliveries SET state = 2, reason = 'endpoint removed', finished_at = $3, \
      holder = NULL WHERE state = 0 AND tenant_id = $1 AND endpoint_id IN (SELECT unhex(value) FROM json_each($2))";
+
+/// Ends every lease: what was being sent can be claimed at once.
+pub(super) async fn release_leases(connection: &mut SqliteConnection) -> Result<()> {
+    sqlx::query(RELEASE).execute(connection).await?;
+    Ok(())
+}
 
 #[async_trait]
 impl OutboxStore for SqliteStore {
