@@ -102,7 +102,12 @@ impl Engine {
             clock: Arc::clone(&clock),
             metrics: metrics::handle(),
         };
-        let house = House { key_file, blob_directory: directory, data_dir: data_dir.path().to_owned(), started_at: clock.now() };
+        let house = House {
+            key_file,
+            blob_directory: directory,
+            data_dir: data_dir.path().to_owned(),
+            started_at: clock.now(),
+        };
         let router = api::router(api.clone()).layer(Extension(Arc::new(house) as Arc<dyn Premises>));
         let created_key_file = created.then(|| config.key_file());
         Ok(Self { api, data_dir, scheduler_status, delivery_status, storage, created_key_file, router })
@@ -125,9 +130,8 @@ impl Engine {
         if body.is_some() {
             request = request.header(header::CONTENT_TYPE, "application/json");
         }
-        let mut request = request
-            .body(Body::from(body.unwrap_or_default()))
-            .map_err(|error| CallFailed(error.to_string()))?;
+        let mut request =
+            request.body(Body::from(body.unwrap_or_default())).map_err(|error| CallFailed(error.to_string()))?;
         request.extensions_mut().insert(InProcess);
         let response = match self.router().oneshot(request).await {
             Ok(response) => response,

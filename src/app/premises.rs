@@ -53,8 +53,11 @@ fn empty(dir: &Path) -> io::Result<()> {
     };
     for entry in entries {
         let entry = entry?;
-        let removed =
-            if entry.file_type()?.is_dir() { std::fs::remove_dir_all(entry.path()) } else { std::fs::remove_file(entry.path()) };
+        let removed = if entry.file_type()?.is_dir() {
+            std::fs::remove_dir_all(entry.path())
+        } else {
+            std::fs::remove_file(entry.path())
+        };
         // Another writer may have removed it first.
         removed.or_else(|error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) })?;
     }

@@ -117,7 +117,11 @@ impl Running {
         if let Some(folder) = &config.rules {
             running.keep_to(folder, variables, &clock).await?;
         }
-        running.engine.data_dir.announce(Some(running.url.as_str().trim_end_matches('/').to_owned())).map_err(failed)?;
+        running
+            .engine
+            .data_dir
+            .announce(Some(running.url.as_str().trim_end_matches('/').to_owned()))
+            .map_err(failed)?;
         running.start_loops(&clock, client);
         running.start_http(listener);
         Ok(running)
@@ -163,7 +167,8 @@ impl Running {
         let mut folder = RulesFolder::watch(self.engine.api.clone(), folder, variables, poke.clone())?;
         folder.pass().await.map_err(ServeError::Rules)?;
         let (status, _unseen) = watch::channel(Status::default());
-        self.supervisor.spawn("rules folder", task::run(folder, poke, Arc::clone(clock), status, self.supervisor.soft()));
+        self.supervisor
+            .spawn("rules folder", task::run(folder, poke, Arc::clone(clock), status, self.supervisor.soft()));
         Ok(())
     }
 
@@ -177,10 +182,8 @@ impl Running {
             delivery: api.delivery.clone(),
         });
         let (poke, status) = (api.scheduler.clone(), self.engine.scheduler_status.clone());
-        self.supervisor.spawn(
-            "scheduler",
-            task::run(scheduler, poke, Arc::clone(clock), status, self.supervisor.soft()),
-        );
+        self.supervisor
+            .spawn("scheduler", task::run(scheduler, poke, Arc::clone(clock), status, self.supervisor.soft()));
         let sender = Sender::new(delivery::Parts {
             store: Arc::clone(&api.store) as Arc<dyn OutboxStore>,
             blobs: Arc::clone(&api.blobs),
@@ -193,10 +196,7 @@ impl Running {
             instance: Uuid::from_bytes(crypto::random()),
         });
         let (poke, status) = (api.delivery.clone(), self.engine.delivery_status.clone());
-        self.supervisor.spawn(
-            "delivery",
-            task::run(sender, poke, Arc::clone(clock), status, self.supervisor.soft()),
-        );
+        self.supervisor.spawn("delivery", task::run(sender, poke, Arc::clone(clock), status, self.supervisor.soft()));
         self.supervisor.spawn("metrics", upkeep(self.supervisor.clone()));
     }
 
@@ -212,12 +212,7 @@ impl Running {
 }
 
 fn vetting(engine: &Engine, own: SocketAddr) -> Vetting {
-    Vetting {
-        guard: Arc::clone(&engine.api.guard),
-        own: vec![own],
-        lookup: Arc::new(SystemLookup),
-        budget: LOOKUP,
-    }
+    Vetting { guard: Arc::clone(&engine.api.guard), own: vec![own], lookup: Arc::new(SystemLookup), budget: LOOKUP }
 }
 
 async fn upkeep(supervisor: Supervisor) {

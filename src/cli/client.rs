@@ -98,7 +98,8 @@ fn verb(method: &str) -> Result<reqwest::Method, CallError> {
 }
 
 async fn near(engine: &Engine, method: &str, path: &str, body: Option<Bytes>) -> Result<Answer, CallError> {
-    let (status, body) = engine.call(method, path, body).await.map_err(|error| CallError::Unreachable(error.to_string()))?;
+    let (status, body) =
+        engine.call(method, path, body).await.map_err(|error| CallError::Unreachable(error.to_string()))?;
     Ok(Answer { status, body })
 }
 
@@ -130,9 +131,9 @@ fn read(answer: &Answer) -> Result<Value, CallError> {
     let body = if answer.body.is_empty() { Ok(Value::Null) } else { serde_json::from_slice(&answer.body) };
     match (answer.status, body) {
         (200..=299, Ok(body)) => Ok(body),
-        (200..=399, _) => {
-            Err(CallError::Unreachable("the answer is not one of Runhook's; is the URL that of a Runhook server?".into()))
-        }
+        (200..=399, _) => Err(CallError::Unreachable(
+            "the answer is not one of Runhook's; is the URL that of a Runhook server?".into(),
+        )),
         (status, Ok(problem @ Value::Object(_))) => Err(CallError::Problem { status, problem }),
         (status, _) => {
             let problem = json!({"status": status, "detail": format!("the server answered {status}")});

@@ -13,11 +13,7 @@ pub(super) struct Arguments {
 }
 
 /// Prints the script.
-pub(super) fn run(
-    arguments: &Arguments,
-    context: &mut Context,
-    command: &mut clap::Command,
-) -> anyhow::Result<Exit> {
+pub(super) fn run(arguments: &Arguments, context: &mut Context, command: &mut clap::Command) -> anyhow::Result<Exit> {
     let mut script = Vec::new();
     clap_complete::generate(arguments.shell, command, "runhook", &mut script);
     context.out.write_all(&script)?;

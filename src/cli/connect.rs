@@ -94,5 +94,7 @@ pub(super) fn advised(error: DataDirError) -> anyhow::Error {
 
 /// The environment, for `${NAME}` in configuration and rules.
 pub(super) fn environment() -> HashMap<String, String> {
-    std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))).collect()
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
 }

@@ -79,8 +79,7 @@ impl<T> Visitor<'_> for Text<T> {
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<T, E> {
-        (self.read)(text)
-            .ok_or_else(|| E::custom(format!("`{}` is not {}", text.escape_debug(), self.expecting)))
+        (self.read)(text).ok_or_else(|| E::custom(format!("`{}` is not {}", text.escape_debug(), self.expecting)))
     }
 
     fn visit_u64<E: Error>(self, number: u64) -> Result<T, E> {

@@ -134,11 +134,8 @@ fn an_unknown_configuration_key_is_answered_with_a_suggestion() {
 #[test]
 fn a_second_start_says_who_holds_the_directory() {
     let server = Server::start(Settings::default());
-    let second = runhook()
-        .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
-        .arg(server.data_dir())
-        .output()
-        .unwrap();
+    let second =
+        runhook().args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]).arg(server.data_dir()).output().unwrap();
     assert_eq!(code(&second), 3);
     let said = err(&second);
     assert!(said.contains("is in use by the server at"), "{said}");
@@ -454,7 +451,9 @@ fn the_demo_ends_with_a_delivered_notification_and_leaves_nothing_behind() {
     let output = runhook().arg("demo").env("TMPDIR", temporary.path()).output().unwrap();
     let said = out(&output);
     assert_eq!(code(&output), 0, "{said}{}", err(&output));
-    for expected in ["POST /langsmith_webhook?secret=********", "x-team-token: ********", "\"boom\"", "window", "delivered"] {
+    for expected in
+        ["POST /langsmith_webhook?secret=********", "x-team-token: ********", "\"boom\"", "window", "delivered"]
+    {
         assert!(said.contains(expected), "`{expected}` is missing in:\n{said}");
     }
     assert_eq!(err(&output), "");

@@ -51,7 +51,11 @@ pub(super) fn traffic(out: &mut Out, requests: &[(Request, u16)]) -> io::Result<
 /// What arrived.
 pub(super) fn notifications(out: &mut Out, arrived: &[Received], query: &str, token: &str) -> io::Result<()> {
     for (index, notification) in arrived.iter().enumerate() {
-        let part = if arrived.len() > 1 { format!(", {} of {}", index.saturating_add(1), arrived.len()) } else { String::new() };
+        let part = if arrived.len() > 1 {
+            format!(", {} of {}", index.saturating_add(1), arrived.len())
+        } else {
+            String::new()
+        };
         heading(out, &format!("3. The notification, as the receiver got it{part}"))?;
         let masked = |text: &str| text.replace(query, MASK).replace(token, MASK);
         writeln!(out, "  {} {}", notification.method, masked(&notification.target))?;

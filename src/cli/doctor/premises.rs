@@ -24,11 +24,9 @@ pub(super) fn data_dir(config: &Config) -> Check {
         Ok(metadata) if metadata.permissions().readonly() => {
             Check::fail("data directory", format!("{shown} cannot be written"), "make it writable for this user")
         }
-        Ok(metadata) if !is_private(&metadata) => Check::warn(
-            "data directory",
-            format!("{shown} can be read by other users"),
-            format!("chmod 700 {shown}"),
-        ),
+        Ok(metadata) if !is_private(&metadata) => {
+            Check::warn("data directory", format!("{shown} can be read by other users"), format!("chmod 700 {shown}"))
+        }
         Ok(_) => Check::ok("data directory", shown.to_string()),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             Check::ok("data directory", format!("{shown} is not there yet; the first start makes it"))
@@ -95,11 +93,7 @@ pub(super) async fn database(config: &Config) -> Check {
         return Check::ok("database", "not there yet; the first start makes it");
     }
     match inspect(&file).await {
-        Err(error) => Check::fail(
-            "database",
-            whole(error),
-            "restore it from a backup, or name another data directory",
-        ),
+        Err(error) => Check::fail("database", whole(error), "restore it from a backup, or name another data directory"),
         Ok(found) if !found.problems.is_empty() => Check::fail(
             "database",
             format!("{} is damaged: {}", file.display(), found.problems.join("; ")),

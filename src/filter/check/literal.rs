@@ -169,8 +169,12 @@ fn wrong_type(field: &Field, node: &Node) -> Problem {
         Kind::Bad => ("wrong", None),
     };
     let problem = if kind == Type::Document {
-        Problem::error("wrong-type", node.span.clone(), format!("`{field}` is a document, which can only be null or not"))
-            .hint(format!("ask about a part of it, as in eq({field}.key, \"value\")"))
+        Problem::error(
+            "wrong-type",
+            node.span.clone(),
+            format!("`{field}` is a document, which can only be null or not"),
+        )
+        .hint(format!("ask about a part of it, as in eq({field}.key, \"value\")"))
     } else {
         let message = format!("`{field}` is {}, and this is {found}", kind.article());
         Problem::error("wrong-type", node.span.clone(), message)
@@ -183,9 +187,7 @@ fn wrong_type(field: &Field, node: &Node) -> Problem {
 
 fn text_hint(kind: Type, text: &str) -> Option<String> {
     match kind {
-        Type::Number | Type::Score if Number::parse(text).is_some() => {
-            Some(format!("write it without quotes: {text}"))
-        }
+        Type::Number | Type::Score if Number::parse(text).is_some() => Some(format!("write it without quotes: {text}")),
         Type::Flag if ["true", "false"].contains(&text.to_ascii_lowercase().as_str()) => {
             Some(format!("write it without quotes: {}", text.to_ascii_lowercase()))
         }
@@ -209,7 +211,8 @@ fn unlikely(field: &Field, value: &Value, span: &Range<usize>, problems: &mut Ve
     if *field != Field::Plain(Plain::Status) && nearest.is_none() {
         return;
     }
-    let problem = Problem::warning("unlikely-value", span.clone(), format!("`{}` is no usual {field}", word.escape_debug()));
+    let problem =
+        Problem::warning("unlikely-value", span.clone(), format!("`{}` is no usual {field}", word.escape_debug()));
     problems.push(match nearest {
         Some(nearest) => problem.hint(format!("did you mean \"{nearest}\"?")),
         None => problem.hint(format!("usual ones are {}", known.join(", "))),

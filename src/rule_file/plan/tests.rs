@@ -62,7 +62,10 @@ fn applied(current: &Current, plan: Plan) -> Current {
 
 fn said(plan: &Plan) -> Vec<String> {
     let changes = |item: &Item| item.changes.iter().map(|c| format!(" {}", c.field)).collect::<String>();
-    plan.items.iter().map(|item| format!("{:?} {:?} {}{}", item.action, item.subject, item.key, changes(item))).collect()
+    plan.items
+        .iter()
+        .map(|item| format!("{:?} {:?} {}{}", item.action, item.subject, item.key, changes(item)))
+        .collect()
 }
 
 #[test]

@@ -226,7 +226,8 @@ fn each_line_of_the_table_means_what_it_says() {
 
 #[test]
 fn two_lists_in_one_and_are_independent() {
-    let text = "and(eq(metadata_key, \"alpha\"), eq(feedback_key, \"beta\"), eq(metadata_value, 1), eq(feedback_score, 2))";
+    let text =
+        "and(eq(metadata_key, \"alpha\"), eq(feedback_key, \"beta\"), eq(metadata_value, 1), eq(feedback_score, 2))";
     let run = run_with(&[Row { key: "alpha", value: 1 }]);
     let score = |number: f64| [feedback(1, "beta", Some(Score::Number(number)), None, None)];
     assert!(passes(text, &run, &score(2.0)));

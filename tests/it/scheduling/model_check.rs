@@ -108,11 +108,9 @@ fn rule_of(kind: usize, cadence: usize) -> Rule {
     let rule = Rule { cadence: cadences(cadence), ..rule(KINDS[kind]) };
     match KINDS[kind] {
         "feedback" => Rule { filter: Some("eq(feedback_key, \"bad\")".to_owned()), ..rule },
-        "traces" => Rule {
-            tree_filter: Some("eq(status, \"error\")".to_owned()),
-            settle: Duration::from_secs(10),
-            ..rule
-        },
+        "traces" => {
+            Rule { tree_filter: Some("eq(status, \"error\")".to_owned()), settle: Duration::from_secs(10), ..rule }
+        }
         _ => rule,
     }
 }
@@ -143,7 +141,8 @@ impl History {
             Step::Begin(run) => self.say(run, PartKind::Post, placed(run, begun("a")), |run| run.begun = true).await,
             Step::End(run, failed) => {
                 let fields = placed(run, with_error(ended(), failed));
-                self.say(run, PartKind::Patch, fields, |run| (run.ended, run.failed) = (true, run.failed || failed)).await;
+                self.say(run, PartKind::Patch, fields, |run| (run.ended, run.failed) = (true, run.failed || failed))
+                    .await;
             }
             Step::Finish(run, failed) => {
                 let fields = placed(run, with_error(finished("a"), failed));
