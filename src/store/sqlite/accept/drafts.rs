@@ -108,12 +108,11 @@ impl Drafts {
             let layers: Layers = unpack_json("run_bodies", cells.take()?)?;
             let was_rooted = matches!(layers.standpoint(run_id), Some(Standpoint::Rooted(_)));
             let draft = Draft { project, layers, stored: true, was_rooted, ..Draft::default() };
-            match self.get(run_id) {
-                Some(empty) => *empty = draft,
-                None => {
-                    self.index.insert(run_id, self.list.len());
-                    self.list.push((run_id, draft));
-                }
+            if let Some(empty) = self.get(run_id) {
+                *empty = draft;
+            } else {
+                self.index.insert(run_id, self.list.len());
+                self.list.push((run_id, draft));
             }
         }
         Ok(())

@@ -22,13 +22,14 @@ pub(super) const STRAYS: &str = "SELECT r.run_id FROM runs r INDEXED BY runs_str
 pub(super) async fn infer(connection: &mut SqliteConnection, tenant: TenantId, drafts: &mut Drafts) -> Result<()> {
     let (mut told, mut settled) = (HashSet::new(), HashSet::new());
     loop {
-        load_parents(connection, tenant, drafts).await?;
-        while settle(drafts, &mut settled) {}
-        let news: Vec<RunId> = drafts
-            .standpoints()
-            .filter(|(run, stands, first)| *first && matches!(stands, Standpoint::Rooted(_)) && !told.contains(run))
-            .map(|(run, _, _)| run)
-            .collect();
+        let mut stands: Vec<_> = drafts.standpoints().collect();
+        if stands.iter().any(|(_, stands, _)| matches!(stands, Standpoint::Under { .. })) {
+            load_parents(connection, tenant, drafts).await?;
+            while settle(drafts, &mut settled) {}
+            stands = drafts.standpoints().collect();
+        }
+        let rooted = stands.into_iter().filter(|(_, stands, first)| *first && matches!(stands, Standpoint::Rooted(_)));
+        let news: Vec<RunId> = rooted.map(|(run, _, _)| run).filter(|run| !told.contains(run)).collect();
         if news.is_empty() || !load_strays(connection, tenant, drafts, &news).await? {
             return Ok(());
         }
