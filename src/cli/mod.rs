@@ -23,6 +23,7 @@ mod wipe;
 use std::ffi::OsString;
 use std::io::Write;
 
+use clap::builder::FalseyValueParser;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::telemetry::{self, LogFormat};
@@ -45,7 +46,7 @@ struct Cli {
 #[command(next_help_heading = "Everywhere")]
 struct Global {
     /// Print one JSON document instead of text for people
-    #[arg(long, global = true, env = "RUNHOOK_JSON")]
+    #[arg(long, global = true, env = "RUNHOOK_JSON", value_parser = FalseyValueParser::new())]
     json: bool,
     #[command(flatten)]
     connect: Connect,

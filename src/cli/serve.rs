@@ -59,8 +59,7 @@ pub(super) async fn run(arguments: Arguments, context: &mut Context) -> anyhow::
     })?;
     tell_of_keys(&running);
     warn_of_links(&config);
-    writeln!(context.out, "runhook listening on {}", running.url().as_str().trim_end_matches('/'))?;
-    context.out.flush()?;
+    announce(&running, context)?;
     until_stopped(running, &mut signals, config.stop_within).await?;
     Ok(Exit::Fine)
 }
@@ -87,6 +86,13 @@ impl From<Arguments> for Overrides {
             ..Self::default()
         }
     }
+}
+
+/// The one line on stdout. Without it nobody knows that the server takes traffic, so it must get out.
+fn announce(running: &Running, context: &mut Context) -> anyhow::Result<()> {
+    let url = running.url().as_str().trim_end_matches('/');
+    let said = writeln!(context.out, "runhook listening on {url}").and_then(|()| context.out.flush());
+    said.map_err(|error| anyhow::anyhow!("the listening line could not be written to stdout: {error}"))
 }
 
 fn tell_of_keys(running: &Running) {

@@ -18,7 +18,7 @@ pub mod feedback;
 mod intake;
 mod lineage;
 mod multipart;
-mod normalise;
+pub(crate) mod normalise;
 mod offload;
 mod part_name;
 mod receipt;

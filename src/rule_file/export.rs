@@ -124,7 +124,7 @@ fn literal(text: &str) -> String {
 /// A scalar as plain as YAML lets it be.
 fn scalar(text: &str) -> String {
     let first = text.starts_with(|c: char| c.is_ascii_alphabetic());
-    let plain = |c: char| c.is_alphanumeric() || " _-./()\",<>=+%".contains(c);
+    let plain = |c: char| c.is_alphanumeric() || " _-./()\",<>=+%*".contains(c);
     let word = matches!(text.to_ascii_lowercase().as_str(), "true" | "false" | "null" | "yes" | "no" | "on" | "off");
     if first && !word && text.chars().all(plain) && text.trim() == text { text.to_owned() } else { quoted(text) }
 }

@@ -14,10 +14,11 @@ pub const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 const SECONDS: [f64; 12] = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 30.0];
 
 /// All counters.
-const COUNTERS: [(&str, &str); 11] = [
+const COUNTERS: [(&str, &str); 12] = [
     ("runhook_deliveries_total", "Attempts that ended, by outcome"),
     ("runhook_evaluation_failures_total", "Evaluations of a project that failed and are repeated"),
     ("runhook_feedback_accepted_total", "Feedback records made durable"),
+    ("runhook_http_requests_total", "Requests answered, by method, route and status"),
     ("runhook_limit_refusals_total", "Requests refused for a limit, by limit"),
     ("runhook_matches_total", "Runs that matched a rule, each once a rule"),
     ("runhook_parts_accepted_total", "Parts of runs made durable, repeats included"),

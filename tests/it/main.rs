@@ -18,6 +18,7 @@ mod payloads;
 mod rule_files;
 mod scheduling;
 mod secrets;
+mod serving;
 mod store;
 mod support;
 mod survival;

@@ -2,6 +2,7 @@
 
 pub mod api_keys;
 mod deliveries;
+mod filter;
 mod health;
 pub mod keys;
 pub mod premises;
@@ -19,6 +20,7 @@ pub(crate) fn routes() -> Router<Api> {
     Router::new()
         .merge(api_keys::routes())
         .merge(deliveries::routes())
+        .merge(filter::routes())
         .merge(health::routes())
         .merge(keys::routes())
         .merge(rules::routes())

@@ -3,6 +3,7 @@
 //! An engine and a receiver on free loopback ports, a rule, and the recorded traffic of a real SDK. Everything shown
 //! was done: the runs went through HTTP, the notification came through HTTP. Nothing stays behind, whatever happens.
 
+mod ordered;
 mod place;
 mod shown;
 mod traffic;
@@ -83,6 +84,8 @@ async fn play(running: &Running, context: &mut Context) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The project is there before the rule, as it is for people: so the rule's first window begins with the rule and all
+/// the traffic is in it.
 async fn apply(client: &Client, receiver: &Receiver, secrets: &Secrets) -> anyhow::Result<()> {
     let body = json!({
         "files": [{"name": "rule.yaml", "text": RULE}],
@@ -94,6 +97,8 @@ async fn apply(client: &Client, receiver: &Receiver, secrets: &Secrets) -> anyho
         "dry_run": false,
         "prune": false,
     });
+    let project = json!({"name": traffic::PROJECT});
+    client.call("POST", "/sessions", Some(&project)).await.context("the project was not made")?;
     client.call("POST", "/v1/rules/apply", Some(&body)).await.context("the rule was not accepted")?;
     Ok(())
 }

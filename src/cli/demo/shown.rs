@@ -1,20 +1,17 @@
 //! What the demo prints.
 
-use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::net::SocketAddr;
 
 use serde_json::Value;
 use url::Url;
 
+use super::ordered::Json;
 use super::traffic::Request;
 use crate::app::Received;
 use crate::model::endpoint::MASK;
 
 type Out = dyn Write + Send;
-
-/// Characters of the longest text shown of a body.
-const SHOWN: usize = 60;
 
 fn heading(out: &mut Out, text: &str) -> io::Result<()> {
     writeln!(out, "\n── {text} {}", "─".repeat(76_usize.saturating_sub(text.chars().count())))
@@ -63,9 +60,8 @@ pub(super) fn notifications(out: &mut Out, arrived: &[Received], query: &str, to
             writeln!(out, "  {name}: {}", masked(value))?;
         }
         writeln!(out)?;
-        let body: Value = serde_json::from_slice(&notification.body).unwrap_or_default();
-        let text = serde_json::to_string_pretty(&shortened(&body, 0)).unwrap_or_default();
-        for line in text.lines() {
+        let body: Json = serde_json::from_slice(&notification.body)?;
+        for line in serde_json::to_string_pretty(&body.clone().shortened())?.lines() {
             writeln!(out, "  {line}")?;
         }
         window(out, &body)?;
@@ -73,59 +69,20 @@ pub(super) fn notifications(out: &mut Out, arrived: &[Received], query: &str, to
     Ok(())
 }
 
-fn window(out: &mut Out, body: &Value) -> io::Result<()> {
-    let edge = |name: &str| body.get(name).and_then(Value::as_str).unwrap_or("?").to_owned();
-    let runs = body.get("runs").and_then(Value::as_array).map_or(0, Vec::len);
+fn window(out: &mut Out, body: &Json) -> io::Result<()> {
+    let edge = |name: &str| body.get(name).and_then(Json::text).unwrap_or("?");
+    let runs = body.get("runs").map_or(0, Json::len);
     writeln!(out)?;
-    writeln!(out, "  window  {} .. {}", edge("start_time"), edge("end_time"))?;
-    writeln!(out, "  holds   {runs} matching run(s); no run is ever in a second window of this rule")
-}
-
-/// A body short enough for a terminal: long texts are cut, empty values left out, deep ones folded.
-fn shortened(value: &Value, depth: usize) -> Value {
-    match value {
-        Value::String(text) => {
-            let mut cut: String = text.chars().take(SHOWN).collect();
-            if cut.len() < text.len() {
-                cut.push('…');
-            }
-            Value::String(cut)
-        }
-        Value::Array(items) if depth >= 4 && !items.is_empty() => Value::String(format!("… {} items", items.len())),
-        Value::Array(items) => items.iter().map(|item| shortened(item, depth.saturating_add(1))).collect(),
-        Value::Object(members) if depth >= 4 && !members.is_empty() => {
-            let names = members.keys().take(3).fold(String::new(), |mut names, name| {
-                let _infallible = write!(names, "{}{name}", if names.is_empty() { "" } else { ", " });
-                names
-            });
-            Value::String(format!("… {names}{}", if members.len() > 3 { ", …" } else { "" }))
-        }
-        Value::Object(members) => members
-            .iter()
-            .filter(|(_, value)| !is_hollow(value))
-            .map(|(name, value)| (name.clone(), shortened(value, depth.saturating_add(1))))
-            .collect(),
-        other => other.clone(),
-    }
-}
-
-fn is_hollow(value: &Value) -> bool {
-    match value {
-        Value::Null => true,
-        Value::Array(items) => items.is_empty(),
-        Value::Object(members) => members.is_empty(),
-        _ => false,
-    }
+    writeln!(out, "  The window  {} .. {}", edge("start_time"), edge("end_time"))?;
+    writeln!(out, "  holds       {runs} runs that match; none of them will be in another window of this rule")
 }
 
 /// What the engine kept of it.
 pub(super) fn delivery(out: &mut Out, delivery: &Value) -> io::Result<()> {
     heading(out, "4. What the engine keeps of it (`runhook deliveries list`)")?;
-    for name in ["id", "message_id", "state", "attempts", "created_at", "finished_at"] {
-        match delivery.get(name) {
-            Some(Value::String(text)) => writeln!(out, "  {name:<12} {text}")?,
-            Some(Value::Null) | None => {}
-            Some(other) => writeln!(out, "  {name:<12} {other}")?,
+    for name in ["id", "message_id", "state", "created_at", "finished_at"] {
+        if let Some(text) = delivery.get(name).and_then(Value::as_str) {
+            writeln!(out, "  {name:<12} {text}")?;
         }
     }
     Ok(())

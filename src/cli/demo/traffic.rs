@@ -9,6 +9,9 @@ use url::Url;
 
 const RECORDED: &str = include_str!("traffic.jsonl");
 
+/// The project its runs are in.
+pub(super) const PROJECT: &str = "demo proj";
+
 /// A recorded request.
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct Request {

@@ -20,6 +20,7 @@ pub use files::environment;
 pub enum Command {
     /// Say all that is wrong with rule files, with line, column and a hint; needs no server
     Check {
+        /// Which files
         #[command(flatten)]
         files: Files,
         /// Let warnings fail the check too
@@ -31,6 +32,7 @@ pub enum Command {
     },
     /// Show what applying rule files would change, and change nothing
     Plan {
+        /// Which files
         #[command(flatten)]
         files: Files,
         /// Show which rules that came from files would be removed because these files do not have them
@@ -39,6 +41,7 @@ pub enum Command {
     },
     /// Bring the rules to what the files say: all of them, or none
     Apply {
+        /// Which files
         #[command(flatten)]
         files: Files,
         /// Remove rules that came from files and are not in these
@@ -100,7 +103,7 @@ pub async fn run(command: Command, context: &mut Context) -> anyhow::Result<Exit
 }
 
 /// Colours for a terminal whose owner has not declined them.
-fn style() -> Style {
+pub(in crate::cli) fn style() -> Style {
     let declined = environment("NO_COLOR").is_some_and(|value| !value.is_empty());
     if std::io::stdout().is_terminal() && !declined { Style::Color } else { Style::Plain }
 }

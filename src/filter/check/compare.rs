@@ -2,7 +2,7 @@
 
 use crate::filter::check::function::Operator;
 use crate::filter::check::{Checker, literal};
-use crate::filter::checked::{Condition, Contained, Order, Test};
+use crate::filter::checked::{Condition, Order, Test};
 use crate::filter::eval::text::{Needle, Pattern};
 use crate::filter::field::{Column, Field, Group, Plain, Root, Type};
 use crate::filter::tree::{Call, Kind, Node};
@@ -84,26 +84,20 @@ impl Checker<'_> {
             Field::Path(root, path) => (*root, Some(path.clone())),
             _ => return self.equality(field, operand, true),
         };
-        if let Some(contained) = self.contained(operand) {
-            return Some(Condition::Contains(root, path, contained?));
+        match literal::text(operand).and_then(literal::contained) {
+            Some(Ok(contained)) => return Some(Condition::Contains(root, path, contained)),
+            Some(Err(error)) => {
+                let problem =
+                    Problem::error("bad-json", operand.span.clone(), format!("this is no JSON object: {error}"));
+                self.report(problem.hint("write an object such as '{\"key\": \"value\"}'"));
+                return None;
+            }
+            None => {}
         }
         match field {
             Field::Whole(root) => Some(Condition::HasKey(root, self.text(operand)?.to_owned())),
             field => self.equality(field, operand, true),
         }
-    }
-
-    /// The JSON object in the operand, if it looks like one; `Some(None)` when it was wrong and reported.
-    fn contained(&mut self, operand: &Node) -> Option<Option<Contained>> {
-        let read = literal::contained(literal::text(operand)?)?;
-        Some(
-            read.map_err(|error| {
-                let problem =
-                    Problem::error("bad-json", operand.span.clone(), format!("this is no JSON object: {error}"));
-                self.report(problem.hint("write an object such as '{\"key\": \"value\"}'"));
-            })
-            .ok(),
-        )
     }
 
     fn text<'n>(&mut self, operand: &'n Node) -> Option<&'n str> {

@@ -43,10 +43,10 @@ pub enum Action {
     Create,
     /// It changes, and keeps its id and its place in the changes.
     Update,
-    /// It stays.
-    Unchanged,
     /// No file has it.
     Remove,
+    /// It stays.
+    Unchanged,
 }
 
 /// What an item is about.

@@ -111,7 +111,7 @@ fn a_renamed_key_is_another_rule_and_pruning_removes_the_old_one() {
     let kept = plan_of(&current, &renamed, Prune::Nothing);
     assert_eq!(said(&kept), ["Create Rule c", "Unchanged Rule a", "Unchanged Endpoint oncall"]);
     let pruned = plan_of(&current, &renamed, Prune::Files);
-    assert_eq!(said(&pruned), ["Create Rule c", "Unchanged Rule a", "Unchanged Endpoint oncall", "Remove Rule b"]);
+    assert_eq!(said(&pruned), ["Create Rule c", "Remove Rule b", "Unchanged Rule a", "Unchanged Endpoint oncall"]);
     let next = applied(&current, pruned);
     assert_eq!(next.endpoints.len(), 3);
 }

@@ -214,7 +214,7 @@ async fn a_large_value_is_in_blob_storage_when_its_message_is_there() {
     let mut scheduler = world.scheduler();
     let batch = BatchLimits { inline_bytes: 100, ..BatchLimits::default() };
     world.apply(&[Rule { batch, ..rule("r") }]).await;
-    world.post(1, Fields { inputs: inputs(1000), ..finished("a") }).await;
+    world.post(1, Fields { inputs: Some(inputs(1000)), ..finished("a") }).await;
     world.settle(&mut scheduler).await;
     let query = runhook::store::outbox::DeliveryQuery { limit: 10, ..Default::default() };
     let delivery = world.store.list_deliveries(super::world::TENANT, &query).await.unwrap().remove(0);

@@ -3,12 +3,13 @@
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use serde_json::Value;
 use tempfile::TempDir;
+use tokio::sync::watch;
 
 /// The binary, with an environment that says nothing of Runhook.
 pub fn runhook() -> Command {
@@ -50,7 +51,7 @@ pub struct Server {
     home: Arc<TempDir>,
     settings: Settings,
     child: Child,
-    log: Arc<Mutex<String>>,
+    log: watch::Sender<String>,
     readers: Vec<JoinHandle<()>>,
 }
 
@@ -82,18 +83,18 @@ impl Server {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let log = Arc::new(Mutex::new(String::new()));
-        let stderr = keep(child.stderr.take().unwrap(), Arc::clone(&log));
+        let log = watch::Sender::new(String::new());
+        let stderr = keep(child.stderr.take().unwrap(), log.clone());
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
         stdout.read_line(&mut line).unwrap();
         let Some(url) = line.trim_end().strip_prefix("runhook listening on ") else {
             let status = child.wait().unwrap();
             stderr.join().unwrap();
-            let log = log.lock().unwrap().clone();
+            let log = log.borrow().clone();
             return Err(NotStarted { status, log });
         };
-        let rest = keep(stdout, Arc::clone(&log));
+        let rest = keep(stdout, log.clone());
         Ok(Self { url: url.to_owned(), home, settings, child, log, readers: vec![stderr, rest] })
     }
 
@@ -109,7 +110,7 @@ impl Server {
 
     /// What it has said on stderr (and on stdout after the first line) so far.
     pub fn log(&self) -> String {
-        self.log.lock().unwrap().clone()
+        self.log.borrow().clone()
     }
 
     /// A command that asks this server.
@@ -135,6 +136,25 @@ impl Server {
         let status = response.status().as_u16();
         let bytes = response.bytes().await.unwrap();
         (status, serde_json::from_slice(&bytes).unwrap_or(Value::Null))
+    }
+
+    /// The text of one of its pages.
+    pub async fn text(&self, path: &str) -> String {
+        let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(30)).build().unwrap();
+        http.get(format!("{}{path}", self.url)).send().await.unwrap().text().await.unwrap()
+    }
+
+    /// Waits for a word in its log.
+    pub async fn until_it_says(&self, word: &str) {
+        let mut grown = self.log.subscribe();
+        grown.wait_for(|log| log.contains(word)).await.unwrap();
+    }
+
+    /// Waits for its end, which must be a good one, and returns its home.
+    pub fn wait(mut self) -> Arc<TempDir> {
+        let status = self.child.wait().unwrap();
+        assert!(status.success(), "{status}: {}", self.log());
+        Arc::clone(&self.home)
     }
 
     /// Sends a signal by name, such as `TERM`.
@@ -176,12 +196,12 @@ impl Drop for Server {
     }
 }
 
-fn keep(source: impl Read + Send + 'static, into: Arc<Mutex<String>>) -> JoinHandle<()> {
+fn keep(source: impl Read + Send + 'static, into: watch::Sender<String>) -> JoinHandle<()> {
     std::thread::spawn(move || {
         let mut source = BufReader::new(source);
         let mut line = String::new();
         while source.read_line(&mut line).is_ok_and(|bytes| bytes > 0) {
-            into.lock().unwrap().push_str(&line);
+            into.send_modify(|log| log.push_str(&line));
             line.clear();
         }
     })

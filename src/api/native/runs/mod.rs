@@ -94,7 +94,8 @@ fn read_cursor(text: &str) -> Result<(Timestamp, RunId), Problem> {
     read().ok_or_else(|| Problem::malformed("`before` is not a page's `next`"))
 }
 
-async fn find_project(api: &Api, tenant: TenantId, project: &str) -> Result<ProjectId, Problem> {
+/// Finds a project by its name, or else by its id.
+pub(super) async fn find_project(api: &Api, tenant: TenantId, project: &str) -> Result<ProjectId, Problem> {
     let query = ProjectQuery { name: Some(project.to_owned()), limit: 1, ..ProjectQuery::default() };
     if let Some(found) = api.store.list_projects(tenant, &query).await?.first() {
         return Ok(found.id);
