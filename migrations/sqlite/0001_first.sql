@@ -41,6 +41,7 @@ CREATE TABLE runs (
     run_type      TEXT    NOT NULL,
     status        TEXT    NOT NULL,
     is_root       BOOLEAN NOT NULL,
+    is_stray      BOOLEAN NOT NULL,
     start_at      BIGINT  NOT NULL,
     end_at        BIGINT,
     changed_seq   BIGINT  NOT NULL,
@@ -49,6 +50,8 @@ CREATE TABLE runs (
 ) WITHOUT ROWID;
 CREATE INDEX runs_by_start ON runs (tenant_id, project_id, start_at, run_id);
 CREATE INDEX runs_by_trace ON runs (tenant_id, project_id, trace_id);
+-- Children without a path, by the parent who can tell them: hardly any client leaves the path out.
+CREATE INDEX runs_stray ON runs (tenant_id, parent_run_id) WHERE is_stray;
 
 -- Patches of unknown runs that name no project, in the order of their arrival.
 CREATE TABLE waiting_parts (

@@ -10,8 +10,8 @@
 //! only one part brought stays byte for byte.
 //!
 //! Resolving fills in what the client left out (trace, parent, path, status, usage) and mends what contradicts itself;
-//! it never fails. It sees one run: a child without a path gets its own segment only, unless the store, which may know
-//! the parent, has written a path into the lower layer first.
+//! it never fails. It sees one run: a child without a path gets its own segment only, unless the store, which knows the
+//! parent sooner or later, has inferred its path.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -37,6 +37,20 @@ pub enum Applied {
     Changed,
     /// It had been applied before.
     Repeat,
+}
+
+/// Where a run stands in its trace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Standpoint {
+    /// Its path leads from a root.
+    Rooted(DottedOrder),
+    /// Under a parent, and more is not known.
+    Under {
+        /// The parent.
+        parent: RunId,
+        /// When the run started.
+        start_time: Timestamp,
+    },
 }
 
 /// A hash of all that a part says, for [`Part::digest`].
@@ -82,6 +96,33 @@ impl Layers {
         }
         self.applied.push(part.digest);
         Applied::Changed
+    }
+
+    /// Where the run stands, as far as it can be told: nowhere until its start is known.
+    #[must_use]
+    pub fn standpoint(&self, run_id: RunId) -> Option<Standpoint> {
+        let word = |fields: &Fields| Fields {
+            start_time: fields.start_time,
+            parent_run_id: fields.parent_run_id,
+            dotted_order: fields.dotted_order.clone(),
+            ..Fields::default()
+        };
+        let mut said = word(&self.post);
+        absorb(&mut said, word(&self.patch));
+        let start_time = said.start_time?;
+        let place = Lineage::of(&said, run_id, start_time);
+        let path = DottedOrder::parse(&place.dotted_order).ok()?;
+        Some(match place.parent_run_id {
+            Some(parent) if path.ancestors().is_empty() => Standpoint::Under { parent, start_time },
+            _ => Standpoint::Rooted(path),
+        })
+    }
+
+    /// Lets the server say what path a run has whose client says none that is of use. It is the lowest word: any path of
+    /// the client's that comes later wins.
+    pub fn infer_path(&mut self, path: &DottedOrder) {
+        self.post.dotted_order = Some(path.to_string());
+        self.patch.dotted_order = None;
     }
 
     /// What has been said, as a run; `None` until its name, type and start are known.

@@ -172,6 +172,21 @@ fn a_path_that_contradicts_itself_is_mended() {
     assert_eq!(of_fields(wrong_trace).trace_id, TraceId::from(id(ROOT)));
 }
 
+#[test]
+fn an_inferred_path_replaces_one_of_no_use_and_gives_way_to_a_later_one() {
+    let mut layers = Layers::default();
+    layers.apply(part(PartKind::Post, Fields { parent_run_id: Some(id(PARENT)), ..begun() }));
+    layers.apply(part(PartKind::Patch, Fields { dotted_order: Some("nonsense".into()), ..Fields::default() }));
+    let start_time = begun().start_time.unwrap();
+    assert_eq!(layers.standpoint(id(RUN)), Some(Standpoint::Under { parent: id(PARENT), start_time }));
+    let inferred = DottedOrder::parse(&path(&[PARENT, RUN])).unwrap();
+    layers.infer_path(&inferred);
+    assert_eq!(layers.standpoint(id(RUN)), Some(Standpoint::Rooted(inferred)));
+    layers.apply(part(PartKind::Patch, Fields { dotted_order: Some(path(&[ROOT, RUN])), ..Fields::default() }));
+    let said = DottedOrder::parse(&path(&[ROOT, RUN])).unwrap();
+    assert_eq!(layers.standpoint(id(RUN)), Some(Standpoint::Rooted(said)));
+}
+
 fn raw() -> impl Strategy<Value = RawJson> {
     prop_oneof![Just("{}"), Just("null"), Just("[]"), Just("1"), Just("{\"b\": 1,\"a\":2}"), Just("[ 3 ]")]
         .prop_map(json)

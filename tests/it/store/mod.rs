@@ -23,6 +23,7 @@ macro_rules! store_suite {
                 a_patch_that_names_no_project_waits_for_the_part_that_does,
                 waiting_patches_are_found_inside_one_batch_too,
                 a_run_without_name_type_or_start_is_not_there_yet,
+                children_without_a_path_get_one_whichever_run_comes_first,
                 the_first_project_named_for_a_run_wins,
                 an_unknown_project_id_refuses_its_part_and_no_other,
                 a_post_that_names_no_project_goes_to_the_default_one,

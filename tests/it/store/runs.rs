@@ -74,6 +74,33 @@ pub(crate) async fn a_run_without_name_type_or_start_is_not_there_yet(store: &dy
     assert_eq!(changes(store, PROJECT).await.len(), 1);
 }
 
+pub(crate) async fn children_without_a_path_get_one_whichever_run_comes_first(store: &dyn Store) {
+    let child = |number: u32, parent: u32| {
+        let fields = Fields { parent_run_id: Some(run_id(parent)), ..begun(number) };
+        part(PartKind::Post, run_id(number), Some(PROJECT), fields)
+    };
+    let parts = [post(1), child(2, 1), child(3, 2)];
+    let mut seen = Vec::new();
+    for (number, order) in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]].iter().enumerate() {
+        let tenant = TenantId(Uuid::from_u128(u128::try_from(number).unwrap() + 1));
+        for index in order {
+            let batch = Batch { parts: vec![parts[*index].clone()], feedback: vec![] };
+            store.accept(tenant, batch, at(10)).await.unwrap();
+        }
+        let project = ProjectId::of_name(tenant, PROJECT);
+        let mut trace = store.traces(tenant, project, &[run_id(1).into()]).await.unwrap();
+        trace.sort_by_key(|stored| stored.run.id);
+        seen.push(trace.into_iter().map(|stored| stored.run.dotted_order).collect::<Vec<_>>());
+    }
+    assert_eq!(seen[0].len(), 3);
+    assert!(seen[0][2].starts_with(&format!("{}.", seen[0][1])) && seen[0][1].starts_with(&seen[0][0]), "{seen:?}");
+    assert!(seen.iter().all(|paths| *paths == seen[0]), "{seen:#?}");
+    let other = TenantId(Uuid::from_u128(50));
+    store.accept(other, Batch { parts: parts.iter().rev().cloned().collect(), feedback: vec![] }, at(1)).await.unwrap();
+    let project = ProjectId::of_name(other, PROJECT);
+    assert_eq!(store.traces(other, project, &[run_id(1).into()]).await.unwrap().len(), 3);
+}
+
 pub(crate) async fn the_first_project_named_for_a_run_wins(store: &dyn Store) {
     accept(store, vec![post(1)]).await;
     let mut elsewhere = patch(1);

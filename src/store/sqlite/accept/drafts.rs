@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
-use sqlx::sqlite::SqliteConnection;
+use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
+use crate::model::dotted_order::DottedOrder;
 use crate::model::id::{ProjectId, RunId, TenantId};
-use crate::model::merge::Applied;
+use crate::model::merge::{Applied, Standpoint};
 use crate::model::run::{Fields, Layers, Part, PartKind, Run};
 use crate::model::time::Timestamp;
 use crate::store::Result;
@@ -41,6 +42,7 @@ struct Draft {
     project: Option<ProjectId>,
     stored: bool,
     changed: bool,
+    was_rooted: bool,
     layers: Layers,
 }
 
@@ -83,16 +85,68 @@ impl Drafts {
             return Ok(loaded);
         }
         let ids = id_list(loaded.list.iter().map(|(id, _)| id.0));
-        for row in sqlx::query(LOAD).bind(tenant.0).bind(ids).fetch_all(connection).await? {
-            let mut cells = Cells::of("run_bodies", &row);
+        loaded.take_rows(&sqlx::query(LOAD).bind(tenant.0).bind(ids).fetch_all(connection).await?)?;
+        Ok(loaded)
+    }
+
+    /// Takes in runs that no part is about: relatives of those that one is about.
+    pub(super) async fn load_relatives(
+        &mut self,
+        connection: &mut SqliteConnection,
+        tenant: TenantId,
+        runs: &[RunId],
+    ) -> Result<()> {
+        let ids = id_list(runs.iter().map(|run| run.0));
+        self.take_rows(&sqlx::query(LOAD).bind(tenant.0).bind(ids).fetch_all(connection).await?)
+    }
+
+    fn take_rows(&mut self, rows: &[SqliteRow]) -> Result<()> {
+        for row in rows {
+            let mut cells = Cells::of("run_bodies", row);
             let run_id = RunId(cells.take()?);
             let project = Some(ProjectId(cells.take()?));
-            let layers = unpack_json("run_bodies", cells.take()?)?;
-            if let Some(draft) = loaded.get(run_id) {
-                *draft = Draft { project, layers, stored: true, ..Draft::default() };
+            let layers: Layers = unpack_json("run_bodies", cells.take()?)?;
+            let was_rooted = matches!(layers.standpoint(run_id), Some(Standpoint::Rooted(_)));
+            let draft = Draft { project, layers, stored: true, was_rooted, ..Draft::default() };
+            if let Some(empty) = self.get(run_id) {
+                *empty = draft;
+            } else {
+                self.index.insert(run_id, self.list.len());
+                self.list.push((run_id, draft));
             }
         }
-        Ok(loaded)
+        Ok(())
+    }
+
+    /// Whether the run is here.
+    pub(super) fn has(&self, run: RunId) -> bool {
+        self.index.contains_key(&run)
+    }
+
+    /// Where each run that this transaction writes stands, and whether that is a root's path for the first time.
+    pub(super) fn standpoints(&self) -> impl Iterator<Item = (RunId, Standpoint, bool)> {
+        let written = self.list.iter().filter(|(_, draft)| draft.project.is_some() && (draft.changed || draft.stray()));
+        written.filter_map(|(id, draft)| {
+            draft.layers.standpoint(*id).map(|stands| (*id, stands, draft.changed && !draft.was_rooted))
+        })
+    }
+
+    /// The path of a run in the same project as `child`, if it leads from a root.
+    pub(super) fn path_of(&self, run: RunId, child: RunId) -> Option<DottedOrder> {
+        let (_, draft) = self.list.get(*self.index.get(&run)?)?;
+        let (_, below) = self.list.get(*self.index.get(&child)?)?;
+        match draft.layers.standpoint(run)? {
+            Standpoint::Rooted(path) if draft.project.is_some() && draft.project == below.project => Some(path),
+            _ => None,
+        }
+    }
+
+    /// Says what path a run has.
+    pub(super) fn infer_path(&mut self, run: RunId, path: &DottedOrder) {
+        if let Some(draft) = self.get(run) {
+            draft.layers.infer_path(path);
+            draft.changed = true;
+        }
     }
 
     fn get(&mut self, run: RunId) -> Option<&mut Draft> {
@@ -177,6 +231,11 @@ impl Drafts {
 }
 
 impl Draft {
+    /// Whether it was stored as a child without a path.
+    fn stray(&self) -> bool {
+        self.stored && !self.was_rooted
+    }
+
     fn apply(&mut self, part: Part) -> bool {
         let changed = self.layers.apply(part) == Applied::Changed;
         self.changed |= changed;

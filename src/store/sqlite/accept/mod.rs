@@ -9,6 +9,7 @@
 
 mod drafts;
 mod feedback;
+mod paths;
 mod projects;
 
 use std::collections::{HashMap, HashSet};
@@ -47,6 +48,7 @@ pub(super) async fn accept(
         }
     }
     drafts.store_waiting(connection, tenant).await?;
+    paths::infer(connection, tenant, &mut drafts).await?;
     let mut stirred = Stirred::default();
     for run in drafts.store_bodies(connection, tenant, now).await? {
         stirred.run(run);
@@ -115,12 +117,12 @@ const INSERT_CHANGES: Insert = Insert {
 };
 
 const UPSERT_RUNS: Insert = Insert {
-    head: "INSERT INTO runs (tenant_id, project_id, run_id, trace_id, parent_run_id, name, run_type, status, is_root, \
+    head: "INSERT INTO runs (tenant_id, project_id, run_id, trace_id, parent_run_id, name, run_type, status, is_root, is_stray, \
            start_at, end_at, changed_seq, modified_at) VALUES",
-    columns: 13,
+    columns: 14,
     tail: "ON CONFLICT (tenant_id, project_id, run_id) DO UPDATE SET trace_id = excluded.trace_id, \
            parent_run_id = excluded.parent_run_id, name = excluded.name, run_type = excluded.run_type, \
-           status = excluded.status, is_root = excluded.is_root, start_at = excluded.start_at, \
+           status = excluded.status, is_root = excluded.is_root, is_stray = excluded.is_stray, start_at = excluded.start_at, \
            end_at = excluded.end_at, changed_seq = excluded.changed_seq, modified_at = excluded.modified_at",
 };
 
@@ -211,7 +213,7 @@ impl Stirred {
             values.push(tenant.0).push(project.0).push(run.id.0).push(run.trace_id.0);
             values.push(run.parent_run_id.map(|parent| parent.0));
             values.push(run.name.as_str()).push(run.run_type.as_str()).push(run.status.as_str());
-            values.push(run.is_root()).push(run.start_time.0).push(run.end_time.map(|end| end.0));
+            values.push(run.is_root()).push(is_stray(run)).push(run.start_time.0).push(run.end_time.map(|end| end.0));
             values.push(*seq).push(at.0);
         })
         .await?;
@@ -228,9 +230,15 @@ impl Stirred {
     }
 }
 
+/// Whether the run is a child whose path is not known. A path has a dot for each ancestor.
+fn is_stray(run: &Run) -> bool {
+    !run.is_root() && !run.dotted_order.contains('.')
+}
+
 /// The statements that are about many rows, each with the step its plan must have.
 #[cfg(test)]
-pub(super) const PLANNED: [(&str, &str); 9] = [
+pub(super) const PLANNED: [(&str, &str); 10] = [
+    (paths::STRAYS, "SEARCH r USING INDEX runs_stray (tenant_id=? AND parent_run_id=?)"),
     (drafts::LOAD, "SEARCH run_bodies USING INDEX sqlite_autoindex_run_bodies_1 (tenant_id=? AND run_id=?)"),
     (drafts::LOAD_WAITING, "SEARCH waiting_parts USING INDEX waiting_parts_by_run (tenant_id=? AND run_id=?)"),
     (
