@@ -115,8 +115,8 @@ impl Source<'_> {
     fn bytes(&self, location: &Location) -> Range<usize> {
         let index = |number: Option<u64>| number.and_then(|number| usize::try_from(number).ok());
         let span = location.span();
-        let start = index(span.byte_offset().map(Into::into)).unwrap_or_else(|| offset_of(self.body, location));
-        let end = start.saturating_add(index(span.byte_len().map(Into::into)).unwrap_or(0)).min(self.body.len());
+        let start = index(span.byte_offset()).unwrap_or_else(|| offset_of(self.body, location));
+        let end = start.saturating_add(index(span.byte_len()).unwrap_or(0)).min(self.body.len());
         let written = self.body.get(start..end).unwrap_or_default();
         start..start + written.trim_end().len()
     }
@@ -262,7 +262,7 @@ mod tests {
     fn every_node_knows_its_bytes() {
         let source = "\u{feff}é: 1\nquoted: \"a\\\"b\"   # why\nblock: |\n  one\n  two\nempty:\nlist:\n  - x\n";
         let root = read(source).unwrap();
-        let written = |name: &str| &source[entry(&root, name).span.clone()];
+        let written = |name: &str| source.get(entry(&root, name).span.clone()).unwrap();
         assert_eq!(written("é"), "1");
         assert_eq!(written("quoted"), "\"a\\\"b\"");
         assert_eq!(written("block"), "one\n  two");
@@ -292,7 +292,8 @@ mod tests {
 
     #[test]
     fn what_is_not_yaml_is_located() {
-        for (source, at) in [("é: [1, 2\nb: 3\n", 11), ("a: b: c\n", 4), ("a: 1\n---\nb: 2\n", 9), ("? [x]\n: y\n", 2)] {
+        for (source, at) in [("é: [1, 2\nb: 3\n", 11), ("a: b: c\n", 4), ("a: 1\n---\nb: 2\n", 9), ("? [x]\n: y\n", 2)]
+        {
             let problem = read(source).unwrap_err();
             assert_eq!(problem.span.start, at, "{source:?}: {problem:?}");
             assert!(!problem.message.contains("line"), "{problem:?}");
@@ -314,7 +315,14 @@ mod tests {
 
     #[test]
     fn an_error_of_the_parser_never_repeats_a_value() {
-        for source in ["a: !!int s3cret\n", "a: !!binary s3cret\n", "a: !!float s3cret\n", "a: *s3cret\n", "a: \"s3cret\n", "a: !s3cret x\n"] {
+        for source in [
+            "a: !!int s3cret\n",
+            "a: !!binary s3cret\n",
+            "a: !!float s3cret\n",
+            "a: *s3cret\n",
+            "a: \"s3cret\n",
+            "a: !s3cret x\n",
+        ] {
             if let Err(problem) = read(source) {
                 assert!(!problem.message.contains("s3cret"), "{problem:?}");
             }

@@ -35,7 +35,10 @@ endpoints:
 async fn applying_twice_changes_nothing_the_second_time() {
     let house = House::open().await;
     let (status, first) = house.apply(FILE, json!({})).await;
-    assert_eq!((status, said(&first).as_str()), (200, "create rule digest, create rule errors, create endpoint oncall"));
+    assert_eq!(
+        (status, said(&first).as_str()),
+        (200, "create rule digest, create rule errors, create endpoint oncall")
+    );
     let (_, second) = house.apply(FILE, json!({"prune": true})).await;
     assert_eq!(said(&second), "unchanged rule digest, unchanged rule errors, unchanged endpoint oncall");
 }
@@ -74,7 +77,10 @@ async fn an_edited_rule_keeps_its_id_and_a_renamed_one_is_another() {
     assert_eq!(answer["items"][1]["changes"], json!([{"field": "every", "before": "immediate", "after": "5m"}]));
     assert_eq!(house.rule("errors").await["id"], id);
     let (_, pruned) = house.apply(&edited, json!({"prune": true})).await;
-    assert_eq!(said(&pruned), "remove rule digest, unchanged rule errors, unchanged endpoint oncall, unchanged rule weekly");
+    assert_eq!(
+        said(&pruned),
+        "remove rule digest, unchanged rule errors, unchanged endpoint oncall, unchanged rule weekly"
+    );
     assert_eq!(house.call("GET", "/v1/rules/digest", None).await.0, 404);
 }
 
@@ -89,7 +95,9 @@ async fn a_dry_run_writes_nothing() {
 #[tokio::test]
 async fn files_with_an_error_change_nothing_and_are_answered_with_places() {
     let house = House::open().await;
-    let wrong = FILE.replace("status, \"error\"), has", "sttus, \"error\"), has").replace("https://oncall.example.com", "http://127.0.0.1");
+    let wrong = FILE
+        .replace("status, \"error\"), has", "sttus, \"error\"), has")
+        .replace("https://oncall.example.com", "http://127.0.0.1");
     let (status, problem) = house.apply(&wrong, json!({})).await;
     assert_eq!((status, problem["code"].as_str().unwrap()), (422, "rules-invalid"));
     let problems = problem["reports"][0]["problems"].as_array().unwrap();
@@ -105,7 +113,8 @@ async fn files_with_an_error_change_nothing_and_are_answered_with_places() {
 #[tokio::test]
 async fn a_missing_variable_is_named() {
     let house = House::open().await;
-    let (status, problem) = house.apply(FILE, json!({"variables": {"URL": "https://hooks.example.com/planted-path"}})).await;
+    let (status, problem) =
+        house.apply(FILE, json!({"variables": {"URL": "https://hooks.example.com/planted-path"}})).await;
     assert_eq!(status, 422);
     let told = problem["reports"][0]["problems"][0]["message"].as_str().unwrap();
     assert_eq!(told, "the variable TOKEN is not set");
@@ -142,7 +151,8 @@ async fn what_is_exported_applies_again() {
     let (status, again) = house.apply(yaml, json!({"variables": variables})).await;
     assert_eq!(status, 200, "{again:#}");
     // The order of headers is not kept by an export; everything else is.
-    let differing: Vec<&Value> = again["items"].as_array().unwrap().iter().flat_map(|i| i["changes"].as_array()).flatten().collect();
+    let differing: Vec<&Value> =
+        again["items"].as_array().unwrap().iter().flat_map(|i| i["changes"].as_array()).flatten().collect();
     assert!(differing.iter().all(|change| change["field"] == "webhooks[0].headers"), "{again:#}");
 }
 
@@ -172,7 +182,8 @@ async fn no_answer_and_no_file_of_the_server_holds_a_planted_secret() {
     for path in ["/v1/rules", "/v1/rules/errors", "/v1/rules/export"] {
         said += &house.call("GET", path, None).await.1.to_string();
     }
-    let (status, malformed) = house.call("POST", "/v1/rules/apply", Some(json!({"files": "planted", "variables": 1}))).await;
+    let (status, malformed) =
+        house.call("POST", "/v1/rules/apply", Some(json!({"files": "planted", "variables": 1}))).await;
     assert_eq!(status, 400);
     said += &malformed.to_string();
     assert!(!said.contains("planted"), "{said}");

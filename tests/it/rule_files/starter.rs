@@ -66,6 +66,21 @@ fn the_schema_refuses_what_the_reader_refuses() {
     }
 }
 
+#[test]
+fn the_rules_in_the_documentation_are_right() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for name in ["docs/rules.md", "README.md"] {
+        let text = std::fs::read_to_string(root.join(name)).unwrap();
+        let blocks = text.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+        let rules: Vec<&str> = blocks.filter(|block| block.starts_with("version: 1")).collect();
+        assert!(!rules.is_empty(), "{name}");
+        for text in rules {
+            let loaded = load(&[SourceFile { name: name.into(), text: text.into() }], &|_| any_url("URL"));
+            assert!(loaded.reports[0].problems.is_empty(), "{name}: {:?}", loaded.reports[0].problems);
+        }
+    }
+}
+
 /// YAML as JSON, by a parser that knows nothing of rules.
 fn yaml(text: &str) -> Value {
     serde_saphyr::from_str::<Map<String, Value>>(text).unwrap().into()
