@@ -42,7 +42,7 @@ fn runs() -> Vec<Value> {
 }
 
 fn names(answer: &Value) -> Vec<String> {
-    let id = |run: &Value| run["id"].as_str().unwrap()[34..].to_owned();
+    let id = |run: &Value| run["id"].as_str().unwrap().split_at(34).1.to_owned();
     answer["matched"].as_array().unwrap().iter().map(id).collect()
 }
 
@@ -118,7 +118,15 @@ fn a_filter_is_tried_on_the_runs_of_a_file_without_storing_them() {
     lines.push("{\"id\": \"0195c0de-0000-7000-8000-000000000009\", \"name\": \"no start\"}".to_owned());
     fs::write(&file, lines.join("\n\n")).unwrap();
     let path = file.to_str().unwrap();
-    let (code, out, err) = shown(&server.run(["filter", "match", "eq(name, \"llm\")", "--runs", path, "--tree-filter", "neq(error, null)"]));
+    let (code, out, err) = shown(&server.run([
+        "filter",
+        "match",
+        "eq(name, \"llm\")",
+        "--runs",
+        path,
+        "--tree-filter",
+        "neq(error, null)",
+    ]));
     assert_eq!(code, 1, "one run could not be read");
     assert!(out.ends_with("1 of 5 runs matches\n"), "{out}{err}");
     assert!(err.contains("runs[5]") && err.contains("start_time"), "{err}");
