@@ -18,8 +18,8 @@ use crate::api::native::rules::{Outcome, Purpose, Request, apply};
 use crate::api::problem::Problem;
 use crate::filter::report::Style;
 use crate::model::id::TenantId;
-use crate::rule_file::SourceFile;
 use crate::rule_file::plan::{Action, FOLDER, Prune};
+use crate::rule_file::{FileReport, SourceFile};
 use crate::task::{Activity, Next, Poke};
 
 /// How long a changed folder must stay as it is.
@@ -100,7 +100,10 @@ impl RulesFolder {
             purpose: Purpose::Apply,
         };
         match apply(&self.api, TenantId::DEFAULT, request).await {
-            Ok(outcome) => self.tell(&outcome),
+            Ok(outcome) => {
+                self.tell(&outcome);
+                warn(&outcome.reports);
+            }
             Err(problem) if problem.status.is_client_error() => self.complain(&problem),
             Err(problem) => return Err(FolderError::NotNow { path: self.path.clone(), detail: problem.detail }),
         }
@@ -118,14 +121,17 @@ impl RulesFolder {
             unchanged = count(Action::Unchanged),
             "rules applied"
         );
-        for report in &outcome.reports {
-            tracing::warn!("about the rules:\n{}", report.render(Style::Plain));
-        }
     }
 
     fn complain(&self, problem: &Problem) {
         let rendered = problem.more.get("rendered").and_then(serde_json::Value::as_str).unwrap_or_default();
         tracing::error!(folder = %self.path.display(), "rules not applied: {}\n{rendered}", problem.detail);
+    }
+}
+
+fn warn(reports: &[FileReport]) {
+    for report in reports {
+        tracing::warn!("about the rules:\n{}", report.render(Style::Plain));
     }
 }
 

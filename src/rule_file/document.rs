@@ -112,7 +112,7 @@ pub(super) struct Endpoint {
 macro_rules! scalar {
     ($(#[$doc:meta])* $name:ident, $($schema:tt)+) => {
         $(#[$doc])*
-        pub(super) struct $name;
+        pub(super) struct $name(String);
 
         impl JsonSchema for $name {
             fn inline_schema() -> bool {

@@ -15,10 +15,10 @@ pub fn export(rules: &[Rule], endpoints: &[Endpoint]) -> String {
         "# Exported by Runhook. Each ${VARIABLE} stands for a value that is sealed: set it before applying.\n\
                     version: 1\n"
             .to_owned();
-    let mut names = Variables::default();
+    let mut variables = Variables::default();
     text.push_str(if rules.is_empty() { "rules: []\n" } else { "rules:\n" });
     for rule in rules {
-        write_rule(&mut text, rule, endpoints, &mut names);
+        write_rule(&mut text, rule, endpoints, &mut variables);
     }
     let named: Vec<(&str, &Endpoint)> =
         endpoints.iter().filter_map(|endpoint| Some((endpoint.key.as_deref()?, endpoint))).collect();
@@ -27,12 +27,12 @@ pub fn export(rules: &[Rule], endpoints: &[Endpoint]) -> String {
     }
     for (key, endpoint) in named {
         line(&mut text, "  - ", "key", &scalar(key));
-        write_target(&mut text, "    ", "    ", key, endpoint, &mut names);
+        write_target(&mut text, "    ", "    ", key, endpoint, &mut variables);
     }
     text
 }
 
-fn write_rule(text: &mut String, rule: &Rule, endpoints: &[Endpoint], names: &mut Variables) {
+fn write_rule(text: &mut String, rule: &Rule, endpoints: &[Endpoint], variables: &mut Variables) {
     if rule.state == RuleState::Paused {
         text.push_str("  # paused\n");
     }
@@ -43,7 +43,7 @@ fn write_rule(text: &mut String, rule: &Rule, endpoints: &[Endpoint], names: &mu
     let filters = [("filter", &rule.filter), ("trace_filter", &rule.trace_filter), ("tree_filter", &rule.tree_filter)];
     for (name, filter) in filters {
         if let Some(filter) = filter {
-            field(name, &scalar(&literal(filter)));
+            field(name, &scalar(filter));
         }
     }
     if (rule.sampling_rate - 1.0).abs() > f64::EPSILON {
@@ -71,13 +71,20 @@ fn write_rule(text: &mut String, rule: &Rule, endpoints: &[Endpoint], names: &mu
         let Some(endpoint) = endpoints.iter().find(|endpoint| endpoint.id == *id) else { continue };
         match &endpoint.key {
             Some(key) => line(text, "      - ", "endpoint", &scalar(key)),
-            None => write_target(text, "      - ", "        ", &rule.key, endpoint, names),
+            None => write_target(text, "      - ", "        ", &rule.key, endpoint, variables),
         }
     }
 }
 
-fn write_target(text: &mut String, first: &str, rest: &str, owner: &str, endpoint: &Endpoint, names: &mut Variables) {
-    let url = names.name(owner, "url");
+fn write_target(
+    text: &mut String,
+    first: &str,
+    rest: &str,
+    owner: &str,
+    endpoint: &Endpoint,
+    variables: &mut Variables,
+) {
+    let url = variables.name(owner, "url");
     let shown = if endpoint.shown.url == MASK { "" } else { &endpoint.shown.url };
     line(text, first, "url", &format!("\"${{{url}}}\"  # {shown}"));
     for (field, pairs) in [("query", &endpoint.shown.query), ("headers", &endpoint.shown.headers)] {
@@ -85,7 +92,7 @@ fn write_target(text: &mut String, first: &str, rest: &str, owner: &str, endpoin
             line(text, rest, field, "");
         }
         for name in pairs.keys() {
-            let variable = names.name(owner, name);
+            let variable = variables.name(owner, name);
             line(text, &format!("{rest}  "), &scalar(name), &format!("\"${{{variable}}}\""));
         }
     }
@@ -116,7 +123,7 @@ impl Variables {
     }
 }
 
-/// `${` in a value that is not a variable.
+/// A value in which `${` is not the beginning of a variable.
 fn literal(text: &str) -> String {
     text.replace("${", "$${")
 }

@@ -92,7 +92,7 @@ mod tests {
     /// The source of each occurrence of `piece` in the value.
     fn found<'a>(written: &'a str, value: &str, piece: &str) -> &'a str {
         let start = value.find(piece).unwrap();
-        &written[Offsets::new(written, value).of(&(start..start + piece.len()))]
+        written.get(Offsets::new(written, value).of(&(start..start + piece.len()))).unwrap()
     }
 
     #[test]

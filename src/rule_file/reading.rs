@@ -30,7 +30,7 @@ pub(super) struct Resolved {
 }
 
 impl<'n> Section<'n> {
-    /// The value of a key, if it is there and holds something.
+    /// The value of a key, if it is there.
     pub(super) fn get(&self, name: &str) -> Option<&'n Node> {
         self.entries.iter().find(|(key, _)| key.text == name).map(|(_, node)| *node)
     }
@@ -65,7 +65,7 @@ impl Reading<'_> {
         self.problems.push(Problem::warning(code, span.clone(), message).hint(hint));
     }
 
-    /// A mapping with these keys. Unknown, repeated and empty ones are reported; empty ones then count as absent.
+    /// A mapping with these keys. Unknown and repeated ones are reported and left out.
     pub(super) fn section<'n>(
         &mut self,
         node: &'n Node,
@@ -106,16 +106,14 @@ impl Reading<'_> {
 
     /// A scalar, whatever it looks like.
     pub(super) fn scalar<'n>(&mut self, node: &'n Node, what: &str) -> Option<&'n Scalar> {
-        match &node.value {
-            Value::Scalar(scalar) => Some(scalar),
-            _ => {
-                self.wrong_kind(node, what, "text");
-                None
-            }
+        if let Value::Scalar(scalar) = &node.value {
+            return Some(scalar);
         }
+        self.wrong_kind(node, what, "text");
+        None
     }
 
-    /// A text that holds more than blanks and no variables.
+    /// A text that holds more than blanks. Variables stay as they are written.
     pub(super) fn text<'n>(&mut self, node: &'n Node, what: &str) -> Option<&'n str> {
         let text = self.scalar(node, what)?.text.as_str();
         if text.trim().is_empty() {
@@ -123,9 +121,8 @@ impl Reading<'_> {
             return None;
         }
         if pieces(text).iter().any(|piece| matches!(piece.kind, Kind::Variable(_))) {
-            let hint = "variables work in project, url, query and headers; write $${ for a literal `${`";
-            self.error("variable-not-allowed", &node.span, format!("{what} cannot hold a variable"), hint);
-            return None;
+            let hint = "variables work in project, url, query and headers only";
+            self.warning("literal-variable", &node.span, format!("in {what} this is text, not a variable"), hint);
         }
         Some(text)
     }
@@ -165,13 +162,12 @@ impl Reading<'_> {
                 }
                 Kind::Variable(name) => {
                     resolved.has_variables = true;
-                    match (self.variables)(&name) {
-                        Some(text) => resolved.text.push_str(&text),
-                        None => {
-                            let hint = format!("set {name} in the environment of the command that applies the rules");
-                            self.error("missing-variable", &span, format!("the variable {name} is not set"), &hint);
-                            complete = false;
-                        }
+                    if let Some(text) = (self.variables)(&name) {
+                        resolved.text.push_str(&text);
+                    } else {
+                        let hint = format!("set {name} in the environment of the command that applies the rules");
+                        self.error("missing-variable", &span, format!("the variable {name} is not set"), &hint);
+                        complete = false;
                     }
                 }
             }

@@ -185,7 +185,7 @@ fn filters(reading: &mut Reading<'_>, rule: &Section<'_>) -> Option<Filters> {
         let hint = "add `filter`, such as `filter: eq(status, \"error\")`";
         reading.warning("no-filter", &rule.span(), "a rule without a filter matches every finished run", hint);
     }
-    let (run, trace, tree) = (run?, trace?, tree?);
+    let (run, trace, tree) = (run.ok()?, trace.ok()?, tree.ok()?);
     let usage = run.as_ref().is_some_and(|(_, needs)| needs.usage);
     Some(Filters {
         looks_at_trace: usage || trace.is_some() || tree.is_some(),
@@ -195,21 +195,21 @@ fn filters(reading: &mut Reading<'_>, rule: &Section<'_>) -> Option<Filters> {
     })
 }
 
-/// Reads a filter. The outer option is whether it could be read, the inner one whether it was written.
-fn filter(reading: &mut Reading<'_>, rule: &Section<'_>, name: &str) -> Option<Option<(String, Needs)>> {
-    if rule.key_span(name).is_none() {
-        return Some(None);
-    }
-    let node = rule.get(name)?;
-    let text = reading.text(node, &format!("`{name}`"))?;
+/// A filter was written and cannot be read; why is among the problems.
+struct Unreadable;
+
+/// Reads a filter, if it is written.
+fn filter(reading: &mut Reading<'_>, rule: &Section<'_>, name: &str) -> Result<Option<(String, Needs)>, Unreadable> {
+    let Some(node) = rule.get(name) else { return Ok(None) };
+    let text = reading.text(node, &format!("`{name}`")).ok_or(Unreadable)?;
     match Filter::parse(text, Mode::Lenient) {
         Ok((filter, warnings)) => {
             reading.inside(node, text, warnings);
-            Some(Some((text.trim_end().to_owned(), filter.needs())))
+            Ok(Some((text.trim_end().to_owned(), filter.needs())))
         }
         Err(problems) => {
             reading.inside(node, text, problems);
-            None
+            Err(Unreadable)
         }
     }
 }
@@ -284,5 +284,72 @@ impl Webhooks {
         }
         self.uses.push(Reference { key: key.to_owned(), span: node.span.clone() });
         self.names.push(name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rule_file::{SourceFile, load};
+
+    /// The draft of a rule with these further lines, and the codes of what is wrong with it.
+    fn draft(lines: &str) -> (Option<RuleDraft>, Vec<&'static str>) {
+        let lines: String = lines.lines().flat_map(|line| ["    ", line, "\n"]).collect();
+        let text = format!(
+            "version: 1\nrules:\n  - key: a\n    project: ${{ENV}}-bot\n    webhooks: [{{ url: https://h.example/ }}]\n{lines}"
+        );
+        let files = [SourceFile { name: "f.yaml".into(), text }];
+        let loaded = load(&files, &|name| (name == "ENV").then(|| "prod".to_owned()));
+        let codes = loaded.reports.iter().flat_map(|report| &report.problems).map(|problem| problem.code).collect();
+        (loaded.rules.into_iter().next(), codes)
+    }
+
+    #[test]
+    fn what_a_file_does_not_say_has_a_default() {
+        let (rule, codes) = draft("");
+        let rule = rule.unwrap();
+        assert_eq!((rule.name.as_str(), rule.project.as_str()), ("a", "prod-bot"));
+        assert_eq!((rule.sampling_rate, rule.cadence, rule.settle), (1.0, Cadence::DEFAULT, Duration::ZERO));
+        assert_eq!((rule.batch, rule.backfill_from), (BatchLimits::default(), None));
+        assert_eq!(codes, ["no-filter"]);
+    }
+
+    #[test]
+    fn rules_that_look_beyond_the_run_settle_unless_they_say_otherwise() {
+        for (lines, seconds) in [
+            ("filter: eq(name, \"x\")", 0),
+            ("filter: gt(total_tokens, 5)", 10),
+            ("trace_filter: eq(name, \"x\")", 10),
+            ("tree_filter: eq(name, \"x\")", 10),
+            ("tree_filter: eq(name, \"x\")\nsettle: 0s", 0),
+            ("filter: eq(name, \"x\")\nsettle: 1m", 60),
+        ] {
+            assert_eq!(draft(lines).0.unwrap().settle, Duration::from_secs(seconds), "{lines}");
+        }
+    }
+
+    #[test]
+    fn cron_is_in_utc_unless_it_names_a_zone() {
+        let zone = |lines| match draft(lines).0.unwrap().cadence {
+            Cadence::Cron { timezone, .. } => timezone,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(zone("cron: 0 9 * * *"), "UTC");
+        assert_eq!(zone("cron: 0 9 * * *\ntimezone: Asia/Tokyo"), "Asia/Tokyo");
+        assert_eq!(draft("timezone: Asia/Tokyo").1, ["no-filter", "no-cron"]);
+    }
+
+    #[test]
+    fn a_variable_where_none_works_is_noticed() {
+        let (rule, codes) = draft("filter: search(\"${ENV}\")");
+        assert_eq!((rule.unwrap().filter.as_deref(), codes), (Some("search(\"${ENV}\")"), vec!["literal-variable"]));
+    }
+
+    #[test]
+    fn a_key_without_a_value_is_a_mistake() {
+        for key in ["name", "filter", "every", "cron", "settle", "batch", "backfill_from", "sampling_rate"] {
+            let (rule, codes) = draft(&format!("{key}:"));
+            assert!(rule.is_none() && codes.contains(&"empty"), "{key}: {codes:?}");
+        }
     }
 }

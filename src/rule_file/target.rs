@@ -219,7 +219,7 @@ mod tests {
         let lowered = lower(&mut reading, &section);
         let errors = reading.problems.iter().filter(|p| p.severity == crate::model::problem::Severity::Error).count();
         assert_eq!(lowered.is_none(), errors > 0, "{:?}", reading.problems);
-        let at = |span: &Range<usize>| yaml[span.clone()].to_owned();
+        let at = |span: &Range<usize>| yaml.get(span.clone()).unwrap().to_owned();
         reading.problems.iter().map(|p| format!("{} [{}] {}", p.code, at(&p.span), p.message)).collect()
     }
 

@@ -61,11 +61,12 @@ fn applied(current: &Current, plan: Plan) -> Current {
 }
 
 fn said(plan: &Plan) -> Vec<String> {
-    let changes = |item: &Item| item.changes.iter().map(|c| format!(" {}", c.field)).collect::<String>();
-    plan.items
-        .iter()
-        .map(|item| format!("{:?} {:?} {}{}", item.action, item.subject, item.key, changes(item)))
-        .collect()
+    let said = |item: &Item| {
+        let mut words = vec![format!("{:?} {:?} {}", item.action, item.subject, item.key)];
+        words.extend(item.changes.iter().map(|change| change.field.clone()));
+        words.join(" ")
+    };
+    plan.items.iter().map(said).collect()
 }
 
 #[test]

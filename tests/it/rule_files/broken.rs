@@ -21,7 +21,8 @@ fn no_report_repeats_what_could_be_a_secret() {
     assert!(!shown.contains("planted"), "{shown}");
     // Not even when the file is not YAML at all, wherever it breaks.
     for (at, _) in BROKEN.char_indices().filter(|(_, c)| *c == '\n' || *c == ':') {
-        let broken = format!("{}\t{{ [ : {}", &BROKEN[..at], &BROKEN[at..]);
+        let (before, after) = BROKEN.split_at(at);
+        let broken = format!("{before}\t{{ [ : {after}");
         let shown = rendered("broken.yaml", &broken);
         assert!(!shown.contains("planted-secret"), "{shown}");
     }

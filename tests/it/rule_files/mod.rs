@@ -55,10 +55,11 @@ impl House {
 
 /// `create rule a, unchanged endpoint b`.
 fn said(answer: &Value) -> String {
-    let items = answer["items"].as_array().unwrap_or_else(|| panic!("{answer:#}"));
+    let items = answer["items"].as_array();
+    assert!(items.is_some(), "{answer:#}");
     let item = |item: &Value| {
         let word = |name: &str| item[name].as_str().unwrap().to_owned();
         format!("{} {} {}", word("action"), word("subject"), word("key"))
     };
-    items.iter().map(item).collect::<Vec<_>>().join(", ")
+    items.into_iter().flatten().map(item).collect::<Vec<_>>().join(", ")
 }

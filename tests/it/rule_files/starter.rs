@@ -13,8 +13,9 @@ fn starter_files() -> Vec<SourceFile> {
     files
 }
 
-fn any_url(name: &str) -> Option<String> {
-    Some(if name.ends_with("URL") { "https://hooks.example.com/x".into() } else { "v4lue".into() })
+/// Every variable is set, to something that fits its name.
+fn any(name: &str) -> String {
+    if name.ends_with("URL") { "https://hooks.example.com/x".into() } else { "v4lue".into() }
 }
 
 #[test]
@@ -22,7 +23,7 @@ fn starter_rules_have_nothing_wrong_with_them() {
     let files = starter_files();
     assert!(files.len() >= 9);
     for file in files {
-        let loaded = load(std::slice::from_ref(&file), &any_url);
+        let loaded = load(std::slice::from_ref(&file), &|name| Some(any(name)));
         assert!(loaded.reports[0].problems.is_empty(), "{}: {:?}", file.name, loaded.reports[0].problems);
         assert!(!loaded.rules.is_empty());
     }
@@ -31,7 +32,7 @@ fn starter_rules_have_nothing_wrong_with_them() {
 #[test]
 fn starter_rules_can_be_applied_together() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    assert!(!load(&read_folder(&root.join("rules")).unwrap(), &any_url).has_errors());
+    assert!(!load(&read_folder(&root.join("rules")).unwrap(), &|name| Some(any(name))).has_errors());
 }
 
 #[test]
@@ -63,6 +64,21 @@ fn the_schema_refuses_what_the_reader_refuses() {
         json!({"key": "a b"}),
     ] {
         assert!(!validator.is_valid(&rule(wrong.clone())), "{wrong}");
+    }
+}
+
+#[test]
+fn the_rules_in_the_documentation_are_right() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for name in ["docs/rules.md", "README.md"] {
+        let text = std::fs::read_to_string(root.join(name)).unwrap();
+        let blocks = text.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+        let rules: Vec<&str> = blocks.filter(|block| block.starts_with("version: 1")).collect();
+        assert!(!rules.is_empty(), "{name}");
+        for text in rules {
+            let loaded = load(&[SourceFile { name: name.into(), text: text.into() }], &|_| Some(any("URL")));
+            assert!(loaded.reports[0].problems.is_empty(), "{name}: {:?}", loaded.reports[0].problems);
+        }
     }
 }
 
