@@ -155,7 +155,8 @@ impl Activity for RulesFolder {
 /// The rule files of a folder and of the folders in it, by name. What begins with a dot is passed over.
 pub fn read_folder(folder: &Path) -> Result<Vec<SourceFile>, FolderError> {
     let mut paths = Vec::new();
-    collect(folder, DEEPEST, &mut paths).map_err(|source| FolderError::Unreadable { path: folder.to_owned(), source })?;
+    collect(folder, DEEPEST, &mut paths)
+        .map_err(|source| FolderError::Unreadable { path: folder.to_owned(), source })?;
     paths.sort();
     paths.iter().map(|path| read_file(path)).collect()
 }

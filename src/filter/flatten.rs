@@ -103,7 +103,8 @@ mod tests {
             "messages": [{"content": "hi"}, {"content": [{"text": "there"}]}],
             "n": 1, "none": null, "empty": [], "list": [[true]]
         });
-        let found: Vec<String> = rows(document).into_iter().map(|row| format!("{}={:?}", row.path, row.value)).collect();
+        let found: Vec<String> =
+            rows(document).into_iter().map(|row| format!("{}={:?}", row.path, row.value)).collect();
         let expected = [
             "empty=Nested",
             "list=Bool(true)",

@@ -125,9 +125,11 @@ impl Needs {
     fn add(&mut self, part: &Condition) {
         match part {
             Condition::And(_) | Condition::Or(_) | Condition::Not(_) => {}
-            Condition::Words(_) | Condition::HasKey(..) | Condition::Contains(..) => self.body = true,
             Condition::Field(Field::Pair(Group::Feedback, _), _) => self.feedback = true,
-            Condition::Field(Field::Pair(..) | Field::Path(..) | Field::Whole(_), _) => self.body = true,
+            Condition::Words(_)
+            | Condition::HasKey(..)
+            | Condition::Contains(..)
+            | Condition::Field(Field::Pair(..) | Field::Path(..) | Field::Whole(_), _) => self.body = true,
             Condition::Field(Field::Plain(plain), _) => {
                 self.body |= *plain == Plain::ThreadId;
                 self.usage |= plain.is_usage();

@@ -256,12 +256,10 @@ mod tests {
 
     #[test]
     fn the_parser_goes_on_behind_a_problem() {
-        assert_eq!(problems("and(eq(a b), eq(, c), eq(d 1 2, 3)"), [
-            ("missing-comma", "b"),
-            ("missing-value", ","),
-            ("missing-comma", "1"),
-            ("unclosed", "("),
-        ]);
+        assert_eq!(
+            problems("and(eq(a b), eq(, c), eq(d 1 2, 3)"),
+            [("missing-comma", "b"), ("missing-value", ","), ("missing-comma", "1"), ("unclosed", "("),]
+        );
         assert_eq!(problems("eq(name, \"a\") eq(name, \"b\")"), [("leftover", "eq(name, \"b\")")]);
         assert_eq!(problems("eq(name, \"a"), [("unclosed-text", "\"a")]);
         assert_eq!(problems("eq(a, b]"), [("missing-comma", "]"), ("unclosed", "(")]);

@@ -58,7 +58,8 @@ mod tests {
     fn a_problem_shows_its_line_a_caret_and_what_to_do() {
         let source = "filter: >\n  and(eq(nmae, \"x\"),\n      gt(latency, 5))\n";
         let at = source.find("nmae").unwrap();
-        let problem = Problem::error("unknown-field", at..at + 4, "there is no field `nmae`").hint("did you mean `name`?");
+        let problem =
+            Problem::error("unknown-field", at..at + 4, "there is no field `nmae`").hint("did you mean `name`?");
         assert_eq!(
             render("rules/a.yaml", source, &[problem], Style::Plain),
             "error[unknown-field]: there is no field `nmae`
@@ -74,7 +75,8 @@ mod tests {
     #[test]
     fn any_span_can_be_shown() {
         let source = "é\nλx";
-        for (start, end) in [(0, 0), (1, 1), (0, 1), (3, 4), (6, 6), (5, 2), (9, 40), (usize::MAX, usize::MAX), (0, 6)] {
+        for (start, end) in [(0, 0), (1, 1), (0, 1), (3, 4), (6, 6), (5, 2), (9, 40), (usize::MAX, usize::MAX), (0, 6)]
+        {
             for source in [source, "", "\n", "one\n"] {
                 let shown = render("f", source, &[Problem::warning("w", start..end, "m")], Style::Color);
                 assert!(shown.contains("warning"), "{start}..{end}");

@@ -8,7 +8,8 @@ pub(crate) fn nearest<'w>(word: &str, known: impl Iterator<Item = &'w str>) -> O
     let word = word.to_lowercase();
     let mut best = (ALIKE, None);
     for candidate in known {
-        let alike = strsim::jaro_winkler(&word, candidate).max(strsim::normalized_damerau_levenshtein(&word, candidate));
+        let alike =
+            strsim::jaro_winkler(&word, candidate).max(strsim::normalized_damerau_levenshtein(&word, candidate));
         if alike > best.0 {
             best = (alike, Some(candidate));
         }

@@ -118,7 +118,8 @@ impl Lexer<'_, '_> {
                 let span = start..self.here();
                 let message = format!("`{unit}` is not a unit of time");
                 self.problems.push(
-                    Problem::error("bad-unit", span, message).hint("the units are ms, s, m, h and d; text needs quotes"),
+                    Problem::error("bad-unit", span, message)
+                        .hint("the units are ms, s, m, h and d; text needs quotes"),
                 );
                 Token::Bad
             }
@@ -169,9 +170,8 @@ impl Lexer<'_, '_> {
             _ => {
                 let message = format!("`\\{}` is no escape, so the backslash is part of the text", c.escape_debug());
                 let end = self.here();
-                self.problems.push(
-                    Problem::warning("unknown-escape", at..end, message).hint("write `\\\\` for a backslash"),
-                );
+                self.problems
+                    .push(Problem::warning("unknown-escape", at..end, message).hint("write `\\\\` for a backslash"));
                 return Self::keep(c, text);
             }
         };
@@ -223,7 +223,9 @@ impl Lexer<'_, '_> {
             self.chars.next_if(|(_, c)| *c == '}');
         } else {
             self.skip_while(|c| {
-                !c.is_whitespace() && !c.is_alphanumeric() && !matches!(c, '_' | '"' | '\'' | '(' | ')' | '[' | ']' | ',')
+                !c.is_whitespace()
+                    && !c.is_alphanumeric()
+                    && !matches!(c, '_' | '"' | '\'' | '(' | ')' | '[' | ']' | ',')
             });
         }
         let (text, span) = (self.text(start).to_owned(), start..self.here());
@@ -297,14 +299,17 @@ mod tests {
     #[test]
     fn numbers_units_dates_and_ids_go_without_quotes() {
         let number = |text: &str, unit| Token::Number(Number::parse(text).unwrap(), unit);
-        assert_eq!(read("-1.5e3 +2 .5 10 5s 250MS").0, [
-            number("-1500", None),
-            number("2", None),
-            number("0.5", None),
-            number("10", None),
-            number("5", Some(Unit::Second)),
-            number("250", Some(Unit::Millisecond)),
-        ]);
+        assert_eq!(
+            read("-1.5e3 +2 .5 10 5s 250MS").0,
+            [
+                number("-1500", None),
+                number("2", None),
+                number("0.5", None),
+                number("10", None),
+                number("5", Some(Unit::Second)),
+                number("250", Some(Unit::Millisecond)),
+            ]
+        );
         for word in ["2024-01-01T10:00:00+02:00", "4070f233-f61e-44eb-bff1-da3c163895a3", "2aa1cf4", "10:30"] {
             assert_eq!(read(word).0, [Token::Word(word.into())]);
         }

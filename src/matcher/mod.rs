@@ -100,13 +100,14 @@ pub struct InvalidRule {
 impl CompiledRule {
     /// Parses a rule's filters.
     pub fn new(rule: Rule) -> Result<Self, InvalidRule> {
-        let parse = |which: &'static str, text: Option<&str>| match Filter::parse(text.unwrap_or_default(), Mode::Lenient) {
-            Ok((filter, _)) => Ok(filter),
-            Err(problems) => {
-                let reason = problems.into_iter().next().map(|problem| problem.message).unwrap_or_default();
-                Err(InvalidRule { which, reason })
-            }
-        };
+        let parse =
+            |which: &'static str, text: Option<&str>| match Filter::parse(text.unwrap_or_default(), Mode::Lenient) {
+                Ok((filter, _)) => Ok(filter),
+                Err(problems) => {
+                    let reason = problems.into_iter().next().map(|problem| problem.message).unwrap_or_default();
+                    Err(InvalidRule { which, reason })
+                }
+            };
         let filter = parse("filter", rule.filter.as_deref())?;
         // A blank filter of a trace says nothing, and must not make the rule wait for one.
         let of_trace = |which, text: Option<&str>| {

@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-const DURATION_UNITS: &[(&str, u64)] =
-    &[("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
+const DURATION_UNITS: &[(&str, u64)] = &[("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 
 const SIZE_UNITS: &[(&str, u64)] = &[
     ("GiB", 1 << 30),
@@ -59,7 +58,9 @@ fn amount(text: &str, units: &[(&str, u64)]) -> Option<u64> {
     let (number, unit) = text.split_at_checked(digits)?;
     let factor = units.iter().find(|(name, _)| *name == unit.trim_start())?.1;
     let number = number.replace('_', "");
-    let Some((whole, fraction)) = number.split_once('.') else { return number.parse::<u64>().ok()?.checked_mul(factor) };
+    let Some((whole, fraction)) = number.split_once('.') else {
+        return number.parse::<u64>().ok()?.checked_mul(factor);
+    };
     let scale = 10_u64.checked_pow(u32::try_from(fraction.len()).ok()?)?;
     let part = fraction.parse::<u64>().ok()?.checked_mul(factor)?;
     let total = whole.parse::<u64>().ok()?.checked_mul(factor)?.checked_add(part / scale)?;

@@ -48,15 +48,11 @@ fn every(reading: &mut Reading<'_>, node: &Node) -> Option<Cadence> {
     period(reading, node, "`every`", &EVERY).map(Cadence::Every)
 }
 
-fn period(
-    reading: &mut Reading<'_>,
-    node: &Node,
-    what: &str,
-    allowed: &RangeInclusive<Duration>,
-) -> Option<Duration> {
+fn period(reading: &mut Reading<'_>, node: &Node, what: &str, allowed: &RangeInclusive<Duration>) -> Option<Duration> {
     let text = reading.text(node, what)?;
     let Some(found) = duration(text) else {
-        let hint = if what == "`every`" { format!("{DURATION_HINT}, or `immediate`") } else { DURATION_HINT.to_owned() };
+        let hint =
+            if what == "`every`" { format!("{DURATION_HINT}, or `immediate`") } else { DURATION_HINT.to_owned() };
         reading.error("bad-duration", &node.span, format!("{what} is not a duration"), &hint);
         return None;
     };

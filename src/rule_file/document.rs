@@ -3,6 +3,7 @@
 //! Files are read by `lower`, which says more about a mistake than a schema can. A test holds the two to the same keys.
 #![expect(dead_code, reason = "the types are their own documentation, and nothing is ever read into them")]
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -14,8 +15,7 @@ use crate::model::endpoint::{Format, Policy};
 #[schemars(title = "Runhook rule file", deny_unknown_fields)]
 pub(super) struct File {
     /// The version of this format.
-    #[schemars(schema_with = "version")]
-    version: u32,
+    version: Version,
     /// The rules.
     #[schemars(default)]
     rules: Vec<Rule>,
@@ -29,8 +29,7 @@ pub(super) struct File {
 #[schemars(deny_unknown_fields)]
 pub(super) struct Rule {
     /// Its stable identity: the same key is the same rule, another key is another rule.
-    #[schemars(schema_with = "key")]
-    key: String,
+    key: Key,
     /// Its name for people; the key when absent.
     name: Option<String>,
     /// The projects it watches: a name, or a glob such as `support-*`.
@@ -45,15 +44,13 @@ pub(super) struct Rule {
     #[schemars(range(min = 0.0, max = 1.0))]
     sampling_rate: Option<f64>,
     /// `immediate`, or an interval such as `1m` (the default).
-    #[schemars(schema_with = "every")]
-    every: Option<String>,
+    every: Option<Every>,
     /// A cron expression of five or six fields, instead of `every`.
     cron: Option<String>,
     /// The time zone of `cron`: an IANA name; UTC when absent.
     timezone: Option<String>,
     /// How long a trace must be quiet, such as `10s`.
-    #[schemars(schema_with = "duration")]
-    settle: Option<String>,
+    settle: Option<Duration>,
     /// From when on runs count that arrived before the rule: ISO 8601.
     backfill_from: Option<String>,
     /// How batches are cut.
@@ -71,11 +68,9 @@ pub(super) struct Batch {
     #[schemars(range(min = 1, max = 10_000))]
     max_runs: Option<u32>,
     /// Bytes of one message's body: 4MiB when absent.
-    #[schemars(schema_with = "size")]
-    max_bytes: Option<String>,
+    max_bytes: Option<Size>,
     /// Bytes of inputs or outputs that still travel inside the body: 64KiB when absent.
-    #[schemars(schema_with = "size")]
-    inline_bytes: Option<String>,
+    inline_bytes: Option<Size>,
 }
 
 /// A URL with what is sent to it, or the name of an endpoint.
@@ -101,8 +96,7 @@ pub(super) struct Webhook {
 #[schemars(deny_unknown_fields)]
 pub(super) struct Endpoint {
     /// Its name.
-    #[schemars(schema_with = "key")]
-    key: String,
+    key: Key,
     /// Where notifications go. Sealed when stored. `${VAR}` comes from the environment.
     url: String,
     /// Query parameters to set. Sealed when stored.
@@ -115,35 +109,48 @@ pub(super) struct Endpoint {
     policy: Option<Policy>,
 }
 
-/// A value that need not be quoted.
-pub(super) struct Text;
+macro_rules! scalar {
+    ($(#[$doc:meta])* $name:ident, $($schema:tt)+) => {
+        $(#[$doc])*
+        pub(super) struct $name;
 
-impl JsonSchema for Text {
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "Text".into()
-    }
+        impl JsonSchema for $name {
+            fn inline_schema() -> bool {
+                true
+            }
 
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({"type": ["string", "number", "boolean"]})
-    }
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($name).into()
+            }
+
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!($($schema)+)
+            }
+        }
+    };
 }
 
-fn version(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({"const": 1})
-}
-
-fn key(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]*$", "maxLength": 128})
-}
-
-fn every(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({"type": "string", "pattern": "^(immediate|[0-9][0-9_.]* ?(ms|s|m|h|d))$"})
-}
-
-fn duration(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({"type": "string", "pattern": "^[0-9][0-9_.]* ?(ms|s|m|h|d)$"})
-}
-
-fn size(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({"type": ["integer", "string"], "pattern": "^[0-9][0-9_.]* ?(B|kB|KB|KiB|MB|MiB|GB|GiB)?$"})
-}
+scalar!(
+    /// A value that need not be quoted.
+    Text, {"type": ["string", "number", "boolean"]}
+);
+scalar!(
+    /// The version of the format.
+    Version, {"const": 1}
+);
+scalar!(
+    /// The key of a rule or an endpoint.
+    Key, {"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]*$", "maxLength": 128}
+);
+scalar!(
+    /// An interval.
+    Every, {"type": "string", "pattern": "^(immediate|[0-9][0-9_.]* ?(ms|s|m|h|d))$"}
+);
+scalar!(
+    /// A length of time.
+    Duration, {"type": "string", "pattern": "^[0-9][0-9_.]* ?(ms|s|m|h|d)$"}
+);
+scalar!(
+    /// A number of bytes.
+    Size, {"type": ["integer", "string"], "pattern": "^[0-9][0-9_.]* ?(B|kB|KB|KiB|MB|MiB|GB|GiB)?$"}
+);

@@ -11,9 +11,10 @@ use crate::rule_file::{duration_text, size_text};
 /// Writes rules, in their order, with the endpoints they send to.
 #[must_use]
 pub fn export(rules: &[Rule], endpoints: &[Endpoint]) -> String {
-    let mut text = "# Exported by Runhook. Each ${VARIABLE} stands for a value that is sealed: set it before applying.\n\
+    let mut text =
+        "# Exported by Runhook. Each ${VARIABLE} stands for a value that is sealed: set it before applying.\n\
                     version: 1\n"
-        .to_owned();
+            .to_owned();
     let mut names = Variables::default();
     text.push_str(if rules.is_empty() { "rules: []\n" } else { "rules:\n" });
     for rule in rules {
@@ -39,8 +40,7 @@ fn write_rule(text: &mut String, rule: &Rule, endpoints: &[Endpoint], names: &mu
     let mut field = |name: &str, value: &str| line(text, "    ", name, value);
     field("name", &scalar(&rule.name));
     field("project", &scalar(&literal(&rule.project)));
-    let filters =
-        [("filter", &rule.filter), ("trace_filter", &rule.trace_filter), ("tree_filter", &rule.tree_filter)];
+    let filters = [("filter", &rule.filter), ("trace_filter", &rule.trace_filter), ("tree_filter", &rule.tree_filter)];
     for (name, filter) in filters {
         if let Some(filter) = filter {
             field(name, &scalar(&literal(filter)));
@@ -94,7 +94,8 @@ fn write_target(text: &mut String, first: &str, rest: &str, owner: &str, endpoin
 }
 
 fn line(text: &mut String, indent: &str, name: &str, value: &str) {
-    let written = if value.is_empty() { writeln!(text, "{indent}{name}:") } else { writeln!(text, "{indent}{name}: {value}") };
+    let written =
+        if value.is_empty() { writeln!(text, "{indent}{name}:") } else { writeln!(text, "{indent}{name}: {value}") };
     written.unwrap_or_default();
 }
 
@@ -123,7 +124,7 @@ fn literal(text: &str) -> String {
 /// A scalar as plain as YAML lets it be.
 fn scalar(text: &str) -> String {
     let first = text.starts_with(|c: char| c.is_ascii_alphabetic());
-    let plain = |c: char| c.is_alphanumeric() || " _-./()\",<>=+%".contains(c);
+    let plain = |c: char| c.is_alphanumeric() || " _-./()\",<>=+%*".contains(c);
     let word = matches!(text.to_ascii_lowercase().as_str(), "true" | "false" | "null" | "yes" | "no" | "on" | "off");
     if first && !word && text.chars().all(plain) && text.trim() == text { text.to_owned() } else { quoted(text) }
 }

@@ -135,7 +135,8 @@ fn repeated(
 
 /// Every endpoint that is named is there, and every one that is there is named.
 fn references(all: &[Contents], reports: &mut [FileReport], broken: bool) {
-    let known: BTreeSet<&str> = all.iter().flat_map(|contents| &contents.endpoint_keys).map(|key| key.key.as_str()).collect();
+    let known: BTreeSet<&str> =
+        all.iter().flat_map(|contents| &contents.endpoint_keys).map(|key| key.key.as_str()).collect();
     let used: BTreeSet<&str> = all.iter().flat_map(|contents| &contents.uses).map(|key| key.key.as_str()).collect();
     let names: Vec<&str> = known.iter().copied().collect();
     for (contents, report) in all.iter().zip(reports) {

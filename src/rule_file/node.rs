@@ -292,7 +292,8 @@ mod tests {
 
     #[test]
     fn what_is_not_yaml_is_located() {
-        for (source, at) in [("é: [1, 2\nb: 3\n", 11), ("a: b: c\n", 4), ("a: 1\n---\nb: 2\n", 9), ("? [x]\n: y\n", 2)] {
+        for (source, at) in [("é: [1, 2\nb: 3\n", 11), ("a: b: c\n", 4), ("a: 1\n---\nb: 2\n", 9), ("? [x]\n: y\n", 2)]
+        {
             let problem = read(source).unwrap_err();
             assert_eq!(problem.span.start, at, "{source:?}: {problem:?}");
             assert!(!problem.message.contains("line"), "{problem:?}");
@@ -314,7 +315,14 @@ mod tests {
 
     #[test]
     fn an_error_of_the_parser_never_repeats_a_value() {
-        for source in ["a: !!int s3cret\n", "a: !!binary s3cret\n", "a: !!float s3cret\n", "a: *s3cret\n", "a: \"s3cret\n", "a: !s3cret x\n"] {
+        for source in [
+            "a: !!int s3cret\n",
+            "a: !!binary s3cret\n",
+            "a: !!float s3cret\n",
+            "a: *s3cret\n",
+            "a: \"s3cret\n",
+            "a: !s3cret x\n",
+        ] {
             if let Err(problem) = read(source) {
                 assert!(!problem.message.contains("s3cret"), "{problem:?}");
             }

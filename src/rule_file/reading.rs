@@ -214,10 +214,24 @@ impl Reading<'_> {
 
 /// What others call things.
 const ALSO_CALLED: &[(&str, &str)] = &[
-    ("id", "key"), ("display_name", "name"), ("title", "name"), ("session", "project"), ("session_name", "project"),
-    ("projects", "project"), ("schedule", "cron"), ("interval", "every"), ("cadence", "every"), ("sampling", "sampling_rate"),
-    ("sample_rate", "sampling_rate"), ("actions", "webhooks"), ("notify", "webhooks"), ("params", "query"),
-    ("tz", "timezone"), ("delay", "settle"), ("backfill", "backfill_from"), ("limit", "max_runs"),
+    ("id", "key"),
+    ("display_name", "name"),
+    ("title", "name"),
+    ("session", "project"),
+    ("session_name", "project"),
+    ("projects", "project"),
+    ("schedule", "cron"),
+    ("interval", "every"),
+    ("cadence", "every"),
+    ("sampling", "sampling_rate"),
+    ("sample_rate", "sampling_rate"),
+    ("actions", "webhooks"),
+    ("notify", "webhooks"),
+    ("params", "query"),
+    ("tz", "timezone"),
+    ("delay", "settle"),
+    ("backfill", "backfill_from"),
+    ("limit", "max_runs"),
 ];
 
 /// The known word that was probably meant.

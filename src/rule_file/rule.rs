@@ -14,13 +14,25 @@ use crate::rule_file::{batch, cadence};
 
 /// Keys of a rule.
 pub(super) const RULE_KEYS: &[&str] = &[
-    "key", "name", "project", "filter", "trace_filter", "tree_filter", "sampling_rate", "every", "cron", "timezone",
-    "settle", "backfill_from", "group_by", "batch", "webhooks",
+    "key",
+    "name",
+    "project",
+    "filter",
+    "trace_filter",
+    "tree_filter",
+    "sampling_rate",
+    "every",
+    "cron",
+    "timezone",
+    "settle",
+    "backfill_from",
+    "group_by",
+    "batch",
+    "webhooks",
 ];
 
 /// Keys of an entry of `webhooks`.
-pub(super) const WEBHOOK_KEYS: &[&str] =
-    &["endpoint", "url", "query", "headers", "format", "policy", "signing_secret"];
+pub(super) const WEBHOOK_KEYS: &[&str] = &["endpoint", "url", "query", "headers", "format", "policy", "signing_secret"];
 
 /// How long a trace is left in peace when a rule looks at more than single runs and does not say.
 const DEFAULT_SETTLE: Duration = Duration::from_secs(10);

@@ -12,9 +12,30 @@ use crate::rule_file::variables::{Kind, pieces};
 
 /// Keys whose values say nothing secret.
 const OPEN: &[&str] = &[
-    "version", "rules", "endpoints", "webhooks", "batch", "key", "name", "project", "filter", "trace_filter",
-    "tree_filter", "sampling_rate", "every", "cron", "timezone", "settle", "backfill_from", "group_by", "max_runs",
-    "max_bytes", "inline_bytes", "endpoint", "format", "policy",
+    "version",
+    "rules",
+    "endpoints",
+    "webhooks",
+    "batch",
+    "key",
+    "name",
+    "project",
+    "filter",
+    "trace_filter",
+    "tree_filter",
+    "sampling_rate",
+    "every",
+    "cron",
+    "timezone",
+    "settle",
+    "backfill_from",
+    "group_by",
+    "max_runs",
+    "max_bytes",
+    "inline_bytes",
+    "endpoint",
+    "format",
+    "policy",
 ];
 
 /// The text with all secrets struck out, byte for byte as long as before.
@@ -88,8 +109,26 @@ fn struck(text: &str, secrets: &[Range<usize>]) -> String {
 
 /// Beginnings of well-known kinds of credentials.
 const PREFIXES: &[&str] = &[
-    "sk-", "sk_", "pk_", "lsv2_", "ls__", "whsec_", "ghp_", "gho_", "github_pat_", "glpat-", "xoxb-", "xoxp-", "xapp-",
-    "hf_", "AKIA", "eyJ", "Bearer ", "Basic ", "ApiKey ", "Token ",
+    "sk-",
+    "sk_",
+    "pk_",
+    "lsv2_",
+    "ls__",
+    "whsec_",
+    "ghp_",
+    "gho_",
+    "github_pat_",
+    "glpat-",
+    "xoxb-",
+    "xoxp-",
+    "xapp-",
+    "hf_",
+    "AKIA",
+    "eyJ",
+    "Bearer ",
+    "Basic ",
+    "ApiKey ",
+    "Token ",
 ];
 
 /// Words in the name of a header or parameter that say its value is a secret.
@@ -165,7 +204,8 @@ mod tests {
         ] {
             assert!(looks_secret(name, value), "{name}: {value}");
         }
-        for (name, value) in [("X-Team", "platform"), ("X-Env", "production-europe-west-1"), ("url", "/langsmith_webhook")]
+        for (name, value) in
+            [("X-Team", "platform"), ("X-Env", "production-europe-west-1"), ("url", "/langsmith_webhook")]
         {
             assert!(!looks_secret(name, value), "{name}: {value}");
         }

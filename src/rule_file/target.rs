@@ -242,13 +242,7 @@ mod tests {
     #[test]
     fn headers_are_ones_http_can_carry_and_runhook_does_not_set() {
         let found = problems("url: https://h\nheaders: { Host: h, X-A: '${TOKEN}', x-a: b, X-C: }\n");
-        assert_eq!(
-            found,
-            [
-                "repeated-key [x-a] `x-a` is given twice",
-                "empty [] `X-C` is empty",
-            ]
-        );
+        assert_eq!(found, ["repeated-key [x-a] `x-a` is given twice", "empty [] `X-C` is empty",]);
         let found = problems("url: https://h\nheaders: { Host: h, X Y: a, X-A: '${TOKEN}', X-B: é }\n");
         assert_eq!(
             found,

@@ -199,9 +199,8 @@ impl Evaluation<'_> {
     }
 
     async fn upload(&self, uploads: Vec<payload::Upload>) -> Result<(), BlobError> {
-        let put = |upload: payload::Upload| async move {
-            self.blobs.put(&upload.key, upload.bytes, &upload.mime_type).await
-        };
+        let put =
+            |upload: payload::Upload| async move { self.blobs.put(&upload.key, upload.bytes, &upload.mime_type).await };
         stream::iter(uploads.into_iter().map(put)).buffer_unordered(UPLOADS).try_collect().await
     }
 

@@ -207,29 +207,22 @@ impl Scene {
         }
         let before = group(old, ground.project_id);
         if before != key {
-            self.change_group(ground, rule, &before, key, now, moves);
+            let left = self.cursors.get(&before).copied().unwrap_or(Cursor { seq: 0, at: now });
+            self.change_group(ground, rule, left, key, moves);
         }
     }
 
-    fn change_group(
-        &mut self,
-        ground: &Ground,
-        rule: &Rule,
-        before: &GroupKey,
-        key: GroupKey,
-        now: Timestamp,
-        moves: &mut Moves,
-    ) {
+    /// Puts a rule that leaves a group whose cursor is at `left` into the group of this key.
+    fn change_group(&mut self, ground: &Ground, rule: &Rule, left: Cursor, key: GroupKey, moves: &mut Moves) {
         let start = self.starts.get(&(ground.project_id, rule.id)).copied().unwrap_or(0);
-        let left = self.cursors.get(before).copied();
-        let seen = start.max(left.map_or(0, |cursor| cursor.seq));
+        let seen = start.max(left.seq);
         if self.shared(&key) {
             let placement = placed(seen, self.cursors.get(&key).map_or(0, |cursor| cursor.seq));
             self.start(ground, rule, placement.start, moves);
             moves.spans.extend(placement.span.map(|(after, through)| span(ground, rule, after, through)));
         } else {
             self.start(ground, rule, seen, moves);
-            self.set_cursor(key, Cursor { seq: seen, at: left.map_or(now, |cursor| cursor.at) }, moves);
+            self.set_cursor(key, Cursor { seq: seen, at: left.at }, moves);
         }
         if seen < ground.last_seq {
             moves.unsettle.push((ground.project_id, seen));
@@ -369,10 +362,10 @@ mod tests {
         let a = rule("a", 60);
         let mut scene = scene(10, std::slice::from_ref(&a));
         scene.cursors.insert(group(&a, P), Cursor { seq: 8, at: Timestamp(1) });
-        let moved = rule("a", 5);
-        scene.cursors.insert(group(&moved, P), Cursor { seq: 2, at: Timestamp(0) });
-        let moves = put(&mut scene, &moved);
-        assert_eq!(moves.cursors, [(group(&moved, P), Cursor { seq: 8, at: Timestamp(1) })]);
+        let faster = rule("a", 5);
+        scene.cursors.insert(group(&faster, P), Cursor { seq: 2, at: Timestamp(0) });
+        let moves = put(&mut scene, &faster);
+        assert_eq!(moves.cursors, [(group(&faster, P), Cursor { seq: 8, at: Timestamp(1) })]);
     }
 
     #[test]

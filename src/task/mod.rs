@@ -164,8 +164,7 @@ mod tests {
         let clock = Arc::new(ManualClock::at(Timestamp(1_000_000)));
         let (status, seen) = watch::channel(Status::default());
         run(activity, poke.clone(), clock, status, end).await;
-        let status = seen.borrow().clone();
-        status
+        seen.borrow().clone()
     }
 
     #[tokio::test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::support::receiver::{Receiver, Received};
+use crate::support::receiver::{Received, Receiver};
 use crate::support::server::{Server, Settings};
 
 const SECRET: &str = "s3cret+with/odd=characters&";

@@ -101,8 +101,8 @@ impl Life {
         std::fs::write(rules.path().join("survival.yaml"), RULE).unwrap();
         let receiver = Receiver::start([]).await;
         let folder = rules.path().to_str().unwrap();
-        let settings = Settings::with(["--rules", folder, "--allow-targets", "127.0.0.0/8"])
-            .env("RECEIVER", &receiver.url());
+        let settings =
+            Settings::with(["--rules", folder, "--allow-targets", "127.0.0.0/8"]).env("RECEIVER", &receiver.url());
         let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(30)).build().unwrap();
         let server = Some(Server::start(settings));
         (rules, Self { server, receiver, http, sent: 0, acknowledged: BTreeSet::new() })
@@ -204,12 +204,8 @@ impl Life {
 #[tokio::test]
 async fn nothing_acknowledged_is_lost_and_nothing_is_notified_twice_over_sixty_kills() {
     let (_rules, mut life) = Life::begin().await;
-    let each = [
-        Moment::WhileAccepting,
-        Moment::AfterAcknowledging(1),
-        Moment::WhileDelivering,
-        Moment::AfterDelivering,
-    ];
+    let each =
+        [Moment::WhileAccepting, Moment::AfterAcknowledging(1), Moment::WhileDelivering, Moment::AfterDelivering];
     let mut draw = Draw(0x5DEE_CE66_D1CE_4E5B);
     let drawn = std::iter::repeat_with(|| draw.moment());
     let moments: Vec<Moment> = each.into_iter().chain(drawn).take(KILLS).collect();

@@ -20,6 +20,7 @@ pub use files::environment;
 pub enum Command {
     /// Say all that is wrong with rule files, with line, column and a hint; needs no server
     Check {
+        /// Which files
         #[command(flatten)]
         files: Files,
         /// Let warnings fail the check too
@@ -31,6 +32,7 @@ pub enum Command {
     },
     /// Show what applying rule files would change, and change nothing
     Plan {
+        /// Which files
         #[command(flatten)]
         files: Files,
         /// Show which rules that came from files would be removed because these files do not have them
@@ -39,6 +41,7 @@ pub enum Command {
     },
     /// Bring the rules to what the files say: all of them, or none
     Apply {
+        /// Which files
         #[command(flatten)]
         files: Files,
         /// Remove rules that came from files and are not in these

@@ -33,8 +33,7 @@ pub(super) async fn show(key: &str, context: &mut Context) -> anyhow::Result<Exi
         context.json(&rule)?;
         return Ok(Exit::Fine);
     }
-    let names =
-        ["key", "id", "name", "project", "filter", "trace_filter", "tree_filter", "sampling_rate", "settle"];
+    let names = ["key", "id", "name", "project", "filter", "trace_filter", "tree_filter", "sampling_rate", "settle"];
     for name in names.into_iter().chain(["backfill_from", "state", "origin"]) {
         match rule.get(name) {
             Some(Value::String(value)) => writeln!(context.out, "{name:<14} {value}")?,

@@ -2,7 +2,7 @@
 
 use crate::filter::check::function::Operator;
 use crate::filter::check::{Checker, literal};
-use crate::filter::checked::{Condition, Contained, Order, Test};
+use crate::filter::checked::{Condition, Order, Test};
 use crate::filter::eval::text::{Needle, Pattern};
 use crate::filter::field::{Column, Field, Group, Plain, Root, Type};
 use crate::filter::tree::{Call, Kind, Node};
@@ -10,7 +10,13 @@ use crate::filter::value::Value;
 use crate::model::problem::Problem;
 
 impl Checker<'_> {
-    pub(super) fn compare(&mut self, operator: Operator, call: &Call, name: &Node, operand: &Node) -> Option<Condition> {
+    pub(super) fn compare(
+        &mut self,
+        operator: Operator,
+        call: &Call,
+        name: &Node,
+        operand: &Node,
+    ) -> Option<Condition> {
         let field = lowered(self.field(name, operand)?, operand);
         self.notes(operator, &field, call, name, operand);
         if !allowed(operator, &field) {
@@ -23,7 +29,9 @@ impl Checker<'_> {
             Operator::Order(order) => self.order(field, order, operand),
             Operator::In => self.members(field, operand),
             Operator::Like => self.text(operand).map(|text| Condition::Field(field, Test::Like(Pattern::parse(text)))),
-            Operator::NotLike => self.text(operand).map(|text| Condition::Field(field, Test::NotLike(Pattern::parse(text)))),
+            Operator::NotLike => {
+                self.text(operand).map(|text| Condition::Field(field, Test::NotLike(Pattern::parse(text))))
+            }
             Operator::Search => self.text(operand).map(|text| Condition::Field(field, Test::Search(Needle::new(text)))),
             Operator::Has => self.has(field, operand),
             Operator::Exists => match field {
@@ -65,8 +73,7 @@ impl Checker<'_> {
             let problem = Problem::warning("never-true", operand.span.clone(), "nothing is in an empty list");
             self.report(problem);
         }
-        let values: Vec<Option<Value>> =
-            items.iter().map(|item| literal::value(&field, item, self.problems)).collect();
+        let values: Vec<Option<Value>> = items.iter().map(|item| literal::value(&field, item, self.problems)).collect();
         let values = values.into_iter().collect::<Option<Vec<Value>>>()?;
         Some(Condition::Field(field, Test::In(values)))
     }
@@ -77,22 +84,20 @@ impl Checker<'_> {
             Field::Path(root, path) => (*root, Some(path.clone())),
             _ => return self.equality(field, operand, true),
         };
-        if let Some(contained) = self.contained(operand) {
-            return Some(Condition::Contains(root, path, contained?));
+        match literal::text(operand).and_then(literal::contained) {
+            Some(Ok(contained)) => return Some(Condition::Contains(root, path, contained)),
+            Some(Err(error)) => {
+                let problem =
+                    Problem::error("bad-json", operand.span.clone(), format!("this is no JSON object: {error}"));
+                self.report(problem.hint("write an object such as '{\"key\": \"value\"}'"));
+                return None;
+            }
+            None => {}
         }
         match field {
             Field::Whole(root) => Some(Condition::HasKey(root, self.text(operand)?.to_owned())),
             field => self.equality(field, operand, true),
         }
-    }
-
-    /// The JSON object in the operand, if it looks like one; `Some(None)` when it was wrong and reported.
-    fn contained(&mut self, operand: &Node) -> Option<Option<Contained>> {
-        let read = literal::contained(literal::text(operand)?)?;
-        Some(read.map_err(|error| {
-            let problem = Problem::error("bad-json", operand.span.clone(), format!("this is no JSON object: {error}"));
-            self.report(problem.hint("write an object such as '{\"key\": \"value\"}'"));
-        }).ok())
     }
 
     fn text<'n>(&mut self, operand: &'n Node) -> Option<&'n str> {
@@ -109,7 +114,9 @@ impl Checker<'_> {
         let problem = Problem::error("wrong-operator", call.name_span.clone(), message);
         let hint = match (operator, field.kind()) {
             (Operator::Exists, Type::Any) => "write neq(field, null) to ask whether it is there",
-            (Operator::Exists, _) => "exists(metadata, \"key\") asks a document for a key; neq(field, null) asks for a value",
+            (Operator::Exists, _) => {
+                "exists(metadata, \"key\") asks a document for a key; neq(field, null) asks for a value"
+            }
             (Operator::Has, Type::Text | Type::Id) => "`has` is for tags and documents; use eq, or like with `%`",
             (Operator::Has, _) => "`has` is for tags and documents; use eq",
             (Operator::Like | Operator::NotLike, Type::Document) => "use search(field, \"text\")",
@@ -136,7 +143,11 @@ impl Checker<'_> {
         }
         if let Kind::Word(word) = &operand.kind {
             let shown: String = word.chars().take(40).collect();
-            self.hosted(&operand.span, "the hosted service may refuse text without quotes", Some(format!("write \"{shown}\"")));
+            self.hosted(
+                &operand.span,
+                "the hosted service may refuse text without quotes",
+                Some(format!("write \"{shown}\"")),
+            );
         }
         if matches!(operand.kind, Kind::Number(_, Some(_))) {
             let instead = Some("write it in quotes, as in \"5s\"".to_owned());
@@ -184,7 +195,9 @@ fn refused(operator: Operator, field: &Field, operand: &Node) -> Option<(&'stati
         (Operator::Has, Field::Pair(Group::Feedback, Column::Key)) => {
             ("`has` on `feedback_key`", Some("write eq(feedback_key, \"key\")"))
         }
-        (Operator::Has, Field::Whole(Root::Metadata)) if literal::text(operand).is_some_and(|text| !text.trim_start().starts_with('{')) => {
+        (Operator::Has, Field::Whole(Root::Metadata))
+            if literal::text(operand).is_some_and(|text| !text.trim_start().starts_with('{')) =>
+        {
             ("`has(metadata, key)` with a bare key", Some("write eq(metadata_key, \"key\")"))
         }
         (_, Field::Plain(Plain::Error)) => {

@@ -31,7 +31,7 @@ pub(crate) fn value(field: &Field, node: &Node, problems: &mut Vec<Problem>) -> 
         Type::Id => id(node, problems),
         Type::Text | Type::Key | Type::Tags => text_value(node),
         Type::Flag => flag(node),
-        Type::Time => time(node, problems)?,
+        Type::Time => time(node),
         Type::Seconds => duration(node),
         Type::Number => number(node),
         Type::Score => score(node),
@@ -103,19 +103,12 @@ fn flag(node: &Node) -> Option<Value> {
     }
 }
 
-/// `None` when it has been reported; `Some(None)` when the type is wrong.
-fn time(node: &Node, problems: &mut Vec<Problem>) -> Option<Option<Value>> {
+fn time(node: &Node) -> Option<Value> {
     if node.kind == Kind::Null {
-        return Some(Some(Value::Null));
+        return Some(Value::Null);
     }
-    let Some(text) = text(node) else { return Some(None) };
     // Years of another width cannot be written in a way that reads back.
-    let read = Timestamp::parse(text).ok().filter(|time| time.to_string().len() == 27);
-    if read.is_none() {
-        let problem = Problem::error("bad-time", node.span.clone(), "this is not a time");
-        problems.push(problem.hint("write ISO 8601, such as \"2026-11-22T08:30:00Z\"; no offset means UTC"));
-    }
-    read.map(|time| Some(Value::Time(time)))
+    Timestamp::parse(text(node)?).ok().filter(|time| time.to_string().len() == 27).map(Value::Time)
 }
 
 fn duration(node: &Node) -> Option<Value> {
@@ -168,9 +161,17 @@ fn wrong_type(field: &Field, node: &Node) -> Problem {
         Kind::Text(text) | Kind::Word(text) => ("text", text_hint(kind, text)),
         Kind::Bad => ("wrong", None),
     };
+    if kind == Type::Time && text(node).is_some() {
+        return Problem::error("bad-time", node.span.clone(), "this is not a time")
+            .hint("write ISO 8601, such as \"2026-11-22T08:30:00Z\"; no offset means UTC");
+    }
     let problem = if kind == Type::Document {
-        Problem::error("wrong-type", node.span.clone(), format!("`{field}` is a document, which can only be null or not"))
-            .hint(format!("ask about a part of it, as in eq({field}.key, \"value\")"))
+        Problem::error(
+            "wrong-type",
+            node.span.clone(),
+            format!("`{field}` is a document, which can only be null or not"),
+        )
+        .hint(format!("ask about a part of it, as in eq({field}.key, \"value\")"))
     } else {
         let message = format!("`{field}` is {}, and this is {found}", kind.article());
         Problem::error("wrong-type", node.span.clone(), message)
@@ -183,9 +184,7 @@ fn wrong_type(field: &Field, node: &Node) -> Problem {
 
 fn text_hint(kind: Type, text: &str) -> Option<String> {
     match kind {
-        Type::Number | Type::Score if Number::parse(text).is_some() => {
-            Some(format!("write it without quotes: {text}"))
-        }
+        Type::Number | Type::Score if Number::parse(text).is_some() => Some(format!("write it without quotes: {text}")),
         Type::Flag if ["true", "false"].contains(&text.to_ascii_lowercase().as_str()) => {
             Some(format!("write it without quotes: {}", text.to_ascii_lowercase()))
         }
@@ -209,7 +208,8 @@ fn unlikely(field: &Field, value: &Value, span: &Range<usize>, problems: &mut Ve
     if *field != Field::Plain(Plain::Status) && nearest.is_none() {
         return;
     }
-    let problem = Problem::warning("unlikely-value", span.clone(), format!("`{}` is no usual {field}", word.escape_debug()));
+    let problem =
+        Problem::warning("unlikely-value", span.clone(), format!("`{}` is no usual {field}", word.escape_debug()));
     problems.push(match nearest {
         Some(nearest) => problem.hint(format!("did you mean \"{nearest}\"?")),
         None => problem.hint(format!("usual ones are {}", known.join(", "))),

@@ -68,7 +68,11 @@ impl Checker<'_> {
         };
         if call.name.chars().any(char::is_uppercase) {
             let lower = call.name.to_lowercase();
-            self.hosted(&call.name_span, "the hosted service may refuse capitals here", Some(format!("write `{lower}`")));
+            self.hosted(
+                &call.name_span,
+                "the hosted service may refuse capitals here",
+                Some(format!("write `{lower}`")),
+            );
         }
         if !self.counts(function, call, node) {
             return None;
@@ -88,7 +92,11 @@ impl Checker<'_> {
             (Function::Search, [words]) => self.words(words),
             (Function::Search, [field, operand]) => {
                 let instead = "write search(\"text\") without a field, or like(field, \"%text%\")";
-                self.hosted(&call.name_span, "the hosted service may refuse `search` with a field", Some(instead.into()));
+                self.hosted(
+                    &call.name_span,
+                    "the hosted service may refuse `search` with a field",
+                    Some(instead.into()),
+                );
                 self.compare(Operator::Search, call, field, operand)
             }
             (Function::Compare(operator), [field, operand]) => self.compare(operator, call, field, operand),
@@ -109,7 +117,9 @@ impl Checker<'_> {
         self.report(match (function::foreign(&call.name), nearest) {
             (Some(hint), _) => problem.hint(hint),
             (None, Some(nearest)) => problem.hint(format!("did you mean `{nearest}`?")),
-            (None, None) => problem.hint(format!("the functions are {}", function::names().collect::<Vec<_>>().join(", "))),
+            (None, None) => {
+                problem.hint(format!("the functions are {}", function::names().collect::<Vec<_>>().join(", ")))
+            }
         });
         for arg in &call.args {
             if matches!(arg.kind, Kind::Call(_)) {
@@ -180,7 +190,9 @@ impl Checker<'_> {
         let problem = Problem::error("unknown-field", node.span.clone(), format!("there is no field `{shown}`"));
         let hint = if let Some(hint) = foreign_field(name) {
             Some(hint.to_owned())
-        } else if let Some(field) = literal::text(operand).filter(|_| matches!(node.kind, Kind::Text(_))).and_then(Field::parse) {
+        } else if let Some(field) =
+            literal::text(operand).filter(|_| matches!(node.kind, Kind::Text(_))).and_then(Field::parse)
+        {
             Some(format!("the field comes first: `{field}`, then the value"))
         } else if let Some((head, rest)) = name.split_once('.') {
             nearest(head, field::Root::ALL.iter().map(|(root, _)| *root))
@@ -200,7 +212,8 @@ impl Checker<'_> {
     fn one_row(&mut self, parts: &[Condition], call: &Call) {
         for group in Group::ALL {
             let keys = parts.iter().zip(&call.args).filter(|(part, _)| {
-                part.pair().is_some_and(|(of, column, test)| of == group && column == Column::Key && !test.is_negative())
+                part.pair()
+                    .is_some_and(|(of, column, test)| of == group && column == Column::Key && !test.is_negative())
             });
             let Some((_, second)) = keys.skip(1).last() else { continue };
             let message = "two keys are asked of one and the same entry, which has only one";
@@ -227,13 +240,17 @@ fn foreign_field(name: &str) -> Option<&'static str> {
         "run_id" => "the run's own id is `id`",
         "type" => "the run's type is `run_type`",
         "tag" => "the run's tags are `tags`: has(tags, \"x\")",
-        "project" | "project_name" | "session_name" => "a rule names its project outside the filter; its id is `session_id`",
+        "project" | "project_name" | "session_name" => {
+            "a rule names its project outside the filter; its id is `session_id`"
+        }
         "duration" => "the run's duration in seconds is `latency`",
         "cost" => "costs are total_cost, prompt_cost and completion_cost",
         "tokens" => "tokens are total_tokens, prompt_tokens and completion_tokens",
         "input" => "the whole document is `inputs`; its entries are input_key and input_value",
         "output" => "the whole document is `outputs`; its entries are output_key and output_value",
-        "score" | "feedback" => "feedback is feedback_key, feedback_score, feedback_value, feedback_source and feedback_comment",
+        "score" | "feedback" => {
+            "feedback is feedback_key, feedback_score, feedback_value, feedback_source and feedback_comment"
+        }
         "model" | "model_name" => "the model is `metadata.ls_model_name`",
         _ => return None,
     })

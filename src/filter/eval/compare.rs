@@ -35,9 +35,9 @@ pub(crate) fn one(seen: Seen<'_>, test: &Test) -> bool {
         Test::Neq(value) => !seen.equals(value),
         Test::Order(order, value) => seen.order(value).is_some_and(|found| order.allows(found)),
         Test::In(values) => values.iter().any(|value| seen.equals(value)),
-        Test::Like(pattern) => matches!(seen, Seen::Text(text) if pattern.matches(text)),
-        Test::NotLike(pattern) => !matches!(seen, Seen::Text(text) if pattern.matches(text)),
-        Test::Search(needle) => matches!(seen, Seen::Text(text) if needle.is_in(text)),
+        Test::Like(pattern) => matches!(seen, Seen::Text(words) if pattern.matches(words)),
+        Test::NotLike(pattern) => !matches!(seen, Seen::Text(words) if pattern.matches(words)),
+        Test::Search(needle) => matches!(seen, Seen::Text(words) if needle.is_in(words)),
     }
 }
 

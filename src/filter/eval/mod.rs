@@ -12,8 +12,7 @@ use crate::filter::field::Root;
 pub(crate) fn holds(condition: &Condition, facts: &Facts<'_>) -> bool {
     match condition {
         Condition::And(parts) => {
-            pair::joined(parts, facts)
-                && parts.iter().all(|part| part.pair().is_some() || holds(part, facts))
+            pair::joined(parts, facts) && parts.iter().all(|part| part.pair().is_some() || holds(part, facts))
         }
         Condition::Or(parts) => parts.iter().any(|part| holds(part, facts)),
         Condition::Not(inner) => !holds(inner, facts),

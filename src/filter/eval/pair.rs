@@ -36,7 +36,9 @@ fn on_rows<'t, R: Row, I: Iterator<Item = (Column, &'t Test)>>(rows: &[R], tests
     let narrows = |column: Column, test: &Test| !test.is_negative() || (picks && column != Column::Key);
     let one_row = || {
         rows.iter().any(|row| {
-            tests().filter(|(column, test)| narrows(*column, test)).all(|(column, test)| compare::one(row.column(column), test))
+            tests()
+                .filter(|(column, test)| narrows(*column, test))
+                .all(|(column, test)| compare::one(row.column(column), test))
         })
     };
     let no_row = || {

@@ -43,10 +43,10 @@ pub enum Action {
     Create,
     /// It changes, and keeps its id and its place in the changes.
     Update,
-    /// It stays.
-    Unchanged,
     /// No file has it.
     Remove,
+    /// It stays.
+    Unchanged,
 }
 
 /// What an item is about.
@@ -258,12 +258,19 @@ impl<'a> Planner<'a> {
         let stored = self.current.endpoints.iter().find(|(endpoint, _)| endpoint.id == id);
         let changes = match stored {
             Some((before, target)) => difference::of_endpoints(&prefix, before, target.as_ref(), &draft.target),
-            None => vec![Difference::plain(&format!("{prefix}url"), None, Some(difference::shown(&draft.target.target).url))],
+            None => vec![Difference::plain(
+                &format!("{prefix}url"),
+                None,
+                Some(difference::shown(&draft.target.target).url),
+            )],
         };
         let moved = stored.is_some_and(|(before, _)| before.key != key || before.rule_id != rule_id);
         if moved || !changes.is_empty() {
             let same = |(before, target): &(Endpoint, Option<Target>)| {
-                target.as_ref().is_some_and(|target| difference::same(target, &draft.target.target)).then(|| before.clone())
+                target
+                    .as_ref()
+                    .is_some_and(|target| difference::same(target, &draft.target.target))
+                    .then(|| before.clone())
             };
             let same_target = stored.and_then(same);
             let put = PutEndpoint { id, key, rule_id, draft: draft.clone(), same_target };
@@ -292,7 +299,8 @@ impl<'a> Planner<'a> {
             self.plan.writes.remove_endpoints.extend(own.map(|(endpoint, _)| endpoint.id));
             self.remove(Subject::Rule, rule.key.clone(), rule.origin.clone());
         }
-        let drafts: BTreeSet<EndpointId> = self.wanted.endpoints.iter().map(|draft| draft.name.id(self.tenant)).collect();
+        let drafts: BTreeSet<EndpointId> =
+            self.wanted.endpoints.iter().map(|draft| draft.name.id(self.tenant)).collect();
         for (endpoint, _) in &self.current.endpoints {
             if let Some(key) = &endpoint.key
                 && !drafts.contains(&endpoint.id)

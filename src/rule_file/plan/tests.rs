@@ -62,7 +62,10 @@ fn applied(current: &Current, plan: Plan) -> Current {
 
 fn said(plan: &Plan) -> Vec<String> {
     let changes = |item: &Item| item.changes.iter().map(|c| format!(" {}", c.field)).collect::<String>();
-    plan.items.iter().map(|item| format!("{:?} {:?} {}{}", item.action, item.subject, item.key, changes(item))).collect()
+    plan.items
+        .iter()
+        .map(|item| format!("{:?} {:?} {}{}", item.action, item.subject, item.key, changes(item)))
+        .collect()
 }
 
 #[test]
@@ -108,7 +111,7 @@ fn a_renamed_key_is_another_rule_and_pruning_removes_the_old_one() {
     let kept = plan_of(&current, &renamed, Prune::Nothing);
     assert_eq!(said(&kept), ["Create Rule c", "Unchanged Rule a", "Unchanged Endpoint oncall"]);
     let pruned = plan_of(&current, &renamed, Prune::Files);
-    assert_eq!(said(&pruned), ["Create Rule c", "Unchanged Rule a", "Unchanged Endpoint oncall", "Remove Rule b"]);
+    assert_eq!(said(&pruned), ["Create Rule c", "Remove Rule b", "Unchanged Rule a", "Unchanged Endpoint oncall"]);
     let next = applied(&current, pruned);
     assert_eq!(next.endpoints.len(), 3);
 }

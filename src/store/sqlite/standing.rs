@@ -108,7 +108,7 @@ pub(super) async fn store_moves(connection: &mut SqliteConnection, tenant: Tenan
         values.push(tenant.0).push(project.0).push(rule.0).push(*seq);
     })
     .await?;
-    insert(connection, &ADD_SPAN, &moves.spans, |values, span| push_span(values, span)).await?;
+    insert(connection, &ADD_SPAN, &moves.spans, push_span).await?;
     let cursors = moves
         .cursors
         .iter()
@@ -175,7 +175,7 @@ async fn advance_span(connection: &mut SqliteConnection, window: &Window, rule: 
         through,
     };
     if rest.after < rest.through {
-        insert(connection, &ADD_SPAN, &[rest], |values, span| push_span(values, span)).await?;
+        insert(connection, &ADD_SPAN, &[rest], push_span).await?;
     }
     Ok(())
 }

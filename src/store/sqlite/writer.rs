@@ -172,27 +172,31 @@ impl Writer {
     /// Writes until the store is closed, or all its handles are gone, or `cancelled`; what is queued by then is still
     /// written. Whoever stops a process should stop those who write first and close the store last.
     pub async fn run(mut self, cancelled: CancellationToken) {
-        loop {
-            let job = tokio::select! {
-                biased;
-                () = cancelled.cancelled() => break,
-                () = self.closing.cancelled() => break,
-                job = self.jobs.recv() => job,
-            };
-            match job {
-                Some(job) => self.write_group(job).await,
-                None => break,
-            }
+        while let Some(job) = self.next_job(&cancelled).await {
+            self.write_group(job).await;
         }
         self.jobs.close();
         while let Some(job) = self.jobs.recv().await {
             self.write_group(job).await;
         }
+        self.end().await;
+    }
+
+    async fn end(self) {
         let Self { connection, stopped, .. } = self;
         if let Err(error) = connection.close().await {
             tracing::warn!(%error, "closing the database failed");
         }
         drop(stopped);
+    }
+
+    async fn next_job(&mut self, cancelled: &CancellationToken) -> Option<Job> {
+        tokio::select! {
+            biased;
+            () = cancelled.cancelled() => None,
+            () = self.closing.cancelled() => None,
+            job = self.jobs.recv() => job,
+        }
     }
 
     async fn write_group(&mut self, first: Job) {
@@ -267,7 +271,9 @@ impl Writer {
                 let mut jobs = jobs.into_iter();
                 while let Some(job) = jobs.next() {
                     if let Err(lost) = Box::pin(self.accept_alone(job, done)).await {
-                        jobs.for_each(|job| job.answer(Err(again(&lost))));
+                        for job in jobs {
+                            job.answer(Err(again(&lost)));
+                        }
                         return Err(lost);
                     }
                 }
@@ -278,7 +284,9 @@ impl Writer {
                 Ok(())
             }
             Err(lost) => {
-                jobs.into_iter().for_each(|job| job.answer(Err(again(&lost))));
+                for job in jobs {
+                    job.answer(Err(again(&lost)));
+                }
                 Err(lost)
             }
         }

@@ -105,7 +105,11 @@ fn a_misspelt_name_gets_the_nearest_one() {
         ("eq(run_id, \"a\")", "unknown-field", "the run's own id is `id`"),
         ("eq(\"agent\", name)", "unknown-field", "the field comes first: `name`, then the value"),
         ("eqq(name, \"a\")", "unknown-function", "did you mean `eq`?"),
-        ("contains(name, \"a\")", "unknown-function", "write like(field, \"%text%\"), or search(field, \"text\") to ignore case"),
+        (
+            "contains(name, \"a\")",
+            "unknown-function",
+            "write like(field, \"%text%\"), or search(field, \"text\") to ignore case",
+        ),
         ("not_in(name, [\"a\"])", "unknown-function", "write not(in(field, [...]))"),
     ] {
         assert_eq!(first(text), (code, hint.to_owned()), "{text}");

@@ -13,7 +13,8 @@ fn one_of(words: &'static [&'static str]) -> impl Strategy<Value = String> {
 }
 
 fn quoted() -> impl Strategy<Value = String> {
-    let text = prop_oneof![any::<String>(), "[a-z%_\\\\ ]{0,8}", one_of(&["pending", "2024-05-06", "5s", "{\"a\":1}", ""])];
+    let text =
+        prop_oneof![any::<String>(), "[a-z%_\\\\ ]{0,8}", one_of(&["pending", "2024-05-06", "5s", "{\"a\":1}", ""])];
     (text, any::<bool>()).prop_map(|(text, single)| {
         if single {
             format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"))
@@ -69,7 +70,10 @@ fn written() -> impl Strategy<Value = String> {
 
 fn soup() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
-        one_of(&["and", "eq", "in", "(", ")", "[", "]", ",", "\"", "'", "\\", "\\u", "name", "5s", "5", ".", "-", "{", "}", "=", " "]),
+        one_of(&[
+            "and", "eq", "in", "(", ")", "[", "]", ",", "\"", "'", "\\", "\\u", "name", "5s", "5", ".", "-", "{", "}",
+            "=", " "
+        ]),
         any::<char>().prop_map(String::from),
     ];
     proptest::collection::vec(piece, 0..40).prop_map(|pieces| pieces.concat())

@@ -279,7 +279,13 @@ fn a_filter_says_what_it_looks_at() {
     let needs = |text: &str| filter(text).needs();
     let nothing = Needs::default();
     assert_eq!(needs("and(eq(name, \"a\"), gt(latency, 5), has(tags, \"x\"), neq(error, null))"), nothing);
-    for text in ["search(\"a\")", "eq(metadata_key, \"a\")", "eq(inputs.a, 1)", "eq(thread_id, \"a\")", "exists(metadata, \"a\")"] {
+    for text in [
+        "search(\"a\")",
+        "eq(metadata_key, \"a\")",
+        "eq(inputs.a, 1)",
+        "eq(thread_id, \"a\")",
+        "exists(metadata, \"a\")",
+    ] {
         assert_eq!(needs(text), Needs { body: true, ..nothing }, "{text}");
     }
     assert_eq!(needs("or(eq(name, \"a\"), not(eq(feedback_key, \"a\")))"), Needs { feedback: true, ..nothing });

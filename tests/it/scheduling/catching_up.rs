@@ -32,7 +32,9 @@ async fn catching_up_goes_in_bounded_windows_at_once_and_loses_nothing() {
         let expected: [&[u128]; 4] = [&[1, 2, 3], &[4, 5, 6], &[7, 8, 9], &[10]];
         assert_eq!(world.told_runs("r").await, expected, "{cadence:?}");
         let windows: Vec<_> = world.windows("r").await.into_iter().map(|(window, _)| window).collect();
-        assert!(windows.windows(2).all(|pair| pair[0].end_time == pair[1].start_time && pair[0].through == pair[1].after));
+        assert!(
+            windows.windows(2).all(|pair| pair[0].end_time == pair[1].start_time && pair[0].through == pair[1].after)
+        );
         assert!(windows.iter().all(|window| window.through - window.after <= 3));
     }
 }

@@ -116,7 +116,8 @@ async fn a_rule_that_is_paused_while_it_is_evaluated_says_nothing_more() {
 #[tokio::test]
 async fn every_commit_may_die_on_either_side() {
     let world = World::new().await;
-    world.apply(&[rule("r"), Rule { cadence: Cadence::Immediate, ..rule("s") }, Rule { cadence: every(1), ..rule("t") }])
+    world
+        .apply(&[rule("r"), Rule { cadence: Cadence::Immediate, ..rule("s") }, Rule { cadence: every(1), ..rule("t") }])
         .await;
     for number in 1..=12 {
         world.post(number, finished("a")).await;

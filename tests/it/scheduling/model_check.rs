@@ -22,7 +22,8 @@ use super::world::{TENANT, World, begun, below, cron, ended, every, finished, pa
 
 const TRACES: u128 = 4;
 const RUNS_OF_TRACE: u128 = 3;
-const KINDS: [&str; 3] = ["runs", "feedback", "traces"];
+/// Two of them are alike, so that rules meet in groups.
+const KINDS: [&str; 4] = ["runs", "likewise", "feedback", "traces"];
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -30,11 +31,7 @@ enum Step {
     End(u128, bool),
     Finish(u128, bool),
     Judge(u128),
-    Add { kind: usize, cadence: usize, backfill: bool },
-    Move { kind: usize, cadence: usize },
-    Pause(usize),
-    Resume(usize),
-    Remove(usize),
+    Rule(RuleStep),
     Wait(u64),
     Pass,
     Settle,
@@ -44,20 +41,35 @@ enum Step {
     DieAfter,
 }
 
+#[derive(Debug, Clone)]
+enum RuleStep {
+    Add { kind: usize, cadence: usize, backfill: bool },
+    Move { kind: usize, cadence: usize },
+    Pause(usize),
+    Resume(usize),
+    Remove(usize),
+}
+
+fn rule_step() -> impl Strategy<Value = RuleStep> {
+    let (kind, cadence) = (0..KINDS.len(), 0..4_usize);
+    prop_oneof![
+        3 => (kind.clone(), cadence.clone(), any::<bool>())
+            .prop_map(|(kind, cadence, backfill)| RuleStep::Add { kind, cadence, backfill }),
+        3 => (kind.clone(), cadence).prop_map(|(kind, cadence)| RuleStep::Move { kind, cadence }),
+        1 => kind.clone().prop_map(RuleStep::Pause),
+        2 => kind.clone().prop_map(RuleStep::Resume),
+        1 => kind.prop_map(RuleStep::Remove),
+    ]
+}
+
 fn step() -> impl Strategy<Value = Step> {
     let run = 0..TRACES * RUNS_OF_TRACE;
-    let (kind, cadence) = (0..KINDS.len(), 0..4_usize);
     prop_oneof![
         6 => run.clone().prop_map(Step::Begin),
         6 => (run.clone(), any::<bool>()).prop_map(|(run, failed)| Step::End(run, failed)),
         6 => (run.clone(), any::<bool>()).prop_map(|(run, failed)| Step::Finish(run, failed)),
         4 => run.prop_map(Step::Judge),
-        3 => (kind.clone(), cadence.clone(), any::<bool>())
-            .prop_map(|(kind, cadence, backfill)| Step::Add { kind, cadence, backfill }),
-        3 => (kind.clone(), cadence).prop_map(|(kind, cadence)| Step::Move { kind, cadence }),
-        1 => kind.clone().prop_map(Step::Pause),
-        2 => kind.clone().prop_map(Step::Resume),
-        1 => kind.prop_map(Step::Remove),
+        10 => rule_step().prop_map(Step::Rule),
         4 => prop_oneof![Just(1), Just(7), Just(30), Just(400)].prop_map(Step::Wait),
         6 => Just(Step::Pass),
         2 => Just(Step::Settle),
@@ -75,12 +87,17 @@ struct Time {
     until: Option<Seq>,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Said {
+    Begun,
+    Ended,
+    Failed,
+    Judged,
+}
+
 #[derive(Default)]
 struct Run {
-    begun: bool,
-    ended: bool,
-    failed: bool,
-    judged: bool,
+    said: BTreeSet<Said>,
     /// Since which change it matches each kind of rule.
     matches_since: BTreeMap<usize, Seq>,
 }
@@ -108,11 +125,9 @@ fn rule_of(kind: usize, cadence: usize) -> Rule {
     let rule = Rule { cadence: cadences(cadence), ..rule(KINDS[kind]) };
     match KINDS[kind] {
         "feedback" => Rule { filter: Some("eq(feedback_key, \"bad\")".to_owned()), ..rule },
-        "traces" => Rule {
-            tree_filter: Some("eq(status, \"error\")".to_owned()),
-            settle: Duration::from_secs(10),
-            ..rule
-        },
+        "traces" => {
+            Rule { tree_filter: Some("eq(status, \"error\")".to_owned()), settle: Duration::from_secs(10), ..rule }
+        }
         _ => rule,
     }
 }
@@ -140,37 +155,16 @@ impl History {
 
     async fn take(&mut self, step: Step) {
         match step {
-            Step::Begin(run) => self.say(run, PartKind::Post, placed(run, begun("a")), |run| run.begun = true).await,
-            Step::End(run, failed) => {
-                let fields = placed(run, with_error(ended(), failed));
-                self.say(run, PartKind::Patch, fields, |run| (run.ended, run.failed) = (true, run.failed || failed)).await;
-            }
+            Step::Begin(run) => self.say(run, PartKind::Post, begun("a"), &[Said::Begun]).await,
+            Step::End(run, failed) => self.say(run, PartKind::Patch, ended(), failure(failed, &[Said::Ended])).await,
             Step::Finish(run, failed) => {
-                let fields = placed(run, with_error(finished("a"), failed));
-                let note = |run: &mut Run| (run.begun, run.ended, run.failed) = (true, true, run.failed || failed);
-                self.say(run, PartKind::Post, fields, note).await;
+                let said = failure(failed, &[Said::Begun, Said::Ended]);
+                self.say(run, PartKind::Post, finished("a"), said).await;
             }
             Step::Judge(run) => {
                 self.world.judge(id(run), "bad", 0.0).await;
-                self.runs.entry(run).or_default().judged = true;
+                self.runs.entry(run).or_default().said.insert(Said::Judged);
                 self.note_changes().await;
-            }
-            Step::Add { kind, cadence, backfill } => self.add(kind, cadence, backfill).await,
-            Step::Move { kind, cadence } => {
-                if let Some(rule) = self.rules.get_mut(&kind).filter(|rule| rule.state == RuleState::Active) {
-                    rule.cadence = cadences(cadence);
-                    let rule = rule.clone();
-                    self.world.apply(&[rule]).await;
-                }
-            }
-            Step::Pause(kind) => self.set_state(kind, RuleState::Paused).await,
-            Step::Resume(kind) => self.set_state(kind, RuleState::Active).await,
-            Step::Remove(kind) => {
-                if let Some(rule) = self.rules.remove(&kind) {
-                    let changes = RuleChanges { remove_rules: vec![rule.id], ..RuleChanges::default() };
-                    self.world.store.apply_rules(TENANT, changes, self.world.now()).await.unwrap();
-                    self.end_time(kind);
-                }
             }
             Step::Wait(seconds) => self.world.wait(seconds),
             Step::Pass => {
@@ -186,6 +180,29 @@ impl History {
             }
             Step::DieBefore => self.die(Fault::Before).await,
             Step::DieAfter => self.die(Fault::After).await,
+            Step::Rule(step) => self.take_rule(step).await,
+        }
+    }
+
+    async fn take_rule(&mut self, step: RuleStep) {
+        match step {
+            RuleStep::Add { kind, cadence, backfill } => self.add(kind, cadence, backfill).await,
+            RuleStep::Move { kind, cadence } => {
+                if let Some(rule) = self.rules.get_mut(&kind).filter(|rule| rule.state == RuleState::Active) {
+                    rule.cadence = cadences(cadence);
+                    let rule = rule.clone();
+                    self.world.apply(&[rule]).await;
+                }
+            }
+            RuleStep::Pause(kind) => self.set_state(kind, RuleState::Paused).await,
+            RuleStep::Resume(kind) => self.set_state(kind, RuleState::Active).await,
+            RuleStep::Remove(kind) => {
+                if let Some(rule) = self.rules.remove(&kind) {
+                    let changes = RuleChanges { remove_rules: vec![rule.id], ..RuleChanges::default() };
+                    self.world.store.apply_rules(TENANT, changes, self.world.now()).await.unwrap();
+                    self.end_time(kind);
+                }
+            }
         }
     }
 
@@ -196,9 +213,10 @@ impl History {
         self.scheduler = self.world.scheduler();
     }
 
-    async fn say(&mut self, run: u128, kind: PartKind, fields: Fields, note: impl FnOnce(&mut Run)) {
+    async fn say(&mut self, run: u128, kind: PartKind, fields: Fields, said: &[Said]) {
+        let fields = placed(run, with_error(fields, said.contains(&Said::Failed)));
         self.world.send(vec![part(id(run), kind, fields)]).await;
-        note(self.runs.entry(run).or_default());
+        self.runs.entry(run).or_default().said.extend(said);
         self.note_changes().await;
     }
 
@@ -219,12 +237,12 @@ impl History {
     }
 
     fn matches(&self, kind: usize, run: u128) -> bool {
-        let Some(state) = self.runs.get(&run) else { return false };
-        let complete = state.begun && (state.ended || state.failed);
-        let own = complete && (KINDS[kind] != "feedback" || state.judged);
+        let said = |run: u128, what| self.runs.get(&run).is_some_and(|run| run.said.contains(&what));
+        let complete = said(run, Said::Begun) && (said(run, Said::Ended) || said(run, Said::Failed));
+        let own = complete && (KINDS[kind] != "feedback" || said(run, Said::Judged));
         let failed_in_trace = || {
-            let siblings = root_of(run)..root_of(run) + RUNS_OF_TRACE;
-            siblings.filter_map(|run| self.runs.get(&run)).any(|run| run.begun && run.failed)
+            let mut siblings = root_of(run)..root_of(run) + RUNS_OF_TRACE;
+            siblings.any(|run| said(run, Said::Begun) && said(run, Said::Failed))
         };
         own && (KINDS[kind] != "traces" || failed_in_trace())
     }
@@ -302,6 +320,14 @@ impl History {
             let windows = self.world.windows(key).await.into_iter().map(|(_, runs)| runs as usize).sum::<usize>();
             assert_eq!(windows, once.len(), "{key}: the windows hold other matches than were told");
         }
+    }
+}
+
+fn failure(failed: bool, said: &'static [Said]) -> &'static [Said] {
+    match (failed, said) {
+        (false, said) => said,
+        (true, [Said::Ended]) => &[Said::Ended, Said::Failed],
+        (true, _) => &[Said::Begun, Said::Ended, Said::Failed],
     }
 }
 

@@ -39,7 +39,9 @@ async fn a_project_without_rules_is_settled_and_a_later_rule_still_works() {
 async fn a_rule_by_glob_sees_a_project_that_came_after_it_from_the_first_change() {
     let world = World::new().await;
     let mut scheduler = world.scheduler();
-    world.apply(&[Rule { project: "b*".to_owned(), ..rule("glob") }, Rule { project: "c*".to_owned(), ..rule("other") }]).await;
+    world
+        .apply(&[Rule { project: "b*".to_owned(), ..rule("glob") }, Rule { project: "c*".to_owned(), ..rule("other") }])
+        .await;
     world.post(1, finished("a")).await;
     world.settle(&mut scheduler).await;
     assert_eq!(world.told_runs("glob").await, [vec![1]]);
@@ -62,10 +64,12 @@ async fn backfill_brings_what_arrived_since_that_instant_and_nothing_earlier() {
         }
         world.wait(60);
         let yearly = cron("0 0 1 1 *", "UTC");
-        world.apply(&[
-            Rule { backfill_from: Some(since), ..rule("r") },
-            Rule { backfill_from: Some(since), cadence: yearly, ..rule("yearly") },
-        ]).await;
+        world
+            .apply(&[
+                Rule { backfill_from: Some(since), ..rule("r") },
+                Rule { backfill_from: Some(since), cadence: yearly, ..rule("yearly") },
+            ])
+            .await;
         world.settle(&mut scheduler).await;
         assert_eq!(world.told_runs("r").await, [vec![2, 3]], "settled: {settled}");
         assert_eq!(world.told_runs("yearly").await, [vec![2, 3]], "a backfill does not wait for the cadence");

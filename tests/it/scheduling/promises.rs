@@ -22,7 +22,8 @@ async fn a_run_that_matches_is_told_once_and_only_in_one_window() {
     world.post(3, finished("a")).await;
     assert_eq!(world.settle(&mut scheduler).await, Next::Idle);
     assert_eq!(world.told_runs("r").await, [vec![1], vec![3]]);
-    let windows: Vec<_> = world.windows("r").await.iter().map(|(window, runs)| (window.after, window.through, *runs)).collect();
+    let windows: Vec<_> =
+        world.windows("r").await.iter().map(|(window, runs)| (window.after, window.through, *runs)).collect();
     assert_eq!(windows, [(0, 2, 1), (2, 4, 1)]);
 }
 
@@ -57,7 +58,9 @@ async fn windows_of_a_group_follow_each_other_without_a_gap() {
         assert!(pair[1].start_time < pair[1].end_time);
     }
     let told = world.told("r").await;
-    assert!(told.iter().zip(&windows).all(|(told, window)| told.start == window.start_time && told.end == window.end_time));
+    assert!(
+        told.iter().zip(&windows).all(|(told, window)| told.start == window.start_time && told.end == window.end_time)
+    );
 }
 
 #[tokio::test]
@@ -177,7 +180,9 @@ async fn a_project_in_which_nothing_happens_costs_nothing() {
 #[tokio::test]
 async fn rules_of_several_cadences_that_are_due_together_share_one_read_of_the_changes() {
     let world = World::new().await;
-    world.apply(&[rule("one"), Rule { cadence: every(1), ..rule("two") }, Rule { cadence: every(2), ..rule("three") }]).await;
+    world
+        .apply(&[rule("one"), Rule { cadence: every(1), ..rule("two") }, Rule { cadence: every(2), ..rule("three") }])
+        .await;
     world.post(1, finished("a")).await;
     world.faults.take_reads();
     let mut scheduler = world.scheduler();
@@ -209,7 +214,7 @@ async fn a_large_value_is_in_blob_storage_when_its_message_is_there() {
     let mut scheduler = world.scheduler();
     let batch = BatchLimits { inline_bytes: 100, ..BatchLimits::default() };
     world.apply(&[Rule { batch, ..rule("r") }]).await;
-    world.post(1, Fields { inputs: inputs(1000), ..finished("a") }).await;
+    world.post(1, Fields { inputs: Some(inputs(1000)), ..finished("a") }).await;
     world.settle(&mut scheduler).await;
     let query = runhook::store::outbox::DeliveryQuery { limit: 10, ..Default::default() };
     let delivery = world.store.list_deliveries(super::world::TENANT, &query).await.unwrap().remove(0);

@@ -20,10 +20,10 @@ use runhook::model::sealed::Sealed;
 use runhook::model::time::{Clock, ManualClock, Timestamp};
 use runhook::model::window::{Change, Window};
 use runhook::scheduler::{Parts, Scheduler};
+use runhook::store::Store;
 use runhook::store::outbox::DeliveryQuery;
 use runhook::store::rules::RuleChanges;
 use runhook::store::runs::Batch;
-use runhook::store::Store;
 use runhook::store::sqlite::SqliteStore;
 use runhook::task::{Activity as _, Next, Poke, Supervisor};
 use serde::Deserialize;
@@ -283,18 +283,19 @@ impl World {
 
     /// Runs passes until nothing is due now.
     pub(super) async fn settle(&self, scheduler: &mut Scheduler) -> Next {
-        for _ in 0..1_000 {
-            let next = self.pass(scheduler).await;
-            if next != Next::Now {
-                return next;
-            }
+        let mut next = Next::Now;
+        let mut passes = 0;
+        while next == Next::Now {
+            passes += 1;
+            assert!(passes < 1_000, "the scheduler found no rest");
+            next = self.pass(scheduler).await;
         }
-        panic!("the scheduler found no rest");
+        next
     }
 }
 
 /// Inputs of about that many bytes.
-pub(super) fn inputs(bytes: usize) -> Option<Payload> {
+pub(super) fn inputs(bytes: usize) -> Payload {
     let text = format!("{{\"text\":\"{}\"}}", "x".repeat(bytes));
-    Some(Payload::Inline(RawJson::parse(text).unwrap()))
+    Payload::Inline(RawJson::parse(text).unwrap())
 }

@@ -1,1 +1,87 @@
-//! store.
+//! What a store must do, written once and stamped for every backend.
+//!
+//! A case is a function over `&dyn Store` whose name is the sentence it proves. [`store_suite!`] turns the list of all
+//! cases into tests of one backend; what only one backend can show (files, locks, queues) stands in that backend's file.
+
+mod evaluation;
+mod keys;
+mod order;
+mod outbox;
+mod placement;
+mod projects;
+mod runs;
+mod sample;
+mod sqlite;
+
+/// Stamps the suite for a backend: an async function that opens an empty store and returns something with a `store()`
+/// and an async `close()`.
+macro_rules! store_suite {
+    ($open:path) => {
+        crate::store::store_suite! { $open;
+            runs: parts_in_any_order_and_repeated_give_one_run,
+                a_repeated_part_changes_nothing,
+                a_patch_that_names_no_project_waits_for_the_part_that_does,
+                waiting_patches_are_found_inside_one_batch_too,
+                a_run_without_name_type_or_start_is_not_there_yet,
+                the_first_project_named_for_a_run_wins,
+                an_unknown_project_id_refuses_its_part_and_no_other,
+                a_post_that_names_no_project_goes_to_the_default_one,
+                feedback_that_came_first_is_found_with_its_run,
+                feedback_sent_again_changes_nothing,
+                feedback_is_a_change_of_its_run,
+                deleted_feedback_is_a_change_of_its_run,
+                runs_are_listed_newest_start_first_in_pages,
+                feedback_is_listed_newest_first_and_by_what_it_is_about,
+                large_and_small_values_come_back_byte_for_byte,
+                tenants_do_not_see_each_other;
+            order: change_numbers_have_no_gaps_even_with_concurrent_batches,
+                changes_never_go_back_in_time,
+                changes_are_read_in_pages_up_to_an_instant,
+                a_project_is_stirred_until_it_is_settled;
+            projects: a_tenant_always_has_a_default_project,
+                names_are_unique_in_a_tenant,
+                a_renamed_project_leaves_its_name_to_a_new_one,
+                projects_are_listed_by_id_name_and_part_of_the_name,
+                a_deleted_project_takes_everything_with_it;
+            evaluation: a_window_is_committed_once,
+                a_window_that_begins_elsewhere_is_stale,
+                a_run_is_matched_once_and_a_second_time_writes_nothing,
+                a_window_evaluated_under_other_rules_is_stale,
+                a_window_over_an_earlier_life_of_its_project_is_stale,
+                a_span_is_used_up_window_by_window,
+                windows_that_found_something_are_listed_newest_first;
+            placement: a_new_rule_sees_what_comes_after_it,
+                a_backfilled_rule_sees_every_change_since_that_instant_once,
+                a_rule_that_moves_to_a_group_ahead_sees_every_change_once,
+                a_rule_that_moves_to_a_group_behind_sees_every_change_once,
+                a_rule_that_moves_to_a_group_of_its_own_sees_every_change_once,
+                a_resumed_rule_sees_what_comes_after_that,
+                a_project_that_comes_after_a_glob_is_seen_from_its_first_change,
+                rules_are_applied_whole_or_not_at_all,
+                a_removed_rule_takes_its_endpoints_and_waiting_deliveries_along;
+            outbox: due_deliveries_are_claimed_once_oldest_first,
+                an_expired_lease_can_be_claimed_and_its_holder_records_nothing,
+                a_retry_is_due_when_it_says_and_attempts_go_on_counting,
+                the_next_due_instant_follows_leases_and_retries,
+                a_finished_delivery_can_be_replayed_and_a_pending_one_cannot,
+                deliveries_are_listed_newest_first_by_state_rule_and_endpoint,
+                a_message_comes_back_as_it_was,
+                sealed_targets_are_listed_by_id_and_replaced_only_if_unchanged;
+            keys: a_key_is_stored_once_listed_and_revoked_once,
+                markers_are_kept_and_replaced,
+                a_wipe_leaves_keys_and_markers_only;
+        }
+    };
+    ($open:path; $($module:ident: $($case:ident),+;)+) => {
+        $(mod $module {
+            $(#[tokio::test]
+            async fn $case() {
+                let backend = $open().await;
+                crate::store::$module::$case(backend.store()).await;
+                backend.close().await;
+            })+
+        })+
+    };
+}
+
+pub(crate) use store_suite;

@@ -27,7 +27,7 @@ const PAGE: u32 = 50;
 const LARGEST: u32 = 1000;
 
 /// The routes.
-pub fn routes() -> Router<Api> {
+pub(super) fn routes() -> Router<Api> {
     Router::new()
         .route("/v1/deliveries", get(list))
         .route("/v1/deliveries/replay", post(replay::replay))

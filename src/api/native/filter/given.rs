@@ -40,7 +40,8 @@ pub(super) fn read(
 }
 
 fn one(text: &RawValue, index: usize, tenant: TenantId, depth_limit: u32, now: Timestamp) -> Result<StoredRun, String> {
-    let draft = normalise::run(text.get().as_bytes(), PartKind::Post, None, depth_limit).map_err(|error| error.to_string())?;
+    let draft =
+        normalise::run(text.get().as_bytes(), PartKind::Post, None, depth_limit).map_err(|error| error.to_string())?;
     let run_id = draft.run_id.unwrap_or_else(|| RunId(derived("given run", &[&index.to_be_bytes()])));
     let project_id = match draft.project {
         Some(ProjectRef::Id(id)) => id,

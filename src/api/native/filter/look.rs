@@ -73,12 +73,13 @@ impl Judged {
         let (mut runs, feedback): (Vec<_>, Vec<_>) =
             trace.into_iter().map(|stored| (stored.run, stored.feedback)).unzip();
         roll_up(&mut runs);
-        let facts: Vec<Facts<'_>> = runs.iter().zip(&feedback).map(|(run, feedback)| Facts::new(run, feedback)).collect();
+        let facts: Vec<Facts<'_>> =
+            runs.iter().zip(&feedback).map(|(run, feedback)| Facts::new(run, feedback)).collect();
         let shown = Trace { root: facts.iter().find(|facts| facts.run.is_root()), runs: &facts };
-        let mut passing = facts.iter().filter(|facts| asked(facts.run.id) && run_passes(&filters.filter, facts)).peekable();
+        let mut passing =
+            facts.iter().filter(|facts| asked(facts.run.id) && run_passes(&filters.filter, facts)).peekable();
         // What asks the whole trace is asked once, and only if a run of it is in question.
-        if passing.peek().is_some()
-            && trace_passes(filters.trace_filter.as_ref(), filters.tree_filter.as_ref(), &shown)
+        if passing.peek().is_some() && trace_passes(filters.trace_filter.as_ref(), filters.tree_filter.as_ref(), &shown)
         {
             passing.for_each(|facts| self.pass(facts.run));
         }

@@ -147,10 +147,15 @@ fn parsed(asked: &Asked<'_>) -> Result<(Filters, Vec<Told>), Problem> {
     };
     let detail = format!("the {} does not parse: {}", first.of, first.problem.message);
     let problem = Problem::invalid(detail).with("problems", json!(told));
-    Err(match told.iter().find_map(|told| told.problem.hint.as_deref().filter(|_| told.problem.severity == Severity::Error)) {
-        Some(hint) => problem.hint(hint),
-        None => problem,
-    })
+    Err(
+        match told
+            .iter()
+            .find_map(|told| told.problem.hint.as_deref().filter(|_| told.problem.severity == Severity::Error))
+        {
+            Some(hint) => problem.hint(hint),
+            None => problem,
+        },
+    )
 }
 
 fn in_given(api: &Api, tenant: TenantId, filters: &Filters, runs: &[&RawValue], most: usize) -> Result<Found, Problem> {

@@ -77,7 +77,11 @@ struct Body {
     prune: bool,
 }
 
-pub(super) async fn handle(State(api): State<Api>, principal: Principal, body: Bytes) -> Result<Json<Outcome>, Problem> {
+pub(super) async fn handle(
+    State(api): State<Api>,
+    principal: Principal,
+    body: Bytes,
+) -> Result<Json<Outcome>, Problem> {
     // What the parser says may quote a value, and values here are secrets.
     let body: Body = serde_json::from_slice(&body).map_err(|error| {
         let place = format!("line {}, column {}", error.line(), error.column());
@@ -145,7 +149,8 @@ fn target_problems(api: &Api, draft: &EndpointDraft) -> Vec<FileProblem> {
     let (limits, target) = (&api.limits, &draft.target.target);
     let mut found = Vec::new();
     let url = target.url.expose_secret();
-    let mut at_url = |code, message: String| found.push(FileProblem::error(code, draft.target.url_span.clone(), message));
+    let mut at_url =
+        |code, message: String| found.push(FileProblem::error(code, draft.target.url_span.clone(), message));
     if let Ok(Err(forbidden)) = Url::parse(url).map(|url| api.guard.check_url(&url)) {
         at_url("forbidden-target", forbidden.to_string());
     }
@@ -208,8 +213,12 @@ fn refused(reports: &[FileReport]) -> Problem {
     let told: Vec<&FileReport> = reports.iter().filter(|report| !report.problems.is_empty()).collect();
     let rendered: Vec<String> = told.iter().map(|report| report.render(Style::Plain)).collect();
     let errors = if count == 1 { "1 error".to_owned() } else { format!("{count} errors") };
-    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "rules-invalid", format!("{errors} in the rule files; nothing changed"))
-        .hint("each report says where, why and what to do")
-        .with("reports", json!(told))
-        .with("rendered", rendered.join("\n\n").into())
+    Problem::new(
+        StatusCode::UNPROCESSABLE_ENTITY,
+        "rules-invalid",
+        format!("{errors} in the rule files; nothing changed"),
+    )
+    .hint("each report says where, why and what to do")
+    .with("reports", json!(told))
+    .with("rendered", rendered.join("\n\n").into())
 }

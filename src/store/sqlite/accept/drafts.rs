@@ -46,7 +46,7 @@ struct Draft {
 
 /// The runs, in the order in which they were first named.
 pub(super) struct Drafts {
-    drafts: Vec<(RunId, Draft)>,
+    list: Vec<(RunId, Draft)>,
     index: HashMap<RunId, usize>,
     waiting: Vec<(RunId, u64, Vec<u8>)>,
 }
@@ -72,17 +72,17 @@ impl Drafts {
         tenant: TenantId,
         batches: &[(&Batch, Timestamp)],
     ) -> Result<Self> {
-        let mut loaded = Self { drafts: Vec::new(), index: HashMap::new(), waiting: Vec::new() };
+        let mut loaded = Self { list: Vec::new(), index: HashMap::new(), waiting: Vec::new() };
         for part in batches.iter().flat_map(|(batch, _)| &batch.parts) {
             loaded.index.entry(part.run_id).or_insert_with(|| {
-                loaded.drafts.push((part.run_id, Draft::default()));
-                loaded.drafts.len().saturating_sub(1)
+                loaded.list.push((part.run_id, Draft::default()));
+                loaded.list.len().saturating_sub(1)
             });
         }
-        if loaded.drafts.is_empty() {
+        if loaded.list.is_empty() {
             return Ok(loaded);
         }
-        let ids = id_list(loaded.drafts.iter().map(|(id, _)| id.0));
+        let ids = id_list(loaded.list.iter().map(|(id, _)| id.0));
         for row in sqlx::query(LOAD).bind(tenant.0).bind(ids).fetch_all(connection).await? {
             let mut cells = Cells::of("run_bodies", &row);
             let run_id = RunId(cells.take()?);
@@ -96,12 +96,12 @@ impl Drafts {
     }
 
     fn get(&mut self, run: RunId) -> Option<&mut Draft> {
-        self.drafts.get_mut(*self.index.get(&run)?).map(|(_, draft)| draft)
+        self.list.get_mut(*self.index.get(&run)?).map(|(_, draft)| draft)
     }
 
     /// Whether the run's project is still to be found.
     pub(super) fn lacks_project(&self, run: RunId) -> bool {
-        self.index.get(&run).and_then(|at| self.drafts.get(*at)).is_some_and(|(_, draft)| draft.project.is_none())
+        self.index.get(&run).and_then(|at| self.list.get(*at)).is_some_and(|(_, draft)| draft.project.is_none())
     }
 
     /// Says where the run is.
@@ -113,7 +113,7 @@ impl Drafts {
 
     /// Applies what has been waiting for the project of a run that has just been found.
     pub(super) async fn fetch_waiting(&mut self, connection: &mut SqliteConnection, tenant: TenantId) -> Result<()> {
-        let found = self.drafts.iter().filter(|(_, draft)| !draft.stored && draft.project.is_some());
+        let found = self.list.iter().filter(|(_, draft)| !draft.stored && draft.project.is_some());
         let ids: Vec<_> = found.map(|(id, _)| id.0).collect();
         if ids.is_empty() {
             return Ok(());
@@ -163,7 +163,7 @@ impl Drafts {
         now: Timestamp,
     ) -> Result<Vec<Run>> {
         let (mut bodies, mut runs) = (Vec::new(), Vec::new());
-        for (id, draft) in self.drafts {
+        for (id, draft) in self.list {
             let Some(project) = draft.project.filter(|_| draft.changed) else { continue };
             bodies.push((id, project, pack_json(&draft.layers)?));
             runs.extend(draft.layers.resolve(tenant, project, id, now));

@@ -33,18 +33,18 @@ impl Projects {
         tenant: TenantId,
         named: impl Iterator<Item = ProjectRef>,
     ) -> Result<Self> {
-        let (mut names, mut ids) = (HashSet::new(), HashSet::new());
+        let (mut by_name, mut by_id) = (HashSet::new(), HashSet::new());
         for project in named {
             match project {
-                ProjectRef::Name(name) => _ = names.insert(name),
-                ProjectRef::Id(id) => _ = ids.insert(id.0),
+                ProjectRef::Name(name) => _ = by_name.insert(name),
+                ProjectRef::Id(id) => _ = by_id.insert(id.0),
             }
         }
         let mut projects = Self { tenant, by_name: HashMap::new(), ids: HashSet::new() };
-        if names.is_empty() && ids.is_empty() {
+        if by_name.is_empty() && by_id.is_empty() {
             return Ok(projects);
         }
-        let query = sqlx::query(FIND).bind(tenant.0).bind(json_text(&names)?).bind(id_list(ids));
+        let query = sqlx::query(FIND).bind(tenant.0).bind(json_text(&by_name)?).bind(id_list(by_id));
         for row in query.fetch_all(connection).await? {
             let mut cells = Cells::of("projects", &row);
             let id = ProjectId(cells.take()?);

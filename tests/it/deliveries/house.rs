@@ -1,0 +1,249 @@
+//! A delivery loop and its API on a real database, with a rule that has matched.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{Body as HttpBody, to_bytes};
+use axum::http::{Request, StatusCode, header};
+use runhook::api::auth::Auth;
+use runhook::api::{self, Api};
+use runhook::config::Limits;
+use runhook::crypto::{Keyring, seal_target, shown};
+use runhook::delivery::{Guard, Parts, Sender};
+use runhook::model::delivery::{Delivery, DeliveryState};
+use runhook::model::endpoint::{Endpoint, Format, Policy};
+use runhook::model::id::{DeliveryId, EndpointId, MessageId, ProjectId, RuleId, RunId, TenantId, TraceId, WindowId};
+use runhook::model::merge;
+use runhook::model::message::{Body, Message};
+use runhook::model::project::ProjectRef;
+use runhook::model::rule::{BatchLimits, Cadence, Rule, RuleState};
+use runhook::model::run::{Fields, Part, PartKind};
+use runhook::model::time::{Clock, ManualClock, Timestamp};
+use runhook::model::window::{GroupKey, Progress, Window};
+use runhook::store::rules::RuleChanges;
+use runhook::store::runs::Batch;
+use runhook::store::sqlite::SqliteStore;
+use runhook::store::windows::WindowCommit;
+use runhook::store::{RuleStore, RunStore, WindowStore};
+use runhook::task::{Activity, Poke, Status};
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+use uuid::Uuid;
+
+use super::stage::{Blobs, PATIENT, ScriptedLookup, client, target};
+
+const TENANT: TenantId = TenantId::DEFAULT;
+
+pub(super) struct House {
+    pub(super) clock: Arc<ManualClock>,
+    pub(super) store: Arc<SqliteStore>,
+    pub(super) sender: Sender,
+    pub(super) rule: RuleId,
+    pub(super) endpoint: EndpointId,
+    api: Api,
+    keyring: Arc<Keyring>,
+    writing: JoinSet<()>,
+    folder: TempDir,
+}
+
+impl House {
+    /// A rule `low-score` with an endpoint `oncall` at this URL, and nothing sent yet.
+    pub(super) async fn new(url: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let clock = Arc::new(ManualClock::at(Timestamp::parse("2026-11-22T08:30:00Z").unwrap()));
+        let house = Self::on(folder, clock, Uuid::from_u128(1)).await;
+        house.apply_rule(url).await;
+        house
+    }
+
+    /// Drops the loop with all it has under way and opens the file again.
+    pub(super) async fn crash(self) -> Self {
+        let Self { clock, folder, sender, store, api, mut writing, .. } = self;
+        drop((sender, store, api));
+        // The file belongs to one writer; the old one ends with its last handle.
+        while writing.join_next().await.is_some() {}
+        Self::on(folder, clock, Uuid::from_u128(2)).await
+    }
+
+    async fn on(folder: TempDir, clock: Arc<ManualClock>, instance: Uuid) -> Self {
+        let file: PathBuf = folder.path().join("runhook.db");
+        let (store, writer) = SqliteStore::open(&file).await.unwrap();
+        let mut writing = JoinSet::new();
+        writing.spawn(writer.run(CancellationToken::new()));
+        let store = Arc::new(store);
+        let keyring = Arc::new(Keyring::parse(&Keyring::line(1, &[7; 32])).unwrap());
+        let blobs = Arc::new(Blobs::default());
+        let limits = Arc::new(Limits::default());
+        let poke = Poke::default();
+        let sender = Sender::new(Parts {
+            store: Arc::<SqliteStore>::clone(&store),
+            blobs: Arc::<Blobs>::clone(&blobs),
+            keyring: Arc::clone(&keyring),
+            clock: Arc::<ManualClock>::clone(&clock),
+            limits: Arc::clone(&limits),
+            client: client(Arc::new(ScriptedLookup::default())),
+            patience: |_| PATIENT,
+            poke: poke.clone(),
+            instance,
+        });
+        let api = Api {
+            store: Arc::<SqliteStore>::clone(&store),
+            blobs,
+            keyring: Arc::clone(&keyring),
+            clock: Arc::<ManualClock>::clone(&clock),
+            limits,
+            guard: Arc::new(Guard::default()),
+            auth: Arc::new(Auth::default()),
+            metrics: None,
+            scheduler: Poke::default(),
+            delivery: poke,
+            scheduler_status: watch::channel(Status::default()).1,
+            delivery_status: watch::channel(Status::default()).1,
+        };
+        let (rule, endpoint) = (RuleId::of_key(TENANT, "low-score"), EndpointId(Uuid::from_u128(9)));
+        Self { clock, store, sender, rule, endpoint, api, keyring, writing, folder }
+    }
+
+    async fn apply_rule(&self, url: &str) {
+        let target = target(url);
+        let endpoint = Endpoint {
+            tenant_id: TENANT,
+            id: self.endpoint,
+            key: Some("oncall".to_owned()),
+            rule_id: None,
+            target: seal_target(&self.keyring, self.endpoint, &target).unwrap(),
+            shown: shown(&target),
+            format: Format::Langsmith,
+            policy: Policy::Langsmith,
+        };
+        let rule = Rule {
+            tenant_id: TENANT,
+            id: self.rule,
+            key: "low-score".to_owned(),
+            name: "Low score".to_owned(),
+            project: "support-bot".to_owned(),
+            filter: None,
+            trace_filter: None,
+            tree_filter: None,
+            sampling_rate: 1.0,
+            cadence: Cadence::Immediate,
+            settle: Duration::ZERO,
+            backfill_from: None,
+            batch: BatchLimits::default(),
+            endpoints: vec![self.endpoint],
+            state: RuleState::Active,
+            origin: None,
+        };
+        let changes = RuleChanges { put_rules: vec![rule], put_endpoints: vec![endpoint], ..RuleChanges::default() };
+        self.store.apply_rules(TENANT, changes, self.clock.now()).await.unwrap();
+    }
+
+    /// Takes the endpoint away.
+    pub(super) async fn remove_endpoint(&self) {
+        let changes = RuleChanges { remove_endpoints: vec![self.endpoint], ..RuleChanges::default() };
+        self.store.apply_rules(TENANT, changes, self.clock.now()).await.unwrap();
+    }
+
+    /// A run arrives and matches: one window, one delivery for each of its parts, each a second younger than the last.
+    pub(super) async fn matched(&self, parts: u32) -> Vec<DeliveryId> {
+        let run_id = RunId(Uuid::from_u128(1000));
+        self.accept(run_id).await;
+        let project_id = ProjectId::of_name(TENANT, "support-bot");
+        let key = GroupKey { tenant_id: TENANT, project_id, cadence: Cadence::Immediate, settle: Duration::ZERO };
+        let progress = Progress::Group(key);
+        let now = self.clock.now();
+        let window = Window {
+            id: WindowId::of(TENANT, project_id, &progress, 0, now),
+            tenant_id: TENANT,
+            project_id,
+            progress,
+            after: 0,
+            through: 1,
+            start_time: now,
+            end_time: now,
+        };
+        let messages: Vec<Message> = (1..=parts).map(|part| self.message(window.id, part, parts)).collect();
+        let deliveries: Vec<Delivery> = messages.iter().map(|message| self.delivery(message)).collect();
+        let ids = deliveries.iter().map(|delivery| delivery.id).collect();
+        let rules_version = self.store.rules_version().await.unwrap();
+        let matches = vec![(self.rule, run_id)];
+        self.store.commit_window(WindowCommit { window, rules_version, matches, messages, deliveries }).await.unwrap();
+        ids
+    }
+
+    async fn accept(&self, run_id: RunId) {
+        let now = self.clock.now();
+        let fields = Fields {
+            name: Some("agent".to_owned()),
+            run_type: Some("chain".to_owned()),
+            start_time: Some(now),
+            end_time: Some(now),
+            trace_id: Some(TraceId(run_id.0)),
+            ..Fields::default()
+        };
+        let kind = PartKind::Post;
+        let digest = merge::digest(&fields, kind, run_id);
+        let project = Some(ProjectRef::Name("support-bot".to_owned()));
+        let part = Part { run_id, kind, project, fields, digest };
+        let accepted = self.store.accept(TENANT, Batch { parts: vec![part], feedback: Vec::new() }, now).await.unwrap();
+        assert_eq!(accepted.refused, []);
+    }
+
+    fn message(&self, window_id: WindowId, part: u32, parts: u32) -> Message {
+        let age = Duration::from_secs((parts - part).into());
+        Message {
+            tenant_id: TENANT,
+            id: MessageId::of(window_id, self.rule, part),
+            rule_id: self.rule,
+            window_id,
+            part,
+            parts,
+            runs: 1,
+            body: Body { json: format!(r#"{{"part":{part}}}"#), links: Vec::new() },
+            created_at: self.clock.now().before(age),
+        }
+    }
+
+    fn delivery(&self, message: &Message) -> Delivery {
+        Delivery {
+            tenant_id: TENANT,
+            id: DeliveryId::of(message.id, self.endpoint),
+            message_id: message.id,
+            endpoint_id: self.endpoint,
+            rule_id: self.rule,
+            state: DeliveryState::Pending,
+            attempts: 0,
+            due_at: message.created_at,
+            created_at: message.created_at,
+            finished_at: None,
+        }
+    }
+
+    /// One pass; then waits for the attempts under way.
+    pub(super) async fn round(&mut self) {
+        self.sender.pass().await.unwrap();
+        self.sender.finish().await;
+    }
+
+    /// Calls the API.
+    pub(super) async fn call(&self, method: &str, path: &str, body: &Value) -> (StatusCode, Value) {
+        let request = Request::builder().method(method).uri(path).header(header::CONTENT_TYPE, "application/json");
+        let request = request.body(HttpBody::from(body.to_string())).unwrap();
+        let response = api::router(self.api.clone()).oneshot(request).await.unwrap();
+        let status = response.status();
+        let bytes = to_bytes(response.into_body(), usize::MAX).await.unwrap();
+        (status, serde_json::from_slice(&bytes).unwrap())
+    }
+
+    /// Gets what must be there.
+    pub(super) async fn get(&self, path: &str) -> Value {
+        let (status, answer) = self.call("GET", path, &Value::Null).await;
+        assert_eq!(status, StatusCode::OK, "{path}: {answer}");
+        answer
+    }
+}

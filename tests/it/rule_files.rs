@@ -1,1 +1,0 @@
-//! rule_files.

@@ -1,0 +1,64 @@
+//! Rule files: read, planned, applied, exported; from the API, from a folder, from the command line.
+
+mod applying;
+mod broken;
+mod folder;
+mod starter;
+
+use std::sync::Arc;
+
+use runhook::app::{DataDir, Engine};
+use runhook::config::Config;
+use runhook::model::time::{ManualClock, Timestamp};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// An engine on a directory of its own.
+struct House {
+    engine: Engine,
+    home: TempDir,
+}
+
+impl House {
+    async fn open() -> Self {
+        let home = tempfile::tempdir().unwrap();
+        let data_dir = home.path().join("data");
+        let config = Config { data_dir: data_dir.clone(), ..Config::default() };
+        let clock = Arc::new(ManualClock::at(Timestamp(1_763_800_000_000_000)));
+        let data_dir = DataDir::take(&data_dir).unwrap();
+        let engine = Engine::open(&config, data_dir, None, clock).await.unwrap();
+        Self { engine, home }
+    }
+
+    async fn call(&self, method: &str, path: &str, body: Option<Value>) -> (u16, Value) {
+        let body = body.map(|body| body.to_string().into());
+        let (status, body) = self.engine.call(method, path, body).await.unwrap();
+        (status, serde_json::from_slice(&body).unwrap_or(Value::Null))
+    }
+
+    /// Applies one file, with further members of the request.
+    async fn apply(&self, text: &str, more: Value) -> (u16, Value) {
+        let mut body = json!({
+            "files": [{"name": "f.yaml", "text": text}],
+            "variables": {"URL": "https://hooks.example.com/planted-path", "TOKEN": "planted-token"},
+        });
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        self.call("POST", "/v1/rules/apply", Some(body)).await
+    }
+
+    async fn rule(&self, key: &str) -> Value {
+        let (status, rule) = self.call("GET", &format!("/v1/rules/{key}"), None).await;
+        assert_eq!(status, 200, "{rule}");
+        rule
+    }
+}
+
+/// `create rule a, unchanged endpoint b`.
+fn said(answer: &Value) -> String {
+    let items = answer["items"].as_array().unwrap_or_else(|| panic!("{answer:#}"));
+    let item = |item: &Value| {
+        let word = |name: &str| item[name].as_str().unwrap().to_owned();
+        format!("{} {} {}", word("action"), word("subject"), word("key"))
+    };
+    items.iter().map(item).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,169 @@
+//! Messages, deliveries and attempts.
+
+use runhook::model::delivery::{Attempt, AttemptResult, Delivery, DeliveryState, Outcome};
+use runhook::model::endpoint::Endpoint;
+use runhook::model::id::EndpointId;
+use runhook::model::message::{Body, Link};
+use runhook::model::run::BlobKey;
+use runhook::model::sealed::Sealed;
+use runhook::model::time::Timestamp;
+use runhook::model::window::Progress;
+use runhook::store::outbox::{Claim, Claimant, DeliveryQuery};
+use runhook::store::rules::RuleChanges;
+use runhook::store::{Store, StoreError};
+
+use super::sample::{TENANT, accept, at, endpoint, found, group, post, rule, run_id, uuid, window};
+
+/// Deliveries of one rule to one endpoint, due one second after the other, the last one first.
+async fn outbox(store: &dyn Store, count: u32) -> Vec<Delivery> {
+    let (rule, to) = (rule("a", 60), endpoint(1, None));
+    let changes = RuleChanges {
+        put_rules: vec![rule.clone()],
+        put_endpoints: vec![to.clone(), endpoint(2, None)],
+        ..RuleChanges::default()
+    };
+    store.apply_rules(TENANT, changes, at(0)).await.unwrap();
+    accept(store, (1..=count).map(post).collect()).await;
+    let mut deliveries = Vec::new();
+    for number in 1..=count {
+        let seq = i64::from(number);
+        let window = window(Progress::Group(group(&rule)), seq - 1, seq, at(seq - 1), at(seq));
+        let mut commit = found(store, window, &[(rule.id, run_id(number))], to.id).await;
+        commit.deliveries[0].due_at = at(100 - seq);
+        deliveries.extend(commit.deliveries.clone());
+        store.commit_window(commit).await.unwrap();
+    }
+    deliveries
+}
+
+async fn claim(store: &dyn Store, holder: u32, now: i64, until: i64, limit: u32) -> Vec<Claim> {
+    let claimant = Claimant { holder: uuid(9, holder), now: at(now), until: at(until) };
+    store.claim_deliveries(claimant, limit).await.unwrap()
+}
+
+fn attempt(claim: &Claim, started: Timestamp, status: u16) -> Attempt {
+    let result = AttemptResult::Answered { status };
+    Attempt { number: claim.lease.attempt, started_at: started, duration_ms: 1_000, result }
+}
+
+async fn state(store: &dyn Store, delivery: &Delivery) -> (Delivery, Vec<Attempt>) {
+    store.delivery(TENANT, delivery.id).await.unwrap().unwrap()
+}
+
+pub(crate) async fn due_deliveries_are_claimed_once_oldest_first(store: &dyn Store) {
+    let deliveries = outbox(store, 3).await;
+    assert!(claim(store, 1, 96, 500, 10).await.is_empty(), "nothing is due yet");
+    let claims = claim(store, 1, 98, 500, 10).await;
+    let claimed: Vec<_> = claims.iter().map(|claim| claim.delivery.id).collect();
+    assert_eq!(claimed, [deliveries[2].id, deliveries[1].id]);
+    assert_eq!((claims[0].lease.attempt, claims[0].lease.until), (1, at(500)));
+    assert_eq!(claims[0].endpoint, endpoint(1, None));
+    let rest = claim(store, 2, 200, 500, 10).await;
+    assert_eq!(rest.iter().map(|claim| claim.delivery.id).collect::<Vec<_>>(), [deliveries[0].id]);
+    assert!(claim(store, 3, 200, 500, 10).await.is_empty());
+}
+
+pub(crate) async fn an_expired_lease_can_be_claimed_and_its_holder_records_nothing(store: &dyn Store) {
+    let deliveries = outbox(store, 1).await;
+    let lost = claim(store, 1, 100, 110, 1).await.remove(0);
+    assert!(claim(store, 2, 109, 150, 1).await.is_empty());
+    let held = claim(store, 2, 110, 150, 1).await.remove(0);
+    let late = store.finish_attempt(&lost.lease, attempt(&lost, at(100), 200), Outcome::Delivered).await;
+    assert!(matches!(late, Err(StoreError::Stale(_))));
+    assert_eq!(state(store, &deliveries[0]).await.1, []);
+    store.finish_attempt(&held.lease, attempt(&held, at(110), 200), Outcome::Delivered).await.unwrap();
+    let (delivery, attempts) = state(store, &deliveries[0]).await;
+    assert_eq!((delivery.state, delivery.finished_at), (DeliveryState::Delivered, Some(at(111))));
+    assert_eq!((delivery.attempts, attempts), (1, vec![attempt(&held, at(110), 200)]));
+    let twice = store.finish_attempt(&held.lease, attempt(&held, at(110), 200), Outcome::Delivered).await;
+    assert!(matches!(twice, Err(StoreError::Stale(_))));
+}
+
+pub(crate) async fn a_retry_is_due_when_it_says_and_attempts_go_on_counting(store: &dyn Store) {
+    let deliveries = outbox(store, 1).await;
+    let first = claim(store, 1, 100, 110, 1).await.remove(0);
+    store.finish_attempt(&first.lease, attempt(&first, at(100), 503), Outcome::Retry(at(130))).await.unwrap();
+    assert!(claim(store, 2, 129, 150, 1).await.is_empty());
+    let second = claim(store, 2, 130, 150, 1).await.remove(0);
+    assert_eq!((second.lease.attempt, second.delivery.due_at), (2, at(130)));
+    let failed = Outcome::Failed("the endpoint answered 500".into());
+    store.finish_attempt(&second.lease, attempt(&second, at(130), 500), failed).await.unwrap();
+    let (delivery, attempts) = state(store, &deliveries[0]).await;
+    assert_eq!(delivery.state, DeliveryState::Failed("the endpoint answered 500".into()));
+    assert_eq!(attempts.iter().map(|attempt| attempt.number).collect::<Vec<_>>(), [1, 2]);
+}
+
+pub(crate) async fn the_next_due_instant_follows_leases_and_retries(store: &dyn Store) {
+    assert_eq!(store.next_due().await.unwrap(), None);
+    outbox(store, 1).await;
+    assert_eq!(store.next_due().await.unwrap(), Some(at(99)));
+    let claim = claim(store, 1, 100, 110, 1).await.remove(0);
+    assert_eq!(store.next_due().await.unwrap(), Some(at(110)));
+    store.finish_attempt(&claim.lease, attempt(&claim, at(100), 503), Outcome::Retry(at(130))).await.unwrap();
+    assert_eq!(store.next_due().await.unwrap(), Some(at(130)));
+}
+
+pub(crate) async fn a_finished_delivery_can_be_replayed_and_a_pending_one_cannot(store: &dyn Store) {
+    let deliveries = outbox(store, 2).await;
+    let claim_one = claim(store, 1, 98, 110, 1).await.remove(0);
+    store.finish_attempt(&claim_one.lease, attempt(&claim_one, at(98), 200), Outcome::Delivered).await.unwrap();
+    let ids: Vec<_> = deliveries.iter().map(|delivery| delivery.id).collect();
+    assert_eq!(store.replay(TENANT, &ids, at(300)).await.unwrap(), 1);
+    let (replayed, attempts) = state(store, &claim_one.delivery).await;
+    assert_eq!((replayed.state, replayed.due_at, replayed.finished_at), (DeliveryState::Pending, at(300), None));
+    assert_eq!(attempts.len(), 1);
+    let again = claim(store, 2, 300, 400, 5).await;
+    let again = again.iter().find(|claim| claim.delivery.id == claim_one.delivery.id).unwrap();
+    assert_eq!(again.lease.attempt, 2);
+    store.finish_attempt(&again.lease, attempt(again, at(300), 200), Outcome::Delivered).await.unwrap();
+    let removal = RuleChanges { remove_endpoints: vec![endpoint(1, None).id], ..RuleChanges::default() };
+    store.apply_rules(TENANT, removal, at(310)).await.unwrap();
+    assert_eq!(store.replay(TENANT, &ids, at(400)).await.unwrap(), 0, "there is nowhere to send it");
+}
+
+pub(crate) async fn deliveries_are_listed_newest_first_by_state_rule_and_endpoint(store: &dyn Store) {
+    let deliveries = outbox(store, 3).await;
+    let claim = claim(store, 1, 97, 110, 1).await.remove(0);
+    store.finish_attempt(&claim.lease, attempt(&claim, at(97), 400), Outcome::Failed("no".into())).await.unwrap();
+    let list = async |query: DeliveryQuery| {
+        let found = store.list_deliveries(TENANT, &query).await.unwrap();
+        found.into_iter().map(|delivery| delivery.created_at).collect::<Vec<_>>()
+    };
+    let all = DeliveryQuery { limit: 10, ..DeliveryQuery::default() };
+    assert_eq!(list(all.clone()).await, [at(3), at(2), at(1)]);
+    assert_eq!(list(DeliveryQuery { state: Some("failed".into()), ..all.clone() }).await, [at(3)]);
+    assert_eq!(list(DeliveryQuery { state: Some("pending".into()), ..all.clone() }).await, [at(2), at(1)]);
+    assert_eq!(list(DeliveryQuery { rule_id: Some(rule("b", 1).id), ..all.clone() }).await, []);
+    assert_eq!(list(DeliveryQuery { rule_id: Some(rule("a", 1).id), limit: 1, ..all.clone() }).await, [at(3)]);
+    assert_eq!(list(DeliveryQuery { endpoint_id: Some(EndpointId(uuid(3, 2))), ..all.clone() }).await, []);
+    assert_eq!(list(DeliveryQuery { since: Some(at(2)), ..all.clone() }).await, [at(3), at(2)]);
+    let before = Some((at(2), deliveries[1].id));
+    assert_eq!(list(DeliveryQuery { before, ..all }).await, [at(1)]);
+}
+
+pub(crate) async fn a_message_comes_back_as_it_was(store: &dyn Store) {
+    let (rule, to) = (rule("a", 60), endpoint(1, None));
+    let window = window(Progress::Group(group(&rule)), 0, 0, at(0), at(1));
+    let mut commit = found(store, window, &[(rule.id, run_id(1))], to.id).await;
+    commit.messages[0].body = Body {
+        json: r#"{"a": "", "b":1.0}"#.into(),
+        links: vec![Link { at: 7, key: BlobKey("tenant/run/inputs-1".into()) }],
+    };
+    store.commit_window(commit.clone()).await.unwrap();
+    let message = store.message(TENANT, commit.messages[0].id).await.unwrap();
+    assert_eq!(message.as_ref(), commit.messages.first());
+}
+
+pub(crate) async fn sealed_targets_are_listed_by_id_and_replaced_only_if_unchanged(store: &dyn Store) {
+    let endpoints: Vec<Endpoint> = (1..=3).map(|number| endpoint(number, None)).collect();
+    let changes = RuleChanges { put_endpoints: endpoints.clone(), ..RuleChanges::default() };
+    store.apply_rules(TENANT, changes, at(0)).await.unwrap();
+    let first = store.sealed_targets(None, 2).await.unwrap();
+    assert_eq!(first.iter().map(|(id, _)| *id).collect::<Vec<_>>(), [endpoints[0].id, endpoints[1].id]);
+    let rest = store.sealed_targets(Some(endpoints[1].id), 2).await.unwrap();
+    assert_eq!(rest.len(), 1);
+    let (old, new) = (Sealed(vec![1, 2, 3]), Sealed(vec![4]));
+    assert!(store.reseal_target(endpoints[0].id, &old, new.clone()).await.unwrap());
+    assert!(!store.reseal_target(endpoints[0].id, &old, new.clone()).await.unwrap());
+    assert_eq!(store.sealed_targets(None, 1).await.unwrap(), [(endpoints[0].id, new)]);
+}

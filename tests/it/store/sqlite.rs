@@ -1,0 +1,252 @@
+//! The suite on SQLite, and what only a file with one writer can show.
+
+use std::path::Path;
+
+use futures_util::future::join_all;
+use runhook::model::run::Status;
+use runhook::store::runs::Batch;
+use runhook::store::sqlite::{Options, SqliteStore, Writer};
+use runhook::store::{KeyStore, ProjectStore, RunStore, Store, StoreError, WindowStore};
+use sqlx::{AssertSqlSafe, Connection, SqliteConnection};
+use tempfile::TempDir;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::sample::{PROJECT, TENANT, accept, at, begun, changes, json, part, patch, post, project_id, run_id};
+
+super::store_suite!(crate::store::sqlite::Embedded::open);
+
+/// A store in a directory of its own, with its writer running.
+pub(crate) struct Embedded {
+    store: SqliteStore,
+    writer: JoinHandle<()>,
+    directory: TempDir,
+}
+
+impl Embedded {
+    pub(crate) async fn open() -> Self {
+        Self::open_in(tempfile::tempdir().expect("a directory"), &Options::default()).await
+    }
+
+    async fn open_in(directory: TempDir, options: &Options) -> Self {
+        let (store, writer) =
+            SqliteStore::open_with(&directory.path().join("runhook.db"), options).await.expect("opened");
+        Self { store, writer: run(writer), directory }
+    }
+
+    pub(crate) fn store(&self) -> &dyn Store {
+        &self.store
+    }
+
+    pub(crate) async fn close(self) {
+        self.store.close().await;
+        self.writer.await.expect("the writer ended well");
+    }
+
+    /// Drops everything at once, as a killed process would, and starts again on what is on the disk.
+    async fn kill_and_reopen(self) -> Self {
+        self.writer.abort();
+        let _cancelled = self.writer.await;
+        drop(self.store);
+        Self::open_in(self.directory, &Options::default()).await
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a test is its own supervisor")]
+fn run(writer: Writer) -> JoinHandle<()> {
+    tokio::spawn(writer.run(CancellationToken::new()))
+}
+
+/// Speaks to the file behind the store's back.
+async fn sql(directory: &Path, statement: &str) {
+    let file = format!("sqlite://{}", directory.join("runhook.db").display());
+    let mut connection = SqliteConnection::connect(&file).await.unwrap();
+    sqlx::query(AssertSqlSafe(statement.to_owned())).execute(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_many_callers_were_told_at_once_is_there_after_a_kill() {
+    let backend = Embedded::open().await;
+    let store = backend.store();
+    join_all((0..500).map(|number| accept(store, vec![post(number), patch(number)]))).await;
+    let backend = backend.kill_and_reopen().await;
+    let ids: Vec<_> = (0..500).map(run_id).collect();
+    let runs = backend.store().runs(TENANT, &ids).await.unwrap();
+    assert_eq!(runs.len(), 500);
+    assert!(runs.iter().all(|stored| stored.run.status == Status::Success));
+    assert_eq!(changes(backend.store(), PROJECT).await.len(), 500);
+    backend.close().await;
+}
+
+#[tokio::test]
+async fn a_patch_that_waits_survives_a_kill() {
+    let backend = Embedded::open().await;
+    accept(backend.store(), vec![patch(1)]).await;
+    let backend = backend.kill_and_reopen().await;
+    accept(backend.store(), vec![post(1)]).await;
+    assert_eq!(backend.store().run(TENANT, run_id(1)).await.unwrap().unwrap().run.status, Status::Success);
+    backend.close().await;
+}
+
+#[tokio::test]
+async fn one_bad_job_fails_alone() {
+    let backend = Embedded::open().await;
+    accept(backend.store(), vec![post(1)]).await;
+    sql(backend.directory.path(), "UPDATE run_bodies SET body = x'0009'").await;
+    let batches = [vec![post(2)], vec![patch(1)], vec![post(3), patch(3)]];
+    let answers = join_all(batches.map(|parts| {
+        let batch = Batch { parts, feedback: vec![] };
+        backend.store.accept(TENANT, batch, at(5))
+    }))
+    .await;
+    assert!(matches!(answers[1], Err(StoreError::Corrupt { table: "run_bodies", .. })), "{answers:?}");
+    assert!(answers[0].is_ok() && answers[2].is_ok(), "{answers:?}");
+    assert_eq!(backend.store.runs(TENANT, &[run_id(2), run_id(3)]).await.unwrap().len(), 2);
+    let numbers: Vec<i64> = changes(backend.store(), PROJECT).await.iter().map(|change| change.seq).collect();
+    assert_eq!(numbers, [1, 2, 3]);
+    backend.close().await;
+}
+
+#[tokio::test]
+async fn a_full_queue_answers_busy_at_once_and_goes_on_when_there_is_room() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = Options { queued_items: 2, ..Options::default() };
+    let (store, writer) = SqliteStore::open_with(&directory.path().join("runhook.db"), &options).await.unwrap();
+    let batch = |number| Batch { parts: vec![post(number), patch(number)], feedback: vec![] };
+    let waiting = store.accept(TENANT, batch(1), at(0));
+    tokio::pin!(waiting);
+    assert!(futures_util::poll!(&mut waiting).is_pending());
+    let refused = store.accept(TENANT, batch(2), at(0)).await;
+    assert!(matches!(refused, Err(StoreError::Busy { retry_after }) if !retry_after.is_zero()));
+    let writer = run(writer);
+    waiting.await.unwrap();
+    store.accept(TENANT, batch(2), at(0)).await.unwrap();
+    let large = Batch { parts: (10..20).map(post).collect(), feedback: vec![] };
+    store.accept(TENANT, large, at(0)).await.expect("a batch larger than the queue is taken when the queue is empty");
+    store.close().await;
+    writer.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_the_batch_and_recovers_when_there_is_space() {
+    let options = Options { max_pages: Some(120), ..Options::default() };
+    let backend = Embedded::open_in(tempfile::tempdir().unwrap(), &options).await;
+    let large = |number: u32| {
+        // Text that does not shrink.
+        let mut state = u64::from(number) + 1;
+        let noise: String = (0..100_000)
+            .map(|_| {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                char::from(b'a' + u8::try_from(state >> 60).unwrap())
+            })
+            .collect();
+        let inputs = Some(runhook::model::run::Payload::Inline(json(&format!("\"{noise}\""))));
+        let fields = runhook::model::run::Fields { inputs, ..begun(number) };
+        part(runhook::model::run::PartKind::Post, run_id(number), Some(PROJECT), fields)
+    };
+    let mut stored = 0;
+    let refused = loop {
+        let batch = Batch { parts: vec![large(stored)], feedback: vec![] };
+        match backend.store.accept(TENANT, batch, at(1)).await {
+            Ok(_) => stored += 1,
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(refused, StoreError::Full), "{refused:?}");
+    assert!(stored > 5);
+    let ids: Vec<_> = (0..=stored).map(run_id).collect();
+    assert_eq!(backend.store.runs(TENANT, &ids).await.unwrap().len(), usize::try_from(stored).unwrap());
+    backend.store.delete_project(TENANT, project_id(PROJECT)).await.unwrap();
+    assert!(accept(backend.store(), vec![large(stored)]).await.changed);
+    backend.close().await;
+}
+
+#[tokio::test]
+async fn when_the_writer_dies_everyone_is_told() {
+    let backend = Embedded::open().await;
+    let died = backend.store.writer_died();
+    assert!(!died.is_cancelled());
+    backend.writer.abort();
+    died.cancelled().await;
+    let refused = backend.store.accept(TENANT, Batch { parts: vec![post(1)], feedback: vec![] }, at(0)).await;
+    assert!(matches!(refused, Err(StoreError::Internal(_))));
+    assert!(matches!(backend.store.check_writable(at(0)).await, Err(StoreError::Internal(_))));
+    assert!(backend.store.stirred_projects().await.is_ok(), "reading goes on");
+}
+
+#[tokio::test]
+async fn closing_finishes_what_is_queued() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, writer) = SqliteStore::open(&directory.path().join("runhook.db")).await.unwrap();
+    let queued = join_all((0..20).map(|number| accept(&store, vec![post(number)])));
+    tokio::pin!(queued);
+    assert!(futures_util::poll!(&mut queued).is_pending());
+    let closing = store.close();
+    tokio::pin!(closing);
+    assert!(futures_util::poll!(&mut closing).is_pending());
+    let writer = run(writer);
+    assert!(queued.await.iter().all(|accepted| accepted.changed));
+    closing.await;
+    writer.await.unwrap();
+}
+
+async fn refusal(directory: &Path) -> String {
+    match SqliteStore::open(&directory.join("runhook.db")).await {
+        Err(StoreError::Unusable(why)) => why,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_newer_schema_is_refused_and_left_as_it_is() {
+    let backend = Embedded::open().await;
+    let directory = tempfile::tempdir().unwrap();
+    let Embedded { store, writer, directory: old } = backend;
+    store.close().await;
+    writer.await.unwrap();
+    let newer = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
+                 VALUES (9999, 'later', 1, x'00', 0)";
+    sql(old.path(), newer).await;
+    let why = refusal(old.path()).await;
+    assert!(why.contains("newer version of runhook") && why.contains("9999"), "{why}");
+    drop(directory);
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_database_is_refused_by_name() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("runhook.db"), "not a database, but a letter to a friend\n".repeat(100))
+        .unwrap();
+    let why = refusal(directory.path()).await;
+    assert!(why.contains("runhook.db is not a database"), "{why}");
+}
+
+#[tokio::test]
+async fn the_database_of_another_program_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::File::create(directory.path().join("runhook.db")).unwrap();
+    sql(directory.path(), "CREATE TABLE bookmarks (url TEXT)").await;
+    let why = refusal(directory.path()).await;
+    assert!(why.contains("another program"), "{why}");
+}
+
+#[tokio::test]
+async fn a_file_that_cannot_be_made_is_refused_by_name() {
+    let directory = tempfile::tempdir().unwrap();
+    let why = refusal(&directory.path().join("missing")).await;
+    assert!(why.contains("missing/runhook.db cannot be opened"), "{why}");
+}
+
+#[tokio::test]
+async fn a_store_is_opened_again_with_what_it_held() {
+    let backend = Embedded::open().await;
+    accept(backend.store(), vec![post(1)]).await;
+    let Embedded { store, writer, directory } = backend;
+    store.close().await;
+    writer.await.unwrap();
+    let backend = Embedded::open_in(directory, &Options::default()).await;
+    assert!(backend.store.project(TENANT, project_id(PROJECT)).await.unwrap().is_some());
+    assert!(backend.store.run(TENANT, run_id(1)).await.unwrap().is_some());
+    backend.close().await;
+}
