@@ -69,10 +69,14 @@ async fn until_stopped(running: Running, signals: &mut Signals, bound: Duration)
         () = signals.next() => {}
         () = running.failed() => {}
     }
-    tracing::info!("stopping: finishing what has begun; another signal drops it");
+    note("stopping: finishing what has begun; another signal drops it");
     running.stop(give_up(bound, signals)).await?;
-    tracing::info!("stopped");
+    note("stopped");
     Ok(())
+}
+
+fn note(what: &str) {
+    tracing::info!("{what}");
 }
 
 impl From<Arguments> for Overrides {

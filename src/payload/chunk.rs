@@ -45,7 +45,7 @@ mod tests {
 
     #[test]
     fn groups_are_cut_by_count_and_by_size() {
-        assert_eq!(groups(&[], 10, &limits(2, 100)), Vec::<std::ops::Range<usize>>::new());
+        assert_eq!(groups(&[], 10, &limits(2, 100)), Vec::<Range<usize>>::new());
         assert_eq!(groups(&[9; 5], 10, &limits(2, 100)), [0..2, 2..4, 4..5]);
         assert_eq!(groups(&[29, 29, 29, 29], 10, &limits(9, 100)), [0..3, 3..4]);
         assert_eq!(groups(&[9, 500, 9, 9], 10, &limits(9, 100)), [0..1, 1..2, 2..4]);
