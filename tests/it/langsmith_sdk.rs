@@ -1,4 +1,4 @@
-//! The official Python SDK, unmodified, from PyPI: a traced app sends, a rule matches, a receiver is called.
+//! The official Python SDK, unmodified, from its registry: a traced app sends, a rule matches, a receiver is called.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

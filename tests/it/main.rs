@@ -1,9 +1,14 @@
 //! Everything that needs real parts: a database file, a socket, a process.
 
 #![expect(
-    clippy::unwrap_used,
+    clippy::cognitive_complexity,
+    clippy::expect_used,
     clippy::indexing_slicing,
+    clippy::panic,
+    clippy::string_slice,
     clippy::tests_outside_test_module,
+    clippy::unwrap_used,
+    unreachable_pub,
     reason = "all of this crate is tests: what goes wrong in one is a panic with the place it happened"
 )]
 

@@ -103,7 +103,7 @@ async fn no_planted_secret_is_readable_anywhere() {
     let accepted = call(&server, "POST", "/runs", Some(run)).await;
     search("the answer to POST /runs", &accepted);
     let requests = [receiver.next().await, receiver.next().await];
-    let sent: String = requests.iter().map(|request| format!("{} {:?}", request.target, request.headers)).collect();
+    let sent = requests.map(|request| format!("{} {:?}", request.target, request.headers)).concat();
     for secret in [PLANTED[0], PLANTED[1], PLANTED[2], PLANTED[3], PLANTED[5]] {
         assert!(sent.contains(secret), "the receiver did get {secret}");
     }

@@ -20,7 +20,7 @@ async fn with_rule(store: &dyn Store) -> Rule {
     rule
 }
 
-fn stale(result: Result<(), StoreError>) -> bool {
+fn stale(result: &Result<(), StoreError>) -> bool {
     matches!(result, Err(StoreError::Stale(_)))
 }
 
@@ -31,7 +31,7 @@ pub(crate) async fn a_window_is_committed_once(store: &dyn Store) {
     store.commit_window(commit.clone()).await.unwrap();
     let reached = cursor(store, &group(&rule)).await;
     assert_eq!((reached.seq, reached.at), (2, at(60)));
-    assert!(stale(store.commit_window(commit.clone()).await));
+    assert!(stale(&store.commit_window(commit.clone()).await));
     let message = store.message(TENANT, commit.messages[0].id).await.unwrap();
     assert_eq!(message, Some(commit.messages[0].clone()));
     let matched = store.matched(TENANT, &[(rule.id, run_id(1)), (rule.id, run_id(2))]).await.unwrap();
@@ -41,14 +41,14 @@ pub(crate) async fn a_window_is_committed_once(store: &dyn Store) {
 pub(crate) async fn a_window_that_begins_elsewhere_is_stale(store: &dyn Store) {
     let rule = with_rule(store).await;
     let ahead = window(Progress::Group(group(&rule)), 1, 2, at(0), at(60));
-    assert!(stale(store.commit_window(found(store, ahead, &[], TO).await).await), "no cursor is a cursor at 0");
+    assert!(stale(&store.commit_window(found(store, ahead, &[], TO).await).await), "no cursor is a cursor at 0");
     let first = window(Progress::Group(group(&rule)), 0, 1, at(0), at(60));
     store.commit_window(found(store, first, &[], TO).await).await.unwrap();
     let behind = window(Progress::Group(group(&rule)), 0, 2, at(0), at(70));
-    assert!(stale(store.commit_window(found(store, behind, &[(rule.id, run_id(1))], TO).await).await));
+    assert!(stale(&store.commit_window(found(store, behind, &[(rule.id, run_id(1))], TO).await).await));
     assert_eq!(cursor(store, &group(&rule)).await.seq, 1);
     let span = window(Progress::Span(rule.id), 0, 1, at(0), at(70));
-    assert!(stale(store.commit_window(found(store, span, &[], TO).await).await), "there is no such span");
+    assert!(stale(&store.commit_window(found(store, span, &[], TO).await).await), "there is no such span");
 }
 
 pub(crate) async fn a_run_is_matched_once_and_a_second_time_writes_nothing(store: &dyn Store) {
@@ -57,7 +57,7 @@ pub(crate) async fn a_run_is_matched_once_and_a_second_time_writes_nothing(store
     store.commit_window(found(store, first, &[(rule.id, run_id(1))], TO).await).await.unwrap();
     let second = window(Progress::Group(group(&rule)), 1, 2, at(60), at(120));
     let again = found(store, second, &[(rule.id, run_id(2)), (rule.id, run_id(1))], TO).await;
-    assert!(stale(store.commit_window(again.clone()).await));
+    assert!(stale(&store.commit_window(again.clone()).await));
     assert_eq!(cursor(store, &group(&rule)).await.seq, 1);
     assert!(store.message(TENANT, again.messages[0].id).await.unwrap().is_none());
     assert!(store.delivery(TENANT, again.deliveries[0].id).await.unwrap().is_none());
@@ -69,7 +69,7 @@ pub(crate) async fn a_window_evaluated_under_other_rules_is_stale(store: &dyn St
     let window = window(Progress::Group(group(&first)), 0, 2, at(0), at(60));
     let commit = found(store, window, &[(first.id, run_id(1))], TO).await;
     apply(store, vec![rule("b", 60)], at(50)).await;
-    assert!(stale(store.commit_window(commit.clone()).await));
+    assert!(stale(&store.commit_window(commit.clone()).await));
     let rules_version = store.rules_version().await.unwrap();
     store.commit_window(WindowCommit { rules_version, ..commit }).await.unwrap();
 }
@@ -80,7 +80,7 @@ pub(crate) async fn a_window_over_an_earlier_life_of_its_project_is_stale(store:
     let commit = found(store, window, &[(rule.id, run_id(1))], TO).await;
     store.delete_project(TENANT, project_id(PROJECT)).await.unwrap();
     accept(store, vec![post(1), post(2), post(3)]).await;
-    assert!(stale(store.commit_window(commit).await));
+    assert!(stale(&store.commit_window(commit).await));
     assert_eq!(cursor(store, &group(&rule)).await.seq, 0);
 }
 
@@ -100,7 +100,7 @@ pub(crate) async fn a_span_is_used_up_window_by_window(store: &dyn Store) {
     let first = window(Progress::Span(rule.id), 1, 3, at(0), at(60));
     store.commit_window(found(store, first.clone(), &[(rule.id, run_id(2))], TO).await).await.unwrap();
     assert_eq!(spans().await, [(3, 4)]);
-    assert!(stale(store.commit_window(found(store, first, &[], TO).await).await));
+    assert!(stale(&store.commit_window(found(store, first, &[], TO).await).await));
     let last = window(Progress::Span(rule.id), 3, 4, at(60), at(70));
     store.commit_window(found(store, last, &[], TO).await).await.unwrap();
     assert!(spans().await.is_empty());

@@ -191,7 +191,7 @@ pub(crate) async fn a_removed_rule_takes_its_endpoints_and_waiting_deliveries_al
     let removal = RuleChanges { remove_rules: vec![a.id], ..RuleChanges::default() };
     store.apply_rules(TENANT, removal, at(70)).await.unwrap();
     assert_eq!(store.list_rules(TENANT).await.unwrap(), [b]);
-    assert_eq!(store.list_endpoints(TENANT).await.unwrap(), [named.clone()]);
+    assert_eq!(store.list_endpoints(TENANT).await.unwrap(), std::slice::from_ref(&named));
     assert_eq!(state(0).await, (DeliveryState::Failed("rule removed".into()), Some(at(70))));
     assert_eq!(state(1).await, (DeliveryState::Pending, None));
     let removal = RuleChanges { remove_endpoints: vec![named.id], ..RuleChanges::default() };
