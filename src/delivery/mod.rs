@@ -3,8 +3,8 @@
 //! [`Sender`] claims deliveries that are due and makes their attempts, each in a task of its own, so a slow endpoint
 //! holds a slot and nothing else. No transaction is open while a request is under way. The outcome is recorded by the
 //! holder of the lease alone; whoever lost it drops what it knows. A process that dies between sending and recording
-//! has the request sent again, with the same `webhook-id`, when the lease expires: that is the "at least" of at least
-//! once.
+//! has the request sent again, with the same `webhook-id`, when the lease expires or is void: that is the "at least" of
+//! at least once.
 //!
 //! What an endpoint does cannot reach further than its attempt: every wait has a limit ([`policy`]), its answer is
 //! read up to a limit and dropped, redirects are not followed, and only addresses the guard has vetted are connected
