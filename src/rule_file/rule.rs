@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::filter::{Filter, Mode, Needs};
-use crate::model::id::{RuleId, TenantId};
+use crate::model::id::{EndpointId, RuleId, TenantId};
 use crate::model::rule::{BatchLimits, Cadence, Rule, RuleState};
 use crate::model::time::Timestamp;
 use crate::rule_file::endpoint::{EndpointDraft, EndpointName, Reference};
@@ -71,9 +71,9 @@ pub struct RuleDraft {
 }
 
 impl RuleDraft {
-    /// The rule, for a tenant.
+    /// The rule, for a tenant, with the ids of its endpoints there.
     #[must_use]
-    pub fn rule(&self, tenant: TenantId, origin: Option<String>) -> Rule {
+    pub fn rule(&self, tenant: TenantId, endpoints: Vec<EndpointId>, origin: Option<String>) -> Rule {
         Rule {
             tenant_id: tenant,
             id: RuleId::of_key(tenant, &self.key),
@@ -88,7 +88,7 @@ impl RuleDraft {
             settle: self.settle,
             backfill_from: self.backfill_from,
             batch: self.batch.clone(),
-            endpoints: self.endpoints.iter().map(|name| name.id(tenant)).collect(),
+            endpoints,
             state: RuleState::Active,
             origin,
         }

@@ -109,12 +109,13 @@ pub async fn apply(api: &Api, tenant: TenantId, request: Request<'_>) -> Result<
     let _turn = TURN.lock().await;
     let current = current(api, tenant).await?;
     let wanted = Wanted { rules: &loaded.rules, endpoints: &loaded.endpoints, origin: request.origin };
-    let Plan { items, writes } = plan(tenant, &current, wanted, request.prune);
+    let now = api.clock.now();
+    let Plan { items, writes } = plan(tenant, now, &current, wanted, request.prune);
     check_count(api, &current, &writes)?;
     let applied = request.purpose == Purpose::Apply;
     if applied && !writes.is_empty() {
         let changes = sealed(api, tenant, writes)?;
-        api.store.apply_rules(tenant, changes, api.clock.now()).await?;
+        api.store.apply_rules(tenant, changes, now).await?;
         api.scheduler.poke();
     }
     let reports = loaded.reports.into_iter().filter(|report| !report.problems.is_empty()).collect();
