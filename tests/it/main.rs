@@ -19,6 +19,7 @@ mod deliveries;
 mod filter_language;
 mod ingest;
 mod langsmith_sdk;
+mod large_runs;
 mod payloads;
 mod rule_files;
 mod scheduling;
