@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::filter::{Filter, Mode, Needs};
+use crate::filter::{Filter, Needs};
 use crate::model::id::{EndpointId, RuleId, TenantId};
 use crate::model::rule::{BatchLimits, Cadence, Rule, RuleState};
 use crate::model::time::Timestamp;
@@ -202,7 +202,7 @@ struct Unreadable;
 fn filter(reading: &mut Reading<'_>, rule: &Section<'_>, name: &str) -> Result<Option<(String, Needs)>, Unreadable> {
     let Some(node) = rule.get(name) else { return Ok(None) };
     let text = reading.text(node, &format!("`{name}`")).ok_or(Unreadable)?;
-    match Filter::parse(text, Mode::Lenient) {
+    match Filter::parse(text, reading.mode) {
         Ok((filter, warnings)) => {
             reading.inside(node, text, warnings);
             Ok(Some((text.trim_end().to_owned(), filter.needs())))

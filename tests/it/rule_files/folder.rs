@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::support::server::{Server, Settings};
+use crate::support::server::{Server, Settings, runhook};
 
 fn rule(key: &str) -> String {
     format!(
@@ -111,4 +111,23 @@ async fn commands_check_plan_apply_list_show_pause_and_export() {
     let (code, text) = run(&["check", path, "--format", "github"]);
     assert!(code == 1 && text.contains("line=5,col=5"), "{text}");
     assert_eq!(run(&["check", "/nowhere.yaml"]).0, 3);
+}
+
+#[test]
+fn a_strict_check_refuses_filters_that_the_hosted_service_refuses() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("a.yaml");
+    fs::write(&file, rule("a").replace("eq(status, \"error\")", "not(has(tags, \"test\"))")).unwrap();
+    let check = |arguments: &[&str]| {
+        let mut command = runhook();
+        command
+            .args(["rules", "check", file.to_str().unwrap()])
+            .args(arguments)
+            .env("FOLDER_URL", "https://h.example/");
+        let output = command.output().unwrap();
+        (output.status.code().unwrap(), String::from_utf8(output.stdout).unwrap())
+    };
+    assert_eq!(check(&[]), (0, "1 file: fine (0 errors, 0 warnings)\n".into()));
+    let (code, text) = check(&["--strict"]);
+    assert!(code == 1 && text.contains("`not`") && text.ends_with("not fine (0 errors, 1 warning)\n"), "{text}");
 }
