@@ -28,3 +28,4 @@ mod serving;
 mod store;
 mod support;
 mod survival;
+mod whole_rules;
