@@ -26,13 +26,15 @@ use tower::ServiceBuilder;
 use tower::util::MapRequestLayer;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer};
+use url::Url;
 
 use crate::api::problem::Problem;
-use crate::blob::BlobStore;
+use crate::blob::{BlobError, BlobStore};
 use crate::config::Limits;
 use crate::crypto::Keyring;
 use crate::delivery::Guard;
 use crate::ingest::Intake;
+use crate::model::run::BlobKey;
 use crate::model::time::Clock;
 use crate::store::Store;
 use crate::task::{Poke, Status};
@@ -76,6 +78,18 @@ impl Api {
             clock: Arc::clone(&self.clock),
             limits: Arc::clone(&self.limits),
             scheduler: self.scheduler.clone(),
+        }
+    }
+
+    /// A link to a blob; none to one that is gone, which must not keep the rest of its run from being seen.
+    async fn link(&self, key: &BlobKey) -> Result<Option<Url>, Problem> {
+        match self.blobs.link(key, self.clock.now(), self.limits.link_lasts).await {
+            Ok(url) => Ok(Some(url)),
+            Err(BlobError::Refused(reason)) => {
+                tracing::error!(key = key.0, reason, "no link to a blob that a run refers to");
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
         }
     }
 }

@@ -15,7 +15,7 @@ use url::Url;
 
 use crate::api::auth::{Auth, InProcess};
 use crate::api::native::keys::MARKER;
-use crate::api::native::premises::Premises;
+use crate::api::native::premises::{FolderState, Premises};
 use crate::api::{self, Api};
 use crate::app::premises::House;
 use crate::app::{DataDir, KeyFile, KeyFileError};
@@ -56,6 +56,7 @@ pub struct Engine {
     pub(super) data_dir: DataDir,
     pub(super) scheduler_status: watch::Sender<Status>,
     pub(super) delivery_status: watch::Sender<Status>,
+    pub(super) folder_state: watch::Sender<Option<FolderState>>,
     /// Owns the store's writer, which outlives everyone who writes.
     pub(super) storage: Supervisor,
     created_key_file: Option<PathBuf>,
@@ -88,6 +89,7 @@ impl Engine {
         let directory = if let BlobUrl::Directory(path) = place { Some(path) } else { None };
         let (scheduler_status, scheduler) = watch::channel(Status::default());
         let (delivery_status, delivery) = watch::channel(Status::default());
+        let (folder_state, rules_folder) = watch::channel(None);
         let api = Api {
             store: Arc::clone(&store) as Arc<dyn Store>,
             blobs,
@@ -107,10 +109,11 @@ impl Engine {
             blob_directory: directory,
             data_dir: data_dir.path().to_owned(),
             started_at: clock.now(),
+            rules_folder,
         };
         let router = api::router(api.clone()).layer(Extension(Arc::new(house) as Arc<dyn Premises>));
         let created_key_file = created.then(|| config.key_file());
-        Ok(Self { api, data_dir, scheduler_status, delivery_status, storage, created_key_file, router })
+        Ok(Self { api, data_dir, scheduler_status, delivery_status, folder_state, storage, created_key_file, router })
     }
 
     /// The key file that was made by this start, if it was.

@@ -12,8 +12,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
+use serde_json::Value;
+use tokio::sync::watch;
 
 use crate::api::Api;
+use crate::api::native::premises::FolderState;
 use crate::api::native::rules::{Outcome, Purpose, Request, apply};
 use crate::api::problem::Problem;
 use crate::filter::report::Style;
@@ -69,13 +72,23 @@ pub struct RulesFolder {
     done: Option<Vec<SourceFile>>,
     /// What was read last, when it still has to be read again.
     seen: Option<Vec<SourceFile>>,
+    /// How it stood when it was applied, or refused, last.
+    stands: Option<FolderState>,
+    /// How others see it stand.
+    state: watch::Sender<Option<FolderState>>,
     /// Watches as long as it lives.
     _watcher: RecommendedWatcher,
 }
 
 impl RulesFolder {
-    /// Watches a folder. A change pokes the loop that this activity is run by.
-    pub fn watch(api: Api, path: &Path, variables: Variables, poke: Poke) -> Result<Self, FolderError> {
+    /// Watches a folder. A change pokes the loop that this activity is run by; `state` says how the folder stands.
+    pub fn watch(
+        api: Api,
+        path: &Path,
+        variables: Variables,
+        poke: Poke,
+        state: watch::Sender<Option<FolderState>>,
+    ) -> Result<Self, FolderError> {
         let unreadable = |source| FolderError::Unreadable { path: path.to_owned(), source };
         let path = path.canonicalize().map_err(unreadable)?;
         let unwatchable = |source| FolderError::Unwatchable { path: path.clone(), source };
@@ -87,7 +100,7 @@ impl RulesFolder {
         };
         let mut watcher = notify::recommended_watcher(wake).map_err(unwatchable)?;
         watcher.watch(&path, RecursiveMode::Recursive).map_err(unwatchable)?;
-        Ok(Self { api, path, variables, done: None, seen: None, _watcher: watcher })
+        Ok(Self { api, path, variables, done: None, seen: None, stands: None, state, _watcher: watcher })
     }
 
     async fn apply(&mut self, files: Vec<SourceFile>) -> Result<(), FolderError> {
@@ -103,12 +116,58 @@ impl RulesFolder {
             Ok(outcome) => {
                 self.tell(&outcome);
                 warn(&outcome.reports);
+                let problems = outcome.reports.iter().map(|report| report.problems.len()).sum();
+                self.note(files.len(), problems, None);
             }
-            Err(problem) if problem.status.is_client_error() => self.complain(&problem),
+            Err(problem) if problem.status.is_client_error() => {
+                self.complain(&problem);
+                self.note(files.len(), counted(&problem), Some(problem.detail));
+            }
             Err(problem) => return Err(FolderError::NotNow { path: self.path.clone(), detail: problem.detail }),
         }
         self.done = Some(files);
         Ok(())
+    }
+
+    /// Lets others see how the folder stands: applied, unless there is an error.
+    fn note(&mut self, files: usize, problems: usize, error: Option<String>) {
+        let looked_at = self.api.clock.now();
+        let before = self.stands.as_ref().and_then(|state| state.applied_at);
+        let applied_at = if error.is_none() { Some(looked_at) } else { before };
+        let state = FolderState { path: self.path.clone(), looked_at, applied_at, files, problems, error };
+        self.stands = Some(state);
+        self.state.send_replace(self.stands.clone());
+    }
+
+    /// Lets others see that what is in the folder now is not known, or not in force.
+    fn note_failure(&self, error: &(dyn std::error::Error + 'static)) {
+        let (looked_at, error) = (self.api.clock.now(), Some(error.to_string()));
+        let known = self.stands.clone().unwrap_or_else(|| FolderState {
+            path: self.path.clone(),
+            looked_at,
+            applied_at: None,
+            files: 0,
+            problems: 0,
+            error: None,
+        });
+        self.state.send_replace(Some(FolderState { looked_at, error, ..known }));
+    }
+
+    async fn look(&mut self) -> Result<Next, Box<dyn std::error::Error + Send + Sync>> {
+        let path = self.path.clone();
+        let files = tokio::task::spawn_blocking(move || read_folder(&path)).await??;
+        if self.done.as_ref() == Some(&files) {
+            self.seen = None;
+            self.state.send_replace(self.stands.clone());
+            return Ok(Next::Idle);
+        }
+        if self.done.is_some() && self.seen.as_ref() != Some(&files) {
+            self.seen = Some(files);
+            return Ok(Next::At(self.api.clock.now().after(QUIET)));
+        }
+        self.seen = None;
+        self.apply(files).await?;
+        Ok(Next::Idle)
     }
 
     fn tell(&self, outcome: &Outcome) {
@@ -124,9 +183,15 @@ impl RulesFolder {
     }
 
     fn complain(&self, problem: &Problem) {
-        let rendered = problem.more.get("rendered").and_then(serde_json::Value::as_str).unwrap_or_default();
+        let rendered = problem.more.get("rendered").and_then(Value::as_str).unwrap_or_default();
         tracing::error!(folder = %self.path.display(), "rules not applied: {}\n{rendered}", problem.detail);
     }
+}
+
+/// How much is wrong with files that were refused.
+fn counted(problem: &Problem) -> usize {
+    let reports = problem.more.get("reports").and_then(Value::as_array).into_iter().flatten();
+    reports.filter_map(|report| report.get("problems").and_then(Value::as_array)).map(Vec::len).sum()
 }
 
 fn warn(reports: &[FileReport]) {
@@ -142,19 +207,7 @@ impl Activity for RulesFolder {
     }
 
     async fn pass(&mut self) -> Result<Next, Box<dyn std::error::Error + Send + Sync>> {
-        let path = self.path.clone();
-        let files = tokio::task::spawn_blocking(move || read_folder(&path)).await??;
-        if self.done.as_ref() == Some(&files) {
-            self.seen = None;
-            return Ok(Next::Idle);
-        }
-        if self.done.is_some() && self.seen.as_ref() != Some(&files) {
-            self.seen = Some(files);
-            return Ok(Next::At(self.api.clock.now().after(QUIET)));
-        }
-        self.seen = None;
-        self.apply(files).await?;
-        Ok(Next::Idle)
+        self.look().await.inspect_err(|error| self.note_failure(error.as_ref()))
     }
 }
 

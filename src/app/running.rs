@@ -164,7 +164,8 @@ impl Running {
 
     async fn keep_to(&self, folder: &Path, variables: Variables, clock: &Arc<dyn Clock>) -> Result<(), ServeError> {
         let poke = Poke::default();
-        let mut folder = RulesFolder::watch(self.engine.api.clone(), folder, variables, poke.clone())?;
+        let (api, state) = (self.engine.api.clone(), self.engine.folder_state.clone());
+        let mut folder = RulesFolder::watch(api, folder, variables, poke.clone(), state)?;
         folder.pass().await.map_err(ServeError::Rules)?;
         let (status, _unseen) = watch::channel(Status::default());
         self.supervisor

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::filter::Mode;
 use crate::model::problem::Problem;
 use crate::rule_file::endpoint::{EndpointDraft, EndpointName, Reference};
 use crate::rule_file::node::{self, Node};
@@ -28,9 +29,9 @@ struct Contents {
 }
 
 /// Reads files together.
-pub(super) fn load(files: &[SourceFile], variables: &dyn Fn(&str) -> Option<String>) -> Loaded {
+pub(super) fn load(files: &[SourceFile], variables: &dyn Fn(&str) -> Option<String>, mode: Mode) -> Loaded {
     let (mut all, mut reports): (Vec<Contents>, Vec<FileReport>) =
-        files.iter().map(|file| read(file, variables)).unzip();
+        files.iter().map(|file| read(file, variables, mode)).unzip();
     let broken = reports.iter().any(FileReport::has_errors);
     repeated(files, &all, &mut reports, "rule", |contents| &contents.rule_keys);
     repeated(files, &all, &mut reports, "endpoint", |contents| &contents.endpoint_keys);
@@ -45,8 +46,8 @@ pub(super) fn load(files: &[SourceFile], variables: &dyn Fn(&str) -> Option<Stri
     }
 }
 
-fn read(file: &SourceFile, variables: &dyn Fn(&str) -> Option<String>) -> (Contents, FileReport) {
-    let mut reading = Reading { text: &file.text, variables, problems: Vec::new() };
+fn read(file: &SourceFile, variables: &dyn Fn(&str) -> Option<String>, mode: Mode) -> (Contents, FileReport) {
+    let mut reading = Reading { text: &file.text, variables, mode, problems: Vec::new() };
     let mut contents = Contents::default();
     let shown = match node::read(&file.text) {
         Ok(root) => {

@@ -26,6 +26,8 @@ mod secret;
 mod target;
 mod variables;
 
+use crate::filter::Mode;
+
 pub use amount::{duration_text, size_text};
 pub use difference::Difference;
 pub use endpoint::{EndpointDraft, EndpointName};
@@ -67,5 +69,11 @@ impl Loaded {
 /// Reads files together, with the variables they name.
 #[must_use]
 pub fn load(files: &[SourceFile], variables: &dyn Fn(&str) -> Option<String>) -> Loaded {
-    lower::load(files, variables)
+    lower::load(files, variables, Mode::Lenient)
+}
+
+/// Reads files together, and warns of filters that LangSmith's hosted service refuses.
+#[must_use]
+pub fn load_strictly(files: &[SourceFile], variables: &dyn Fn(&str) -> Option<String>) -> Loaded {
+    lower::load(files, variables, Mode::Strict)
 }

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use serde_json::json;
 
-use crate::cli::rules::files::{read, understand};
+use crate::cli::rules::files::{read, understand, understand_strictly};
 use crate::cli::rules::{Files, Look, style};
 use crate::cli::{Context, Exit, Output};
 use crate::model::problem::{Problem, Severity};
@@ -13,7 +13,7 @@ use crate::rule_file::FileReport;
 /// Checks files.
 pub(super) fn run(files: &Files, strict: bool, look: Look, context: &mut Context) -> anyhow::Result<Exit> {
     let sources = read(&files.paths)?;
-    let loaded = understand(&sources).loaded;
+    let loaded = if strict { understand_strictly(&sources) } else { understand(&sources) }.loaded;
     let reports: Vec<FileReport> = loaded.reports.into_iter().map(tolerant).collect();
     let count = |severity| reports.iter().map(|report| report.count(severity)).sum::<usize>();
     let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
