@@ -113,7 +113,7 @@ impl Evaluation<'_> {
     async fn finish(&self, project: &Stirred, mut draft: Draft) -> Result<Outcome, EvaluationError> {
         self.drop_matched(project, &mut draft).await?;
         let Draft { mut stretch, cut, found, .. } = draft;
-        let window = stretch.window(project, &cut);
+        let window = stretch.window(project, &cut, self.rules_version);
         let mut commit = WindowCommit {
             window,
             rules_version: self.rules_version,

@@ -158,7 +158,7 @@ impl House {
         let progress = Progress::Group(key);
         let now = self.clock.now();
         let window = Window {
-            id: WindowId::of(TENANT, project_id, &progress, 0, now),
+            id: WindowId::of(TENANT, project_id, &progress, 0, 1),
             tenant_id: TENANT,
             project_id,
             progress,
