@@ -122,11 +122,13 @@ async fn revoke(
 ) -> Result<impl IntoResponse, Problem> {
     let id: ApiKeyId = id.parse().map_err(|_| Problem::not_found("API key"))?;
     let keys = api.store.api_keys().await?;
-    if !keys.iter().any(|key| key.id == id && key.tenant_id == principal.tenant_id) {
-        return Err(Problem::not_found("API key"));
-    }
-    let revoked = api.store.revoke_api_key(id, api.clock.now()).await?;
+    let key = keys.iter().find(|key| key.id == id && key.tenant_id == principal.tenant_id);
+    let key = key.ok_or_else(|| Problem::not_found("API key"))?;
+    api.auth.forget(&key.hash);
+    let revoked = api.store.revoke_api_key(id, api.clock.now()).await;
+    // Also when it was not revoked: then it is valid again.
     api.auth.reload(api.store.as_ref()).await?;
+    let revoked = revoked?;
     Ok(Json(json!({"id": id, "revoked": revoked})))
 }
 
