@@ -178,7 +178,7 @@ async fn a_rule_that_was_removed_and_comes_back_tells_nothing_twice() {
     world.apply(std::slice::from_ref(&backfilled)).await;
     world.post(1, finished("a")).await;
     world.settle(&mut scheduler).await;
-    let changes = runhook::store::rules::RuleChanges { remove_rules: vec![backfilled.id], ..Default::default() };
+    let changes = RuleChanges { remove_rules: vec![backfilled.id], ..Default::default() };
     world.store.apply_rules(TENANT, changes, world.now()).await.unwrap();
     world.post(2, finished("a")).await;
     world.settle(&mut scheduler).await;
