@@ -11,11 +11,11 @@ pub mod native;
 mod observe;
 mod prefix;
 pub mod problem;
+mod request;
 
 use std::any::Any;
 use std::sync::Arc;
 
-use axum::extract::DefaultBodyLimit;
 use axum::http::{Method, StatusCode, Uri};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
@@ -33,7 +33,7 @@ use crate::blob::{BlobError, BlobStore};
 use crate::config::Limits;
 use crate::crypto::Keyring;
 use crate::delivery::Guard;
-use crate::ingest::Intake;
+use crate::ingest::{Budget, Intake};
 use crate::model::run::BlobKey;
 use crate::model::time::Clock;
 use crate::store::Store;
@@ -52,6 +52,8 @@ pub struct Api {
     pub clock: Arc<dyn Clock>,
     /// Limits.
     pub limits: Arc<Limits>,
+    /// How many bytes of bodies may be in memory, over all requests.
+    pub budget: Budget,
     /// Which targets are allowed.
     pub guard: Arc<Guard>,
     /// Who may call.
@@ -77,6 +79,7 @@ impl Api {
             blobs: Arc::clone(&self.blobs),
             clock: Arc::clone(&self.clock),
             limits: Arc::clone(&self.limits),
+            budget: self.budget.clone(),
             scheduler: self.scheduler.clone(),
         }
     }
@@ -97,7 +100,6 @@ impl Api {
 /// All routes, with the layers every request passes.
 pub fn router(api: Api) -> Router {
     let gate = gate::Gate::new(api.limits.concurrent_requests);
-    let body_limit = usize::try_from(api.limits.request_bytes).unwrap_or(usize::MAX);
     let routes = Router::new()
         .merge(langsmith::routes())
         .merge(native::routes())
@@ -110,8 +112,7 @@ pub fn router(api: Api) -> Router {
                 .layer(PropagateRequestIdLayer::x_request_id())
                 .layer(from_fn(observe::observe))
                 .layer(CatchPanicLayer::custom(panicked))
-                .layer(from_fn_with_state(gate, gate::pass))
-                .layer(DefaultBodyLimit::max(body_limit)),
+                .layer(from_fn_with_state(gate, gate::pass)),
         )
         .with_state(api);
     // The prefix is gone before a route is looked for, and so is a trailing slash.

@@ -23,6 +23,7 @@ use crate::blob::{self, BlobError, BlobUrl, InvalidBlobUrl};
 use crate::config::Config;
 use crate::crypto::{self, Keyring};
 use crate::delivery::Guard;
+use crate::ingest::Budget;
 use crate::model::id::TenantId;
 use crate::model::time::Clock;
 use crate::store::sqlite::SqliteStore;
@@ -95,6 +96,7 @@ impl Engine {
             blobs,
             keyring: Arc::clone(&keyring),
             guard: Arc::new(Guard::new(config.allow_targets.clone())),
+            budget: Budget::new(&config.limits),
             limits: Arc::new(config.limits.clone()),
             auth,
             scheduler: Poke::default(),

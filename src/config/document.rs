@@ -64,6 +64,9 @@ pub struct Limits {
     pub attachment_bytes: Bytes,
     /// Requests being read at a time; more are answered 429.
     pub concurrent_requests: NonZeroU32,
+    /// Bytes of request bodies in memory at a time, decompressed; more are answered 429. Never less than two of the
+    /// largest requests.
+    pub inflight_bytes: Bytes,
     /// Rules of a tenant.
     pub rules_per_tenant: NonZeroU32,
     /// Headers of an endpoint.
@@ -102,6 +105,7 @@ impl Default for Limits {
             extract_bytes: Bytes(limits.extract_bytes),
             attachment_bytes: Bytes(limits.attachment_bytes),
             concurrent_requests: count(limits.concurrent_requests),
+            inflight_bytes: Bytes(limits.inflight_bytes),
             rules_per_tenant: count(limits.rules_per_tenant),
             headers_per_endpoint: count(limits.headers_per_endpoint),
             header_bytes: Bytes(limits.header_bytes.into()),
@@ -125,6 +129,7 @@ impl From<Limits> for config::Limits {
             extract_bytes: limits.extract_bytes.0,
             attachment_bytes: limits.attachment_bytes.0,
             concurrent_requests: limits.concurrent_requests.get(),
+            inflight_bytes: limits.inflight_bytes.0,
             rules_per_tenant: limits.rules_per_tenant.get(),
             headers_per_endpoint: limits.headers_per_endpoint.get(),
             header_bytes: small(limits.header_bytes),

@@ -1,6 +1,5 @@
 //! `/v1/wipe`: removes everything but API keys. Asked for in so many words.
 
-use axum::body::Bytes;
 use axum::extract::State;
 use axum::response::IntoResponse;
 use axum::routing::post;
@@ -12,6 +11,7 @@ use crate::api::Api;
 use crate::api::auth::Principal;
 use crate::api::native::premises::Home;
 use crate::api::problem::Problem;
+use crate::api::request::Whole;
 
 /// The routes.
 pub(crate) fn routes() -> Router<Api> {
@@ -28,7 +28,7 @@ async fn wipe(
     State(api): State<Api>,
     _principal: Principal,
     Home(home): Home,
-    body: Bytes,
+    Whole(body): Whole,
 ) -> Result<impl IntoResponse, Problem> {
     let sure = serde_json::from_slice::<Request>(&body).is_ok_and(|request| request.yes);
     if !sure {

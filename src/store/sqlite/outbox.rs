@@ -13,7 +13,7 @@ use crate::model::message::{Body, Message};
 use crate::model::time::Timestamp;
 use crate::store::body::{pack, unpack};
 use crate::store::outbox::{Claim, Claimant, DeliveryQuery, OutboxStore};
-use crate::store::sqlite::row::{Cells, Insert, corrupt, id_list, insert, json_text};
+use crate::store::sqlite::row::{Cells, Insert, corrupt, id_list, insert, json_text, readable};
 use crate::store::sqlite::{SqliteStore, endpoints};
 use crate::store::{Result, StoreError};
 
@@ -47,10 +47,12 @@ const MESSAGE: &str = "SELECT tenant_id, message_id, rule_id, window_id, part, p
 const ATTEMPTS: &str = "SELECT number, started_at, duration_ms, result FROM attempts \
      WHERE tenant_id = $1 AND delivery_id = $2 ORDER BY number";
 
-pub(super) const NEXT_READY: &str = "SELECT min(ready_at) FROM deliveries WHERE state = 0";
+pub(super) const NEXT_READY: &str = "SELECT min(ready_at) FROM deliveries WHERE state = 0 \
+     AND endpoint_id NOT IN (SELECT unhex(value) FROM json_each($1))";
 
 pub(super) const CLAIM: &str = "UPDATE deliveries SET holder = $1, ready_at = $2 WHERE (tenant_id, delivery_id) IN \
-     (SELECT tenant_id, delivery_id FROM deliveries WHERE state = 0 AND ready_at <= $3 ORDER BY ready_at LIMIT $4) \
+     (SELECT tenant_id, delivery_id FROM deliveries WHERE state = 0 AND ready_at <= $3 \
+     AND endpoint_id NOT IN (SELECT unhex(value) FROM json_each($5)) ORDER BY ready_at LIMIT $4) \
      RETURNING tenant_id, delivery_id, message_id, endpoint_id, rule_id, state, reason, attempts, due_at, created_at, \
      finished_at";
 
@@ -73,8 +75,7 @@ const REPLAY: &str = "UPDATE deliveries SET state = 0, reason = NULL, due_at = $
 const FAIL_RULES: &str = "UPDATE deliveries SET state = 2, reason = 'rule removed', finished_at = $3, holder = NULL \
      WHERE state = 0 AND tenant_id = $1 AND rule_id IN (SELECT unhex(value) FROM json_each($2))";
 
-const FAIL_ENDPOINTS: &str = "UPDATE deliveries SET state = 2, reason = 'endpoint removed', finished_at = $3, \
-     holder = NULL WHERE state = 0 AND tenant_id = $1 AND endpoint_id IN (SELECT unhex(value) FROM json_each($2))";
+const FAIL_ENDPOINTS: &str = "UPDATE deliveries SET state = 2, reason = $4, finished_at = $3, holder = NULL WHERE state = 0 AND tenant_id = $1 AND endpoint_id IN (SELECT unhex(value) FROM json_each($2))";
 
 /// Ends every lease: what was being sent can be claimed at once.
 pub(super) async fn release_leases(connection: &mut SqliteConnection) -> Result<()> {
@@ -84,12 +85,13 @@ pub(super) async fn release_leases(connection: &mut SqliteConnection) -> Result<
 
 #[async_trait]
 impl OutboxStore for SqliteStore {
-    async fn claim_deliveries(&self, claimant: Claimant, limit: u32) -> Result<Vec<Claim>> {
+    async fn claim_deliveries(&self, claimant: Claimant, limit: u32, crowded: &[EndpointId]) -> Result<Vec<Claim>> {
         // Looking costs no write; most of the time there is nothing to claim.
-        if self.next_due().await?.is_none_or(|due| due > claimant.now) {
+        if self.next_due(crowded).await?.is_none_or(|due| due > claimant.now) {
             return Ok(Vec::new());
         }
-        self.queue.write(move |connection| Box::pin(claim(connection, claimant, limit))).await
+        let crowded = id_list(crowded.iter().map(|id| id.0));
+        self.queue.write(move |connection| Box::pin(claim(connection, claimant, limit, crowded))).await
     }
 
     async fn finish_attempt(&self, lease: &Lease, attempt: Attempt, outcome: Outcome) -> Result<()> {
@@ -97,8 +99,9 @@ impl OutboxStore for SqliteStore {
         self.queue.write(move |connection| Box::pin(finish(connection, lease, attempt, outcome))).await
     }
 
-    async fn next_due(&self) -> Result<Option<Timestamp>> {
-        let due: Option<i64> = sqlx::query_scalar(NEXT_READY).fetch_one(&self.readers).await?;
+    async fn next_due(&self, crowded: &[EndpointId]) -> Result<Option<Timestamp>> {
+        let crowded = id_list(crowded.iter().map(|id| id.0));
+        let due: Option<i64> = sqlx::query_scalar(NEXT_READY).bind(crowded).fetch_one(&self.readers).await?;
         Ok(due.map(Timestamp))
     }
 
@@ -199,23 +202,39 @@ pub(super) async fn fail_rules(
 }
 
 /// Ends the waiting deliveries to endpoints that are gone.
-pub(super) async fn fail_endpoints(
+pub(super) async fn fail_removed(
     connection: &mut SqliteConnection,
     tenant: TenantId,
     endpoints: &[EndpointId],
     now: Timestamp,
 ) -> Result<()> {
+    fail_endpoints(connection, tenant, endpoints, now, "endpoint removed").await
+}
+
+async fn fail_endpoints(
+    connection: &mut SqliteConnection,
+    tenant: TenantId,
+    endpoints: &[EndpointId],
+    now: Timestamp,
+    reason: &str,
+) -> Result<()> {
     if !endpoints.is_empty() {
         let ids = id_list(endpoints.iter().map(|id| id.0));
-        sqlx::query(FAIL_ENDPOINTS).bind(tenant.0).bind(ids).bind(now.0).execute(connection).await?;
+        let query = sqlx::query(FAIL_ENDPOINTS).bind(tenant.0).bind(ids).bind(now.0).bind(reason);
+        query.execute(connection).await?;
     }
     Ok(())
 }
 
-async fn claim(connection: &mut SqliteConnection, claimant: Claimant, limit: u32) -> Result<Vec<Claim>> {
-    let query = sqlx::query(CLAIM).bind(claimant.holder).bind(claimant.until.0).bind(claimant.now.0).bind(limit);
-    let rows = query.fetch_all(&mut *connection).await?;
-    let mut deliveries = rows.iter().map(delivery).collect::<Result<Vec<_>>>()?;
+async fn claim(
+    connection: &mut SqliteConnection,
+    claimant: Claimant,
+    limit: u32,
+    crowded: String,
+) -> Result<Vec<Claim>> {
+    let query = sqlx::query(CLAIM).bind(claimant.holder).bind(claimant.until.0).bind(claimant.now.0);
+    let rows = query.bind(limit).bind(crowded).fetch_all(&mut *connection).await?;
+    let mut deliveries = readable(&rows, delivery)?;
     deliveries.sort_by_key(|delivery| (delivery.due_at, delivery.created_at, delivery.id));
     let found = endpoints::by_id(connection, deliveries.iter().map(|delivery| delivery.endpoint_id)).await?;
     let endpoints: HashMap<EndpointId, Endpoint> = found.into_iter().map(|endpoint| (endpoint.id, endpoint)).collect();
@@ -234,7 +253,8 @@ async fn claim(connection: &mut SqliteConnection, claimant: Claimant, limit: u32
         claims.push(Claim { lease, delivery, endpoint: endpoint.clone() });
     }
     for (tenant, endpoint) in lost {
-        fail_endpoints(connection, tenant, &[endpoint], claimant.now).await?;
+        let reason = "the endpoint is gone, or its row does not decode";
+        fail_endpoints(connection, tenant, &[endpoint], claimant.now, reason).await?;
     }
     Ok(claims)
 }

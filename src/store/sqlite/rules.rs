@@ -14,7 +14,7 @@ use crate::store::placement::{Ground, Moves, Scene};
 use crate::store::rules::{RuleChanges, RuleSnapshot, RuleStore};
 use crate::store::sqlite::SqliteStore;
 use crate::store::sqlite::failure::is_repeat;
-use crate::store::sqlite::row::{Cells, Insert, id_list, insert, json_text};
+use crate::store::sqlite::row::{Cells, Insert, id_list, insert, json_text, readable};
 use crate::store::sqlite::{endpoints, outbox, standing};
 use crate::store::{Result, StoreError};
 
@@ -69,7 +69,7 @@ impl RuleStore for SqliteStore {
     }
 
     async fn list_rules(&self, tenant: TenantId) -> Result<Vec<Rule>> {
-        sqlx::query(LIST).bind(tenant.0).fetch_all(&self.readers).await?.iter().map(rule).collect()
+        readable(&sqlx::query(LIST).bind(tenant.0).fetch_all(&self.readers).await?, rule)
     }
 
     async fn list_endpoints(&self, tenant: TenantId) -> Result<Vec<Endpoint>> {
@@ -81,13 +81,14 @@ impl RuleStore for SqliteStore {
     }
 
     async fn active_rules(&self) -> Result<RuleSnapshot> {
-        let mut snapshot = RuleSnapshot::default();
-        for row in sqlx::query(ACTIVE).fetch_all(&self.readers).await? {
-            let mut cells = Cells::of("rules", &row);
-            snapshot.version = cells.take()?;
-            snapshot.rules.extend(cells.json_or_none()?);
-        }
-        Ok(snapshot)
+        let rows = sqlx::query(ACTIVE).fetch_all(&self.readers).await?;
+        let version = rows.first().map(|row| Cells::of("counters", row).take()).transpose()?.unwrap_or_default();
+        let rules = readable(&rows, |row| {
+            let mut cells = Cells::of("rules", row);
+            cells.take::<i64>()?;
+            cells.json_or_none()
+        })?;
+        Ok(RuleSnapshot { version, rules: rules.into_iter().flatten().collect() })
     }
 
     async fn sealed_targets(&self, after: Option<EndpointId>, limit: u32) -> Result<Vec<(EndpointId, Sealed)>> {
@@ -125,7 +126,7 @@ async fn apply(
     let mut moves = Moves::default();
     remove(connection, tenant, &changes.remove_rules, &mut scene, now).await?;
     endpoints::remove(connection, tenant, &changes.remove_endpoints).await?;
-    outbox::fail_endpoints(connection, tenant, &changes.remove_endpoints, now).await?;
+    outbox::fail_removed(connection, tenant, &changes.remove_endpoints, now).await?;
     for rule in &changes.put_rules {
         for (project, instant) in scene.instants(rule) {
             let seq = last_before(connection, tenant, project, instant).await?;
@@ -143,7 +144,7 @@ async fn scene(connection: &mut SqliteConnection, tenant: TenantId) -> Result<Sc
     let rows = sqlx::query(GROUNDS).bind(tenant.0).fetch_all(&mut *connection).await?;
     let grounds = rows.iter().map(ground).collect::<Result<_>>()?;
     let rows = sqlx::query(LIST).bind(tenant.0).fetch_all(&mut *connection).await?;
-    let rules = rows.iter().map(rule).collect::<Result<_>>()?;
+    let rules = readable(&rows, rule)?;
     let mut scene = Scene::new(grounds, rules);
     scene.cursors = standing::cursors(connection, tenant).await?;
     scene.starts = standing::starts(connection, tenant).await?;

@@ -12,6 +12,7 @@ use runhook::api::{Api, router};
 use runhook::blob::directory::Directory;
 use runhook::config::Limits;
 use runhook::crypto::Keyring;
+use runhook::ingest::Budget;
 use runhook::model::id::{RunId, TenantId};
 use runhook::model::run::StoredRun;
 use runhook::model::time::{ManualClock, Timestamp};
@@ -87,6 +88,7 @@ impl Engine {
             blobs: Arc::new(blobs),
             keyring,
             clock: Arc::<ManualClock>::clone(&clock),
+            budget: Budget::new(&limits),
             limits: Arc::new(limits),
             guard: Arc::default(),
             auth: Arc::clone(&auth),

@@ -217,16 +217,16 @@ impl RuleStore for FaultyStore {
 
 #[async_trait]
 impl OutboxStore for FaultyStore {
-    async fn claim_deliveries(&self, claimant: Claimant, limit: u32) -> Result<Vec<Claim>> {
-        self.real.claim_deliveries(claimant, limit).await
+    async fn claim_deliveries(&self, claimant: Claimant, limit: u32, crowded: &[EndpointId]) -> Result<Vec<Claim>> {
+        self.real.claim_deliveries(claimant, limit, crowded).await
     }
 
     async fn finish_attempt(&self, lease: &Lease, attempt: Attempt, outcome: Outcome) -> Result<()> {
         self.real.finish_attempt(lease, attempt, outcome).await
     }
 
-    async fn next_due(&self) -> Result<Option<Timestamp>> {
-        self.real.next_due().await
+    async fn next_due(&self, crowded: &[EndpointId]) -> Result<Option<Timestamp>> {
+        self.real.next_due(crowded).await
     }
 
     async fn message(&self, tenant: TenantId, id: MessageId) -> Result<Option<Message>> {

@@ -7,7 +7,6 @@
 use std::collections::HashMap;
 
 use axum::Json;
-use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::StatusCode;
 use secrecy::ExposeSecret;
@@ -19,6 +18,7 @@ use url::Url;
 use crate::api::Api;
 use crate::api::auth::Principal;
 use crate::api::problem::Problem;
+use crate::api::request::Whole;
 use crate::crypto::{open_target, seal_target, shown};
 use crate::filter::report::Style;
 use crate::model::endpoint::Endpoint;
@@ -80,7 +80,7 @@ struct Body {
 pub(super) async fn handle(
     State(api): State<Api>,
     principal: Principal,
-    body: Bytes,
+    Whole(body): Whole,
 ) -> Result<Json<Outcome>, Problem> {
     // What the parser says may quote a value, and values here are secrets.
     let body: Body = serde_json::from_slice(&body).map_err(|error| {
