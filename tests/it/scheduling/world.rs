@@ -169,7 +169,7 @@ impl World {
             delivery: Poke::default(),
             limits,
             _supervisor: supervisor,
-            folder: folder,
+            folder,
         };
         let changes = RuleChanges { put_endpoints: vec![endpoint()], ..RuleChanges::default() };
         world.store.apply_rules(TENANT, changes, world.now()).await.unwrap();
