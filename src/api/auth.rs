@@ -102,3 +102,25 @@ impl FromRequestParts<Api> for Principal {
         api.auth.principal(&parts.headers)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn a_key_that_is_forgotten_lets_nobody_in_and_opens_nothing() {
+        let auth = Auth::default();
+        let valid = ["one", "two"].map(|key| (hash(key), TenantId::DEFAULT)).into();
+        auth.known.store(Known { any_made: true, valid }.into());
+        auth.forget(&hash("one"));
+        let with =
+            |key| HeaderMap::from_iter([(header::HeaderName::from_static("x-api-key"), HeaderValue::from_static(key))]);
+        assert_eq!(auth.principal(&with("one")).unwrap_err().status, StatusCode::FORBIDDEN);
+        assert!(auth.principal(&with("two")).is_ok());
+        auth.forget(&hash("two"));
+        assert_eq!(auth.principal(&HeaderMap::new()).unwrap_err().status, StatusCode::UNAUTHORIZED);
+        assert!(!auth.is_open());
+    }
+}

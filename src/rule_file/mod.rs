@@ -7,7 +7,6 @@
 //! Never reads a file, the environment or the clock, never resolves a name, and never decides which addresses are
 //! allowed: whoever applies a plan does that, and reports what it refuses at the spans that drafts carry.
 
-mod amount;
 mod batch;
 mod cadence;
 mod difference;
@@ -28,7 +27,6 @@ mod variables;
 
 use crate::filter::Mode;
 
-pub use amount::{duration_text, size_text};
 pub use difference::Difference;
 pub use endpoint::{EndpointDraft, EndpointName};
 pub use export::export;

@@ -7,6 +7,7 @@ use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
 use crate::model::endpoint::Endpoint;
 use crate::model::id::{EndpointId, ProjectId, RuleId, TenantId};
+use crate::model::project::Project;
 use crate::model::rule::{Rule, RuleState};
 use crate::model::sealed::Sealed;
 use crate::model::time::Timestamp;
@@ -137,6 +138,15 @@ async fn apply(
     put(connection, tenant, &changes.put_rules).await?;
     endpoints::put(connection, tenant, &changes.put_endpoints).await?;
     standing::store_moves(connection, tenant, &moves).await?;
+    bump_version(connection).await
+}
+
+/// Moves rules as the new name of a project asks. To be called while it still has the old one.
+pub(super) async fn rename_project(connection: &mut SqliteConnection, to: &Project, now: Timestamp) -> Result<()> {
+    let mut scene = scene(connection, to.tenant_id).await?;
+    let mut moves = Moves::default();
+    scene.rename(to.id, &to.name, now, &mut moves);
+    standing::store_moves(connection, to.tenant_id, &moves).await?;
     bump_version(connection).await
 }
 

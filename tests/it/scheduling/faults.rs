@@ -252,8 +252,8 @@ impl ProjectStore for FaultyStore {
         self.real.create_project(project).await
     }
 
-    async fn update_project(&self, project: Project) -> Result<()> {
-        self.real.update_project(project).await
+    async fn update_project(&self, project: Project, now: Timestamp) -> Result<()> {
+        self.real.update_project(project, now).await
     }
 
     async fn delete_project(&self, tenant: TenantId, id: ProjectId) -> Result<bool> {

@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
+use runhook::model::id::ProjectId;
+use runhook::model::project::{Project, ProjectRef};
 use runhook::model::rule::{Cadence, Rule, RuleState};
+use runhook::model::run::{Part, PartKind};
 use runhook::store::rules::RuleChanges;
 use runhook::task::Next;
 
-use super::world::{TENANT, World, begun, cron, ended, every, finished, rule};
+use super::world::{PROJECT, TENANT, World, begun, cron, ended, every, finished, part, rule};
 
 #[tokio::test]
 async fn a_new_rule_starts_at_the_newest_change() {
@@ -47,6 +50,23 @@ async fn a_rule_by_glob_sees_a_project_that_came_after_it_from_the_first_change(
     world.settle(&mut scheduler).await;
     assert_eq!(world.told_runs("glob").await, [vec![1]]);
     assert!(world.told("other").await.is_empty());
+}
+
+#[tokio::test]
+async fn a_project_that_is_renamed_is_seen_by_the_rules_of_its_new_name_from_then_on() {
+    let world = World::new().await;
+    let mut scheduler = world.scheduler();
+    let renamed = || Some(ProjectRef::Name("cat".to_owned()));
+    world.apply(&[rule("old"), Rule { project: "cat".to_owned(), ..rule("new") }]).await;
+    world.post(1, finished("a")).await;
+    world.settle(&mut scheduler).await;
+    let project = world.store.project(TENANT, ProjectId::of_name(TENANT, PROJECT)).await.unwrap().unwrap();
+    let project = Project { name: "cat".to_owned(), ..project };
+    world.store.update_project(project, world.now()).await.unwrap();
+    world.send(vec![Part { project: renamed(), ..part(2, PartKind::Post, finished("a")) }]).await;
+    world.settle(&mut scheduler).await;
+    assert_eq!(world.told_runs("old").await, [vec![1]]);
+    assert_eq!(world.told_runs("new").await, [vec![2]]);
 }
 
 #[tokio::test]
@@ -194,7 +214,7 @@ async fn a_project_that_was_deleted_and_made_again_is_told_anew() {
     world.apply(&[Rule { cadence: Cadence::Immediate, ..rule("r") }]).await;
     world.post(1, finished("a")).await;
     world.settle(&mut scheduler).await;
-    let project = runhook::model::id::ProjectId::of_name(TENANT, super::world::PROJECT);
+    let project = ProjectId::of_name(TENANT, PROJECT);
     assert!(world.store.delete_project(TENANT, project).await.unwrap());
     assert_eq!(world.settle(&mut scheduler).await, Next::Idle);
     world.wait(1);

@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 
+use crate::model::amount::duration_text;
 use crate::model::endpoint::Endpoint;
 use crate::model::rule::{Cadence, Rule};
 use crate::model::window::Window;
-use crate::rule_file::duration_text;
 
 /// A rule with its endpoints.
 pub(super) fn rule(rule: &Rule, endpoints: &[Endpoint]) -> Value {
