@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::api::Api;
-use crate::api::auth::Principal;
+use crate::api::auth::Operator;
 use crate::api::native::premises::Home;
 use crate::api::problem::Problem;
 
@@ -26,7 +26,7 @@ struct Request {
 
 async fn wipe(
     State(api): State<Api>,
-    _principal: Principal,
+    _operator: Operator,
     Home(home): Home,
     body: Bytes,
 ) -> Result<impl IntoResponse, Problem> {
