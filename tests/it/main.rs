@@ -19,6 +19,7 @@ mod deliveries;
 mod filter_language;
 mod ingest;
 mod langsmith_sdk;
+mod misuse;
 mod payloads;
 mod rule_files;
 mod scheduling;
