@@ -21,6 +21,10 @@ pub struct Principal {
     pub tenant_id: TenantId,
 }
 
+/// Someone who may do what concerns the whole server and not one tenant's data. As an extractor it answers 403 to others.
+#[derive(Debug, Clone, Copy)]
+pub struct Operator;
+
 /// Marks a request that was made inside this process by the owner of its data directory, who needs no key. Only code can
 /// set it: nothing that arrives on a socket carries extensions.
 #[derive(Debug, Clone, Copy)]
@@ -89,7 +93,12 @@ impl Auth {
 
 fn presented(headers: &HeaderMap) -> Option<&str> {
     let plain = ["x-api-key", "x-argilla-api-key"].iter().find_map(|name| headers.get(*name)?.to_str().ok());
-    plain.or_else(|| headers.get(header::AUTHORIZATION)?.to_str().ok()?.strip_prefix("Bearer ")).map(str::trim)
+    plain.or_else(|| bearer(headers)).map(str::trim)
+}
+
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, key) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then_some(key)
 }
 
 impl FromRequestParts<Api> for Principal {
@@ -100,6 +109,20 @@ impl FromRequestParts<Api> for Principal {
             return Ok(Self { tenant_id: TenantId::DEFAULT });
         }
         api.auth.principal(&parts.headers)
+    }
+}
+
+impl FromRequestParts<Api> for Operator {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> std::result::Result<Self, Problem> {
+        let principal = Principal::from_request_parts(parts, api).await?;
+        if principal.tenant_id == TenantId::DEFAULT {
+            return Ok(Self);
+        }
+        let detail = "this concerns the whole server, and the API key is a tenant's";
+        Err(Problem::new(StatusCode::FORBIDDEN, "not-the-operator", detail)
+            .hint("use an API key that was made on the server's machine"))
     }
 }
 

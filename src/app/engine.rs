@@ -41,8 +41,13 @@ pub enum StartError {
     #[error("the database cannot be used")]
     Database(#[source] StoreError),
     /// Blob storage cannot be used.
-    #[error("blob storage cannot be used: {0}")]
-    Blobs(#[from] BlobError),
+    #[error("{place} cannot be used: {cause}")]
+    Blobs {
+        /// Which, without what may be secret in its URL.
+        place: String,
+        /// Why.
+        cause: BlobError,
+    },
     /// The blob URL is wrong.
     #[error(transparent)]
     BlobUrl(#[from] InvalidBlobUrl),
@@ -77,6 +82,22 @@ impl Engine {
         let storage = Supervisor::default();
         storage.spawn("writer", writer.run(storage.soft()));
         let store = Arc::new(store);
+        let opened = Self::over(Arc::clone(&store), storage.clone(), config, data_dir, url, clock).await;
+        if opened.is_err() {
+            storage.stop();
+            store.close().await;
+        }
+        opened
+    }
+
+    async fn over(
+        store: Arc<SqliteStore>,
+        storage: Supervisor,
+        config: &Config,
+        data_dir: DataDir,
+        url: Option<Url>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, StartError> {
         let key_file = KeyFile::at(config.key_file());
         let (keyring, created) = unlock(&key_file, store.as_ref()).await?;
         let keyring = Arc::new(keyring);
@@ -86,7 +107,9 @@ impl Engine {
             Some(text) => text.parse()?,
             None => BlobUrl::Directory(data_dir.blobs()),
         };
-        let blobs = blob::open(&place, base_url(config, url.as_ref())?, Arc::clone(&keyring)).await?;
+        let blobs = blob::open(&place, base_url(config, url.as_ref())?, Arc::clone(&keyring))
+            .await
+            .map_err(|cause| StartError::Blobs { place: shown(&place), cause })?;
         let directory = if let BlobUrl::Directory(path) = place { Some(path) } else { None };
         let (scheduler_status, scheduler) = watch::channel(Status::default());
         let (delivery_status, delivery) = watch::channel(Status::default());
@@ -190,6 +213,13 @@ async fn unlock(key_file: &KeyFile, store: &SqliteStore) -> Result<(Keyring, boo
         store.set_marker(MARKER, &marker).await.map_err(StartError::Database)?;
     }
     Ok((keyring, create))
+}
+
+fn shown(place: &BlobUrl) -> String {
+    match place {
+        BlobUrl::Directory(path) => format!("the directory of blobs {}", path.display()),
+        BlobUrl::S3(settings) => format!("the bucket `{}`", settings.bucket),
+    }
 }
 
 /// How receivers reach this server: as configured, or else where it listens.

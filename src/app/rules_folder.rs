@@ -3,8 +3,9 @@
 //! The folder is the truth for the rules that came from it: what is taken out of it is removed. A folder with an error
 //! changes nothing, and the log says what is wrong, once. Watching only wakes the loop: every pass reads the folder and
 //! compares, so a missed event costs time. A changed folder is applied when two readings agree, because editors and
-//! `git pull` write in steps.
+//! `git pull` write in steps. A folder that links lead to in a circle is read once.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -28,9 +29,6 @@ use crate::task::{Activity, Next, Poke};
 /// How long a changed folder must stay as it is.
 const QUIET: Duration = Duration::from_millis(100);
 
-/// Folders inside folders, at most.
-const DEEPEST: usize = 16;
-
 /// What variables stand for.
 pub type Variables = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
 
@@ -38,20 +36,28 @@ pub type Variables = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
 #[derive(Debug, thiserror::Error)]
 pub enum FolderError {
     /// A file or folder cannot be read.
-    #[error("cannot read {}: {source}", .path.display())]
+    #[error("cannot read {}: {cause}", .path.display())]
     Unreadable {
         /// Which.
         path: PathBuf,
         /// Why.
-        source: io::Error,
+        cause: io::Error,
+    },
+    /// A file is not text.
+    #[error("{} is not a rule file: line {line} is not UTF-8 text", .path.display())]
+    NotText {
+        /// Which.
+        path: PathBuf,
+        /// Where, from 1.
+        line: usize,
     },
     /// The folder cannot be watched.
-    #[error("cannot watch {}: {source}", .path.display())]
+    #[error("cannot watch {}: {cause}", .path.display())]
     Unwatchable {
         /// Which.
         path: PathBuf,
         /// Why.
-        source: notify::Error,
+        cause: notify::Error,
     },
     /// The rules could not be applied now.
     #[error("the rules of {} could not be applied: {detail}", .path.display())]
@@ -89,9 +95,9 @@ impl RulesFolder {
         poke: Poke,
         state: watch::Sender<Option<FolderState>>,
     ) -> Result<Self, FolderError> {
-        let unreadable = |source| FolderError::Unreadable { path: path.to_owned(), source };
+        let unreadable = |cause| FolderError::Unreadable { path: path.to_owned(), cause };
         let path = path.canonicalize().map_err(unreadable)?;
-        let unwatchable = |source| FolderError::Unwatchable { path: path.clone(), source };
+        let unwatchable = |cause| FolderError::Unwatchable { path: path.clone(), cause };
         // Reading the files is an event of its own; only what may have changed them wakes the loop.
         let wake = move |event: notify::Result<notify::Event>| {
             if !event.is_ok_and(|event| event.kind.is_access()) {
@@ -155,7 +161,15 @@ impl RulesFolder {
 
     async fn look(&mut self) -> Result<Next, Box<dyn std::error::Error + Send + Sync>> {
         let path = self.path.clone();
-        let files = tokio::task::spawn_blocking(move || read_folder(&path)).await??;
+        let files = match tokio::task::spawn_blocking(move || read_folder(&path)).await? {
+            // As wrong as any other mistake in a file: told, and nothing changes until the file does.
+            Err(error @ FolderError::NotText { .. }) => {
+                tracing::error!(folder = %self.path.display(), "rules not applied: {error}");
+                self.note_failure(&error);
+                return Ok(Next::Idle);
+            }
+            files => files?,
+        };
         if self.done.as_ref() == Some(&files) {
             self.seen = None;
             self.state.send_replace(self.stands.clone());
@@ -214,28 +228,38 @@ impl Activity for RulesFolder {
 /// The rule files of a folder and of the folders in it, by name. What begins with a dot is passed over.
 pub fn read_folder(folder: &Path) -> Result<Vec<SourceFile>, FolderError> {
     let mut paths = Vec::new();
-    collect(folder, DEEPEST, &mut paths)
-        .map_err(|source| FolderError::Unreadable { path: folder.to_owned(), source })?;
+    collect(folder, &mut BTreeSet::new(), &mut paths)
+        .map_err(|cause| FolderError::Unreadable { path: folder.to_owned(), cause })?;
     paths.sort();
     paths.iter().map(|path| read_file(path)).collect()
 }
 
 /// One rule file.
 pub fn read_file(path: &Path) -> Result<SourceFile, FolderError> {
-    let text = fs::read_to_string(path).map_err(|source| FolderError::Unreadable { path: path.to_owned(), source })?;
+    let bytes = fs::read(path).map_err(|cause| FolderError::Unreadable { path: path.to_owned(), cause })?;
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let good = error.as_bytes().get(..error.utf8_error().valid_up_to()).unwrap_or_default();
+        FolderError::NotText { path: path.to_owned(), line: good.split(|byte| *byte == b'\n').count() }
+    })?;
     let name = path.display().to_string();
     Ok(SourceFile { name: name.strip_prefix("./").unwrap_or(&name).to_owned(), text })
 }
 
-fn collect(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) -> io::Result<()> {
-    for entry in fs::read_dir(folder)? {
-        let path = entry?.path();
+/// Adds a folder's files to `found`. `seen` are the folders read so far: a link may lead back up to one of them.
+fn collect(folder: &Path, seen: &mut BTreeSet<PathBuf>, found: &mut Vec<PathBuf>) -> io::Result<()> {
+    if !seen.insert(folder.canonicalize()?) {
+        return Ok(());
+    }
+    let mut entries = fs::read_dir(folder)?.collect::<io::Result<Vec<_>>>()?;
+    // Links last: a folder that has two names goes by its own.
+    entries.sort_by_key(|entry| (entry.file_type().is_ok_and(|kind| kind.is_symlink()), entry.file_name()));
+    for path in entries.into_iter().map(|entry| entry.path()) {
         let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
         if hidden {
             continue;
         }
-        if path.is_dir() && depth > 0 {
-            collect(&path, depth - 1, found)?;
+        if path.is_dir() {
+            collect(&path, seen, found)?;
         } else if path.extension().is_some_and(|ending| ending == "yaml" || ending == "yml") {
             found.push(path);
         }

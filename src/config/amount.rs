@@ -2,12 +2,14 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use ipnet::IpNet;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer};
+use url::Url;
 
 use crate::model::amount;
 
@@ -32,6 +34,28 @@ pub struct NotANetwork(String);
 pub(super) fn network(text: &str) -> Result<IpNet, NotANetwork> {
     let address = || text.parse().map(|address: std::net::IpAddr| IpNet::from(address));
     text.parse().or_else(|_| address()).map_err(|_| NotANetwork(text.chars().take(64).collect()))
+}
+
+/// Reads the address to serve on.
+pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
+    let shown = || text.chars().take(64).collect::<String>();
+    let advice = "write an IP address and a port, such as 127.0.0.1:4710 or [::1]:4710";
+    text.trim().parse().map_err(|_| format!("`{}` is not an address to serve on: {advice}", shown()))
+}
+
+/// Reads how receivers reach this server. The text is not repeated: it may hold a password.
+pub(super) fn public_url(text: &str) -> Result<Url, String> {
+    let url = Url::parse(text.trim()).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+    url.ok_or_else(|| "this is not an http:// or https:// URL with a host, such as https://runhook.example.com".into())
+}
+
+/// A value that one of these reads, in a file.
+pub(super) fn optional<'de, D: Deserializer<'de>, T>(
+    deserializer: D,
+    read: fn(&str) -> Result<T, String>,
+) -> Result<Option<T>, D::Error> {
+    let text = Option::<String>::deserialize(deserializer)?;
+    text.map(|text| read(&text).map_err(Error::custom)).transpose()
 }
 
 struct Text<T> {

@@ -7,11 +7,11 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_saphyr::{Error, MessageFormatter, Options, RenderOptions, UserMessageFormatter};
 use url::Url;
 
-use crate::config::amount::{Bytes, Network, Period};
+use crate::config::amount::{self, Bytes, Network, Period};
 use crate::config::{self, ConfigError};
 
 /// The configuration of `runhook serve`. Every key is optional.
@@ -21,9 +21,11 @@ use crate::config::{self, ConfigError};
 pub struct Document {
     /// The address to serve on; port 0 picks a free one. An address that is not loopback needs an API key.
     #[schemars(with = "Option<String>")]
+    #[serde(deserialize_with = "listen")]
     pub listen: Option<SocketAddr>,
     /// How receivers reach this server, for links to large values. Without it: the address it listens on.
     #[schemars(with = "Option<String>")]
+    #[serde(deserialize_with = "public_url")]
     pub public_url: Option<Url>,
     /// The directory with the database, the blobs and, unless `key_file` says another, the sealing keys.
     pub data_dir: Option<PathBuf>,
@@ -83,6 +85,14 @@ pub struct Limits {
     pub response_bytes: Bytes,
     /// How long a link to a large value works.
     pub link_lasts: Period,
+}
+
+fn listen<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SocketAddr>, D::Error> {
+    amount::optional(deserializer, amount::address)
+}
+
+fn public_url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Url>, D::Error> {
+    amount::optional(deserializer, amount::public_url)
 }
 
 fn count(number: u32) -> NonZeroU32 {

@@ -128,7 +128,7 @@ fn repeated(
                 report.problems.push(problem.hint(format!("a key names one {what}: choose another")));
                 continue;
             }
-            let (line, _) = report.place(found.span.start);
+            let (line, _) = report.lines().place(found.span.start);
             first.insert(&found.key, format!("{}, line {line}", file.name));
         }
     }

@@ -20,6 +20,7 @@ mod filter_language;
 mod ingest;
 mod langsmith_sdk;
 mod large_runs;
+mod misuse;
 mod payloads;
 mod rule_files;
 mod scheduling;

@@ -17,7 +17,7 @@ use tokio::sync::Mutex;
 use zeroize::Zeroizing;
 
 use crate::api::Api;
-use crate::api::auth::Principal;
+use crate::api::auth::Operator;
 use crate::api::native::premises::{Home, Premises};
 use crate::api::problem::Problem;
 use crate::api::request::Whole;
@@ -63,13 +63,13 @@ impl From<CryptoError> for Problem {
     }
 }
 
-async fn list(State(api): State<Api>, _principal: Principal) -> Result<impl IntoResponse, Problem> {
+async fn list(State(api): State<Api>, _operator: Operator) -> Result<impl IntoResponse, Problem> {
     Ok(Json(json!({"keys": shown(&api).await?})))
 }
 
 async fn rotate(
     State(api): State<Api>,
-    _principal: Principal,
+    _operator: Operator,
     Home(home): Home,
     Whole(body): Whole,
 ) -> Result<impl IntoResponse, Problem> {

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::api::Api;
-use crate::api::auth::Principal;
+use crate::api::auth::Operator;
 use crate::api::native::premises::Home;
 use crate::api::problem::Problem;
 use crate::api::request::Whole;
@@ -26,7 +26,7 @@ struct Request {
 
 async fn wipe(
     State(api): State<Api>,
-    _principal: Principal,
+    _operator: Operator,
     Home(home): Home,
     Whole(body): Whole,
 ) -> Result<impl IntoResponse, Problem> {

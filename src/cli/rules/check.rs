@@ -56,12 +56,13 @@ pub(super) fn counted(number: usize, what: &str) -> String {
 fn annotate(report: &FileReport, out: &mut (dyn Write + Send)) -> std::io::Result<()> {
     let escaped = |text: &str| text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A");
     let property = |text: &str| escaped(text).replace(':', "%3A").replace(',', "%2C");
+    let lines = report.lines();
     for problem in &report.problems {
         let level = match problem.severity {
             Severity::Error => "error",
             Severity::Warning => "warning",
         };
-        let (line, column) = report.place(problem.span.start);
+        let (line, column) = lines.place(problem.span.start);
         let hint = problem.hint.as_deref().map(|hint| format!(" ({hint})")).unwrap_or_default();
         let (name, code) = (property(&report.name), property(problem.code));
         let message = escaped(&format!("{}{hint}", problem.message));

@@ -142,9 +142,13 @@ impl Engine {
     }
 
     pub(super) async fn require_key(&self, key: &str) {
+        self.require_key_of(TenantId::DEFAULT, key).await;
+    }
+
+    pub(super) async fn require_key_of(&self, tenant_id: TenantId, key: &str) {
         let record = runhook::store::keys::ApiKey {
             id: runhook::model::id::ApiKeyId(uuid::Uuid::from_u128(1)),
-            tenant_id: TenantId::DEFAULT,
+            tenant_id,
             name: "test".to_owned(),
             hash: runhook::api::auth::hash(key),
             prefix: "k".to_owned(),
