@@ -39,7 +39,7 @@ pub enum StartError {
     Keys(#[from] KeyFileError),
     /// The database cannot be used.
     #[error("the database cannot be used")]
-    Database(#[source] StoreError),
+    Database(#[from] StoreError),
     /// Blob storage cannot be used.
     #[error("{place} cannot be used: {cause}")]
     Blobs {
@@ -78,7 +78,7 @@ impl Engine {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, StartError> {
         let file = data_dir.database();
-        let (store, writer) = SqliteStore::open(&file).await.map_err(StartError::Database)?;
+        let (store, writer) = SqliteStore::open(&file).await.map_err(|error| damaged(&file, error.into()))?;
         let storage = Supervisor::default();
         storage.spawn("writer", writer.run(storage.soft()));
         let store = Arc::new(store);
@@ -87,7 +87,7 @@ impl Engine {
             storage.stop();
             store.close().await;
         }
-        opened
+        opened.map_err(|error| damaged(&file, error))
     }
 
     async fn over(
@@ -102,7 +102,7 @@ impl Engine {
         let (keyring, created) = unlock(&key_file, store.as_ref()).await?;
         let keyring = Arc::new(keyring);
         let auth = Arc::new(Auth::default());
-        auth.reload(store.as_ref()).await.map_err(StartError::Database)?;
+        auth.reload(store.as_ref()).await?;
         let place = match &config.blob_url {
             Some(text) => text.parse()?,
             None => BlobUrl::Directory(data_dir.blobs()),
@@ -202,7 +202,7 @@ pub struct CallFailed(String);
 /// Reads the keys and checks them against the database's marker; makes both at the first start. Whether it made the
 /// key file.
 async fn unlock(key_file: &KeyFile, store: &SqliteStore) -> Result<(Keyring, bool), StartError> {
-    let marker = store.marker(MARKER).await.map_err(StartError::Database)?;
+    let marker = store.marker(MARKER).await?;
     let create = marker.is_none() && !key_file.exists();
     let keyring = if create { key_file.create(&Keyring::line(1, &crypto::random())) } else { key_file.read() }?;
     let wrong = |error| StartError::Keys(key_file.wrong(error));
@@ -210,9 +210,16 @@ async fn unlock(key_file: &KeyFile, store: &SqliteStore) -> Result<(Keyring, boo
         keyring.check_marker(&marker).map_err(wrong)?;
     } else {
         let marker = keyring.marker().map_err(wrong)?;
-        store.set_marker(MARKER, &marker).await.map_err(StartError::Database)?;
+        store.set_marker(MARKER, &marker).await?;
     }
     Ok((keyring, create))
+}
+
+/// A database that opens and then fails is named, and what else is wrong with it is for the doctor.
+fn damaged(file: &Path, error: StartError) -> StartError {
+    let StartError::Database(StoreError::Internal(source)) = error else { return error };
+    let why = format!("{} fails: {source}; `runhook doctor` looks at all of it", file.display());
+    StartError::Database(StoreError::Unusable(why))
 }
 
 fn shown(place: &BlobUrl) -> String {

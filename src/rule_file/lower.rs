@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::filter::Mode;
+use crate::filter::report::Lines;
 use crate::model::problem::Problem;
 use crate::rule_file::endpoint::{EndpointDraft, EndpointName, Reference};
 use crate::rule_file::node::{self, Node};
@@ -121,6 +122,8 @@ fn repeated(
 ) {
     let mut first: BTreeMap<&str, String> = BTreeMap::new();
     for ((file, contents), report) in files.iter().zip(all).zip(reports) {
+        // What is shown of a file has its lines where the file has them.
+        let lines = Lines::of(&file.text);
         for found in keys(contents) {
             if let Some(place) = first.get(found.key.as_str()) {
                 let message = format!("the {what} key `{}` is taken by {place}", found.key);
@@ -128,7 +131,7 @@ fn repeated(
                 report.problems.push(problem.hint(format!("a key names one {what}: choose another")));
                 continue;
             }
-            let (line, _) = report.lines().place(found.span.start);
+            let (line, _) = lines.place(found.span.start);
             first.insert(&found.key, format!("{}, line {line}", file.name));
         }
     }

@@ -134,3 +134,20 @@ fn addresses_and_urls_that_are_none_are_usage_errors_with_an_example() {
         assert!(err(&refused).contains(example) && err(&refused).contains("config.yaml:1:"), "{}", err(&refused));
     }
 }
+
+#[test]
+fn a_damaged_database_is_named_and_said_once() {
+    let server = Server::start(Settings::default());
+    let data_dir = server.data_dir();
+    server.signal("TERM");
+    let home = server.wait();
+    let file = data_dir.join("runhook.db");
+    let mut bytes = fs::read(&file).unwrap();
+    bytes.iter_mut().skip(3 * 16_384).step_by(97).for_each(|byte| *byte ^= 0x5a);
+    fs::write(&file, bytes).unwrap();
+    let refused = run(home.path(), ["serve", "--listen", "127.0.0.1:0"]);
+    assert_eq!(code(&refused), 3);
+    let said = err(&refused);
+    assert!(said.contains("data/runhook.db fails: "), "{said}");
+    assert_eq!((said.matches("malformed").count(), said.lines().count()), (1, 1), "{said}");
+}
