@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 use url::form_urlencoded;
 
@@ -20,7 +21,7 @@ pub(super) enum Command {
     /// Show one delivery with its attempts
     Show {
         /// The delivery's id
-        id: DeliveryId,
+        id: String,
     },
     /// Send finished deliveries again: the same messages, with the same `webhook-id`
     Replay(Replay),
@@ -113,7 +114,7 @@ impl Selection {
 pub(super) async fn run(command: Command, context: &mut Context) -> anyhow::Result<Exit> {
     match command {
         Command::List(list) => list_deliveries(&list, context).await,
-        Command::Show { id } => show(id, context).await,
+        Command::Show { id } => show(&id, context).await,
         Command::Replay(replay) => replay_deliveries(&replay, context).await,
     }
 }
@@ -158,9 +159,10 @@ async fn list_deliveries(list: &List, context: &mut Context) -> anyhow::Result<E
     Ok(Exit::Fine)
 }
 
-async fn show(id: DeliveryId, context: &mut Context) -> anyhow::Result<Exit> {
+async fn show(id: &str, context: &mut Context) -> anyhow::Result<Exit> {
     let client = context.client().await?;
-    let answer = client.call("GET", &format!("/v1/deliveries/{id}"), None).await;
+    let answer =
+        client.call("GET", &format!("/v1/deliveries/{}", utf8_percent_encode(id, NON_ALPHANUMERIC)), None).await;
     client.close().await;
     let answer = answer?;
     if context.output == Output::Json {
@@ -357,7 +359,8 @@ mod tests {
         assert!(!parses("replay --dry-run"));
         assert!(!parses(&format!("replay {id} --rule low-score")));
         assert!(!parses("replay --state gone"));
-        assert!(!parses("show 12"));
+        // An id that is none is refused where it is looked up, as in the other commands that show one thing.
+        assert!(parses("show 12"));
     }
 
     #[test]
