@@ -9,6 +9,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 use url::form_urlencoded;
 
+use crate::cli::count::counted;
 use crate::cli::table::Table;
 use crate::cli::{Client, Context, Exit, Output};
 use crate::model::id::DeliveryId;
@@ -180,12 +181,12 @@ fn write_delivery(delivery: &Value, out: &mut (dyn Write + Send)) -> io::Result<
         (state, ..) => state.to_owned(),
     };
     let message = format!(
-        "{}, part {} of {}, {} runs, {} bytes",
+        "{}, part {} of {}, {}, {}",
         text(delivery, "/message_id"),
         number(delivery, "/message/part"),
         number(delivery, "/message/parts"),
-        number(delivery, "/message/runs"),
-        number(delivery, "/message/bytes"),
+        counted(number(delivery, "/message/runs"), "run", "runs"),
+        counted(number(delivery, "/message/bytes"), "byte", "bytes"),
     );
     let lines = [
         ("delivery", text(delivery, "/id").to_owned()),
@@ -244,9 +245,11 @@ async fn replay_deliveries(replay: &Replay, context: &mut Context) -> anyhow::Re
         for id in tally.ids.iter().filter_map(Value::as_str) {
             writeln!(context.out, "{id}")?;
         }
-        writeln!(context.out, "{} deliveries would be sent again (dry run)", tally.replayed)?;
+        let would = counted(tally.replayed, "delivery", "deliveries");
+        writeln!(context.out, "{would} would be sent again (dry run)")?;
     } else {
-        writeln!(context.out, "{} deliveries are pending again", tally.replayed)?;
+        let are = counted(tally.replayed, "delivery is", "deliveries are");
+        writeln!(context.out, "{are} pending again")?;
         if tally.replayed > 0 && context.connect.server()?.is_none() {
             writeln!(context.err, "they will be sent when `runhook serve` runs on this data directory")?;
         }

@@ -71,7 +71,7 @@ async fn what_failed_is_listed_shown_and_sent_again() {
     let shown = text(&server.run(["deliveries", "show", &id]));
     assert!(shown.contains("failed: answered 404") && shown.contains("X-Team-Token"), "{shown}");
     let would = text(&server.run(["deliveries", "replay", "--since", "1h", "--dry-run"]));
-    assert!(would.contains(&id) && would.contains("1 deliveries would be sent again"), "{would}");
+    assert!(would.contains(&id) && would.contains("1 delivery would be sent again"), "{would}");
     assert_eq!(receiver.requests().len(), 1);
 
     let replayed = server.run(["deliveries", "replay", &id]);
