@@ -1,7 +1,7 @@
 //! The command line: one file for each command.
 //!
 //! Commands that read or change state speak HTTP to a server (`--server`), or to the same routes in process on the
-//! data directory: one code path for both. Exit codes: 0 fine, 1 what was asked about is wrong, 2 usage, 3 could not run.
+//! database: one code path for both. Exit codes: 0 fine, 1 what was asked about is wrong, 2 usage, 3 could not run.
 
 mod api_keys;
 pub mod client;
@@ -148,7 +148,7 @@ pub struct Context {
 }
 
 impl Context {
-    /// The engine: the server that was named, or the data directory.
+    /// The engine: the server that was named, or one over the database.
     pub async fn client(&mut self) -> anyhow::Result<Client> {
         self.connect.client(&mut self.err).await
     }
@@ -253,7 +253,7 @@ mod tests {
             let name = flag.get_long().unwrap();
             let twin = format!("RUNHOOK_{}", name.to_uppercase().replace('-', "_"));
             assert_eq!(flag.get_env().unwrap().to_str(), Some(twin.as_str()), "--{name}");
-            let secret = matches!(name, "api-key" | "server" | "blob-url");
+            let secret = matches!(name, "api-key" | "server" | "blob-url" | "database-url");
             assert!(!secret || flag.is_hide_env_values_set(), "--{name}");
         }
     }

@@ -15,6 +15,7 @@
 mod architecture;
 mod blobs;
 mod command_line;
+mod databases;
 mod deliveries;
 mod filter_language;
 mod ingest;
