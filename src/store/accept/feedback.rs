@@ -2,35 +2,17 @@
 
 use std::collections::HashMap;
 
-use sqlx::sqlite::SqliteConnection;
-
 use crate::model::feedback::Feedback;
 use crate::model::id::{FeedbackId, ProjectId, RunId, TenantId, TraceId};
 use crate::model::time::Timestamp;
 use crate::store::Result;
+use crate::store::accept::{FeedbackRow, Rows, Stirred};
+use crate::store::row::json_text;
 use crate::store::runs::{Accepted, Batch};
-use crate::store::sqlite::accept::Stirred;
-use crate::store::sqlite::row::{Cells, Insert, id_list, insert, json_text};
-
-pub(super) const LOAD: &str = "SELECT body FROM feedback \
-     WHERE tenant_id = $1 AND feedback_id IN (SELECT unhex(value) FROM json_each($2))";
-
-/// Where runs are that are complete.
-pub(in crate::store::sqlite) const PLACES: &str = "SELECT r.run_id, r.project_id, r.trace_id FROM run_bodies b \
-     JOIN runs r ON r.tenant_id = b.tenant_id AND r.project_id = b.project_id AND r.run_id = b.run_id \
-     WHERE b.tenant_id = $1 AND b.run_id IN (SELECT unhex(value) FROM json_each($2))";
-
-const UPSERT: Insert = Insert {
-    head: "INSERT INTO feedback (tenant_id, feedback_id, run_id, project_id, key, source, created_at, body) VALUES",
-    columns: 8,
-    tail: "ON CONFLICT (tenant_id, feedback_id) DO UPDATE SET run_id = excluded.run_id, \
-           project_id = excluded.project_id, key = excluded.key, source = excluded.source, \
-           created_at = excluded.created_at, body = excluded.body",
-};
 
 /// Stores the batches' feedback; the runs it is about are noted in `stirred`.
 pub(super) async fn store(
-    connection: &mut SqliteConnection,
+    rows: &mut dyn Rows,
     tenant: TenantId,
     batches: &[(&Batch, Timestamp)],
     stirred: &mut Stirred,
@@ -39,7 +21,7 @@ pub(super) async fn store(
     if batches.iter().all(|(batch, _)| batch.feedback.is_empty()) {
         return Ok(());
     }
-    let mut known = load(connection, tenant, batches).await?;
+    let mut known = load(rows, tenant, batches).await?;
     let mut written: Vec<FeedbackId> = Vec::new();
     for ((batch, _), accepted) in batches.iter().zip(accepted) {
         for feedback in &batch.feedback {
@@ -52,30 +34,25 @@ pub(super) async fn store(
     written.sort_unstable();
     written.dedup();
     let written: Vec<&Feedback> = written.iter().filter_map(|id| known.get(id)).collect();
-    let places = places(connection, tenant, &written, stirred).await?;
+    let places = places(rows, tenant, &written, stirred).await?;
     for run in written.iter().filter_map(|feedback| feedback.run_id) {
         if let Some((project, trace)) = places.get(&run) {
             stirred.feedback_on(*project, run, *trace);
         }
     }
-    write(connection, tenant, &written, &places).await
+    write(rows, tenant, &written, &places).await
 }
 
 type Places = HashMap<RunId, (ProjectId, TraceId)>;
 
 async fn load(
-    connection: &mut SqliteConnection,
+    rows: &mut dyn Rows,
     tenant: TenantId,
     batches: &[(&Batch, Timestamp)],
 ) -> Result<HashMap<FeedbackId, Feedback>> {
-    let ids = id_list(batches.iter().flat_map(|(batch, _)| &batch.feedback).map(|feedback| feedback.id.0));
-    let rows = sqlx::query(LOAD).bind(tenant.0).bind(ids).fetch_all(connection).await?;
-    rows.iter()
-        .map(|row| {
-            let feedback: Feedback = Cells::of("feedback", row).json()?;
-            Ok((feedback.id, feedback))
-        })
-        .collect()
+    let ids: Vec<FeedbackId> =
+        batches.iter().flat_map(|(batch, _)| &batch.feedback).map(|feedback| feedback.id).collect();
+    Ok(rows.feedback(tenant, &ids).await?.into_iter().map(|feedback| (feedback.id, feedback)).collect())
 }
 
 /// What is to be stored, if it says anything new. Clients send feedback again when an answer is late, and the server
@@ -87,7 +64,7 @@ fn news(known: Option<&Feedback>, sent: &Feedback) -> Option<Feedback> {
 }
 
 async fn places(
-    connection: &mut SqliteConnection,
+    rows: &mut dyn Rows,
     tenant: TenantId,
     written: &[&Feedback],
     stirred: &Stirred,
@@ -96,41 +73,31 @@ async fn places(
     for run in written.iter().filter_map(|feedback| feedback.run_id) {
         match stirred.place_of(run) {
             Some(place) => _ = places.insert(run, place),
-            None => elsewhere.push(run.0),
+            None => elsewhere.push(run),
         }
     }
     if !elsewhere.is_empty() {
-        let rows = sqlx::query(PLACES).bind(tenant.0).bind(id_list(elsewhere)).fetch_all(connection).await?;
-        for row in &rows {
-            let mut cells = Cells::of("runs", row);
-            let run = RunId(cells.take()?);
-            places.insert(run, (ProjectId(cells.take()?), TraceId(cells.take()?)));
-        }
+        let found = rows.places(tenant, &elsewhere).await?;
+        places.extend(found.into_iter().map(|(run, project, trace)| (run, (project, trace))));
     }
     Ok(places)
 }
 
 async fn write(
-    connection: &mut SqliteConnection,
+    rows: &mut dyn Rows,
     tenant: TenantId,
     written: &[&Feedback],
     places: &Places,
 ) -> Result<()> {
-    let rows: Vec<(&Feedback, Option<ProjectId>, String)> = written
+    let written = written
         .iter()
         .map(|feedback| {
             let place = feedback.run_id.and_then(|run| places.get(&run)).map(|(project, _)| *project);
-            Ok((*feedback, place.or(feedback.session_id), json_text(feedback)?))
+            let (project_id, source) = (place.or(feedback.session_id), source_type(feedback));
+            Ok(FeedbackRow { feedback, project_id, source, body: json_text(feedback)? })
         })
-        .collect::<Result<_>>()?;
-    insert(connection, &UPSERT, &rows, |values, (feedback, project, body)| {
-        values.push(tenant.0).push(feedback.id.0);
-        values.push(feedback.run_id.map(|run| run.0)).push(project.map(|project| project.0));
-        values.push(feedback.key.as_str()).push(source_type(feedback));
-        values.push(feedback.created_at.0).push(body.as_str());
-    })
-    .await?;
-    Ok(())
+        .collect::<Result<Vec<_>>>()?;
+    if written.is_empty() { Ok(()) } else { rows.put_feedback(tenant, &written).await }
 }
 
 /// The `type` of a feedback's source.
