@@ -75,7 +75,7 @@ fn a_wrong_database_url_is_not_repeated() {
         fs::write(home.path().join("c.yaml"), format!("database_url: {url}\n")).unwrap();
         let file = run(home.path(), ["doctor", "--config", "c.yaml"]);
         let twin = runhook().current_dir(home.path()).arg("doctor").env("RUNHOOK_DATABASE_URL", url).output().unwrap();
-        assert!(said(&file).contains("c.yaml: line 1"), "{}", said(&file));
+        assert!(said(&file).contains("at line 1, column 15"), "{}", said(&file));
         for output in [flag, file, twin] {
             assert_eq!(output.status.code(), Some(3), "{}", said(&output));
             assert!(said(&output).contains(expected), "{}", said(&output));

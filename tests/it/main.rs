@@ -21,6 +21,7 @@ mod filter_language;
 mod ingest;
 mod langsmith_sdk;
 mod payloads;
+mod replicas;
 mod rule_files;
 mod scheduling;
 mod secrets;

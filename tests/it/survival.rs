@@ -44,10 +44,10 @@ enum Moment {
 }
 
 /// A small generator with a fixed seed, so that a failure can be repeated.
-struct Draw(u64);
+pub(crate) struct Draw(pub(crate) u64);
 
 impl Draw {
-    fn below(&mut self, bound: u64) -> u64 {
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -64,16 +64,16 @@ impl Draw {
     }
 }
 
-fn run_id(number: usize) -> Uuid {
+pub(crate) fn run_id(number: usize) -> Uuid {
     Uuid::from_u128(0x5000_0000_0000_4000_8000_0000_0000_0000 + number as u128)
 }
 
-fn fails(number: usize) -> bool {
+pub(crate) fn fails(number: usize) -> bool {
     number.is_multiple_of(3)
 }
 
 /// The next runs as the body of a batch.
-fn batch(numbers: &[usize]) -> Value {
+pub(crate) fn batch(numbers: &[usize]) -> Value {
     let run = |number: &usize| {
         let id = run_id(*number);
         json!({
@@ -187,18 +187,18 @@ impl Life {
         }
         panic!("deliveries or changes are still waiting; the server said:\n{}", self.server().log());
     }
+}
 
-    /// Which run was in which messages, over all the receiver ever saw.
-    fn notified(&self) -> BTreeMap<Uuid, BTreeSet<String>> {
-        let mut found: BTreeMap<Uuid, BTreeSet<String>> = BTreeMap::new();
-        for request in self.receiver.requests() {
-            for run in request.json()["runs"].as_array().unwrap() {
-                let id = run["id"].as_str().unwrap().parse().unwrap();
-                found.entry(id).or_default().insert(request.header("webhook-id").to_owned());
-            }
+/// Which run was in which messages, over all the receiver ever saw.
+pub(crate) fn notified(receiver: &Receiver) -> BTreeMap<Uuid, BTreeSet<String>> {
+    let mut found: BTreeMap<Uuid, BTreeSet<String>> = BTreeMap::new();
+    for request in receiver.requests() {
+        for run in request.json()["runs"].as_array().unwrap() {
+            let id = run["id"].as_str().unwrap().parse().unwrap();
+            found.entry(id).or_default().insert(request.header("webhook-id").to_owned());
         }
-        found
     }
+    found
 }
 
 #[tokio::test]
@@ -219,7 +219,7 @@ async fn nothing_acknowledged_is_lost_and_nothing_is_notified_twice_over_sixty_k
         assert_eq!(status, 200, "run {number} was acknowledged and is gone");
         assert_eq!(run["inputs"]["number"], *number);
     }
-    let notified = life.notified();
+    let notified = notified(&life.receiver);
     for number in life.acknowledged.iter().filter(|number| fails(**number)) {
         let messages = notified.get(&run_id(*number)).map(BTreeSet::len);
         assert_eq!(messages, Some(1), "run {number} belongs into one message");
