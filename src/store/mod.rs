@@ -11,6 +11,7 @@ mod failure;
 pub mod keys;
 pub mod outbox;
 pub mod placement;
+pub mod postgres;
 
 pub mod projects;
 mod records;
