@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::{DataDir, DataDirError, database_in};
 use crate::config::{Config, DatabaseUrl, PostgresUrl};
+use crate::store::postgres::{self, PgStore, Topic};
 use crate::store::sqlite::{self, SqliteStore};
 use crate::store::{Result, Store, StoreError};
 use crate::task::{Poke, Supervisor};
@@ -92,7 +93,12 @@ impl Storage {
                 supervisor.spawn("writer", writer.run(supervisor.soft()));
                 Ok(Opened { store: Arc::new(store), listening: None })
             }
-            Self::Shared(_) => Err(StoreError::Unusable("PostgreSQL is not part of this build".to_owned())),
+            Self::Shared(url) => {
+                // A pool only says that it had to wait too long; this says why.
+                postgres::inspect(url.secret(), &options(url)).await?;
+                let store = PgStore::connect(url.secret(), &options(url)).await?;
+                Ok(Opened { listening: Some(listening(store.clone())), store: Arc::new(store) })
+            }
         }
     }
 
@@ -122,6 +128,25 @@ impl Storage {
     }
 }
 
+fn options(url: &PostgresUrl) -> postgres::Options {
+    postgres::Options { behind_pgbouncer: url.behind_pgbouncer(), ..postgres::Options::default() }
+}
+
+fn listening(store: PgStore) -> Listening {
+    Box::new(move |pokes, cancelled| {
+        Box::pin(async move {
+            let on_poke = move |topic| match topic {
+                Topic::Changes | Topic::Rules => pokes.scheduler.poke(),
+                Topic::Deliveries => pokes.delivery.poke(),
+            };
+            tokio::select! {
+                () = store.listen(on_poke) => {}
+                () = cancelled.cancelled() => {}
+            }
+        })
+    })
+}
+
 /// Looks at a database file and changes nothing.
 pub async fn inspect_file(file: &Path) -> Result<Inspection> {
     let sqlite::Inspection { applied, pending, problems } = sqlite::inspect(file).await?;
@@ -130,7 +155,8 @@ pub async fn inspect_file(file: &Path) -> Result<Inspection> {
 
 /// Looks at a PostgreSQL and changes nothing.
 pub async fn inspect_server(url: &PostgresUrl) -> Result<Inspection> {
-    Err(StoreError::Unusable(format!("{url}: PostgreSQL is not part of this build")))
+    let postgres::Inspection { applied, pending, problems } = postgres::inspect(url.secret(), &options(url)).await?;
+    Ok(Inspection { applied, pending, problems })
 }
 
 /// The database file of an embedded configuration.

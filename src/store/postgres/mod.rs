@@ -11,6 +11,7 @@
 mod accept;
 mod endpoints;
 mod feedback;
+mod inspect;
 mod keys;
 mod outbox;
 mod pokes;
@@ -35,6 +36,7 @@ use uuid::Uuid;
 use crate::model::id::TenantId;
 use crate::store::{Result, StoreError};
 
+pub use inspect::{Inspection, inspect};
 pub use pokes::Topic;
 
 /// The store of many replicas.

@@ -12,7 +12,7 @@ use crate::store::postgres::runner::take_your_time;
 use crate::store::{Result, StoreError};
 
 /// What brings a database's schema up to date. The lock is ours, not the migrator's, which would hold it in a session.
-static MIGRATIONS: Migrator = Migrator { locking: false, ..sqlx::migrate!("migrations/postgres") };
+pub(super) static MIGRATIONS: Migrator = Migrator { locking: false, ..sqlx::migrate!("migrations/postgres") };
 
 const LOCK: &str = "SELECT pg_advisory_xact_lock(8245939452187242347)";
 

@@ -1,7 +1,8 @@
 //! What tests share.
 
-pub mod postgres;
+pub(crate) mod postgres;
 pub mod receiver;
 pub mod s3;
 pub(crate) mod samples;
 pub mod server;
+pub(crate) mod way;

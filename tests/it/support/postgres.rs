@@ -1,113 +1,69 @@
-//! Databases on the PostgreSQL that `TEST_POSTGRES_URL` names; `tests/with-postgres` starts one.
+//! A PostgreSQL database for each test, on a running server.
+//!
+//! `TEST_POSTGRES_URL` names a superuser of the server. Without it these tests fail: whoever wants to leave them out
+//! says so.
 
-use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
-use tokio::task::JoinSet;
 use url::Url;
-use uuid::Uuid;
 
-/// A database of its own, dropped with this.
+static MADE: AtomicU32 = AtomicU32::new(0);
+
+/// An empty database.
 pub(crate) struct Database {
-    /// How it is reached.
+    /// Where it is.
     pub(crate) url: Url,
     server: Url,
+    name: String,
+}
+
+#[expect(clippy::disallowed_methods, reason = "tests are told by their environment where the server is")]
+fn told(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
 impl Database {
-    /// Makes an empty one. `None` when the tests are to do without PostgreSQL; an error when nobody said so.
+    /// Makes one; none when PostgreSQL is to be left out.
     pub(crate) async fn create() -> Option<Self> {
-        let text = |name: &str| std::env::var_os(name).filter(|text| !text.is_empty());
-        let Some(server) = text("TEST_POSTGRES_URL") else {
-            let hint = "run this under tests/with-postgres, set TEST_POSTGRES_URL, or SKIP_PG=1 to do without";
-            assert!(text("SKIP_PG").is_some(), "there is no PostgreSQL: {hint}");
+        let Some(server) = told("TEST_POSTGRES_URL") else {
+            assert!(
+                told("SKIP_PG").is_some_and(|skip| skip == "1"),
+                "there is no PostgreSQL to test on: run `make test`, or set TEST_POSTGRES_URL to the URL of a superuser \
+                 of a server that may be thrown away, or leave these tests out with SKIP_PG=1"
+            );
             return None;
         };
-        let server = Url::parse(server.to_str().unwrap()).unwrap();
-        let name = format!("runhook_{}", Uuid::from_bytes(runhook::crypto::random()).simple());
-        say(&server, &format!("CREATE DATABASE {name}")).await;
+        let server = Url::parse(&server).expect("TEST_POSTGRES_URL is a URL");
+        let name = format!("runhook_{}_{}", std::process::id(), MADE.fetch_add(1, Ordering::Relaxed));
         let mut url = server.clone();
         url.set_path(&name);
-        Some(Self { url, server })
-    }
-}
-
-impl Drop for Database {
-    fn drop(&mut self) {
-        let (server, name) = (self.server.clone(), self.url.path().trim_start_matches('/').to_owned());
-        let drop = move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(say(&server, &format!("DROP DATABASE {name} WITH (FORCE)")));
-        };
-        // A runtime does not block inside another.
-        let dropped = std::thread::spawn(drop).join();
-        assert!(dropped.is_ok() || std::thread::panicking(), "the database was not dropped");
-    }
-}
-
-async fn say(url: &Url, statement: &str) {
-    let mut connection = PgConnection::connect(url.as_str()).await.unwrap();
-    sqlx::query(AssertSqlSafe(statement.to_owned())).execute(&mut connection).await.unwrap();
-    connection.close().await.unwrap();
-}
-
-/// A way to a server that can be cut and mended. It ends when it is dropped.
-pub(crate) struct Way {
-    address: SocketAddr,
-    whole: Arc<watch::Sender<bool>>,
-    _tasks: JoinSet<()>,
-}
-
-impl Way {
-    /// A whole way to the server of this URL.
-    pub(crate) async fn to(url: &Url) -> Self {
-        let target = format!("{}:{}", url.host_str().unwrap(), url.port().unwrap_or(5432));
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let whole = Arc::new(watch::Sender::new(true));
-        let mut tasks = JoinSet::new();
-        tasks.spawn(carry(listener, target, Arc::clone(&whole)));
-        Self { address, whole, _tasks: tasks }
+        let database = Self { url, server, name };
+        database.tell_server(&format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", database.name)).await;
+        database.tell_server(&format!("CREATE DATABASE {} TEMPLATE template0", database.name)).await;
+        Some(database)
     }
 
-    /// The same URL, this way.
-    pub(crate) fn url(&self, url: &Url) -> Url {
-        let mut url = url.clone();
-        url.set_host(Some("127.0.0.1")).unwrap();
-        url.set_port(Some(self.address.port())).unwrap();
-        url
+    /// A connection that speaks to the database behind the store's back.
+    pub(crate) async fn connect(&self) -> PgConnection {
+        PgConnection::connect(self.url.as_str()).await.expect("connected")
     }
 
-    /// Ends all connections, and lets none through from now on.
-    pub(crate) fn cut(&self) {
-        self.whole.send_replace(false);
+    /// Does something behind the store's back.
+    pub(crate) async fn sql(&self, statement: &str) {
+        let mut connection = self.connect().await;
+        sqlx::raw_sql(AssertSqlSafe(statement.to_owned())).execute(&mut connection).await.expect(statement);
+        connection.close().await.expect("closed");
     }
 
-    /// Lets connections through again.
-    pub(crate) fn mend(&self) {
-        self.whole.send_replace(true);
+    /// Removes it, whoever is still connected.
+    pub(crate) async fn remove(self) {
+        self.tell_server(&format!("DROP DATABASE {} WITH (FORCE)", self.name)).await;
     }
-}
 
-async fn carry(listener: TcpListener, target: String, whole: Arc<watch::Sender<bool>>) {
-    let mut connections = JoinSet::new();
-    loop {
-        let Ok((mut near, _)) = listener.accept().await else { return };
-        let (mut whole, target) = (whole.subscribe(), target.clone());
-        connections.spawn(async move {
-            if !*whole.borrow() {
-                return;
-            }
-            let Ok(mut far) = TcpStream::connect(target).await else { return };
-            tokio::select! {
-                // Either side may leave at any moment.
-                _ended = tokio::io::copy_bidirectional(&mut near, &mut far) => {}
-                _cut = whole.wait_for(|whole| !whole) => {}
-            }
-        });
-        while connections.try_join_next().is_some() {}
+    async fn tell_server(&self, statement: &str) {
+        let mut connection = PgConnection::connect(self.server.as_str()).await.expect("TEST_POSTGRES_URL answers");
+        sqlx::raw_sql(AssertSqlSafe(statement.to_owned())).execute(&mut connection).await.expect(statement);
+        connection.close().await.expect("closed");
     }
 }
