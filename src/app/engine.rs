@@ -37,8 +37,13 @@ pub enum StartError {
     #[error(transparent)]
     Keys(#[from] KeyFileError),
     /// The database cannot be used.
-    #[error("the database cannot be used")]
-    Database(#[source] StoreError),
+    #[error("the database {shown} cannot be used")]
+    Database {
+        /// What may be shown of where it is.
+        shown: String,
+        /// Why.
+        source: StoreError,
+    },
     /// Blob storage cannot be used.
     #[error("blob storage cannot be used: {0}")]
     Blobs(#[from] BlobError),
@@ -93,12 +98,13 @@ impl Engine {
     ) -> Result<Self, StartError> {
         let blob_url = given(config, &place)?;
         let storage = Supervisor::default();
-        let Opened { store, listening } = place.open(&storage).await.map_err(StartError::Database)?;
+        let unusable = |source| StartError::Database { shown: place.shown(), source };
+        let Opened { store, listening } = place.open(&storage).await.map_err(unusable)?;
         let key_file = KeyFile::at(config.key_file());
-        let (keyring, created) = unlock(&key_file, store.as_ref(), place.data_dir().is_some()).await?;
+        let (keyring, created) = unlock(&key_file, store.as_ref(), &place).await?;
         let keyring = Arc::new(keyring);
         let auth = Arc::new(Auth::default());
-        auth.reload(store.as_ref()).await.map_err(StartError::Database)?;
+        auth.reload(store.as_ref()).await.map_err(unusable)?;
         let blobs = blob::open(&blob_url, base_url(config, url.as_ref())?, Arc::clone(&keyring)).await?;
         let (scheduler_status, scheduler) = watch::channel(Status::default());
         let (delivery_status, delivery) = watch::channel(Status::default());
@@ -220,17 +226,18 @@ fn given(config: &Config, place: &Storage) -> Result<BlobUrl, StartError> {
 
 /// Reads the keys and checks them against the database's marker; makes the marker at the first start, and the key file
 /// if it may. Whether it made the key file.
-async fn unlock(key_file: &KeyFile, store: &dyn Store, may_make: bool) -> Result<(Keyring, bool), StartError> {
-    let marker = store.marker(MARKER).await.map_err(StartError::Database)?;
-    let create = may_make && marker.is_none() && !key_file.exists();
+async fn unlock(key_file: &KeyFile, store: &dyn Store, place: &Storage) -> Result<(Keyring, bool), StartError> {
+    let unusable = |source| StartError::Database { shown: place.shown(), source };
+    let marker = store.marker(MARKER).await.map_err(unusable)?;
+    let create = place.data_dir().is_some() && marker.is_none() && !key_file.exists();
     let keyring = if create { key_file.create(&Keyring::line(1, &crypto::random())) } else { key_file.read() }?;
     let wrong = |error| StartError::Keys(key_file.wrong(error));
     if marker.is_none() {
         let marker = keyring.marker().map_err(wrong)?;
-        store.set_marker(MARKER, &marker).await.map_err(StartError::Database)?;
+        store.set_marker(MARKER, &marker).await.map_err(unusable)?;
     }
     // Read again even if it was made just now: another replica may have started first with other keys.
-    if let Some(marker) = store.marker(MARKER).await.map_err(StartError::Database)? {
+    if let Some(marker) = store.marker(MARKER).await.map_err(unusable)? {
         keyring.check_marker(&marker).map_err(wrong)?;
     }
     Ok((keyring, create))

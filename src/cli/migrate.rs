@@ -1,6 +1,7 @@
 //! `runhook migrate`: brings the database's schema up to date. `serve` does it too; this does nothing else. Several may
 //! do it at once on one PostgreSQL.
 
+use anyhow::Context as _;
 use serde_json::json;
 
 use crate::app::Storage;
@@ -14,8 +15,9 @@ pub(super) async fn run(context: &mut Context) -> anyhow::Result<Exit> {
     }
     let config = context.connect.config(Overrides::default())?;
     let place = Storage::take(&config).map_err(connect::advised)?;
-    let (done, version) = place.migrate().await?;
     let shown = place.shown();
+    let migrated = place.migrate().await;
+    let (done, version) = migrated.with_context(|| format!("the database {shown} cannot be used"))?;
     if context.output == Output::Json {
         context.json(&json!({"database": shown, "applied": done, "version": version}))?;
     } else if done.is_empty() {

@@ -221,13 +221,27 @@ fn report(error: &anyhow::Error, context: &mut Context) -> Exit {
     let exit = call.map_or(Exit::CouldNotRun, CallError::exit);
     let said = match (context.output, call) {
         (Output::Json, Some(CallError::Problem { problem, .. })) => writeln!(context.err, "{problem}"),
-        (Output::Json, _) => writeln!(context.err, "{}", serde_json::json!({"detail": format!("{error:#}")})),
-        (Output::Human, _) => writeln!(context.err, "error: {error:#}"),
+        (Output::Json, _) => writeln!(context.err, "{}", serde_json::json!({"detail": whole(error)})),
+        (Output::Human, _) => writeln!(context.err, "error: {}", whole(error)),
     };
     if let (Ok(()), Output::Human, Some(hint)) = (said, context.output, call.and_then(CallError::hint)) {
         let _nobody_reads = writeln!(context.err, "  hint: {hint}");
     }
     exit
+}
+
+/// An error with its causes, without those that it has told already.
+fn whole(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if text.is_empty() {
+            text = cause;
+        } else if !text.ends_with(&cause) {
+            text.push_str(": ");
+            text.push_str(&cause);
+        }
+    }
+    text
 }
 
 fn is_closed_pipe(error: &anyhow::Error) -> bool {

@@ -77,11 +77,7 @@ pub(super) fn body(row: &impl Columns) -> Result<BodyRow> {
 
 pub(super) fn waiting(row: &impl Columns) -> Result<WaitingRow> {
     let mut cells = Cells::of("waiting_parts", row);
-    Ok(WaitingRow {
-        run_id: RunId(cells.take()?),
-        digest: cells.take::<i64>()?.cast_unsigned(),
-        part: cells.take()?,
-    })
+    Ok(WaitingRow { run_id: RunId(cells.take()?), digest: cells.take::<i64>()?.cast_unsigned(), part: cells.take()? })
 }
 
 pub(super) fn place(row: &impl Columns) -> Result<Place> {

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use url::Url;
 
 use crate::app::{DataDir, storage};
-use crate::cli::{Client, Context, Exit, Output};
+use crate::cli::{self, Client, Context, Exit, Output};
 use crate::config::{Config, Overrides};
 
 /// How a check came out.
@@ -49,7 +49,7 @@ impl Check {
 
 /// An error with its causes.
 fn whole(error: impl Into<anyhow::Error>) -> String {
-    format!("{:#}", error.into())
+    cli::whole(&error.into())
 }
 
 /// Looks at everything.

@@ -49,12 +49,7 @@ impl Projects {
     }
 
     /// The project of this name, created if need be.
-    pub(super) async fn named(
-        &mut self,
-        rows: &mut dyn Rows,
-        name: &str,
-        now: Timestamp,
-    ) -> Result<ProjectId> {
+    pub(super) async fn named(&mut self, rows: &mut dyn Rows, name: &str, now: Timestamp) -> Result<ProjectId> {
         if let Some(id) = self.by_name.get(name) {
             return Ok(*id);
         }

@@ -65,11 +65,7 @@ pub(super) async fn put(connection: &mut PgConnection, tenant: TenantId, rows: &
     }
 }
 
-pub(super) async fn remove(
-    connection: &mut PgConnection,
-    tenant: TenantId,
-    endpoints: &[EndpointId],
-) -> Result<()> {
+pub(super) async fn remove(connection: &mut PgConnection, tenant: TenantId, endpoints: &[EndpointId]) -> Result<()> {
     let endpoints = ids(endpoints, |endpoint| endpoint.0);
     sqlx::query(DELETE).bind(tenant.0).bind(endpoints).execute(connection).await?;
     Ok(())
@@ -90,12 +86,7 @@ pub(super) async fn sealed(
     query.fetch_all(connection).await?.iter().map(sealed_target).collect()
 }
 
-pub(super) async fn reseal(
-    connection: &mut PgConnection,
-    id: EndpointId,
-    old: &Sealed,
-    new: &Sealed,
-) -> Result<bool> {
+pub(super) async fn reseal(connection: &mut PgConnection, id: EndpointId, old: &Sealed, new: &Sealed) -> Result<bool> {
     let query = sqlx::query(RESEAL).bind(id.0).bind(old.0.as_slice()).bind(new.0.as_slice());
     Ok(query.execute(connection).await?.rows_affected() > 0)
 }

@@ -256,12 +256,7 @@ pub(super) async fn fail_endpoints(
     Ok(())
 }
 
-async fn claim(
-    connection: &mut PgConnection,
-    claimant: Claimant,
-    limit: u32,
-    in_doubt: bool,
-) -> Result<Vec<Claim>> {
+async fn claim(connection: &mut PgConnection, claimant: Claimant, limit: u32, in_doubt: bool) -> Result<Vec<Claim>> {
     let mut rows = Vec::new();
     if in_doubt {
         rows = sqlx::query(CLAIMED).bind(claimant.holder).fetch_all(&mut *connection).await?;

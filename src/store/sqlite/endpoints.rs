@@ -49,11 +49,7 @@ pub(super) async fn by_id(
     sqlx::query(BY_ID).bind(ids).fetch_all(connection).await?.iter().map(endpoint).collect()
 }
 
-pub(super) async fn put(
-    connection: &mut SqliteConnection,
-    tenant: TenantId,
-    rows: &[EndpointRow<'_>],
-) -> Result<()> {
+pub(super) async fn put(connection: &mut SqliteConnection, tenant: TenantId, rows: &[EndpointRow<'_>]) -> Result<()> {
     let written = insert(connection, &UPSERT, rows, |values, row| {
         let endpoint = row.endpoint;
         values.push(tenant.0).push(endpoint.id.0).push(endpoint.key.as_deref());

@@ -51,7 +51,9 @@ const BEFORE: &str = "SELECT seq FROM changes WHERE tenant_id = $1 AND project_i
 #[async_trait]
 impl RuleStore for SqliteStore {
     async fn apply_rules(&self, tenant: TenantId, changes: RuleChanges, now: Timestamp) -> Result<()> {
-        self.queue.write(move |connection| Box::pin(async move { revision::apply(connection, tenant, &changes, now).await })).await
+        self.queue
+            .write(move |connection| Box::pin(async move { revision::apply(connection, tenant, &changes, now).await }))
+            .await
     }
 
     async fn set_rule_state(&self, tenant: TenantId, id: RuleId, state: RuleState, now: Timestamp) -> Result<bool> {
