@@ -48,7 +48,7 @@ async fn tables_of_postgres(replica: &Replica) -> Tables {
     }
     let keys = "SELECT k.table_name::text, k.column_name::text FROM information_schema.table_constraints c \
                 JOIN information_schema.key_column_usage k USING (constraint_schema, constraint_name) \
-                WHERE c.constraint_type = 'PRIMARY KEY' AND c.table_name <> '_sqlx_migrations' \
+                WHERE c.constraint_type = 'PRIMARY KEY' AND c.table_schema = 'public' AND c.table_name <> '_sqlx_migrations' \
                 ORDER BY k.table_name, k.ordinal_position";
     for row in sqlx::query(keys).fetch_all(&mut connection).await.unwrap() {
         tables.entry(row.get(0)).or_default().key.push(row.get(1));
