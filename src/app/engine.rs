@@ -15,7 +15,7 @@ use url::Url;
 
 use crate::api::auth::{Auth, InProcess};
 use crate::api::native::keys::MARKER;
-use crate::api::native::premises::Premises;
+use crate::api::native::premises::{FolderState, Premises};
 use crate::api::{self, Api};
 use crate::app::premises::House;
 use crate::app::{DataDir, KeyFile, KeyFileError};
@@ -23,6 +23,7 @@ use crate::blob::{self, BlobError, BlobUrl, InvalidBlobUrl};
 use crate::config::Config;
 use crate::crypto::{self, Keyring};
 use crate::delivery::Guard;
+use crate::ingest::Budget;
 use crate::model::id::TenantId;
 use crate::model::time::Clock;
 use crate::store::sqlite::SqliteStore;
@@ -38,10 +39,15 @@ pub enum StartError {
     Keys(#[from] KeyFileError),
     /// The database cannot be used.
     #[error("the database cannot be used")]
-    Database(#[source] StoreError),
+    Database(#[from] StoreError),
     /// Blob storage cannot be used.
-    #[error("blob storage cannot be used: {0}")]
-    Blobs(#[from] BlobError),
+    #[error("{place} cannot be used: {cause}")]
+    Blobs {
+        /// Which, without what may be secret in its URL.
+        place: String,
+        /// Why.
+        cause: BlobError,
+    },
     /// The blob URL is wrong.
     #[error(transparent)]
     BlobUrl(#[from] InvalidBlobUrl),
@@ -56,6 +62,7 @@ pub struct Engine {
     pub(super) data_dir: DataDir,
     pub(super) scheduler_status: watch::Sender<Status>,
     pub(super) delivery_status: watch::Sender<Status>,
+    pub(super) folder_state: watch::Sender<Option<FolderState>>,
     /// Owns the store's writer, which outlives everyone who writes.
     pub(super) storage: Supervisor,
     created_key_file: Option<PathBuf>,
@@ -71,28 +78,48 @@ impl Engine {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, StartError> {
         let file = data_dir.database();
-        let (store, writer) = SqliteStore::open(&file).await.map_err(StartError::Database)?;
+        let (store, writer) = SqliteStore::open(&file).await.map_err(|error| damaged(&file, error.into()))?;
         let storage = Supervisor::default();
         storage.spawn("writer", writer.run(storage.soft()));
         let store = Arc::new(store);
+        let opened = Self::over(Arc::clone(&store), storage.clone(), config, data_dir, url, clock).await;
+        if opened.is_err() {
+            storage.stop();
+            store.close().await;
+        }
+        opened.map_err(|error| damaged(&file, error))
+    }
+
+    async fn over(
+        store: Arc<SqliteStore>,
+        storage: Supervisor,
+        config: &Config,
+        data_dir: DataDir,
+        url: Option<Url>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, StartError> {
         let key_file = KeyFile::at(config.key_file());
         let (keyring, created) = unlock(&key_file, store.as_ref()).await?;
         let keyring = Arc::new(keyring);
         let auth = Arc::new(Auth::default());
-        auth.reload(store.as_ref()).await.map_err(StartError::Database)?;
+        auth.reload(store.as_ref()).await?;
         let place = match &config.blob_url {
             Some(text) => text.parse()?,
             None => BlobUrl::Directory(data_dir.blobs()),
         };
-        let blobs = blob::open(&place, base_url(config, url.as_ref())?, Arc::clone(&keyring)).await?;
+        let blobs = blob::open(&place, base_url(config, url.as_ref())?, Arc::clone(&keyring))
+            .await
+            .map_err(|cause| StartError::Blobs { place: shown(&place), cause })?;
         let directory = if let BlobUrl::Directory(path) = place { Some(path) } else { None };
         let (scheduler_status, scheduler) = watch::channel(Status::default());
         let (delivery_status, delivery) = watch::channel(Status::default());
+        let (folder_state, rules_folder) = watch::channel(None);
         let api = Api {
             store: Arc::clone(&store) as Arc<dyn Store>,
             blobs,
             keyring: Arc::clone(&keyring),
             guard: Arc::new(Guard::new(config.allow_targets.clone())),
+            budget: Budget::new(&config.limits),
             limits: Arc::new(config.limits.clone()),
             auth,
             scheduler: Poke::default(),
@@ -107,10 +134,11 @@ impl Engine {
             blob_directory: directory,
             data_dir: data_dir.path().to_owned(),
             started_at: clock.now(),
+            rules_folder,
         };
         let router = api::router(api.clone()).layer(Extension(Arc::new(house) as Arc<dyn Premises>));
         let created_key_file = created.then(|| config.key_file());
-        Ok(Self { api, data_dir, scheduler_status, delivery_status, storage, created_key_file, router })
+        Ok(Self { api, data_dir, scheduler_status, delivery_status, folder_state, storage, created_key_file, router })
     }
 
     /// The key file that was made by this start, if it was.
@@ -174,7 +202,7 @@ pub struct CallFailed(String);
 /// Reads the keys and checks them against the database's marker; makes both at the first start. Whether it made the
 /// key file.
 async fn unlock(key_file: &KeyFile, store: &SqliteStore) -> Result<(Keyring, bool), StartError> {
-    let marker = store.marker(MARKER).await.map_err(StartError::Database)?;
+    let marker = store.marker(MARKER).await?;
     let create = marker.is_none() && !key_file.exists();
     let keyring = if create { key_file.create(&Keyring::line(1, &crypto::random())) } else { key_file.read() }?;
     let wrong = |error| StartError::Keys(key_file.wrong(error));
@@ -182,9 +210,23 @@ async fn unlock(key_file: &KeyFile, store: &SqliteStore) -> Result<(Keyring, boo
         keyring.check_marker(&marker).map_err(wrong)?;
     } else {
         let marker = keyring.marker().map_err(wrong)?;
-        store.set_marker(MARKER, &marker).await.map_err(StartError::Database)?;
+        store.set_marker(MARKER, &marker).await?;
     }
     Ok((keyring, create))
+}
+
+/// A database that opens and then fails is named, and what else is wrong with it is for the doctor.
+fn damaged(file: &Path, error: StartError) -> StartError {
+    let StartError::Database(StoreError::Internal(source)) = error else { return error };
+    let why = format!("{} fails: {source}; `runhook doctor` looks at all of it", file.display());
+    StartError::Database(StoreError::Unusable(why))
+}
+
+fn shown(place: &BlobUrl) -> String {
+    match place {
+        BlobUrl::Directory(path) => format!("the directory of blobs {}", path.display()),
+        BlobUrl::S3(settings) => format!("the bucket `{}`", settings.bucket),
+    }
 }
 
 /// How receivers reach this server: as configured, or else where it listens.

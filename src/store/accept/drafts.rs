@@ -47,11 +47,7 @@ struct Waited {
 
 impl Drafts {
     /// Loads what is stored of every run that has a part in the batches.
-    pub(super) async fn load(
-        rows: &mut dyn Rows,
-        tenant: TenantId,
-        batches: &[(&Batch, Timestamp)],
-    ) -> Result<Self> {
+    pub(super) async fn load(rows: &mut dyn Rows, tenant: TenantId, batches: &[(&Batch, Timestamp)]) -> Result<Self> {
         let mut loaded = Self { list: Vec::new(), index: HashMap::new(), waiting: Vec::new() };
         for part in batches.iter().flat_map(|(batch, _)| &batch.parts) {
             loaded.index.entry(part.run_id).or_insert_with(|| {
@@ -68,12 +64,7 @@ impl Drafts {
     }
 
     /// Takes in runs that no part is about: relatives of those that one is about.
-    pub(super) async fn load_relatives(
-        &mut self,
-        rows: &mut dyn Rows,
-        tenant: TenantId,
-        runs: &[RunId],
-    ) -> Result<()> {
+    pub(super) async fn load_relatives(&mut self, rows: &mut dyn Rows, tenant: TenantId, runs: &[RunId]) -> Result<()> {
         rows.lock_runs(tenant, runs).await?;
         self.take_rows(rows.bodies(tenant, runs).await?)
     }
@@ -177,12 +168,7 @@ impl Drafts {
     }
 
     /// Stores what is known of the runs that changed; returns those that are complete.
-    pub(super) async fn store_bodies(
-        self,
-        rows: &mut dyn Rows,
-        tenant: TenantId,
-        now: Timestamp,
-    ) -> Result<Vec<Run>> {
+    pub(super) async fn store_bodies(self, rows: &mut dyn Rows, tenant: TenantId, now: Timestamp) -> Result<Vec<Run>> {
         let (mut bodies, mut runs) = (Vec::new(), Vec::new());
         for (id, draft) in self.list {
             let Some(project) = draft.project.filter(|_| draft.changed) else { continue };

@@ -63,12 +63,7 @@ fn news(known: Option<&Feedback>, sent: &Feedback) -> Option<Feedback> {
     (same_age != *known).then_some(Feedback { modified_at: sent.modified_at, ..same_age })
 }
 
-async fn places(
-    rows: &mut dyn Rows,
-    tenant: TenantId,
-    written: &[&Feedback],
-    stirred: &Stirred,
-) -> Result<Places> {
+async fn places(rows: &mut dyn Rows, tenant: TenantId, written: &[&Feedback], stirred: &Stirred) -> Result<Places> {
     let (mut places, mut elsewhere) = (Places::new(), Vec::new());
     for run in written.iter().filter_map(|feedback| feedback.run_id) {
         match stirred.place_of(run) {
@@ -83,12 +78,7 @@ async fn places(
     Ok(places)
 }
 
-async fn write(
-    rows: &mut dyn Rows,
-    tenant: TenantId,
-    written: &[&Feedback],
-    places: &Places,
-) -> Result<()> {
+async fn write(rows: &mut dyn Rows, tenant: TenantId, written: &[&Feedback], places: &Places) -> Result<()> {
     let written = written
         .iter()
         .map(|feedback| {

@@ -61,12 +61,7 @@ fn settle(drafts: &mut Drafts, settled: &mut HashSet<RunId>) -> bool {
 }
 
 /// Loads the stored strays under these parents. Whether there were any.
-async fn load_strays(
-    rows: &mut dyn Rows,
-    tenant: TenantId,
-    drafts: &mut Drafts,
-    parents: &[RunId],
-) -> Result<bool> {
+async fn load_strays(rows: &mut dyn Rows, tenant: TenantId, drafts: &mut Drafts, parents: &[RunId]) -> Result<bool> {
     let strays = rows.strays(tenant, parents).await?;
     let strays: Vec<RunId> = strays.into_iter().filter(|run| !drafts.has(*run)).collect();
     if !strays.is_empty() {

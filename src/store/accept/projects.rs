@@ -35,8 +35,9 @@ impl Projects {
         if by_name.is_empty() && by_id.is_empty() {
             return Ok(projects);
         }
-        let (names, ids): (Vec<String>, Vec<ProjectId>) = (by_name.into_iter().collect(), by_id.into_iter().collect());
-        for (id, name) in rows.projects(tenant, &names, &ids).await? {
+        let by_name: Vec<String> = by_name.into_iter().collect();
+        let by_id: Vec<ProjectId> = by_id.into_iter().collect();
+        for (id, name) in rows.projects(tenant, &by_name, &by_id).await? {
             projects.ids.insert(id);
             projects.by_name.insert(name, id);
         }
@@ -49,12 +50,7 @@ impl Projects {
     }
 
     /// The project of this name, created if need be.
-    pub(super) async fn named(
-        &mut self,
-        rows: &mut dyn Rows,
-        name: &str,
-        now: Timestamp,
-    ) -> Result<ProjectId> {
+    pub(super) async fn named(&mut self, rows: &mut dyn Rows, name: &str, now: Timestamp) -> Result<ProjectId> {
         if let Some(id) = self.by_name.get(name) {
             return Ok(*id);
         }

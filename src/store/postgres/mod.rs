@@ -103,7 +103,9 @@ impl PgStore {
 /// The text of an invalid URL may hold a password, so it is not repeated.
 fn connect_options(url: &str, options: &Options) -> Result<PgConnectOptions> {
     let connect = PgConnectOptions::from_str(url).map_err(|_| {
-        StoreError::Unusable("the database URL cannot be read: write postgres://user:password@host:5432/name".to_owned())
+        StoreError::Unusable(
+            "the database URL cannot be read: write postgres://user:password@host:5432/name".to_owned(),
+        )
     })?;
     let connect = connect.application_name(&options.application_name).disable_statement_logging();
     if options.behind_pgbouncer {

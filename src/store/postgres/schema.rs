@@ -3,7 +3,6 @@
 //! Replicas start together: each takes a lock that ends with its transaction, so that it holds behind PgBouncer too, and
 //! migrates inside that transaction. One does the work, the others find it done.
 
-
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::PgConnection;
 
@@ -25,7 +24,7 @@ impl PgStore {
         self.run("migrate", |mut this| {
             Box::pin(async move {
                 migrate(&mut this).await?;
-                this.done(())
+                Ok(this.done(()))
             })
         })
         .await
@@ -47,13 +46,13 @@ async fn migrate(connection: &mut PgConnection) -> Result<()> {
 fn explain(error: MigrateError) -> StoreError {
     let why = match error {
         MigrateError::VersionMissing(version) | MigrateError::VersionTooNew(version, _) => {
-            format!("the database was written by a newer version of runhook (its schema is {version}): start that version")
-
+            format!(
+                "the database was written by a newer version of runhook (its schema is {version}): start that version"
+            )
         }
         MigrateError::VersionMismatch(version) | MigrateError::Dirty(version) => format!(
             "the database has a schema {version} that this version of runhook did not make: restore it from a backup"
-        )
-,
+        ),
         MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => return error.into(),
         other => return StoreError::Internal(Box::new(other)),
     };

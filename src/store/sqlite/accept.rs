@@ -216,10 +216,7 @@ pub(super) const PLANNED: [(&str, &str); 10] = [
     (STRAYS, "SEARCH r USING INDEX runs_stray (tenant_id=? AND parent_run_id=?)"),
     (BODIES, "SEARCH run_bodies USING INDEX sqlite_autoindex_run_bodies_1 (tenant_id=? AND run_id=?)"),
     (WAITING, "SEARCH waiting_parts USING INDEX waiting_parts_by_run (tenant_id=? AND run_id=?)"),
-    (
-        DELETE_WAITING,
-        "SEARCH waiting_parts USING COVERING INDEX waiting_parts_by_run (tenant_id=? AND run_id=?)",
-    ),
+    (DELETE_WAITING, "SEARCH waiting_parts USING COVERING INDEX waiting_parts_by_run (tenant_id=? AND run_id=?)"),
     (FIND_PROJECTS, "SEARCH projects USING COVERING INDEX projects_by_name (tenant_id=? AND name=?)"),
     (FIND_PROJECTS, "SEARCH projects USING PRIMARY KEY (tenant_id=? AND project_id=?)"),
     (FEEDBACK, "SEARCH feedback USING PRIMARY KEY (tenant_id=? AND feedback_id=?)"),

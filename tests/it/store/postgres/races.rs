@@ -9,13 +9,15 @@ use runhook::model::window::Progress;
 use runhook::store::outbox::Claimant;
 use runhook::store::rules::RuleChanges;
 use runhook::store::runs::Batch;
-use runhook::store::{OutboxStore as _, ProjectStore as _, RuleStore as _, RunStore as _, StoreError, WindowStore as _};
+use runhook::store::{
+    OutboxStore as _, ProjectStore as _, RuleStore as _, RunStore as _, StoreError, WindowStore as _,
+};
 use sqlx::PgConnection;
 
 use super::Replica;
 use crate::store::sample::{
-    PROJECT, TENANT, accept, accept_feedback, apply, at, begun, changes, cursor, endpoint, feedback, found, group, part,
-    patch, post, project_id, rule, run_id, uuid, window,
+    PROJECT, TENANT, accept, accept_feedback, apply, at, begun, changes, cursor, endpoint, feedback, found, group,
+    part, patch, post, project_id, rule, run_id, uuid, window,
 };
 
 /// Waits until so many clients wait for locks.
@@ -250,7 +252,11 @@ async fn claimants_that_come_together_share_what_is_due() {
     }
     let claims = join_all((0..10).map(|number| {
         let claimant = Claimant { holder: uuid(9, number), now: at(100), until: at(200) };
-        if number % 2 == 0 { replica.store.claim_deliveries(claimant, 6) } else { other.claim_deliveries(claimant, 6) }
+        if number % 2 == 0 {
+            replica.store.claim_deliveries(claimant, 6, &[])
+        } else {
+            other.claim_deliveries(claimant, 6, &[])
+        }
     }))
     .await;
     let claims: Vec<_> = claims.into_iter().flat_map(Result::unwrap).collect();
