@@ -204,7 +204,7 @@ CREATE TABLE deliveries (
     PRIMARY KEY (tenant_id, delivery_id)
 ) WITHOUT ROWID;
 -- A partial index serves only queries that hold its condition word for word: `state = 0`.
-CREATE INDEX deliveries_ready ON deliveries (ready_at) WHERE state = 0;
+CREATE INDEX deliveries_ready ON deliveries (ready_at, endpoint_id) WHERE state = 0;
 CREATE INDEX deliveries_pending ON deliveries (delivery_id) WHERE state = 0;
 CREATE INDEX deliveries_by_creation ON deliveries (tenant_id, created_at, delivery_id);
 CREATE INDEX deliveries_by_rule ON deliveries (tenant_id, rule_id, created_at, delivery_id);

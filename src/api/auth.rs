@@ -21,6 +21,10 @@ pub struct Principal {
     pub tenant_id: TenantId,
 }
 
+/// Someone who may do what concerns the whole server and not one tenant's data. As an extractor it answers 403 to others.
+#[derive(Debug, Clone, Copy)]
+pub struct Operator;
+
 /// Marks a request that was made inside this process by the owner of its data directory, who needs no key. Only code can
 /// set it: nothing that arrives on a socket carries extensions.
 #[derive(Debug, Clone, Copy)]
@@ -32,7 +36,7 @@ pub struct Auth {
     known: ArcSwap<Known>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Known {
     any_made: bool,
     valid: HashMap<[u8; 32], TenantId>,
@@ -51,6 +55,16 @@ impl Auth {
         let valid = keys.iter().filter(|key| key.revoked_at.is_none()).map(|key: &ApiKey| (key.hash, key.tenant_id));
         self.known.store(Known { any_made: !keys.is_empty(), valid: valid.collect() }.into());
         Ok(())
+    }
+
+    /// Lets a key in no more, at once. To be called before it is revoked in the store: whoever asks for that may leave
+    /// before the keys are read anew.
+    pub fn forget(&self, hash: &[u8; 32]) {
+        self.known.rcu(|known| {
+            let mut known = Known::clone(known);
+            known.valid.remove(hash);
+            known
+        });
     }
 
     /// Whether everyone is let in.
@@ -79,7 +93,12 @@ impl Auth {
 
 fn presented(headers: &HeaderMap) -> Option<&str> {
     let plain = ["x-api-key", "x-argilla-api-key"].iter().find_map(|name| headers.get(*name)?.to_str().ok());
-    plain.or_else(|| headers.get(header::AUTHORIZATION)?.to_str().ok()?.strip_prefix("Bearer ")).map(str::trim)
+    plain.or_else(|| bearer(headers)).map(str::trim)
+}
+
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, key) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then_some(key)
 }
 
 impl FromRequestParts<Api> for Principal {
@@ -90,5 +109,41 @@ impl FromRequestParts<Api> for Principal {
             return Ok(Self { tenant_id: TenantId::DEFAULT });
         }
         api.auth.principal(&parts.headers)
+    }
+}
+
+impl FromRequestParts<Api> for Operator {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> std::result::Result<Self, Problem> {
+        let principal = Principal::from_request_parts(parts, api).await?;
+        if principal.tenant_id == TenantId::DEFAULT {
+            return Ok(Self);
+        }
+        let detail = "this concerns the whole server, and the API key is a tenant's";
+        Err(Problem::new(StatusCode::FORBIDDEN, "not-the-operator", detail)
+            .hint("use an API key that was made on the server's machine"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn a_key_that_is_forgotten_lets_nobody_in_and_opens_nothing() {
+        let auth = Auth::default();
+        let valid = ["one", "two"].map(|key| (hash(key), TenantId::DEFAULT)).into();
+        auth.known.store(Known { any_made: true, valid }.into());
+        auth.forget(&hash("one"));
+        let with =
+            |key| HeaderMap::from_iter([(header::HeaderName::from_static("x-api-key"), HeaderValue::from_static(key))]);
+        assert_eq!(auth.principal(&with("one")).unwrap_err().status, StatusCode::FORBIDDEN);
+        assert!(auth.principal(&with("two")).is_ok());
+        auth.forget(&hash("two"));
+        assert_eq!(auth.principal(&HeaderMap::new()).unwrap_err().status, StatusCode::UNAUTHORIZED);
+        assert!(!auth.is_open());
     }
 }

@@ -2,18 +2,14 @@
 //! to come back: clients drop what a server refuses without one.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::extract::{Request, State};
-use axum::http::{Method, StatusCode};
+use axum::http::Method;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use tokio::sync::Semaphore;
 
 use crate::api::problem::Problem;
-
-/// When to come back.
-const PAUSE: Duration = Duration::from_secs(1);
 
 /// The places for requests that bring a body.
 #[derive(Clone)]
@@ -33,11 +29,9 @@ pub(crate) async fn pass(State(gate): State<Gate>, request: Request, next: Next)
     let Ok(_place) = gate.0.try_acquire() else {
         metrics::counter!("runhook_requests_turned_away_total").increment(1);
         let detail = "the server is taking in as many requests as it may at a time";
-        let mut problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, "too-many-requests", detail)
+        return Problem::turned_away("too-many-requests", detail)
             .hint("try again after the time in Retry-After; limits.concurrent_requests sets how many")
-            .with("error", detail.into());
-        problem.retry_after = Some(PAUSE);
-        return problem.into_response();
+            .into_response();
     };
     next.run(request).await
 }

@@ -11,11 +11,11 @@ pub mod native;
 mod observe;
 mod prefix;
 pub mod problem;
+mod request;
 
 use std::any::Any;
 use std::sync::Arc;
 
-use axum::extract::DefaultBodyLimit;
 use axum::http::{Method, StatusCode, Uri};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
@@ -26,13 +26,15 @@ use tower::ServiceBuilder;
 use tower::util::MapRequestLayer;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer};
+use url::Url;
 
 use crate::api::problem::Problem;
-use crate::blob::BlobStore;
+use crate::blob::{BlobError, BlobStore};
 use crate::config::{Limits, Role, Roles};
 use crate::crypto::Keyring;
 use crate::delivery::Guard;
-use crate::ingest::Intake;
+use crate::ingest::{Budget, Intake};
+use crate::model::run::BlobKey;
 use crate::model::time::Clock;
 use crate::store::Store;
 use crate::task::{Poke, Status};
@@ -50,6 +52,8 @@ pub struct Api {
     pub clock: Arc<dyn Clock>,
     /// Limits.
     pub limits: Arc<Limits>,
+    /// How many bytes of bodies may be in memory, over all requests.
+    pub budget: Budget,
     /// Which targets are allowed.
     pub guard: Arc<Guard>,
     /// Who may call.
@@ -75,7 +79,20 @@ impl Api {
             blobs: Arc::clone(&self.blobs),
             clock: Arc::clone(&self.clock),
             limits: Arc::clone(&self.limits),
+            budget: self.budget.clone(),
             scheduler: self.scheduler.clone(),
+        }
+    }
+
+    /// A link to a blob; none to one that is gone, which must not keep the rest of its run from being seen.
+    async fn link(&self, key: &BlobKey) -> Result<Option<Url>, Problem> {
+        match self.blobs.link(key, self.clock.now(), self.limits.link_lasts).await {
+            Ok(url) => Ok(Some(url)),
+            Err(BlobError::Refused(reason)) => {
+                tracing::error!(key = key.0, reason, "no link to a blob that a run refers to");
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
         }
     }
 }
@@ -88,7 +105,6 @@ pub fn router(api: Api) -> Router {
 /// The routes of a replica with these roles. Health, metrics and links to blobs are every replica's.
 pub fn router_for(api: Api, roles: &Roles) -> Router {
     let gate = gate::Gate::new(api.limits.concurrent_requests);
-    let body_limit = usize::try_from(api.limits.request_bytes).unwrap_or(usize::MAX);
     let mut routes = Router::new().merge(native::health()).route("/blobs/{*key}", routing::get(blobs::download));
     if roles.has(Role::Ingest) {
         routes = routes.merge(langsmith::routes());
@@ -106,8 +122,7 @@ pub fn router_for(api: Api, roles: &Roles) -> Router {
                 .layer(PropagateRequestIdLayer::x_request_id())
                 .layer(from_fn(observe::observe))
                 .layer(CatchPanicLayer::custom(panicked))
-                .layer(from_fn_with_state(gate, gate::pass))
-                .layer(DefaultBodyLimit::max(body_limit)),
+                .layer(from_fn_with_state(gate, gate::pass)),
         )
         .with_state(api);
     // The prefix is gone before a route is looked for, and so is a trailing slash.

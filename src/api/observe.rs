@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use axum::extract::{MatchedPath, Request};
-use axum::http::HeaderName;
+use axum::http::{HeaderName, Method};
 use axum::middleware::Next;
 use axum::response::Response;
 use tracing::Instrument;
@@ -23,9 +23,26 @@ pub(crate) async fn observe(request: Request, next: Next) -> Response {
     span.in_scope(|| tracing::debug!(status = status.as_u16(), ms = took.as_secs_f64() * 1000.0, "answered"));
     metrics::counter!(
         "runhook_http_requests_total",
-        "method" => method.to_string(), "path" => path.clone(), "status" => status.as_u16().to_string()
+        "method" => known(&method), "path" => path.clone(), "status" => status.as_u16().to_string()
     )
     .increment(1);
     metrics::histogram!("runhook_http_request_seconds", "path" => path).record(took.as_secs_f64());
     response
+}
+
+/// A method as a label. Anyone may send any word for one, and every label is kept for good.
+fn known(method: &Method) -> &'static str {
+    let methods = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+    methods.into_iter().find(|name| *name == method.as_str()).unwrap_or("other")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_that_is_no_method_makes_no_label() {
+        assert_eq!(known(&Method::PATCH), "PATCH");
+        assert_eq!(known(&Method::from_bytes(b"X1").unwrap()), "other");
+    }
 }

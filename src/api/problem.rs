@@ -70,6 +70,14 @@ impl Problem {
         self
     }
 
+    /// 429: more is under way than may be.
+    #[must_use]
+    pub fn turned_away(code: &'static str, detail: &str) -> Self {
+        let mut problem = Self::new(StatusCode::TOO_MANY_REQUESTS, code, detail).with("error", detail.into());
+        problem.retry_after = Some(PAUSE);
+        problem
+    }
+
     fn overloaded(code: &'static str, detail: &str, retry_after: Duration) -> Self {
         let mut problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, code, detail);
         problem.retry_after = Some(retry_after.max(PAUSE));
@@ -187,6 +195,11 @@ impl From<IngestError> for Problem {
             IngestError::Invalid(invalid) => invalid.into(),
             IngestError::Nothing(refused) => {
                 Self::invalid(detail).with("refused", serde_json::to_value(refused).unwrap_or_default())
+            }
+            IngestError::Crowded => {
+                metrics::counter!("runhook_limit_refusals_total", "limit" => "bytes in flight").increment(1);
+                Self::turned_away("too-many-bytes", &detail)
+                    .hint("try again after the time in Retry-After; limits.inflight_bytes sets how many")
             }
             IngestError::Store(error) => error.into(),
             IngestError::Blob(error) => error.into(),

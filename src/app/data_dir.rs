@@ -165,8 +165,10 @@ fn read_holder(mut lock: File) -> Holder {
 #[cfg(unix)]
 fn make_private(path: &Path) -> io::Result<()> {
     use std::os::unix::fs::DirBuilderExt;
-    if path.is_dir() {
-        return Ok(());
+    match fs::metadata(path) {
+        Ok(there) if there.is_dir() => return Ok(()),
+        Ok(_) => return Err(io::Error::new(io::ErrorKind::NotADirectory, "there is a file in its place")),
+        Err(_) => {}
     }
     fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
 }

@@ -15,7 +15,7 @@ use url::Url;
 
 use crate::api::auth::{Auth, InProcess};
 use crate::api::native::keys::MARKER;
-use crate::api::native::premises::Premises;
+use crate::api::native::premises::{FolderState, Premises};
 use crate::api::{self, Api};
 use crate::app::premises::House;
 use crate::app::storage::{Listening, Opened, Storage};
@@ -24,6 +24,7 @@ use crate::blob::{self, BlobError, BlobUrl, InvalidBlobUrl};
 use crate::config::Config;
 use crate::crypto::{self, Keyring};
 use crate::delivery::Guard;
+use crate::ingest::Budget;
 use crate::model::id::TenantId;
 use crate::model::time::Clock;
 use crate::store::{Store, StoreError};
@@ -37,16 +38,16 @@ pub enum StartError {
     #[error(transparent)]
     Keys(#[from] KeyFileError),
     /// The database cannot be used.
-    #[error("the database {shown} cannot be used")]
-    Database {
-        /// What may be shown of where it is.
-        shown: String,
-        /// Why.
-        source: StoreError,
-    },
+    #[error("the database cannot be used")]
+    Database(#[from] StoreError),
     /// Blob storage cannot be used.
-    #[error("blob storage cannot be used: {0}")]
-    Blobs(#[from] BlobError),
+    #[error("{place} cannot be used: {cause}")]
+    Blobs {
+        /// Which, without what may be secret in its URL.
+        place: String,
+        /// Why.
+        cause: BlobError,
+    },
     /// The blob URL is wrong.
     #[error(transparent)]
     BlobUrl(#[from] InvalidBlobUrl),
@@ -80,6 +81,7 @@ pub struct Engine {
     pub(super) key_file: KeyFile,
     pub(super) scheduler_status: watch::Sender<Status>,
     pub(super) delivery_status: watch::Sender<Status>,
+    pub(super) folder_state: watch::Sender<Option<FolderState>>,
     /// Owns the store's writer, which outlives everyone who writes.
     pub(super) storage: Supervisor,
     /// Hears other replicas, in a process that stays.
@@ -96,23 +98,45 @@ impl Engine {
         url: Option<Url>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, StartError> {
+        given(config, &place)?;
+        let (storage, database) = (Supervisor::default(), place.shown());
+        let opened = place.open(&storage).await.map_err(|error| named(&database, error.into()))?;
+        let store = Arc::clone(&opened.store);
+        let engine = Self::over(opened, storage.clone(), place, config, url, clock).await;
+        if engine.is_err() {
+            storage.stop();
+            store.close().await;
+        }
+        engine.map_err(|error| named(&database, error))
+    }
+
+    async fn over(
+        opened: Opened,
+        storage: Supervisor,
+        place: Storage,
+        config: &Config,
+        url: Option<Url>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, StartError> {
+        let Opened { store, listening } = opened;
         let blob_url = given(config, &place)?;
-        let storage = Supervisor::default();
-        let unusable = |source| StartError::Database { shown: place.shown(), source };
-        let Opened { store, listening } = place.open(&storage).await.map_err(unusable)?;
         let key_file = KeyFile::at(config.key_file());
         let (keyring, created) = unlock(&key_file, store.as_ref(), &place).await?;
         let keyring = Arc::new(keyring);
         let auth = Arc::new(Auth::default());
-        auth.reload(store.as_ref()).await.map_err(unusable)?;
-        let blobs = blob::open(&blob_url, base_url(config, url.as_ref())?, Arc::clone(&keyring)).await?;
+        auth.reload(store.as_ref()).await?;
+        let blobs = blob::open(&blob_url, base_url(config, url.as_ref())?, Arc::clone(&keyring))
+            .await
+            .map_err(|cause| StartError::Blobs { place: shown(&blob_url), cause })?;
         let (scheduler_status, scheduler) = watch::channel(Status::default());
         let (delivery_status, delivery) = watch::channel(Status::default());
+        let (folder_state, rules_folder) = watch::channel(None);
         let api = Api {
             store,
             blobs,
             keyring: Arc::clone(&keyring),
             guard: Arc::new(Guard::new(config.allow_targets.clone())),
+            budget: Budget::new(&config.limits),
             limits: Arc::new(config.limits.clone()),
             auth,
             scheduler: Poke::default(),
@@ -129,6 +153,7 @@ impl Engine {
             database: place.shown(),
             roles: config.roles.to_string(),
             started_at: clock.now(),
+            rules_folder,
         };
         let router = api::router_for(api.clone(), &config.roles).layer(Extension(Arc::new(house) as Arc<dyn Premises>));
         let created_key_file = created.then(|| config.key_file());
@@ -138,6 +163,7 @@ impl Engine {
             key_file,
             scheduler_status,
             delivery_status,
+            folder_state,
             storage,
             listening,
             created_key_file,
@@ -227,20 +253,36 @@ fn given(config: &Config, place: &Storage) -> Result<BlobUrl, StartError> {
 /// Reads the keys and checks them against the database's marker; makes the marker at the first start, and the key file
 /// if it may. Whether it made the key file.
 async fn unlock(key_file: &KeyFile, store: &dyn Store, place: &Storage) -> Result<(Keyring, bool), StartError> {
-    let unusable = |source| StartError::Database { shown: place.shown(), source };
-    let marker = store.marker(MARKER).await.map_err(unusable)?;
+    let marker = store.marker(MARKER).await?;
     let create = place.data_dir().is_some() && marker.is_none() && !key_file.exists();
     let keyring = if create { key_file.create(&Keyring::line(1, &crypto::random())) } else { key_file.read() }?;
     let wrong = |error| StartError::Keys(key_file.wrong(error));
     if marker.is_none() {
         let marker = keyring.marker().map_err(wrong)?;
-        store.set_marker(MARKER, &marker).await.map_err(unusable)?;
+        store.set_marker(MARKER, &marker).await?;
     }
     // Read again even if it was made just now: another replica may have started first with other keys.
-    if let Some(marker) = store.marker(MARKER).await.map_err(unusable)? {
+    if let Some(marker) = store.marker(MARKER).await? {
         keyring.check_marker(&marker).map_err(wrong)?;
     }
     Ok((keyring, create))
+}
+
+/// A database that fails is named, and what else is wrong with it is for the doctor.
+fn named(database: &str, error: StartError) -> StartError {
+    let why = match error {
+        StartError::Database(StoreError::Internal(source)) => format!("{database} fails: {source}"),
+        StartError::Database(StoreError::Unavailable(source)) => format!("{database} does not answer: {source}"),
+        other => return other,
+    };
+    StartError::Database(StoreError::Unusable(format!("{why}; `runhook doctor` looks at all of it")))
+}
+
+fn shown(place: &BlobUrl) -> String {
+    match place {
+        BlobUrl::Directory(path) => format!("the directory of blobs {}", path.display()),
+        BlobUrl::S3(settings) => format!("the bucket `{}`", settings.bucket),
+    }
 }
 
 /// How receivers reach this server: as configured, or else where it listens.

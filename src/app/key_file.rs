@@ -15,7 +15,7 @@ use crate::crypto::{CryptoError, Keyring};
 #[derive(Debug, thiserror::Error)]
 pub enum KeyFileError {
     /// The data was sealed, and the file is not there.
-    #[error("the key file {} is missing, and this data was sealed with its keys", .0.display())]
+    #[error("the key file {} is missing, and this data was sealed with its keys; restore it, or name it with --key-file", .0.display())]
     Missing(PathBuf),
     /// The file cannot be read or written.
     #[error("cannot {what} the key file {}: {cause}", .file.display())]

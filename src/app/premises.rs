@@ -3,9 +3,10 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use tokio::sync::watch;
 use zeroize::Zeroizing;
 
-use crate::api::native::premises::{Premises, PremisesError};
+use crate::api::native::premises::{FolderState, Premises, PremisesError};
 use crate::app::KeyFile;
 use crate::model::time::Timestamp;
 
@@ -24,6 +25,8 @@ pub(super) struct House {
     pub(super) roles: String,
     /// When the process started.
     pub(super) started_at: Timestamp,
+    /// What the folder of rules tells of itself.
+    pub(super) rules_folder: watch::Receiver<Option<FolderState>>,
 }
 
 impl Premises for House {
@@ -54,6 +57,10 @@ impl Premises for House {
 
     fn started_at(&self) -> Timestamp {
         self.started_at
+    }
+
+    fn rules_folder(&self) -> Option<FolderState> {
+        self.rules_folder.borrow().clone()
     }
 }
 

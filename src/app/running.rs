@@ -101,40 +101,50 @@ impl Running {
     /// Takes the database, binds the address, opens the engine, applies the folder of rules and starts the loops, as far
     /// as the roles go. A run that is sent when this has returned meets the rules of the folder.
     pub async fn start(start: Start<'_>) -> Result<Self, ServeError> {
-        let Start { config, seed, variables, clock } = start;
+        let config = start.config;
         let place = Storage::take(config)?;
         let failed = |source| ServeError::Listen { address: config.listen, source };
         let listener = TcpListener::bind(config.listen).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         let url = Url::parse(&format!("http://{address}")).map_err(|_| failed(io::Error::other("it makes no URL")))?;
-        let engine = Engine::open(config, place, Some(url.clone()), Arc::clone(&clock)).await?;
-        if let Some(key) = seed {
-            accept(&engine, key, clock.as_ref()).await?;
+        let engine = Engine::open(config, place, Some(url.clone()), Arc::clone(&start.clock)).await?;
+        let mut running = Self { engine, supervisor: Supervisor::default(), url };
+        match running.prepare(&start, address).await {
+            Ok(client) => {
+                running.start_loops(config, &start.clock, client);
+                running.start_http(listener);
+                Ok(running)
+            }
+            Err(error) => {
+                if let Err(also) = running.stop(std::future::ready(())).await {
+                    tracing::error!(error = %also, "the engine did not close as it should");
+                }
+                Err(error)
+            }
         }
-        if engine.api.auth.is_open() && !address.ip().is_loopback() {
+    }
+
+    /// Everything about an open engine that can still keep a server from starting.
+    async fn prepare(&mut self, start: &Start<'_>, address: SocketAddr) -> Result<delivery::Client, ServeError> {
+        if let Some(key) = start.seed {
+            accept(&self.engine, key, start.clock.as_ref()).await?;
+        }
+        if self.engine.api.auth.is_open() && !address.ip().is_loopback() {
             return Err(ServeError::Open(address));
         }
-        let client = delivery::Client::new(vetting(&engine, address), config.limits.response_bytes)?;
-        let mut running = Self { engine, supervisor: Supervisor::default(), url };
-        match &config.rules {
-            Some(folder) if config.roles.has(Role::Api) => running.keep_to(folder, variables, &clock).await?,
+        let client = delivery::Client::new(vetting(&self.engine, address), start.config.limits.response_bytes)?;
+        match &start.config.rules {
+            Some(folder) if start.config.roles.has(Role::Api) => {
+                self.keep_to(folder, Arc::clone(&start.variables), &start.clock).await?;
+            }
             Some(_) => tracing::info!("the folder of rules is left to replicas with the role api"),
             None => {}
         }
-        if let Storage::Embedded(data_dir) = &mut running.engine.place {
-            let url = running.url.as_str().trim_end_matches('/').to_owned();
-            data_dir.announce(Some(url)).map_err(failed)?;
+        if let Storage::Embedded(data_dir) = &mut self.engine.place {
+            let url = self.url.as_str().trim_end_matches('/').to_owned();
+            data_dir.announce(Some(url)).map_err(|source| ServeError::Listen { address, source })?;
         }
-        if config.roles.has(Role::Scheduler) {
-            running.start_scheduler(&clock);
-        }
-        if config.roles.has(Role::Delivery) {
-            running.start_delivery(&clock, client);
-        }
-        running.start_listening(&clock);
-        running.supervisor.spawn("metrics", upkeep(running.supervisor.clone()));
-        running.start_http(listener);
-        Ok(running)
+        Ok(client)
     }
 
     /// Where it serves.
@@ -174,12 +184,24 @@ impl Running {
 
     async fn keep_to(&self, folder: &Path, variables: Variables, clock: &Arc<dyn Clock>) -> Result<(), ServeError> {
         let poke = Poke::default();
-        let mut folder = RulesFolder::watch(self.engine.api.clone(), folder, variables, poke.clone())?;
+        let (api, state) = (self.engine.api.clone(), self.engine.folder_state.clone());
+        let mut folder = RulesFolder::watch(api, folder, variables, poke.clone(), state)?;
         folder.pass().await.map_err(ServeError::Rules)?;
         let (status, _unseen) = watch::channel(Status::default());
         self.supervisor
             .spawn("rules folder", task::run(folder, poke, Arc::clone(clock), status, self.supervisor.soft()));
         Ok(())
+    }
+
+    fn start_loops(&mut self, config: &Config, clock: &Arc<dyn Clock>, client: delivery::Client) {
+        if config.roles.has(Role::Scheduler) {
+            self.start_scheduler(clock);
+        }
+        if config.roles.has(Role::Delivery) {
+            self.start_delivery(clock, client);
+        }
+        self.start_listening(clock);
+        self.supervisor.spawn("metrics", upkeep(self.supervisor.clone()));
     }
 
     fn start_scheduler(&self, clock: &Arc<dyn Clock>) {

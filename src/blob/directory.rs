@@ -144,7 +144,10 @@ impl BlobStore for Directory {
     }
 
     async fn link(&self, key: &BlobKey, now: Timestamp, lasts: Duration) -> Result<Url, BlobError> {
-        self.path(key)?;
+        let path = self.path(key)?;
+        if blocking(move || present(fs::metadata(path))).await?.is_none() {
+            return Err(BlobError::Refused("the blob is gone".into()));
+        }
         let expires = now.after(lasts).0.div_euclid(1_000_000);
         let mut url = self.base_url.clone();
         url.path_segments_mut()

@@ -47,7 +47,8 @@ pub trait BlobStore: Send + Sync {
     /// Removes a key; a missing one is no error.
     async fn delete(&self, key: &BlobKey) -> Result<(), BlobError>;
 
-    /// A link that anyone holding it can download from until it expires.
+    /// A link that anyone holding it can download from until it expires. Storage that can tell without a request refuses
+    /// to link to a blob that is not there.
     async fn link(&self, key: &BlobKey, now: Timestamp, lasts: Duration) -> Result<Url, BlobError>;
 
     /// Proves that the storage can be written.

@@ -3,6 +3,7 @@
 //! Promises: every call ends within [`LONGEST`], and what can be tried again is told apart from what cannot. Checksum
 //! headers are sent only where the protocol demands them, because other servers refuse them. Links are presigned, for
 //! the public endpoint when there is one, and last seven days at most; with temporary credentials they end with those.
+//! A link is made without asking the server, so one to an object that was deleted is made too, and answers 404.
 
 use std::error::Error;
 use std::time::Duration;

@@ -26,6 +26,7 @@ use std::io::Write;
 use clap::builder::FalseyValueParser;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
+use crate::app::rules_folder::FolderError;
 use crate::telemetry::{self, LogFormat};
 pub use client::{CallError, Client};
 pub use connect::Connect;
@@ -218,7 +219,10 @@ fn report(error: &anyhow::Error, context: &mut Context) -> Exit {
         return Exit::Fine;
     }
     let call = error.downcast_ref::<CallError>();
-    let exit = call.map_or(Exit::CouldNotRun, CallError::exit);
+    let exit = match error.downcast_ref::<FolderError>() {
+        Some(FolderError::NotText { .. }) => Exit::Wrong,
+        _ => call.map_or(Exit::CouldNotRun, CallError::exit),
+    };
     let said = match (context.output, call) {
         (Output::Json, Some(CallError::Problem { problem, .. })) => writeln!(context.err, "{problem}"),
         (Output::Json, _) => writeln!(context.err, "{}", serde_json::json!({"detail": whole(error)})),

@@ -19,10 +19,10 @@ use crate::telemetry::metrics;
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// The address to serve on; port 0 picks a free one [default: 127.0.0.1:4710]
-    #[arg(long, env = "RUNHOOK_LISTEN", value_name = "ADDRESS")]
+    #[arg(long, env = "RUNHOOK_LISTEN", value_name = "ADDRESS", value_parser = config::address)]
     listen: Option<SocketAddr>,
     /// How receivers reach this server, for links to large values [default: the address it listens on]
-    #[arg(long, env = "RUNHOOK_PUBLIC_URL", value_name = "URL")]
+    #[arg(long, env = "RUNHOOK_PUBLIC_URL", value_name = "URL", value_parser = config::public_url)]
     public_url: Option<Url>,
     /// A folder of rule files to apply at start and whenever one changes
     #[arg(long, env = "RUNHOOK_RULES", value_name = "DIR")]

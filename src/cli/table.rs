@@ -2,6 +2,9 @@
 
 use std::io::{self, Write};
 
+/// Characters of the longest cell. Names come from clients: one of a megabyte must not push the others off the screen.
+const WIDEST: usize = 128;
+
 /// Rows under headings, each column as wide as its widest cell.
 #[derive(Debug)]
 pub struct Table {
@@ -15,9 +18,9 @@ impl Table {
         Self { rows: vec![headings.iter().map(|heading| (*heading).to_uppercase()).collect()] }
     }
 
-    /// Adds a row. Control characters of its cells are shown, not obeyed.
+    /// Adds a row. Control characters of its cells become blanks, and long cells are cut.
     pub fn row<const N: usize>(&mut self, cells: [String; N]) {
-        self.rows.push(cells.into_iter().map(visible).collect());
+        self.rows.push(cells.into_iter().map(|cell| visible(&cell)).collect());
     }
 
     /// Whether nothing but headings is in it.
@@ -44,12 +47,13 @@ impl Table {
     }
 }
 
-fn visible(cell: String) -> String {
-    if cell.chars().any(char::is_control) {
-        cell.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
-    } else {
-        cell
+fn visible(cell: &str) -> String {
+    let mut shown: String = cell.chars().take(WIDEST).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if shown.len() < cell.len() {
+        shown.pop();
+        shown.push('…');
     }
+    shown
 }
 
 #[cfg(test)]
@@ -64,5 +68,17 @@ mod tests {
         let mut out = Vec::new();
         table.write(&mut out).unwrap();
         assert_eq!(String::from_utf8(out).unwrap(), "NAME     STATE\na        fine\nlonger   bad\n");
+    }
+
+    #[test]
+    fn a_cell_of_any_length_is_shown_cut() {
+        let mut table = Table::new(&["name", "state"]);
+        table.row(["é".repeat(100_000), "fine".into()]);
+        table.row(["é".repeat(WIDEST), "fine".into()]);
+        let mut out = Vec::new();
+        table.write(&mut out).unwrap();
+        let lines: Vec<String> = String::from_utf8(out).unwrap().lines().map(str::to_owned).collect();
+        assert_eq!(lines[1], format!("{}…  fine", "é".repeat(WIDEST - 1)));
+        assert_eq!(lines[2], format!("{}  fine", "é".repeat(WIDEST)));
     }
 }

@@ -2,12 +2,16 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use ipnet::IpNet;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer};
+use url::Url;
+
+use crate::model::amount;
 
 /// A number of bytes: a plain number, or one with `KiB`, `MiB`, `GiB`, `kB`, `MB`, `GB`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,38 +36,26 @@ pub(super) fn network(text: &str) -> Result<IpNet, NotANetwork> {
     text.parse().or_else(|_| address()).map_err(|_| NotANetwork(text.chars().take(64).collect()))
 }
 
-fn split(text: &str) -> Option<(u64, &str)> {
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let (number, unit) = text.split_at_checked(digits)?;
-    Some((number.parse().ok()?, unit.trim()))
+/// Reads the address to serve on.
+pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
+    let shown = || text.chars().take(64).collect::<String>();
+    let advice = "write an IP address and a port, such as 127.0.0.1:4710 or [::1]:4710";
+    text.trim().parse().map_err(|_| format!("`{}` is not an address to serve on: {advice}", shown()))
 }
 
-fn bytes(text: &str) -> Option<u64> {
-    let (number, unit) = split(text.trim())?;
-    let factor = match unit {
-        "" | "B" => 1,
-        "kB" | "KB" => 1000,
-        "KiB" => 1 << 10,
-        "MB" => 1_000_000,
-        "MiB" => 1 << 20,
-        "GB" => 1_000_000_000,
-        "GiB" => 1 << 30,
-        _ => return None,
-    };
-    number.checked_mul(factor)
+/// Reads how receivers reach this server. The text is not repeated: it may hold a password.
+pub(super) fn public_url(text: &str) -> Result<Url, String> {
+    let url = Url::parse(text.trim()).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+    url.ok_or_else(|| "this is not an http:// or https:// URL with a host, such as https://runhook.example.com".into())
 }
 
-fn period(text: &str) -> Option<Duration> {
-    let (number, unit) = split(text.trim())?;
-    let millis = match unit {
-        "ms" => 1,
-        "s" => 1000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        "d" => 86_400_000,
-        _ => return None,
-    };
-    number.checked_mul(millis).map(Duration::from_millis)
+/// A value that one of these reads, in a file.
+pub(super) fn optional<'de, D: Deserializer<'de>, T>(
+    deserializer: D,
+    read: fn(&str) -> Result<T, String>,
+) -> Result<Option<T>, D::Error> {
+    let text = Option::<String>::deserialize(deserializer)?;
+    text.map(|text| read(&text).map_err(Error::custom)).transpose()
 }
 
 struct Text<T> {
@@ -93,13 +85,13 @@ const NETWORK: &str = "a network such as 10.0.0.0/8, or one address";
 
 impl<'de> Deserialize<'de> for Bytes {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Text { expecting: BYTES, read: bytes }).map(Self)
+        deserializer.deserialize_any(Text { expecting: BYTES, read: amount::size }).map(Self)
     }
 }
 
 impl<'de> Deserialize<'de> for Period {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Text { expecting: PERIOD, read: period }).map(Self)
+        deserializer.deserialize_any(Text { expecting: PERIOD, read: amount::duration }).map(Self)
     }
 }
 
@@ -119,7 +111,7 @@ impl JsonSchema for Bytes {
             "description": BYTES,
             "type": ["integer", "string"],
             "minimum": 0,
-            "pattern": "^[0-9]+ ?(B|kB|KB|KiB|MB|MiB|GB|GiB)?$",
+            "pattern": "^[0-9][0-9_.]* ?(B|kB|KB|KiB|MB|MiB|GB|GiB)?$",
         })
     }
 }
@@ -130,7 +122,7 @@ impl JsonSchema for Period {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({"description": PERIOD, "type": "string", "pattern": "^[0-9]+ ?(ms|s|m|h|d)$"})
+        json_schema!({"description": PERIOD, "type": "string", "pattern": "^[0-9][0-9_.]* ?(ms|s|m|h|d)$"})
     }
 }
 
@@ -147,18 +139,6 @@ impl JsonSchema for Network {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sizes_and_times_are_read_as_people_write_them() {
-        assert_eq!(bytes("65536"), Some(65_536));
-        assert_eq!(bytes("20MiB"), Some(20 * 1024 * 1024));
-        assert_eq!(bytes("4 kB"), Some(4000));
-        assert_eq!(bytes("lots"), None);
-        assert_eq!(bytes("99999999999999GiB"), None);
-        assert_eq!(period("24h"), Some(Duration::from_hours(24)));
-        assert_eq!(period("500ms"), Some(Duration::from_millis(500)));
-        assert_eq!(period("5"), None);
-    }
 
     #[test]
     fn an_address_alone_is_a_network_of_one() {

@@ -7,11 +7,11 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_saphyr::{Error, MessageFormatter, Options, RenderOptions, SnippetMode, UserMessageFormatter};
 use url::Url;
 
-use crate::config::amount::{Bytes, Network, Period};
+use crate::config::amount::{self, Bytes, Network, Period};
 use crate::config::{self, ConfigError, DatabaseUrl, Roles};
 
 /// The configuration of `runhook serve`. Every key is optional.
@@ -21,9 +21,11 @@ use crate::config::{self, ConfigError, DatabaseUrl, Roles};
 pub struct Document {
     /// The address to serve on; port 0 picks a free one. An address that is not loopback needs an API key.
     #[schemars(with = "Option<String>")]
+    #[serde(deserialize_with = "listen")]
     pub listen: Option<SocketAddr>,
     /// How receivers reach this server, for links to large values. Without it: the address it listens on.
     #[schemars(with = "Option<String>")]
+    #[serde(deserialize_with = "public_url")]
     pub public_url: Option<Url>,
     /// The directory with the database, the blobs and, unless `key_file` says another, the sealing keys.
     pub data_dir: Option<PathBuf>,
@@ -70,6 +72,9 @@ pub struct Limits {
     pub attachment_bytes: Bytes,
     /// Requests being read at a time; more are answered 429.
     pub concurrent_requests: NonZeroU32,
+    /// Bytes of request bodies in memory at a time, decompressed; more are answered 429. Never less than two of the
+    /// largest requests.
+    pub inflight_bytes: Bytes,
     /// Rules of a tenant.
     pub rules_per_tenant: NonZeroU32,
     /// Headers of an endpoint.
@@ -86,6 +91,14 @@ pub struct Limits {
     pub response_bytes: Bytes,
     /// How long a link to a large value works.
     pub link_lasts: Period,
+}
+
+fn listen<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SocketAddr>, D::Error> {
+    amount::optional(deserializer, amount::address)
+}
+
+fn public_url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Url>, D::Error> {
+    amount::optional(deserializer, amount::public_url)
 }
 
 fn count(number: u32) -> NonZeroU32 {
@@ -108,6 +121,7 @@ impl Default for Limits {
             extract_bytes: Bytes(limits.extract_bytes),
             attachment_bytes: Bytes(limits.attachment_bytes),
             concurrent_requests: count(limits.concurrent_requests),
+            inflight_bytes: Bytes(limits.inflight_bytes),
             rules_per_tenant: count(limits.rules_per_tenant),
             headers_per_endpoint: count(limits.headers_per_endpoint),
             header_bytes: Bytes(limits.header_bytes.into()),
@@ -131,6 +145,7 @@ impl From<Limits> for config::Limits {
             extract_bytes: limits.extract_bytes.0,
             attachment_bytes: limits.attachment_bytes.0,
             concurrent_requests: limits.concurrent_requests.get(),
+            inflight_bytes: limits.inflight_bytes.0,
             rules_per_tenant: limits.rules_per_tenant.get(),
             headers_per_endpoint: limits.headers_per_endpoint.get(),
             header_bytes: small(limits.header_bytes),

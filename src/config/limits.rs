@@ -21,6 +21,8 @@ pub struct Limits {
     pub attachment_bytes: u64,
     /// Requests being decoded at a time; more are answered 429 before they are read.
     pub concurrent_requests: u32,
+    /// Bytes of request bodies in memory at a time, decompressed; more are answered 429.
+    pub inflight_bytes: u64,
     /// Rules of a tenant.
     pub rules_per_tenant: u32,
     /// Headers of an endpoint.
@@ -50,6 +52,7 @@ impl Default for Limits {
             extract_bytes: 16 * 1024,
             attachment_bytes: 20 * 1024 * 1024,
             concurrent_requests: 256,
+            inflight_bytes: 512 * 1024 * 1024,
             rules_per_tenant: 10_000,
             headers_per_endpoint: 64,
             header_bytes: 8 * 1024,

@@ -165,6 +165,16 @@ pub fn networks(list: &str) -> Result<Vec<IpNet>, ConfigError> {
     list.split(',').map(str::trim).filter(|item| !item.is_empty()).map(|item| Ok(amount::network(item)?)).collect()
 }
 
+/// The address to serve on, as it is written.
+pub fn address(text: &str) -> Result<SocketAddr, ConfigError> {
+    amount::address(text).map_err(ConfigError::Value)
+}
+
+/// How receivers reach the server, as it is written.
+pub fn public_url(text: &str) -> Result<Url, ConfigError> {
+    amount::public_url(text).map_err(ConfigError::Value)
+}
+
 impl From<amount::NotANetwork> for ConfigError {
     fn from(error: amount::NotANetwork) -> Self {
         Self::Value(error.to_string())

@@ -6,9 +6,10 @@
 //! has the request sent again, with the same `webhook-id`, when the lease expires or is void: that is the "at least" of
 //! at least once.
 //!
-//! What an endpoint does cannot reach further than its attempt: every wait has a limit ([`policy`]), its answer is
-//! read up to a limit and dropped, redirects are not followed, and only addresses the guard has vetted are connected
-//! to ([`guard`], [`lookup`]). Secrets are opened for one request and are in no error, log or metric.
+//! What an endpoint does cannot reach further than its attempts: it never gets all slots, however long its backlog is,
+//! every wait has a limit ([`policy`]), its answer is read up to a limit and dropped, redirects are not followed, and
+//! only addresses the guard has vetted are connected to ([`guard`], [`lookup`]). Secrets are opened for one request and
+//! are in no error, log or metric.
 
 mod attempt;
 pub mod client;

@@ -4,8 +4,9 @@
 //! returns; an attempt that ends frees its slot and pokes the loop. The attempts belong to the loop: when it finishes it
 //! waits for them, and when it is dropped they are dropped, and their leases bring them back.
 
+use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -21,7 +22,7 @@ use crate::delivery::attempt::{self, PREPARING, Tools};
 use crate::delivery::client::Client;
 use crate::delivery::policy::Patience;
 use crate::model::endpoint::Policy;
-use crate::model::id::derived;
+use crate::model::id::{EndpointId, derived};
 use crate::model::time::Clock;
 use crate::store::OutboxStore;
 use crate::store::outbox::{Claim, Claimant};
@@ -61,6 +62,7 @@ pub struct Sender {
     poke: Poke,
     instance: Uuid,
     slots: Arc<Semaphore>,
+    under_way: UnderWay,
     claims_made: u64,
     in_flight: JoinSet<()>,
 }
@@ -77,6 +79,7 @@ impl Sender {
             poke,
             instance,
             slots: Arc::new(Semaphore::new(slots)),
+            under_way: UnderWay::default(),
             claims_made: 0,
             in_flight: JoinSet::new(),
         }
@@ -95,7 +98,13 @@ impl Sender {
         // There is a slot for every claim: no more were asked for than were free, and only this loop takes any. A store
         // that returned more would have the rest come back with their leases.
         let Ok(permit) = Arc::clone(&self.slots).try_acquire_owned() else { return };
-        let slot = Slot { permit: Some(permit), poke: self.poke.clone() };
+        self.under_way.begin(claim.delivery.endpoint_id);
+        let slot = Slot {
+            permit: Some(permit),
+            endpoint: claim.delivery.endpoint_id,
+            under_way: self.under_way.clone(),
+            poke: self.poke.clone(),
+        };
         let tools = Arc::clone(&self.tools);
         self.in_flight.spawn(async move {
             let _slot = slot;
@@ -110,11 +119,47 @@ impl Sender {
 /// A place for one attempt. When it is left, however the attempt ended, the loop looks for the next.
 struct Slot {
     permit: Option<OwnedSemaphorePermit>,
+    endpoint: EndpointId,
+    under_way: UnderWay,
     poke: Poke,
+}
+
+/// How many attempts each endpoint has under way.
+#[derive(Debug, Clone, Default)]
+struct UnderWay(Arc<Mutex<HashMap<EndpointId, usize>>>);
+
+impl UnderWay {
+    fn counts(&self) -> MutexGuard<'_, HashMap<EndpointId, usize>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn begin(&self, endpoint: EndpointId) {
+        let mut counts = self.counts();
+        let count = counts.entry(endpoint).or_default();
+        *count = count.saturating_add(1);
+    }
+
+    fn end(&self, endpoint: EndpointId) {
+        let mut counts = self.counts();
+        if let Some(count) = counts.get_mut(&endpoint) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                counts.remove(&endpoint);
+            }
+        }
+    }
+
+    /// Endpoints that hold no fewer slots than are free. Passing them over leaves room for all others: a slow endpoint
+    /// with a long backlog gets about half of the slots, a second one half of the rest, and the last slots go to
+    /// endpoints that hold none.
+    fn crowded(&self, free: usize) -> Vec<EndpointId> {
+        self.counts().iter().filter(|(_, count)| **count >= free).map(|(endpoint, _)| *endpoint).collect()
+    }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
+        self.under_way.end(self.endpoint);
         drop(self.permit.take());
         self.poke.poke();
     }
@@ -129,19 +174,24 @@ impl Activity for Sender {
     async fn pass(&mut self) -> Result<Next, Box<dyn std::error::Error + Send + Sync>> {
         while self.in_flight.try_join_next().is_some() {}
         loop {
-            let limit = u32::try_from(self.slots.available_permits()).unwrap_or(BATCH).min(BATCH);
-            if limit == 0 {
+            let free = self.slots.available_permits();
+            if free == 0 {
                 // The first attempt to end pokes.
                 return Ok(Next::Idle);
             }
+            // What is claimed together may all be for one endpoint, so it is never all that is free.
+            let limit = u32::try_from(free.div_ceil(4)).unwrap_or(BATCH).min(BATCH);
             let claimant = self.claimant();
-            let claims = self.tools.store.claim_deliveries(claimant, limit).await?;
+            let crowded = self.under_way.crowded(free);
+            let claims = self.tools.store.claim_deliveries(claimant, limit, &crowded).await?;
             let drained = claims.len() < usize::try_from(limit).unwrap_or(usize::MAX);
             for claim in claims {
                 self.start(claim);
             }
             if drained {
-                return Ok(self.tools.store.next_due().await?.map_or(Next::Idle, Next::At));
+                // What waits for a crowded endpoint is looked for when one of its attempts ends, which pokes.
+                let crowded = self.under_way.crowded(self.slots.available_permits());
+                return Ok(self.tools.store.next_due(&crowded).await?.map_or(Next::Idle, Next::At));
             }
         }
     }

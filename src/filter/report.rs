@@ -25,17 +25,58 @@ pub fn render(name: &str, source: &str, problems: &[Problem], style: Style) -> S
         Style::Color => Renderer::styled(),
     };
     let renderer = renderer.decor_style(DecorStyle::Ascii);
-    let shown: Vec<String> = problems.iter().map(|problem| one(&renderer, name, source, problem)).collect();
+    let lines = Lines::of(source);
+    let shown: Vec<String> = problems.iter().map(|problem| one(&renderer, name, &lines, problem)).collect();
     shown.join("\n\n")
 }
 
-fn one(renderer: &Renderer, name: &str, source: &str, problem: &Problem) -> String {
+/// A text and where its lines begin. Each problem is drawn over its own lines alone: over the whole text, a file with
+/// thousands of problems would take minutes.
+#[derive(Debug)]
+pub struct Lines<'a> {
+    source: &'a str,
+    starts: Vec<usize>,
+}
+
+impl<'a> Lines<'a> {
+    /// Of a text.
+    #[must_use]
+    pub fn of(source: &'a str) -> Self {
+        let starts = std::iter::once(0).chain(source.match_indices('\n').map(|(at, _)| at + 1)).collect();
+        Self { source, starts }
+    }
+
+    /// The line and column of a byte, both from 1; columns count characters.
+    #[must_use]
+    pub fn place(&self, byte: usize) -> (usize, usize) {
+        let byte = self.source.floor_char_boundary(byte.min(self.source.len()));
+        let number = self.starts.partition_point(|start| *start <= byte);
+        let start = number.checked_sub(1).and_then(|line| self.starts.get(line)).copied().unwrap_or(0);
+        let before = self.source.get(start..byte).unwrap_or_default();
+        (number, before.trim_start_matches('\u{feff}').chars().count() + 1)
+    }
+
+    /// The lines of a span, the number of the first, and where they begin.
+    fn around(&self, span: &Range<usize>) -> (&'a str, usize, usize) {
+        let number = self.starts.partition_point(|start| *start <= span.start);
+        let start = number.checked_sub(1).and_then(|line| self.starts.get(line)).copied().unwrap_or(0);
+        // With the line after the last, so that a span that ends in a line break ends inside.
+        let after = self.starts.partition_point(|start| *start <= span.end) + 1;
+        let end = self.starts.get(after).copied().unwrap_or(self.source.len());
+        (self.source.get(start..end).unwrap_or_default(), number, start)
+    }
+}
+
+fn one(renderer: &Renderer, name: &str, lines: &Lines<'_>, problem: &Problem) -> String {
     let level = match problem.severity {
         Severity::Error => Level::ERROR,
         Severity::Warning => Level::WARNING,
     };
-    let span = fitted(&problem.span, source);
-    let snippet = Snippet::source(source).path(name).annotation(AnnotationKind::Primary.span(span));
+    let span = fitted(&problem.span, lines.source);
+    let (source, number, at) = lines.around(&span);
+    let span = span.start.saturating_sub(at)..span.end.saturating_sub(at);
+    let snippet = Snippet::source(source).line_start(number).path(name);
+    let snippet = snippet.annotation(AnnotationKind::Primary.span(span));
     let mut report = level.primary_title(problem.message.as_str()).id(problem.code).element(snippet);
     if let Some(hint) = &problem.hint {
         report = report.element(Level::HELP.message(normalize_untrusted_str(hint)));

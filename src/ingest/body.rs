@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -9,6 +10,7 @@ use futures_util::stream::{self, Stream, StreamExt};
 use tokio::time::Instant;
 
 use crate::config::Limits;
+use crate::ingest::budget::{Budget, Share};
 use crate::ingest::decode::Decoder;
 use crate::ingest::error::IngestError;
 
@@ -50,13 +52,28 @@ struct Reader {
     decoded_limit: u64,
     ended: bool,
     deadline: Instant,
+    share: Arc<Share>,
+}
+
+/// A body that covers its bytes for as long as it is in memory.
+struct Kept {
+    bytes: BytesMut,
+    _share: Arc<Share>,
+}
+
+impl AsRef<[u8]> for Kept {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
 }
 
 impl Incoming {
-    /// The decoded body as it arrives. Fails at once when the headers already say that it will not be read.
+    /// The decoded body as it arrives, covered by the share. Fails at once when the headers already say that it will not
+    /// be read.
     pub(crate) fn decoded(
         self,
         limits: &Limits,
+        share: Arc<Share>,
     ) -> Result<impl Stream<Item = Result<Bytes, IngestError>> + Send + 'static, IngestError> {
         let mut reader = Reader {
             decoder: Decoder::for_encoding(self.encoding.as_deref())?,
@@ -68,8 +85,10 @@ impl Incoming {
             decoded_limit: limits.decompressed_bytes,
             ended: false,
             deadline: Instant::now() + LONGEST,
+            share,
         };
         reader.count_sent(self.length.unwrap_or(0))?;
+        reader.share.cover(reader.sent.max(1))?;
         reader.sent = 0;
         Ok(stream::try_unfold(reader, |mut reader| async move {
             let chunk = reader.next().await?;
@@ -77,14 +96,15 @@ impl Incoming {
         }))
     }
 
-    /// The whole decoded body.
-    pub(crate) async fn collect(self, limits: &Limits) -> Result<Bytes, IngestError> {
-        let mut chunks = std::pin::pin!(self.decoded(limits)?);
+    /// The whole decoded body, which is covered until its last part is dropped.
+    pub(crate) async fn collect(self, limits: &Limits, budget: &Budget) -> Result<Bytes, IngestError> {
+        let share = budget.share();
+        let mut chunks = std::pin::pin!(self.decoded(limits, Arc::clone(&share))?);
         let mut whole = BytesMut::new();
         while let Some(chunk) = chunks.next().await {
             whole.extend_from_slice(&chunk?);
         }
-        Ok(whole.freeze())
+        Ok(Bytes::from_owner(Kept { bytes: whole, _share: share }))
     }
 }
 
@@ -121,7 +141,8 @@ impl Reader {
 
     fn count_decoded(&mut self, bytes: u64) -> Result<(), IngestError> {
         self.decoded = self.decoded.saturating_add(bytes);
-        within("decompressed request body", self.decoded, self.decoded_limit)
+        within("decompressed request body", self.decoded, self.decoded_limit)?;
+        self.share.cover(self.decoded)
     }
 }
 

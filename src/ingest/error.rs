@@ -23,6 +23,9 @@ pub enum IngestError {
         /// The limit.
         limit: u32,
     },
+    /// The requests under way hold all the memory there is for bodies; it was not read further.
+    #[error("the server is taking in as many bytes as it may at a time")]
+    Crowded,
     /// Its `Content-Encoding` or `Content-Type` is none that is read here.
     #[error("{0}")]
     Unsupported(String),

@@ -9,6 +9,7 @@ use serde::de::IgnoredAny;
 use crate::blob::BlobStore;
 use crate::config::Limits;
 use crate::ingest::body::Incoming;
+use crate::ingest::budget::Budget;
 use crate::ingest::error::{IngestError, Invalid};
 use crate::ingest::receipt::{Receipt, Refused};
 use crate::ingest::{batch, lineage, multipart, normalise, offload};
@@ -33,6 +34,8 @@ pub struct Intake {
     pub clock: Arc<dyn Clock>,
     /// What is too large.
     pub limits: Arc<Limits>,
+    /// How much may be in memory, over all requests.
+    pub budget: Budget,
     /// Wakes the scheduler.
     pub scheduler: Poke,
 }
@@ -84,21 +87,25 @@ impl Intake {
     /// Takes in a multipart request.
     pub async fn multipart(&self, tenant: TenantId, incoming: Incoming) -> Result<Receipt, IngestError> {
         let boundary = multipart::boundary(incoming.content_type.as_deref())?;
-        let body = incoming.decoded(&self.limits)?;
+        // What is read of the body outlives it, as parts and files, until they are stored.
+        let share = self.budget.share();
+        let body = incoming.decoded(&self.limits, Arc::clone(&share))?;
         let gathered = multipart::read(body, boundary, &self.limits, self.clock.now()).await?;
-        self.accept(tenant, gathered).await
+        let receipt = self.accept(tenant, gathered).await;
+        drop(share);
+        receipt
     }
 
     /// Takes in `{"post": [...], "patch": [...]}`.
     pub async fn batch(&self, tenant: TenantId, incoming: Incoming) -> Result<Receipt, IngestError> {
-        let json = incoming.collect(&self.limits).await?;
+        let json = incoming.collect(&self.limits, &self.budget).await?;
         let gathered = batch::read(&json, &self.limits)?;
         self.accept(tenant, gathered).await
     }
 
     /// Takes in one run, and says which.
     pub async fn run(&self, tenant: TenantId, single: Single, incoming: Incoming) -> Result<RunId, IngestError> {
-        let json = incoming.collect(&self.limits).await?;
+        let json = incoming.collect(&self.limits, &self.budget).await?;
         let draft = normalise::run(&json, single.kind, single.named, self.limits.json_depth)
             .map_err(|invalid| malformed_or(invalid, &json))?;
         let run_id = draft.run_id.unwrap_or(single.fresh);
@@ -123,7 +130,7 @@ impl Intake {
 
     /// The whole decoded body of a request, within the limits.
     pub async fn body(&self, incoming: Incoming) -> Result<Bytes, IngestError> {
-        incoming.collect(&self.limits).await
+        incoming.collect(&self.limits, &self.budget).await
     }
 
     async fn accept(&self, tenant: TenantId, mut gathered: Gathered) -> Result<Receipt, IngestError> {

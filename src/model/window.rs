@@ -75,7 +75,7 @@ pub enum Progress {
 /// One evaluation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Window {
-    /// Its id, a function of what it covers and when.
+    /// Its id, a function of what it covers and of the rules it was evaluated with.
     pub id: WindowId,
     /// The owner.
     pub tenant_id: TenantId,
@@ -94,16 +94,17 @@ pub struct Window {
 }
 
 impl WindowId {
-    /// The id of the window that covers these changes for this group or rule and ends at that instant. The instant
-    /// tells it from a window over the same numbers in an earlier life of the project or the rule.
+    /// The id of the window that covers these changes for this group or rule. The version of the rules tells it from a
+    /// window over the same numbers in an earlier life of the project or the rule: a progress goes back, or begins
+    /// again, in a new version only. No instant would do, for a window over old changes ends when they arrived.
     #[must_use]
-    pub fn of(tenant: TenantId, project: ProjectId, progress: &Progress, after: Seq, end_time: Timestamp) -> Self {
+    pub fn of(tenant: TenantId, project: ProjectId, progress: &Progress, after: Seq, rules_version: i64) -> Self {
         let whose = match progress {
             Progress::Group(key) => format!("{:?}/{:?}", key.cadence, key.settle),
             Progress::Span(rule) => rule.to_string(),
         };
-        let (after, end) = (after.to_be_bytes(), end_time.0.to_be_bytes());
-        let parts: [&[u8]; 5] = [tenant.0.as_bytes(), project.0.as_bytes(), whose.as_bytes(), &after, &end];
+        let (after, version) = (after.to_be_bytes(), rules_version.to_be_bytes());
+        let parts: [&[u8]; 5] = [tenant.0.as_bytes(), project.0.as_bytes(), whose.as_bytes(), &after, &version];
         Self(derived("window", &parts))
     }
 }

@@ -1,7 +1,7 @@
 //! How batches are cut.
 
+use crate::model::amount::{SIZE_HINT, size, size_text};
 use crate::model::rule::BatchLimits;
-use crate::rule_file::amount::{SIZE_HINT, size, size_text};
 use crate::rule_file::node::Node;
 use crate::rule_file::reading::Reading;
 

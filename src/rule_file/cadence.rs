@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use chrono_tz::Tz;
 
+use crate::model::amount::{DURATION_HINT, duration, duration_text};
 use crate::model::cron::CronExpression;
 use crate::model::rule::Cadence;
-use crate::rule_file::amount::{DURATION_HINT, duration, duration_text};
 use crate::rule_file::node::Node;
 use crate::rule_file::reading::{Reading, Section};
 

@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 
+use crate::model::amount::{duration_text, size_text};
 use crate::model::endpoint::{Endpoint, Format, MASK, Policy, ShownTarget, Target};
 use crate::model::rule::{BatchLimits, Cadence, Rule};
-use crate::rule_file::{TargetDraft, duration_text, size_text};
+use crate::rule_file::TargetDraft;
 
 pub(super) use crate::crypto::shown;
 

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use crate::model::id::{EndpointId, TenantId, derived};
+use crate::model::time::Timestamp;
 use crate::rule_file::target::TargetDraft;
 
 /// Which endpoint, whoever applies the file.
@@ -19,18 +20,18 @@ pub enum EndpointName {
     },
 }
 
-impl EndpointName {
-    /// Its id: the same file gives the same endpoints everywhere.
-    #[must_use]
-    pub fn id(&self, tenant: TenantId) -> EndpointId {
-        let tenant = tenant.0.as_bytes().as_slice();
-        EndpointId(match self {
-            Self::Named(key) => derived("endpoint", &[tenant, b"named", key.as_bytes()]),
-            Self::Within { rule, index } => {
-                derived("endpoint", &[tenant, b"within", rule.as_bytes(), &(*index as u64).to_be_bytes()])
-            }
-        })
-    }
+/// The id of the endpoint with this key: the same file gives the same id everywhere.
+#[must_use]
+pub(super) fn id_of_named(tenant: TenantId, key: &str) -> EndpointId {
+    EndpointId(derived("endpoint", &[tenant.0.as_bytes(), b"named", key.as_bytes()]))
+}
+
+/// An id for a webhook that is new in a rule at this instant. Another instant gives another id: one that was removed
+/// is never given out again, because its deliveries can still be replayed.
+#[must_use]
+pub(super) fn id_of_new(tenant: TenantId, rule: &str, index: u64, at: Timestamp) -> EndpointId {
+    let (index, at) = (index.to_be_bytes(), at.0.to_be_bytes());
+    EndpointId(derived("endpoint", &[tenant.0.as_bytes(), b"within", rule.as_bytes(), &index, &at]))
 }
 
 /// An endpoint as a file describes it.

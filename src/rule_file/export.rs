@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
+use crate::model::amount::{duration_text, size_text};
 use crate::model::endpoint::{Endpoint, MASK};
 use crate::model::rule::{BatchLimits, Cadence, Rule, RuleState};
 use crate::rule_file::difference::{format_name, policy_name};
-use crate::rule_file::{duration_text, size_text};
 
 /// Writes rules, in their order, with the endpoints they send to.
 #[must_use]

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::filter::Mode;
+use crate::filter::report::Lines;
 use crate::model::problem::Problem;
 use crate::rule_file::endpoint::{EndpointDraft, EndpointName, Reference};
 use crate::rule_file::node::{self, Node};
@@ -28,9 +30,9 @@ struct Contents {
 }
 
 /// Reads files together.
-pub(super) fn load(files: &[SourceFile], variables: &dyn Fn(&str) -> Option<String>) -> Loaded {
+pub(super) fn load(files: &[SourceFile], variables: &dyn Fn(&str) -> Option<String>, mode: Mode) -> Loaded {
     let (mut all, mut reports): (Vec<Contents>, Vec<FileReport>) =
-        files.iter().map(|file| read(file, variables)).unzip();
+        files.iter().map(|file| read(file, variables, mode)).unzip();
     let broken = reports.iter().any(FileReport::has_errors);
     repeated(files, &all, &mut reports, "rule", |contents| &contents.rule_keys);
     repeated(files, &all, &mut reports, "endpoint", |contents| &contents.endpoint_keys);
@@ -45,8 +47,8 @@ pub(super) fn load(files: &[SourceFile], variables: &dyn Fn(&str) -> Option<Stri
     }
 }
 
-fn read(file: &SourceFile, variables: &dyn Fn(&str) -> Option<String>) -> (Contents, FileReport) {
-    let mut reading = Reading { text: &file.text, variables, problems: Vec::new() };
+fn read(file: &SourceFile, variables: &dyn Fn(&str) -> Option<String>, mode: Mode) -> (Contents, FileReport) {
+    let mut reading = Reading { text: &file.text, variables, mode, problems: Vec::new() };
     let mut contents = Contents::default();
     let shown = match node::read(&file.text) {
         Ok(root) => {
@@ -120,6 +122,8 @@ fn repeated(
 ) {
     let mut first: BTreeMap<&str, String> = BTreeMap::new();
     for ((file, contents), report) in files.iter().zip(all).zip(reports) {
+        // What is shown of a file has its lines where the file has them.
+        let lines = Lines::of(&file.text);
         for found in keys(contents) {
             if let Some(place) = first.get(found.key.as_str()) {
                 let message = format!("the {what} key `{}` is taken by {place}", found.key);
@@ -127,7 +131,7 @@ fn repeated(
                 report.problems.push(problem.hint(format!("a key names one {what}: choose another")));
                 continue;
             }
-            let (line, _) = report.place(found.span.start);
+            let (line, _) = lines.place(found.span.start);
             first.insert(&found.key, format!("{}, line {line}", file.name));
         }
     }

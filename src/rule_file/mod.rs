@@ -7,7 +7,6 @@
 //! Never reads a file, the environment or the clock, never resolves a name, and never decides which addresses are
 //! allowed: whoever applies a plan does that, and reports what it refuses at the spans that drafts carry.
 
-mod amount;
 mod batch;
 mod cadence;
 mod difference;
@@ -26,7 +25,8 @@ mod secret;
 mod target;
 mod variables;
 
-pub use amount::{duration_text, size_text};
+use crate::filter::Mode;
+
 pub use difference::Difference;
 pub use endpoint::{EndpointDraft, EndpointName};
 pub use export::export;
@@ -67,5 +67,11 @@ impl Loaded {
 /// Reads files together, with the variables they name.
 #[must_use]
 pub fn load(files: &[SourceFile], variables: &dyn Fn(&str) -> Option<String>) -> Loaded {
-    lower::load(files, variables)
+    lower::load(files, variables, Mode::Lenient)
+}
+
+/// Reads files together, and warns of filters that LangSmith's hosted service refuses.
+#[must_use]
+pub fn load_strictly(files: &[SourceFile], variables: &dyn Fn(&str) -> Option<String>) -> Loaded {
+    lower::load(files, variables, Mode::Strict)
 }

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use crate::filter::Mode;
 use crate::model::problem::Problem;
 use crate::rule_file::node::{Key, Node, Scalar, Value};
 use crate::rule_file::offsets::Offsets;
@@ -11,6 +12,7 @@ use crate::rule_file::variables::{Kind, pieces};
 pub(super) struct Reading<'a> {
     pub(super) text: &'a str,
     pub(super) variables: &'a dyn Fn(&str) -> Option<String>,
+    pub(super) mode: Mode,
     pub(super) problems: Vec<Problem>,
 }
 

@@ -2,7 +2,7 @@
 
 use serde::ser::{Serialize, SerializeStruct, Serializer};
 
-use crate::filter::report::{self, Style};
+use crate::filter::report::{self, Lines, Style};
 use crate::model::problem::{Problem, Severity};
 
 /// The problems of one file, in its order.
@@ -42,13 +42,10 @@ impl FileReport {
         self.problems.iter().filter(|problem| problem.severity == severity).count()
     }
 
-    /// The line and column of a byte, both from 1; columns count characters.
+    /// Where its lines are.
     #[must_use]
-    pub fn place(&self, byte: usize) -> (usize, usize) {
-        let before = self.shown.get(..byte.min(self.shown.len())).unwrap_or(&self.shown);
-        let line_start = before.rfind('\n').map_or(0, |at| at + 1);
-        let column = before.get(line_start..).unwrap_or_default().trim_start_matches('\u{feff}').chars().count();
-        (before.matches('\n').count() + 1, column + 1)
+    pub fn lines(&self) -> Lines<'_> {
+        Lines::of(&self.shown)
     }
 
     /// With source lines, carets and hints.
@@ -56,11 +53,13 @@ impl FileReport {
     pub fn render(&self, style: Style) -> String {
         report::render(&self.name, &self.shown, &self.problems, style)
     }
+}
 
-    fn located<'a>(&self, problem: &'a Problem) -> Located<'a> {
-        let (line, column) = self.place(problem.span.start);
-        let (end_line, end_column) = self.place(problem.span.end);
-        Located {
+impl<'a> Located<'a> {
+    fn of(problem: &'a Problem, lines: &Lines<'_>) -> Self {
+        let (line, column) = lines.place(problem.span.start);
+        let (end_line, end_column) = lines.place(problem.span.end);
+        Self {
             severity: problem.severity,
             code: problem.code,
             message: &problem.message,
@@ -75,7 +74,8 @@ impl FileReport {
 
 impl Serialize for FileReport {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let problems: Vec<Located<'_>> = self.problems.iter().map(|problem| self.located(problem)).collect();
+        let lines = self.lines();
+        let problems: Vec<Located<'_>> = self.problems.iter().map(|problem| Located::of(problem, &lines)).collect();
         let mut document = serializer.serialize_struct("FileReport", 2)?;
         document.serialize_field("name", &self.name)?;
         document.serialize_field("problems", &problems)?;

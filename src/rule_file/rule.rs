@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::filter::{Filter, Mode, Needs};
-use crate::model::id::{RuleId, TenantId};
+use crate::filter::{Filter, Needs};
+use crate::model::id::{EndpointId, RuleId, TenantId};
 use crate::model::rule::{BatchLimits, Cadence, Rule, RuleState};
 use crate::model::time::Timestamp;
 use crate::rule_file::endpoint::{EndpointDraft, EndpointName, Reference};
@@ -71,9 +71,9 @@ pub struct RuleDraft {
 }
 
 impl RuleDraft {
-    /// The rule, for a tenant.
+    /// The rule, for a tenant, with the ids of its endpoints there.
     #[must_use]
-    pub fn rule(&self, tenant: TenantId, origin: Option<String>) -> Rule {
+    pub fn rule(&self, tenant: TenantId, endpoints: Vec<EndpointId>, origin: Option<String>) -> Rule {
         Rule {
             tenant_id: tenant,
             id: RuleId::of_key(tenant, &self.key),
@@ -88,7 +88,7 @@ impl RuleDraft {
             settle: self.settle,
             backfill_from: self.backfill_from,
             batch: self.batch.clone(),
-            endpoints: self.endpoints.iter().map(|name| name.id(tenant)).collect(),
+            endpoints,
             state: RuleState::Active,
             origin,
         }
@@ -202,7 +202,7 @@ struct Unreadable;
 fn filter(reading: &mut Reading<'_>, rule: &Section<'_>, name: &str) -> Result<Option<(String, Needs)>, Unreadable> {
     let Some(node) = rule.get(name) else { return Ok(None) };
     let text = reading.text(node, &format!("`{name}`")).ok_or(Unreadable)?;
-    match Filter::parse(text, Mode::Lenient) {
+    match Filter::parse(text, reading.mode) {
         Ok((filter, warnings)) => {
             reading.inside(node, text, warnings);
             Ok(Some((text.trim_end().to_owned(), filter.needs())))

@@ -96,9 +96,15 @@ fn shown_of_url(url: &str) -> usize {
 }
 
 fn struck(text: &str, secrets: &[Range<usize>]) -> String {
+    let mut hidden = vec![false; text.len()];
+    for secret in secrets {
+        if let Some(bytes) = hidden.get_mut(secret.start..secret.end.min(text.len())) {
+            bytes.fill(true);
+        }
+    }
     let mut shown = String::with_capacity(text.len());
     for (at, c) in text.char_indices() {
-        if c.is_whitespace() || !secrets.iter().any(|secret| secret.contains(&at)) {
+        if c.is_whitespace() || !hidden.get(at).copied().unwrap_or(true) {
             shown.push(c);
         } else {
             shown.extend(std::iter::repeat_n('*', c.len_utf8()));

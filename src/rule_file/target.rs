@@ -209,12 +209,13 @@ fn supported(reading: &mut Reading<'_>, section: &Section<'_>, name: &str, known
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::filter::Mode;
     use crate::rule_file::node::read;
 
     fn problems(yaml: &str) -> Vec<String> {
         let root = read(yaml).unwrap();
         let variables = |name: &str| (name == "TOKEN").then(|| "t0k3n\n".to_owned());
-        let mut reading = Reading { text: yaml, variables: &variables, problems: Vec::new() };
+        let mut reading = Reading { text: yaml, variables: &variables, mode: Mode::Lenient, problems: Vec::new() };
         let section = reading.section(&root, "a webhook", TARGET_KEYS).unwrap();
         let lowered = lower(&mut reading, &section);
         let errors = reading.problems.iter().filter(|p| p.severity == crate::model::problem::Severity::Error).count();

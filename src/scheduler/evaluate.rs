@@ -60,7 +60,8 @@ pub(super) struct Outcome {
 
 impl Evaluation<'_> {
     /// Evaluates one window of every stretch. Stretches near each other share one read; one that is far behind is
-    /// read on its own, so that it does not hold up the others.
+    /// read on its own, so that it does not hold up the others. Nor does one whose window cannot be committed: the
+    /// others are, and then the first failure is returned.
     pub(super) async fn run(
         &self,
         project: &Stirred,
@@ -68,6 +69,7 @@ impl Evaluation<'_> {
         outcomes: &mut Vec<Outcome>,
     ) -> Result<(), EvaluationError> {
         let mut waiting = due;
+        let mut failed = None;
         while let Some(oldest) = waiting.iter().map(|stretch| stretch.from).min() {
             let reading = self.read(project, oldest).await?;
             let read_to = reading.changes.last().map_or(oldest, |change| change.seq);
@@ -75,9 +77,11 @@ impl Evaluation<'_> {
                 .into_iter()
                 .partition(|stretch| !reading.more || stretch.from == oldest || stretch.from < read_to);
             waiting = far;
-            self.evaluate(project, &reading, near, outcomes).await?;
+            if let Err(error) = self.evaluate(project, &reading, near, outcomes).await {
+                failed.get_or_insert(error);
+            }
         }
-        Ok(())
+        failed.map_or(Ok(()), Err)
     }
 
     async fn read(&self, project: &Stirred, after: Seq) -> Result<Reading, StoreError> {
@@ -103,17 +107,21 @@ impl Evaluation<'_> {
             }
         }
         look::fill(self.store, project, reading, &mut drafts).await?;
+        let mut failed = None;
         for draft in drafts {
-            outcomes.push(self.finish(project, draft).await?);
+            match self.finish(project, draft).await {
+                Ok(outcome) => outcomes.push(outcome),
+                Err(error) => _ = failed.get_or_insert(error),
+            }
         }
-        Ok(())
+        failed.map_or(Ok(()), Err)
     }
 
     /// Commits a window.
     async fn finish(&self, project: &Stirred, mut draft: Draft) -> Result<Outcome, EvaluationError> {
         self.drop_matched(project, &mut draft).await?;
         let Draft { mut stretch, cut, found, .. } = draft;
-        let window = stretch.window(project, &cut);
+        let window = stretch.window(project, &cut, self.rules_version);
         let mut commit = WindowCommit {
             window,
             rules_version: self.rules_version,

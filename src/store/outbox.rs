@@ -52,14 +52,15 @@ pub struct DeliveryQuery {
 /// Messages, deliveries and attempts.
 #[async_trait]
 pub trait OutboxStore: Send + Sync {
-    /// Leases up to `limit` pending deliveries that are due and not leased, oldest due first.
-    async fn claim_deliveries(&self, claimant: Claimant, limit: u32) -> Result<Vec<Claim>>;
+    /// Leases up to `limit` pending deliveries that are due and not leased, oldest due first; none to the endpoints in
+    /// `crowded`, which have enough under way.
+    async fn claim_deliveries(&self, claimant: Claimant, limit: u32, crowded: &[EndpointId]) -> Result<Vec<Claim>>;
 
     /// Records an attempt and what follows. `Stale` if the lease is lost: then nothing was recorded.
     async fn finish_attempt(&self, lease: &Lease, attempt: Attempt, outcome: Outcome) -> Result<()>;
 
-    /// When the next pending delivery is due or its lease expires.
-    async fn next_due(&self) -> Result<Option<Timestamp>>;
+    /// When the next pending delivery to an endpoint that is not in `crowded` is due or its lease expires.
+    async fn next_due(&self, crowded: &[EndpointId]) -> Result<Option<Timestamp>>;
 
     /// A message.
     async fn message(&self, tenant: TenantId, id: MessageId) -> Result<Option<Message>>;

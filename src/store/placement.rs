@@ -12,6 +12,7 @@
 //! - A paused rule stands nowhere: what it still had to see is dropped.
 //! - A group that no other active rule is in has no past: its cursor is put where the rule stands.
 //! - A project that comes after the rule has no start for it: the rule sees it from the first change.
+//! - A project that gets a name the rule watches has a past that was never the rule's: it starts at the newest change.
 //!
 //! Everything placed here must end in a new version of the rules, so that no evaluation that began before it commits.
 
@@ -151,6 +152,33 @@ impl Scene {
             self.forget(project, rule.id, moves);
         }
         self.join(rule);
+    }
+
+    /// Gives a project another name. Rules that watch it from now on begin at its newest change, whatever their
+    /// `backfill_from`: that is about what arrived under a name they watch. Rules that do so no longer forget it.
+    pub fn rename(&mut self, project: ProjectId, name: &str, now: Timestamp, moves: &mut Moves) {
+        let Some(ground) = self.grounds.iter_mut().find(|ground| ground.project_id == project) else { return };
+        let before = std::mem::replace(&mut ground.name, name.to_owned());
+        let ground = ground.clone();
+        self.by_name = self.grounds.iter().enumerate().map(|(at, ground)| (ground.name.clone(), at)).collect();
+        let active = self.rules.values().filter(|rule| rule.state == RuleState::Active);
+        let mut rules: Vec<Rule> = active.cloned().collect();
+        rules.sort_by_key(|rule| rule.id);
+        for rule in &rules {
+            let glob = Glob::parse(&rule.project);
+            let members = self.members.entry(group(rule, project)).or_default();
+            match (glob.matches(&before), glob.matches(name)) {
+                (true, false) => {
+                    members.remove(&rule.id);
+                    self.forget(project, rule.id, moves);
+                }
+                (false, true) => {
+                    self.place(&ground, rule, Arrival::Resumed, now, moves);
+                    self.members.entry(group(rule, project)).or_default().insert(rule.id);
+                }
+                _ => {}
+            }
+        }
     }
 
     /// The projects a pattern fits.
@@ -377,6 +405,18 @@ mod tests {
         scene.starts.insert((P, a.id), 3);
         let moves = put(&mut scene, &a);
         assert_eq!((moves.forget, moves.starts, moves.spans), (vec![(P, a.id)], vec![(P, a.id, 10)], vec![]));
+    }
+
+    #[test]
+    fn a_renamed_project_is_watched_from_its_newest_change_by_those_who_watch_its_new_name() {
+        let (stays, leaves) = (rule("stays", 60), Rule { project: "p1".into(), ..rule("leaves", 60) });
+        let comes = Rule { project: "p2".into(), backfill_from: Some(Timestamp(1)), ..rule("comes", 5) };
+        let mut scene = scene(10, &[stays, leaves.clone(), comes.clone()]);
+        let mut moves = Moves::default();
+        scene.rename(P, "p2", Timestamp(9), &mut moves);
+        assert_eq!((moves.starts, moves.spans), (vec![(P, comes.id, 10)], vec![]));
+        assert_eq!(moves.cursors, [(group(&comes, P), Cursor { seq: 10, at: Timestamp(9) })]);
+        assert!(moves.forget.contains(&(P, leaves.id)));
     }
 
     #[test]

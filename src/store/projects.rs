@@ -4,6 +4,7 @@ use async_trait::async_trait;
 
 use crate::model::id::{ProjectId, TenantId};
 use crate::model::project::Project;
+use crate::model::time::Timestamp;
 use crate::store::Result;
 
 /// Which projects a page lists, newest first.
@@ -27,8 +28,9 @@ pub trait ProjectStore: Send + Sync {
     /// Stores a project. A project of that name or id is a conflict.
     async fn create_project(&self, project: Project) -> Result<Project>;
 
-    /// Replaces what is stored of a project (same tenant and id). Another project with that name is a conflict.
-    async fn update_project(&self, project: Project) -> Result<()>;
+    /// Replaces what is stored of a project (same tenant and id). Another project with that name is a conflict. Rules that
+    /// watch it under its new name only start at its newest change (see [`crate::store::placement`]).
+    async fn update_project(&self, project: Project, now: Timestamp) -> Result<()>;
 
     /// Removes a project with its runs, feedback, changes, windows and matches. Whether it was there.
     async fn delete_project(&self, tenant: TenantId, id: ProjectId) -> Result<bool>;

@@ -22,8 +22,14 @@ use crate::store::body::{unpack, unpack_json};
 use crate::store::keys::ApiKey;
 use crate::store::outbox::{Claim, Claimant};
 use crate::store::placement::Ground;
-use crate::store::row::{Cells, Columns, corrupt};
+use crate::store::row::{Cells, Columns, corrupt, readable};
+use crate::store::rules::RuleSnapshot;
 use crate::store::windows::Stirred;
+
+/// Why deliveries fail whose endpoint was removed.
+pub(super) const ENDPOINT_REMOVED: &str = "endpoint removed";
+/// Why deliveries fail whose endpoint a claim cannot find.
+pub(super) const ENDPOINT_LOST: &str = "the endpoint is gone, or its row does not decode";
 
 /// The states of a delivery as they are stored.
 pub(super) const PENDING: i64 = 0;
@@ -114,6 +120,17 @@ pub(super) fn attach(runs: &mut [StoredRun], feedback: Vec<Feedback>) {
 
 pub(super) fn feedback(row: &impl Columns) -> Result<Feedback> {
     Cells::of("feedback", row).json()
+}
+
+/// The rules that are active and decode, with their version, which each row begins with.
+pub(super) fn snapshot<R: Columns>(rows: &[R]) -> Result<RuleSnapshot> {
+    let version = rows.first().map(|row| Cells::of("counters", row).take()).transpose()?.unwrap_or_default();
+    let rules = readable(rows, |row| {
+        let mut cells = Cells::of("rules", row);
+        cells.take::<i64>()?;
+        cells.json_or_none()
+    })?;
+    Ok(RuleSnapshot { version, rules: rules.into_iter().flatten().collect() })
 }
 
 pub(super) fn rule(row: &impl Columns) -> Result<Rule> {

@@ -10,6 +10,7 @@ use async_trait::async_trait;
 
 use crate::model::endpoint::Endpoint;
 use crate::model::id::{EndpointId, ProjectId, RuleId, TenantId};
+use crate::model::project::Project;
 use crate::model::rule::{Rule, RuleState};
 use crate::model::time::Timestamp;
 use crate::model::window::{Cursor, GroupKey, Seq};
@@ -39,7 +40,7 @@ pub(in crate::store) trait RuleRows: Send {
     /// The tenant's projects.
     async fn grounds(&mut self, tenant: TenantId) -> Result<Vec<Ground>>;
 
-    /// The tenant's rules.
+    /// Those of the tenant's rules that decode.
     async fn rules(&mut self, tenant: TenantId) -> Result<Vec<Rule>>;
 
     /// All cursors of the tenant's groups.
@@ -114,6 +115,15 @@ pub(super) async fn set_state(
     }
     let put_rules = vec![Rule { state, ..rule }];
     apply(rows, tenant, &RuleChanges { put_rules, ..RuleChanges::default() }, now).await
+}
+
+/// Moves rules as the new name of a project asks. To be called while it still has the old one.
+pub(super) async fn rename(rows: &mut dyn RuleRows, to: &Project, now: Timestamp) -> Result<()> {
+    let mut scene = scene(rows, to.tenant_id).await?;
+    let mut moves = Moves::default();
+    scene.rename(to.id, &to.name, now, &mut moves);
+    rows.put_moves(to.tenant_id, &moves).await?;
+    rows.bump_version().await
 }
 
 async fn scene(rows: &mut dyn RuleRows, tenant: TenantId) -> Result<Scene> {

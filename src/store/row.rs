@@ -143,6 +143,23 @@ impl<'r> Cells<'r> {
     }
 }
 
+/// Those rows that decode. One that does not is passed over with an error in the log: where many are read for the sake
+/// of many, it must not hold up the others for ever.
+pub(super) fn readable<R, T>(rows: &[R], read: impl Fn(&R) -> Result<T>) -> Result<Vec<T>> {
+    let mut values = Vec::with_capacity(rows.len());
+    for row in rows {
+        match read(row) {
+            Ok(value) => values.push(value),
+            Err(error @ StoreError::Corrupt { .. }) => {
+                tracing::error!(%error, "a stored row is passed over");
+                metrics::counter!("runhook_rows_unreadable_total").increment(1);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(values)
+}
+
 /// A row that does not decode.
 pub(super) fn corrupt(table: &'static str, reason: &dyn std::fmt::Display) -> StoreError {
     StoreError::Corrupt { table, reason: reason.to_string() }

@@ -287,8 +287,10 @@ async fn a_file_that_a_crash_cut_short_is_written_anew() {
 async fn a_link_of_a_directory_holds_until_its_second_and_over_a_rotation() {
     let now = Timestamp::parse("2026-11-22T08:00:00.9Z").unwrap();
     let base = Url::parse("https://example.com/runhook/").unwrap();
-    let store = Directory::new(PathBuf::from("unused"), base.clone(), keyring());
+    let root = tempfile::tempdir().unwrap();
+    let store = Directory::new(root.path().to_owned(), base.clone(), keyring());
     let key = key("inputs", b"x");
+    store.put(&key, Bytes::from_static(b"x"), "application/json").await.unwrap();
     let link = store.link(&key, now, HOUR).await.unwrap();
     let expires = 1_795_338_000;
     assert!(
@@ -308,6 +310,18 @@ async fn a_link_of_a_directory_holds_until_its_second_and_over_a_rotation() {
     let stranger = Keyring::parse(&Keyring::line(1, &[6; 32])).unwrap();
     let other = Directory::new(PathBuf::from("unused"), base, Arc::new(stranger));
     assert_eq!(verified(&other, now), Err(BadLink::Forged));
+}
+
+#[tokio::test]
+async fn a_directory_makes_no_link_to_a_blob_that_is_gone() {
+    let root = tempfile::tempdir().unwrap();
+    let store = Directory::new(root.path().to_owned(), Url::parse("http://h").unwrap(), keyring());
+    let key = key("inputs", b"x");
+    store.put(&key, Bytes::from_static(b"x"), "application/json").await.unwrap();
+    store.link(&key, SystemClock.now(), HOUR).await.unwrap();
+    store.delete(&key).await.unwrap();
+    let error = store.link(&key, SystemClock.now(), HOUR).await.unwrap_err();
+    assert_eq!(error.to_string(), "blob storage refused: the blob is gone");
 }
 
 #[tokio::test]

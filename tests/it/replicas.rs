@@ -1,7 +1,7 @@
 //! Several replicas on one PostgreSQL, as the real binary: they share the work, take over from one another, hear of each
 //! other's changes, and live through the loss of the database.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::path::Path;
 use std::sync::Arc;
@@ -10,12 +10,13 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use url::Url;
+use uuid::Uuid;
 
 use crate::support::postgres::Database;
 use crate::support::receiver::{Answer, Gate, Receiver};
 use crate::support::server::{NotStarted, Server, Settings, runhook};
 use crate::support::way::Way;
-use crate::survival::{Draw, batch, fails, notified, run_id};
+use crate::survival::{Draw, fails, run_id};
 
 const KILLS: usize = 16;
 const RUNS_PER_BATCH: usize = 6;
@@ -33,7 +34,7 @@ version: 1
 rules:
   - key: failing
     name: Failing
-    project: survival
+    project: replicas
     filter: eq(status, "error")
     every: immediate
     webhooks: [{ url: "${RECEIVER}" }]
@@ -129,6 +130,32 @@ impl Shared {
             assert_eq!(messages.len(), 1, "run {id} was matched twice: it is in messages {messages:?}");
         }
     }
+}
+
+/// Which run was in which messages, over all the receiver ever saw.
+fn notified(receiver: &Receiver) -> BTreeMap<Uuid, BTreeSet<String>> {
+    let mut found: BTreeMap<Uuid, BTreeSet<String>> = BTreeMap::new();
+    for request in receiver.requests() {
+        for run in request.json()["runs"].as_array().unwrap() {
+            let id = run["id"].as_str().unwrap().parse().unwrap();
+            found.entry(id).or_default().insert(request.header("webhook-id").to_owned());
+        }
+    }
+    found
+}
+
+/// These runs as the body of a batch.
+fn batch(numbers: &[usize]) -> Value {
+    let run = |number: &usize| {
+        let id = run_id(*number);
+        json!({
+            "id": id, "trace_id": id, "dotted_order": format!("20260102T030405000000Z{id}"),
+            "name": "replicated", "run_type": "chain", "session_name": "replicas",
+            "error": fails(*number).then_some("boom"), "inputs": {"number": number}, "outputs": {},
+            "start_time": "2026-01-02T03:04:05Z", "end_time": "2026-01-02T03:04:06Z",
+        })
+    };
+    json!({"post": numbers.iter().map(run).collect::<Vec<_>>(), "patch": []})
 }
 
 fn generate_key(file: &Path) {

@@ -11,8 +11,8 @@ use serde_json::json;
 use crate::api::Api;
 use crate::api::auth::Principal;
 use crate::api::langsmith::fault::Fault;
-use crate::api::langsmith::request::incoming;
 use crate::api::problem::Problem;
+use crate::api::request::incoming;
 use crate::ingest::Receipt;
 
 /// The routes of this file.

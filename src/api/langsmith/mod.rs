@@ -7,7 +7,6 @@ mod feedback;
 mod info;
 mod multipart;
 mod params;
-pub(crate) mod request;
 mod runs;
 mod sessions;
 mod wire;

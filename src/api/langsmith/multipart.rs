@@ -9,8 +9,8 @@ use crate::api::Api;
 use crate::api::auth::Principal;
 use crate::api::langsmith::batch::accepted;
 use crate::api::langsmith::fault::Fault;
-use crate::api::langsmith::request::incoming;
 use crate::api::problem::Problem;
+use crate::api::request::incoming;
 
 /// The routes of this file.
 pub(crate) fn routes() -> Router<Api> {

@@ -14,8 +14,8 @@ use crate::api::Api;
 use crate::api::auth::Principal;
 use crate::api::langsmith::fault::Fault;
 use crate::api::langsmith::params::Params;
-use crate::api::langsmith::request;
 use crate::api::problem::Problem;
+use crate::api::request;
 use crate::ingest::{Invalid, value};
 use crate::model::id::{ProjectId, RunId, TenantId};
 use crate::model::json::RawJson;
@@ -149,7 +149,7 @@ async fn create(
         && let Some(mut known) = named(&api, tenant, &project.name).await?
     {
         say(&mut known, &keys)?;
-        api.store.update_project(known.clone()).await?;
+        api.store.update_project(known.clone(), api.clock.now()).await?;
         return Ok(shown(&known));
     }
     Ok(shown(&api.store.create_project(project).await?))
@@ -201,7 +201,7 @@ async fn update(
     if project.name.is_empty() {
         return Err(Invalid::new("name", "must not be empty").into());
     }
-    api.store.update_project(project.clone()).await?;
+    api.store.update_project(project.clone(), api.clock.now()).await?;
     Ok(shown(&project))
 }
 

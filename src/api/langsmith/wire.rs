@@ -156,7 +156,7 @@ impl Bodies {
     pub(crate) async fn load(api: &Api, run: &Run) -> Result<Self, Problem> {
         let mut links = BTreeMap::new();
         for file in &run.attachments {
-            let presigned_url = api.blobs.link(&file.key, api.clock.now(), api.limits.link_lasts).await?;
+            let Some(presigned_url) = api.link(&file.key).await? else { continue };
             let link = Link { presigned_url, mime_type: file.mime_type.clone() };
             links.insert(format!("attachment.{}", file.name), link);
         }

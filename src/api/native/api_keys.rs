@@ -1,6 +1,5 @@
 //! `/v1/api-keys`: the keys that callers present. A key is shown once, when it is made; what is kept is its hash.
 
-use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
@@ -12,6 +11,7 @@ use serde_json::json;
 use crate::api::Api;
 use crate::api::auth::{Principal, hash};
 use crate::api::problem::Problem;
+use crate::api::request::Whole;
 use crate::crypto;
 use crate::model::id::{ApiKeyId, TenantId, derived};
 use crate::model::time::Timestamp;
@@ -97,7 +97,11 @@ struct Request {
     name: String,
 }
 
-async fn create(State(api): State<Api>, principal: Principal, body: Bytes) -> Result<impl IntoResponse, Problem> {
+async fn create(
+    State(api): State<Api>,
+    principal: Principal,
+    Whole(body): Whole,
+) -> Result<impl IntoResponse, Problem> {
     let request: Request = serde_json::from_slice(&body)
         .map_err(|error| Problem::malformed(format!("the body is not {{\"name\": …}}: {error}")))?;
     let name = request.name.trim();
@@ -122,11 +126,13 @@ async fn revoke(
 ) -> Result<impl IntoResponse, Problem> {
     let id: ApiKeyId = id.parse().map_err(|_| Problem::not_found("API key"))?;
     let keys = api.store.api_keys().await?;
-    if !keys.iter().any(|key| key.id == id && key.tenant_id == principal.tenant_id) {
-        return Err(Problem::not_found("API key"));
-    }
-    let revoked = api.store.revoke_api_key(id, api.clock.now()).await?;
+    let key = keys.iter().find(|key| key.id == id && key.tenant_id == principal.tenant_id);
+    let key = key.ok_or_else(|| Problem::not_found("API key"))?;
+    api.auth.forget(&key.hash);
+    let revoked = api.store.revoke_api_key(id, api.clock.now()).await;
+    // Also when it was not revoked: then it is valid again.
     api.auth.reload(api.store.as_ref()).await?;
+    let revoked = revoked?;
     Ok(Json(json!({"id": id, "revoked": revoked})))
 }
 

@@ -7,7 +7,6 @@
 
 use std::collections::BTreeMap;
 
-use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
@@ -19,9 +18,10 @@ use tokio::sync::Mutex;
 use zeroize::Zeroizing;
 
 use crate::api::Api;
-use crate::api::auth::Principal;
+use crate::api::auth::Operator;
 use crate::api::native::premises::{Home, Premises};
 use crate::api::problem::Problem;
+use crate::api::request::Whole;
 use crate::crypto::{self, CryptoError, Keyring};
 
 /// The name of the marker that tells whether a key file is the right one.
@@ -64,15 +64,15 @@ impl From<CryptoError> for Problem {
     }
 }
 
-async fn list(State(api): State<Api>, _principal: Principal) -> Result<impl IntoResponse, Problem> {
+async fn list(State(api): State<Api>, _operator: Operator) -> Result<impl IntoResponse, Problem> {
     Ok(Json(json!({"keys": shown(&api).await?})))
 }
 
 async fn rotate(
     State(api): State<Api>,
-    _principal: Principal,
+    _operator: Operator,
     Home(home): Home,
-    body: Bytes,
+    Whole(body): Whole,
 ) -> Result<impl IntoResponse, Problem> {
     let request: Request = serde_json::from_slice(&body).map_err(|error| {
         Problem::malformed(format!("the body is not {{\"step\": \"add\" | \"reseal\" | \"drop\"}}: {error}"))

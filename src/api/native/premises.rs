@@ -1,7 +1,7 @@
 //! What the process owns beside its store, and some endpoints of this API work on: the key file, the directory of
-//! blobs. Handed in by whoever wires.
+//! blobs, the folder of rules. Handed in by whoever wires.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use axum::extract::{Extension, FromRequestParts};
@@ -35,6 +35,26 @@ pub trait Premises: Send + Sync {
 
     /// When the process started.
     fn started_at(&self) -> Timestamp;
+
+    /// How the folder of rules that the process keeps to stands, if there is one.
+    fn rules_folder(&self) -> Option<FolderState>;
+}
+
+/// How a folder of rules stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FolderState {
+    /// The folder.
+    pub path: PathBuf,
+    /// When it was last found changed, or in the way of being read.
+    pub looked_at: Timestamp,
+    /// When it was last applied; never, if it was always refused.
+    pub applied_at: Option<Timestamp>,
+    /// How many rule files were in it then.
+    pub files: usize,
+    /// How many errors and warnings they had.
+    pub problems: usize,
+    /// Why it was not applied, if it was not.
+    pub error: Option<String>,
 }
 
 /// A file of the premises could not be used; the text names it.

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::api::Api;
 use crate::api::auth::Principal;
-use crate::api::native::premises::Home;
+use crate::api::native::premises::{FolderState, Home};
 use crate::api::problem::Problem;
 use crate::task::Status;
 
@@ -18,7 +18,7 @@ pub(crate) fn routes() -> Router<Api> {
 }
 
 async fn status(State(api): State<Api>, _principal: Principal, Home(home): Home) -> Result<impl IntoResponse, Problem> {
-    let next_due = api.store.next_due().await?.map(|at| at.to_string());
+    let next_due = api.store.next_due(&[]).await?.map(|at| at.to_string());
     let scheduler = shown(&api.scheduler_status.borrow());
     let delivery = shown(&api.delivery_status.borrow());
     Ok(Json(json!({
@@ -34,7 +34,19 @@ async fn status(State(api): State<Api>, _principal: Principal, Home(home): Home)
         "next_delivery_due_at": next_due,
         "scheduler": scheduler,
         "delivery": delivery,
+        "rules_folder": home.rules_folder().as_ref().map(folder),
     })))
+}
+
+fn folder(state: &FolderState) -> Value {
+    json!({
+        "path": state.path.display().to_string(),
+        "looked_at": state.looked_at.to_string(),
+        "applied_at": state.applied_at.map(|at| at.to_string()),
+        "files": state.files,
+        "problems": state.problems,
+        "error": state.error,
+    })
 }
 
 fn shown(status: &Status) -> Value {

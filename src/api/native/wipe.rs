@@ -1,6 +1,5 @@
 //! `/v1/wipe`: removes everything but API keys. Asked for in so many words.
 
-use axum::body::Bytes;
 use axum::extract::State;
 use axum::response::IntoResponse;
 use axum::routing::post;
@@ -9,9 +8,10 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::api::Api;
-use crate::api::auth::Principal;
+use crate::api::auth::Operator;
 use crate::api::native::premises::Home;
 use crate::api::problem::Problem;
+use crate::api::request::Whole;
 
 /// The routes.
 pub(crate) fn routes() -> Router<Api> {
@@ -26,9 +26,9 @@ struct Request {
 
 async fn wipe(
     State(api): State<Api>,
-    _principal: Principal,
+    _operator: Operator,
     Home(home): Home,
-    body: Bytes,
+    Whole(body): Whole,
 ) -> Result<impl IntoResponse, Problem> {
     let sure = serde_json::from_slice::<Request>(&body).is_ok_and(|request| request.yes);
     if !sure {

@@ -3,7 +3,6 @@
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
-use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::Number;
 
 /// Characters of the longest text.
@@ -11,6 +10,12 @@ const LONGEST: usize = 60;
 
 /// Members and items deeper than this are counted or named instead of shown.
 const DEEPEST: usize = 4;
+
+/// Members down to here are left out when they are empty: those of the body and of its runs. What a run holds is shown.
+const THINNED: usize = 2;
+
+/// Columns of the longest line, where values allow it.
+const WIDTH: usize = 98;
 
 /// A JSON document.
 #[derive(Debug, Clone, PartialEq)]
@@ -53,10 +58,38 @@ impl Json {
             Self::Items(items) => Self::Items(items.into_iter().map(|item| item.cut(deeper)).collect()),
             Self::Members(members) if depth >= DEEPEST => Self::Text(folded(&members)),
             Self::Members(members) => {
-                let kept = members.into_iter().filter(|(_, value)| !value.is_hollow());
+                let kept = members.into_iter().filter(|(_, value)| depth > THINNED || !value.is_hollow());
                 Self::Members(kept.map(|(name, value)| (name, value.cut(deeper))).collect())
             }
             other => other,
+        }
+    }
+
+    /// As lines, each with as many members as fit it.
+    pub(super) fn lines(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        self.lay_out("", "", 0, &mut lines);
+        lines
+    }
+
+    fn lay_out(&self, before: &str, after: &str, indent: usize, lines: &mut Vec<String>) {
+        let whole = format!("{:indent$}{before}{self}{after}", "");
+        let inner = indent.saturating_add(2);
+        match self {
+            _ if columns(&whole) <= WIDTH => lines.push(whole),
+            Self::Items(items) => {
+                lines.push(format!("{:indent$}{before}[", ""));
+                for (item, comma) in separated(items) {
+                    item.lay_out("", comma, inner, lines);
+                }
+                lines.push(format!("{:indent$}]{after}", ""));
+            }
+            Self::Members(members) => {
+                lines.push(format!("{:indent$}{before}{{", ""));
+                lay_out_members(members, inner, lines);
+                lines.push(format!("{:indent$}}}{after}", ""));
+            }
+            _ => lines.push(whole),
         }
     }
 
@@ -68,6 +101,40 @@ impl Json {
             _ => false,
         }
     }
+}
+
+/// Members one after the other, in a new line where the one before is full.
+fn lay_out_members(members: &[(String, Json)], indent: usize, lines: &mut Vec<String>) {
+    let mut line = String::new();
+    for ((name, value), comma) in separated(members) {
+        let before = format!("{}: ", Json::Text(name.clone()));
+        let member = format!("{before}{value}{comma}");
+        let fits = |used: usize| indent.saturating_add(used).saturating_add(columns(&member)) <= WIDTH;
+        if !line.is_empty() && fits(columns(&line).saturating_add(1)) {
+            line = format!("{line} {member}");
+            continue;
+        }
+        if !line.is_empty() {
+            lines.push(format!("{:indent$}{line}", ""));
+        }
+        line = if fits(0) { member } else { String::new() };
+        if line.is_empty() {
+            value.lay_out(&before, comma, indent, lines);
+        }
+    }
+    if !line.is_empty() {
+        lines.push(format!("{:indent$}{line}", ""));
+    }
+}
+
+/// Each with the comma that follows it.
+fn separated<T>(list: &[T]) -> impl Iterator<Item = (&T, &'static str)> {
+    let end = list.len().saturating_sub(1);
+    list.iter().enumerate().map(move |(index, each)| (each, if index == end { "" } else { "," }))
+}
+
+fn columns(text: &str) -> usize {
+    text.chars().count()
 }
 
 fn cut_text(text: &str) -> String {
@@ -83,20 +150,28 @@ fn folded(members: &[(String, Json)]) -> String {
     format!("… {}{}", names.join(", "), if members.len() > names.len() { ", …" } else { "" })
 }
 
-impl Serialize for Json {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+/// On one line.
+impl fmt::Display for Json {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Null => serializer.serialize_unit(),
-            Self::Bool(value) => serializer.serialize_bool(*value),
-            Self::Number(number) => number.serialize(serializer),
-            Self::Text(text) => serializer.serialize_str(text),
-            Self::Items(items) => items.serialize(serializer),
-            Self::Members(members) => {
-                let mut map = serializer.serialize_map(Some(members.len()))?;
-                for (name, value) in members {
-                    map.serialize_entry(name, value)?;
+            Self::Null => f.write_str("null"),
+            Self::Bool(value) => write!(f, "{value}"),
+            Self::Number(number) => write!(f, "{number}"),
+            Self::Text(text) => write!(f, "{}", serde_json::Value::from(text.as_str())),
+            Self::Items(items) => {
+                f.write_str("[")?;
+                for (index, item) in items.iter().enumerate() {
+                    write!(f, "{}{item}", if index == 0 { "" } else { ", " })?;
                 }
-                map.end()
+                f.write_str("]")
+            }
+            Self::Members(members) => {
+                f.write_str("{")?;
+                for (index, (name, value)) in members.iter().enumerate() {
+                    let name = serde_json::Value::from(name.as_str());
+                    write!(f, "{}{name}: {value}", if index == 0 { "" } else { ", " })?;
+                }
+                f.write_str("}")
             }
         }
     }
@@ -165,7 +240,13 @@ mod tests {
     #[test]
     fn members_keep_their_order_and_empty_ones_go() {
         let json: Json = serde_json::from_str(r#"{"z":1.5,"a":[true],"n":null,"e":{},"b":"x"}"#).unwrap();
-        assert_eq!(serde_json::to_string(&json.shortened()).unwrap(), r#"{"z":1.5,"a":[true],"b":"x"}"#);
+        assert_eq!(json.shortened().to_string(), r#"{"z": 1.5, "a": [true], "b": "x"}"#);
+    }
+
+    #[test]
+    fn what_a_run_holds_is_shown_even_if_it_is_null() {
+        let json: Json = serde_json::from_str(r#"{"runs":[{"inputs":null,"outputs":{"output":null}}]}"#).unwrap();
+        assert_eq!(json.shortened().to_string(), r#"{"runs": [{"outputs": {"output": null}}]}"#);
     }
 
     #[test]
@@ -173,7 +254,19 @@ mod tests {
         let long = "é".repeat(100);
         let text = format!(r#"{{"a":[{{"b":{{"c":{{"d":1,"e":2,"f":3,"g":4}}}}}}],"t":"{long}"}}"#);
         let json: Json = serde_json::from_str(&text).unwrap();
-        let shown = serde_json::to_string(&json.shortened()).unwrap();
-        assert_eq!(shown, format!(r#"{{"a":[{{"b":{{"c":"… d, e, f, …"}}}}],"t":"{}…"}}"#, "é".repeat(60)));
+        let shown = json.shortened().to_string();
+        assert_eq!(shown, format!(r#"{{"a": [{{"b": {{"c": "… d, e, f, …"}}}}], "t": "{}…"}}"#, "é".repeat(60)));
+    }
+
+    #[test]
+    fn lines_are_filled_and_are_the_same_document() {
+        let members: Vec<String> = (0..30).map(|n| format!(r#""member {n}":"{}","#, "x".repeat(n * 2))).collect();
+        let members = members.concat();
+        let text = format!(r#"{{"list":[{{{members}"end":[]}},{{}}],"last":0}}"#);
+        let json: Json = serde_json::from_str(&text).unwrap();
+        let lines = json.lines();
+        assert!(lines.iter().all(|line| columns(line) <= WIDTH), "{lines:#?}");
+        assert!(lines.len() < 31, "{lines:#?}");
+        assert_eq!(serde_json::from_str::<Json>(&lines.concat()).unwrap(), json);
     }
 }

@@ -61,7 +61,7 @@ pub(super) fn notifications(out: &mut Out, arrived: &[Received], query: &str, to
         }
         writeln!(out)?;
         let body: Json = serde_json::from_slice(&notification.body)?;
-        for line in serde_json::to_string_pretty(&body.clone().shortened())?.lines() {
+        for line in body.clone().shortened().lines() {
             writeln!(out, "  {line}")?;
         }
         window(out, &body)?;
@@ -91,13 +91,13 @@ pub(super) fn delivery(out: &mut Out, delivery: &Value) -> io::Result<()> {
 /// What to do next.
 pub(super) fn next_steps(out: &mut Out) -> io::Result<()> {
     heading(out, "Your turn")?;
-    let steps = r#"  1. Start it:                    runhook serve --rules ./rules
-  2. Point your traced app at it: export LANGSMITH_TRACING=true LANGSMITH_ENDPOINT=http://127.0.0.1:4710
-     or send a run by hand:       curl -X POST http://127.0.0.1:4710/runs -H 'content-type: application/json' \
+    let steps = r#"  1. Put the rule above into my-rules/trouble.yaml, with your URL: runhook rules check my-rules
+  2. Start the engine:            runhook serve --rules my-rules
+     (a URL on this machine or in a private network needs --allow-targets, such as 127.0.0.0/8)
+  3. Point your traced app at it: export LANGSMITH_TRACING=true LANGSMITH_ENDPOINT=http://127.0.0.1:4710
+     or send a run by hand:       curl http://127.0.0.1:4710/runs -H 'content-type: application/json' \
                                     -d '{"id":"6c1e6d5e-9d0a-4a8e-8d7e-000000000001","name":"hello","run_type":"chain",
                                          "start_time":"2026-01-01T00:00:00Z","end_time":"2026-01-01T00:00:03Z"}'
-  3. Put the rule above into ./rules/trouble.yaml with your URL, and check it: runhook rules check ./rules
-     (an endpoint on this machine or in a private network needs --allow-targets)
 
 Nothing of this demo stays behind."#;
     writeln!(out, "{steps}")

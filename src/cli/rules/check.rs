@@ -4,7 +4,7 @@ use std::io::Write;
 
 use serde_json::json;
 
-use crate::cli::rules::files::{read, understand};
+use crate::cli::rules::files::{read, understand, understand_strictly};
 use crate::cli::rules::{Files, Look, style};
 use crate::cli::{Context, Exit, Output};
 use crate::model::problem::{Problem, Severity};
@@ -13,7 +13,7 @@ use crate::rule_file::FileReport;
 /// Checks files.
 pub(super) fn run(files: &Files, strict: bool, look: Look, context: &mut Context) -> anyhow::Result<Exit> {
     let sources = read(&files.paths)?;
-    let loaded = understand(&sources).loaded;
+    let loaded = if strict { understand_strictly(&sources) } else { understand(&sources) }.loaded;
     let reports: Vec<FileReport> = loaded.reports.into_iter().map(tolerant).collect();
     let count = |severity| reports.iter().map(|report| report.count(severity)).sum::<usize>();
     let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
@@ -56,12 +56,13 @@ pub(super) fn counted(number: usize, what: &str) -> String {
 fn annotate(report: &FileReport, out: &mut (dyn Write + Send)) -> std::io::Result<()> {
     let escaped = |text: &str| text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A");
     let property = |text: &str| escaped(text).replace(':', "%3A").replace(',', "%2C");
+    let lines = report.lines();
     for problem in &report.problems {
         let level = match problem.severity {
             Severity::Error => "error",
             Severity::Warning => "warning",
         };
-        let (line, column) = report.place(problem.span.start);
+        let (line, column) = lines.place(problem.span.start);
         let hint = problem.hint.as_deref().map(|hint| format!(" ({hint})")).unwrap_or_default();
         let (name, code) = (property(&report.name), property(problem.code));
         let message = escaped(&format!("{}{hint}", problem.message));

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use anyhow::bail;
 
 use crate::app::rules_folder::{read_file, read_folder};
-use crate::rule_file::{Loaded, SourceFile, load};
+use crate::rule_file::{Loaded, SourceFile, load, load_strictly};
 
 /// A variable of the environment, for files that name it. Nothing else of the environment is looked at.
 #[must_use]
@@ -42,8 +42,19 @@ pub(super) struct Read {
 
 /// Reads what files say, with variables from the environment.
 pub(super) fn understand(files: &[SourceFile]) -> Read {
+    understand_by(load, files)
+}
+
+/// The same, with warnings for filters that LangSmith's hosted service refuses.
+pub(super) fn understand_strictly(files: &[SourceFile]) -> Read {
+    understand_by(load_strictly, files)
+}
+
+type Reader = fn(&[SourceFile], &dyn Fn(&str) -> Option<String>) -> Loaded;
+
+fn understand_by(reader: Reader, files: &[SourceFile]) -> Read {
     let variables = RefCell::new(BTreeMap::new());
-    let loaded = load(files, &|name| {
+    let loaded = reader(files, &|name| {
         let value = environment(name)?;
         variables.borrow_mut().insert(name.to_owned(), value.clone());
         Some(value)

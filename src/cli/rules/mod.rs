@@ -23,7 +23,7 @@ pub enum Command {
         /// Which files
         #[command(flatten)]
         files: Files,
-        /// Let warnings fail the check too
+        /// Warn of filters that LangSmith's hosted service refuses, and let every warning fail the check
         #[arg(long)]
         strict: bool,
         /// How problems look

@@ -1,5 +1,7 @@
 //! `runhook rules list`, `show`, `export`, `pause` and `resume`.
 
+use std::io::Write;
+
 use serde_json::{Value, json};
 
 use crate::cli::table::Table;
@@ -50,7 +52,18 @@ pub(super) async fn show(key: &str, context: &mut Context) -> anyhow::Result<Exi
             }
         }
     }
+    show_windows(&rule, &mut context.out)?;
     Ok(Exit::Fine)
+}
+
+/// The newest windows in which a rule found runs.
+fn show_windows(rule: &Value, out: &mut (dyn Write + Send)) -> std::io::Result<()> {
+    for window in rule.get("windows").and_then(Value::as_array).into_iter().flatten() {
+        let runs = window.get("runs").and_then(Value::as_u64).unwrap_or_default();
+        let found = if runs == 1 { "1 run".to_owned() } else { format!("{runs} runs") };
+        writeln!(out, "{:<14} {} to {}: {found}", "window", text(window, "start_time"), text(window, "end_time"))?;
+    }
+    Ok(())
 }
 
 /// Prints rules as YAML.

@@ -2,6 +2,8 @@
 //!
 //! A plan is made of keys and differences that anyone may see. Secrets are compared, and shown as changed or not.
 
+mod identity;
+
 use std::collections::BTreeSet;
 
 use serde::Serialize;
@@ -9,8 +11,13 @@ use serde::Serialize;
 use crate::model::endpoint::{Endpoint, Target};
 use crate::model::id::{EndpointId, RuleId, TenantId};
 use crate::model::rule::Rule;
+use crate::model::time::Timestamp;
 use crate::rule_file::difference::{self, Difference};
+use crate::rule_file::plan::identity::Identities;
 use crate::rule_file::{EndpointDraft, EndpointName, RuleDraft};
+
+/// An endpoint with its target, if that opens.
+pub type Opened = (Endpoint, Option<Target>);
 
 /// Rules and endpoints of a tenant, as they are.
 #[derive(Debug, Clone, Default)]
@@ -18,7 +25,7 @@ pub struct Current {
     /// Its rules.
     pub rules: Vec<Rule>,
     /// Its endpoints; the target is absent when it does not open.
-    pub endpoints: Vec<(Endpoint, Option<Target>)>,
+    pub endpoints: Vec<Opened>,
 }
 
 /// Which rules are removed because no file has them.
@@ -135,10 +142,11 @@ pub struct Wanted<'a> {
     pub origin: &'a str,
 }
 
-/// Compares what is with what is wanted.
+/// Compares what is with what is wanted at this instant.
 #[must_use]
-pub fn plan(tenant: TenantId, current: &Current, wanted: Wanted<'_>, prune: Prune<'_>) -> Plan {
-    let mut planner = Planner { tenant, current, wanted, plan: Plan::default() };
+pub fn plan(tenant: TenantId, at: Timestamp, current: &Current, wanted: Wanted<'_>, prune: Prune<'_>) -> Plan {
+    let identities = Identities::find(tenant, at, current, wanted);
+    let mut planner = Planner { tenant, current, wanted, identities, plan: Plan::default() };
     for draft in wanted.rules {
         planner.rule(draft);
     }
@@ -155,13 +163,15 @@ struct Planner<'a> {
     tenant: TenantId,
     current: &'a Current,
     wanted: Wanted<'a>,
+    identities: Identities,
     plan: Plan,
 }
 
 impl<'a> Planner<'a> {
     fn rule(&mut self, draft: &RuleDraft) {
         let origin = format!("{}{}", self.wanted.origin, draft.file);
-        let mut rule = draft.rule(self.tenant, Some(origin.clone()));
+        let endpoints = draft.endpoints.iter().map(|name| self.identities.id(name)).collect();
+        let mut rule = draft.rule(self.tenant, endpoints, Some(origin.clone()));
         let before = self.current.rules.iter().find(|before| before.id == rule.id);
         let mut changes = Vec::new();
         if let Some(before) = before {
@@ -197,20 +207,21 @@ impl<'a> Planner<'a> {
     /// What is said of a rule's list of webhooks beyond the webhooks themselves.
     fn webhooks(&self, before: Option<&Rule>, rule: &Rule) -> Option<Difference> {
         let before = before?;
-        if before.endpoints == rule.endpoints {
+        // One that only got another URL is told as that.
+        let kept: Vec<EndpointId> = before.endpoints.iter().map(|id| self.identities.successor(*id)).collect();
+        if kept == rule.endpoints {
             return None;
         }
         let shown = |ids: &[EndpointId]| {
             let names: Vec<String> = ids.iter().map(|id| self.name_of(*id)).collect();
             names.join(", ")
         };
-        let (before, after) = (shown(&before.endpoints), shown(&rule.endpoints));
-        (before != after).then(|| Difference::plain("webhooks", Some(before), Some(after)))
+        Some(Difference::plain("webhooks", Some(shown(&before.endpoints)), Some(shown(&rule.endpoints))))
     }
 
     fn name_of(&self, id: EndpointId) -> String {
-        let stored = self.current.endpoints.iter().find(|(endpoint, _)| endpoint.id == id);
-        let wanted = self.wanted.endpoints.iter().find(|draft| draft.name.id(self.tenant) == id);
+        let stored = self.stored(id);
+        let wanted = self.wanted.endpoints.iter().find(|draft| self.identities.id(&draft.name) == id);
         match (wanted.map(|draft| &draft.name), stored) {
             (Some(EndpointName::Named(key)), _) => key.clone(),
             (Some(EndpointName::Within { .. }), _) => {
@@ -221,23 +232,24 @@ impl<'a> Planner<'a> {
         }
     }
 
+    fn stored(&self, id: EndpointId) -> Option<&'a Opened> {
+        self.current.endpoints.iter().find(|(endpoint, _)| endpoint.id == id)
+    }
+
     fn draft_of(&self, name: &EndpointName) -> Option<&'a EndpointDraft> {
         self.wanted.endpoints.iter().find(|draft| draft.name == *name)
     }
 
     /// Endpoints written inside a rule go when they are no longer written there.
     fn forget_endpoints(&mut self, rule: &Rule) {
-        let gone = |endpoint: &&(Endpoint, Option<Target>)| {
-            endpoint.0.rule_id == Some(rule.id) && !rule.endpoints.contains(&endpoint.0.id)
-        };
+        let gone = |endpoint: &&Opened| endpoint.0.rule_id == Some(rule.id) && !rule.endpoints.contains(&endpoint.0.id);
         let gone = self.current.endpoints.iter().filter(gone).map(|(endpoint, _)| endpoint.id);
         self.plan.writes.remove_endpoints.extend(gone);
     }
 
     fn named_endpoint(&mut self, draft: &EndpointDraft) {
         let EndpointName::Named(key) = &draft.name else { return };
-        let id = draft.name.id(self.tenant);
-        let is_new = !self.current.endpoints.iter().any(|(endpoint, _)| endpoint.id == id);
+        let is_new = self.stored(self.identities.id(&draft.name)).is_none();
         let changes = self.endpoint(&draft.name, draft, None);
         let action = match (is_new, changes.is_empty()) {
             (true, _) => Action::Create,
@@ -254,9 +266,10 @@ impl<'a> Planner<'a> {
             EndpointName::Named(key) => (String::new(), Some(key.clone())),
             EndpointName::Within { index, .. } => (format!("webhooks[{index}]."), None),
         };
-        let id = name.id(self.tenant);
-        let stored = self.current.endpoints.iter().find(|(endpoint, _)| endpoint.id == id);
-        let changes = match stored {
+        let id = self.identities.id(name);
+        let stored = self.stored(id);
+        let predecessor = || self.identities.predecessor(id).and_then(|id| self.stored(id));
+        let changes = match stored.or_else(predecessor) {
             Some((before, target)) => difference::of_endpoints(&prefix, before, target.as_ref(), &draft.target),
             None => vec![Difference::plain(
                 &format!("{prefix}url"),
@@ -265,8 +278,8 @@ impl<'a> Planner<'a> {
             )],
         };
         let moved = stored.is_some_and(|(before, _)| before.key != key || before.rule_id != rule_id);
-        if moved || !changes.is_empty() {
-            let same = |(before, target): &(Endpoint, Option<Target>)| {
+        if stored.is_none() || moved || !changes.is_empty() {
+            let same = |(before, target): &Opened| {
                 target
                     .as_ref()
                     .is_some_and(|target| difference::same(target, &draft.target.target))
@@ -300,7 +313,7 @@ impl<'a> Planner<'a> {
             self.remove(Subject::Rule, rule.key.clone(), rule.origin.clone());
         }
         let drafts: BTreeSet<EndpointId> =
-            self.wanted.endpoints.iter().map(|draft| draft.name.id(self.tenant)).collect();
+            self.wanted.endpoints.iter().map(|draft| self.identities.id(&draft.name)).collect();
         for (endpoint, _) in &self.current.endpoints {
             if let Some(key) = &endpoint.key
                 && !drafts.contains(&endpoint.id)

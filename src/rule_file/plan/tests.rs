@@ -1,5 +1,7 @@
 //! Plans from real files.
 
+use secrecy::ExposeSecret;
+
 use super::*;
 use crate::model::endpoint::{Endpoint, MASK};
 use crate::model::rule::RuleState;
@@ -31,8 +33,13 @@ fn loaded(text: &str) -> Loaded {
 }
 
 fn plan_of(current: &Current, text: &str, prune: Prune<'_>) -> Plan {
+    plan_at(0, current, text, prune)
+}
+
+fn plan_at(at: i64, current: &Current, text: &str, prune: Prune<'_>) -> Plan {
     let loaded = loaded(text);
-    plan(TENANT, current, Wanted { rules: &loaded.rules, endpoints: &loaded.endpoints, origin: "" }, prune)
+    let wanted = Wanted { rules: &loaded.rules, endpoints: &loaded.endpoints, origin: "" };
+    plan(TENANT, Timestamp(at), current, wanted, prune)
 }
 
 /// What a store would hold after the plan.
@@ -144,4 +151,81 @@ fn a_rule_moved_to_another_file_is_unchanged_but_remembers_it() {
     let plan = plan_of(&current, FILE, Prune::Nothing);
     assert!(plan.items.iter().all(|item| item.action == Action::Unchanged));
     assert_eq!(plan.writes.put_rules.len(), 1);
+}
+
+/// A rule with webhooks at these paths.
+fn with_webhooks(paths: &[&str]) -> String {
+    let webhook = |path: &&str| format!("      - {{ url: https://h.example/{path}, headers: {{ X-P: {path} }} }}\n");
+    let webhooks: Vec<String> = paths.iter().map(webhook).collect();
+    format!("version: 1\nrules:\n  - key: a\n    project: p\n    webhooks:\n{}", webhooks.concat())
+}
+
+/// The endpoints of the only rule, in order, by the path of their URL.
+fn webhooks(current: &Current) -> Vec<(String, EndpointId)> {
+    let url = |id: &EndpointId| {
+        let (_, target) = current.endpoints.iter().find(|(endpoint, _)| endpoint.id == *id).unwrap();
+        target.as_ref().unwrap().url.expose_secret().rsplit('/').next().unwrap().to_owned()
+    };
+    current.rules[0].endpoints.iter().map(|id| (url(id), *id)).collect()
+}
+
+#[test]
+fn a_webhook_keeps_its_id_wherever_it_stands_and_no_other_ever_gets_it() {
+    let mut current = Current::default();
+    let mut ids: std::collections::HashMap<String, EndpointId> = std::collections::HashMap::new();
+    let lists: [&[&str]; 8] = [
+        &["one", "two", "three"],
+        &["two", "three"],
+        &["three", "four", "two"],
+        &["three", "five", "two"],
+        &["six", "five", "two", "three"],
+        &["seven"],
+        &["eight", "seven", "nine"],
+        &["nine", "ten", "eight", "eleven"],
+    ];
+    for (at, paths) in (1..).zip(lists) {
+        let plan = plan_at(at, &current, &with_webhooks(paths), Prune::Nothing);
+        current = applied(&current, plan);
+        let found = webhooks(&current);
+        assert_eq!(found.iter().map(|(path, _)| path.as_str()).collect::<Vec<_>>(), paths);
+        assert_eq!(current.endpoints.len(), paths.len());
+        for (path, id) in found {
+            assert_eq!(*ids.entry(path.clone()).or_insert(id), id, "{path}");
+        }
+        assert!(plan_at(at, &current, &with_webhooks(paths), Prune::Nothing).writes.is_empty());
+    }
+    let all: BTreeSet<EndpointId> = ids.values().copied().collect();
+    assert_eq!(all.len(), ids.len());
+}
+
+#[test]
+fn a_plan_tells_webhooks_that_moved_came_went_or_got_another_url() {
+    let current =
+        applied(&Current::default(), plan_of(&Current::default(), &with_webhooks(&["one", "two"]), Prune::Nothing));
+    let changed = |paths: &[&str]| {
+        let plan = plan_at(1, &current, &with_webhooks(paths), Prune::Nothing);
+        let removed = plan.writes.remove_endpoints.len();
+        let changes: Vec<String> = plan.items[0].changes.iter().map(|change| change.field.clone()).collect();
+        (changes.join(" "), plan.writes.put_endpoints.len(), removed)
+    };
+    assert_eq!(changed(&["two", "one"]), ("webhooks".into(), 0, 0));
+    assert_eq!(changed(&["two"]), ("webhooks".into(), 0, 1));
+    assert_eq!(changed(&["one", "two", "three"]), ("webhooks[2].url webhooks".into(), 1, 0));
+    assert_eq!(changed(&["one", "three"]), ("webhooks[1].url webhooks[1].headers.X-P".into(), 1, 1));
+    let same_url = with_webhooks(&["one", "two"]).replace("X-P: one", "X-P: other");
+    let plan = plan_at(1, &current, &same_url, Prune::Nothing);
+    assert_eq!(said(&plan), ["Update Rule a webhooks[0].headers.X-P"]);
+    assert_eq!((plan.writes.put_endpoints[0].id, plan.writes.remove_endpoints.len()), (webhooks(&current)[0].1, 0));
+}
+
+#[test]
+fn webhooks_with_one_url_are_told_apart_by_the_rest() {
+    let text = |first: &str, second: &str| {
+        with_webhooks(&["one", "one"]).replacen("X-P: one", first, 1).replacen("X-P: one", second, 1)
+    };
+    let current = applied(&Current::default(), plan_of(&Current::default(), &text("X-P: a", "X-P: b"), Prune::Nothing));
+    let swapped = plan_at(1, &current, &text("X-P: b", "X-P: a"), Prune::Nothing);
+    assert!(swapped.writes.put_endpoints.is_empty() && swapped.writes.remove_endpoints.is_empty());
+    let before = &current.rules[0].endpoints;
+    assert_eq!(swapped.writes.put_rules[0].endpoints, [before[1], before[0]]);
 }

@@ -186,11 +186,11 @@ impl Stretch {
         Ok(Cut { through, start_time: now, end_time: now, rest })
     }
 
-    /// The window of a cut.
-    pub(super) fn window(&self, project: &Stirred, cut: &Cut) -> Window {
+    /// The window of a cut, evaluated with this version of the rules.
+    pub(super) fn window(&self, project: &Stirred, cut: &Cut, rules_version: i64) -> Window {
         let (tenant_id, project_id) = (project.tenant_id, project.project_id);
         Window {
-            id: WindowId::of(tenant_id, project_id, &self.progress, self.after, cut.end_time),
+            id: WindowId::of(tenant_id, project_id, &self.progress, self.after, rules_version),
             tenant_id,
             project_id,
             progress: self.progress.clone(),

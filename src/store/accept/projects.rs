@@ -35,8 +35,9 @@ impl Projects {
         if by_name.is_empty() && by_id.is_empty() {
             return Ok(projects);
         }
-        let (names, ids): (Vec<String>, Vec<ProjectId>) = (by_name.into_iter().collect(), by_id.into_iter().collect());
-        for (id, name) in rows.projects(tenant, &names, &ids).await? {
+        let by_name: Vec<String> = by_name.into_iter().collect();
+        let by_id: Vec<ProjectId> = by_id.into_iter().collect();
+        for (id, name) in rows.projects(tenant, &by_name, &by_id).await? {
             projects.ids.insert(id);
             projects.by_name.insert(name, id);
         }

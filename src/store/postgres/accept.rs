@@ -146,7 +146,7 @@ impl PgStore {
         self.run("ensure_default", |mut this| {
             Box::pin(async move {
                 ensure_default(&mut Held::by(&mut this), tenant).await?;
-                this.done(())
+                Ok(this.done(()))
             })
         })
         .await

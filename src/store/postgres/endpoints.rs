@@ -10,6 +10,7 @@ use crate::store::failure::is_repeat;
 use crate::store::postgres::ids;
 use crate::store::records::{endpoint, sealed_target};
 use crate::store::revision::EndpointRow;
+use crate::store::row::readable;
 use crate::store::{Result, StoreError};
 
 const LIST: &str = "SELECT tenant_id, endpoint_id, key, rule_id, target_sealed, shown, format, policy FROM endpoints \
@@ -38,12 +39,12 @@ const RESEAL: &str = "UPDATE endpoints SET target_sealed = $3 WHERE endpoint_id 
 const SEALED_AS: &str = "SELECT 1 FROM endpoints WHERE endpoint_id = $1 AND target_sealed = $2";
 
 pub(super) async fn list(connection: &mut PgConnection, tenant: TenantId) -> Result<Vec<Endpoint>> {
-    sqlx::query(LIST).bind(tenant.0).fetch_all(connection).await?.iter().map(endpoint).collect()
+    readable(&sqlx::query(LIST).bind(tenant.0).fetch_all(connection).await?, endpoint)
 }
 
-/// Those of these endpoints that are there.
+/// Those of these endpoints that are there and decode.
 pub(super) async fn by_id(connection: &mut PgConnection, ids: Vec<Uuid>) -> Result<Vec<Endpoint>> {
-    sqlx::query(BY_ID).bind(ids).fetch_all(connection).await?.iter().map(endpoint).collect()
+    readable(&sqlx::query(BY_ID).bind(ids).fetch_all(connection).await?, endpoint)
 }
 
 pub(super) async fn put(connection: &mut PgConnection, tenant: TenantId, rows: &[EndpointRow<'_>]) -> Result<()> {

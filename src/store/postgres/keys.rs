@@ -39,7 +39,7 @@ impl KeyStore for PgStore {
         self.run("put_api_key", |mut this| {
             Box::pin(async move {
                 put(&mut this, key).await?;
-                this.done(())
+                Ok(this.done(()))
             })
         })
         .await
@@ -54,7 +54,7 @@ impl KeyStore for PgStore {
             Box::pin(async move {
                 let done = sqlx::query(REVOKE).bind(id.0).bind(now.0).execute(&mut *this).await?;
                 let revoked = done.rows_affected() > 0 || this.in_doubt;
-                this.done(revoked)
+                Ok(this.done(revoked))
             })
         })
         .await
@@ -69,7 +69,7 @@ impl KeyStore for PgStore {
         self.run("set_marker", |mut this| {
             Box::pin(async move {
                 sqlx::query(SET_MARKER).bind(name).bind(value).execute(&mut *this).await?;
-                this.done(())
+                Ok(this.done(()))
             })
         })
         .await
@@ -79,7 +79,7 @@ impl KeyStore for PgStore {
         self.run("check_writable", |mut this| {
             Box::pin(async move {
                 sqlx::query(CHECK).bind(now.0).execute(&mut *this).await?;
-                this.done(())
+                Ok(this.done(()))
             })
         })
         .await
@@ -89,7 +89,7 @@ impl KeyStore for PgStore {
         self.run("wipe", |mut this| {
             Box::pin(async move {
                 wipe(&mut this).await?;
-                this.done(())
+                Ok(this.done(()))
             })
         })
         .await?;

@@ -12,8 +12,8 @@ use crate::model::time::Timestamp;
 use crate::store::body::pack;
 use crate::store::outbox::{Claim, Claimant, DeliveryQuery, OutboxStore};
 use crate::store::postgres::{PgStore, Topic, endpoints, ids, text};
-use crate::store::records::{attempt, claims, delivery, message, state_columns, state_of_word, verdict};
-use crate::store::row::json_text;
+use crate::store::records::{ENDPOINT_LOST, attempt, claims, delivery, message, state_columns, state_of_word, verdict};
+use crate::store::row::{json_text, readable};
 use crate::store::{Result, StoreError};
 
 const INSERT_MESSAGES: &str = "INSERT INTO messages (tenant_id, message_id, rule_id, window_id, part, parts, runs, \
@@ -43,11 +43,12 @@ const MESSAGE: &str = "SELECT tenant_id, message_id, rule_id, window_id, part, p
 const ATTEMPTS: &str = "SELECT number, started_at, duration_ms, result FROM attempts \
      WHERE tenant_id = $1 AND delivery_id = $2 ORDER BY number";
 
-const NEXT_READY: &str = "SELECT min(ready_at) FROM deliveries WHERE state = 0";
+const NEXT_READY: &str = "SELECT min(ready_at) FROM deliveries WHERE state = 0 AND endpoint_id <> ALL($1::uuid[])";
 
 /// Claimants that come at the same time take different deliveries, and none waits.
 const CLAIM: &str = "WITH due AS MATERIALIZED (SELECT tenant_id, delivery_id FROM deliveries \
-     WHERE state = 0 AND ready_at <= $3 ORDER BY ready_at LIMIT $4 FOR UPDATE SKIP LOCKED) \
+     WHERE state = 0 AND ready_at <= $3 AND endpoint_id <> ALL($5::uuid[]) \
+     ORDER BY ready_at LIMIT $4 FOR UPDATE SKIP LOCKED) \
      UPDATE deliveries d SET holder = $1, ready_at = $2 FROM due \
      WHERE d.tenant_id = due.tenant_id AND d.delivery_id = due.delivery_id \
      RETURNING d.tenant_id, d.delivery_id, d.message_id, d.endpoint_id, d.rule_id, d.state, d.reason, d.attempts, \
@@ -79,21 +80,21 @@ const REPLAYED: &str = "SELECT count(*) FROM deliveries \
 const FAIL_RULES: &str = "UPDATE deliveries SET state = 2, reason = 'rule removed', finished_at = $3, holder = NULL \
      WHERE state = 0 AND tenant_id = $1 AND rule_id = ANY($2::uuid[])";
 
-const FAIL_ENDPOINTS: &str = "UPDATE deliveries SET state = 2, reason = 'endpoint removed', finished_at = $3, \
+const FAIL_ENDPOINTS: &str = "UPDATE deliveries SET state = 2, reason = $4, finished_at = $3, \
      holder = NULL WHERE state = 0 AND tenant_id = $1 AND endpoint_id = ANY($2::uuid[])";
 
 #[async_trait]
 impl OutboxStore for PgStore {
-    async fn claim_deliveries(&self, claimant: Claimant, limit: u32) -> Result<Vec<Claim>> {
+    async fn claim_deliveries(&self, claimant: Claimant, limit: u32, crowded: &[EndpointId]) -> Result<Vec<Claim>> {
         // Looking costs no write; most of the time there is nothing to claim.
-        if self.next_due().await?.is_none_or(|due| due > claimant.now) {
+        if self.next_due(crowded).await?.is_none_or(|due| due > claimant.now) {
             return Ok(Vec::new());
         }
         self.run("claim_deliveries", |mut this| {
             Box::pin(async move {
                 let in_doubt = this.in_doubt;
-                let claimed = claim(&mut this, claimant, limit, in_doubt).await?;
-                this.done(claimed)
+                let claimed = claim(&mut this, claimant, limit, crowded, in_doubt).await?;
+                Ok(this.done(claimed))
             })
         })
         .await
@@ -106,14 +107,14 @@ impl OutboxStore for PgStore {
                 if !(this.in_doubt && is_recorded(&mut this, lease, attempt).await?) {
                     finish(&mut this, lease, attempt, outcome.clone()).await?;
                 }
-                this.done(())
+                Ok(this.done(()))
             })
         })
         .await
     }
 
-    async fn next_due(&self) -> Result<Option<Timestamp>> {
-        let query = sqlx::query_scalar(NEXT_READY);
+    async fn next_due(&self, crowded: &[EndpointId]) -> Result<Option<Timestamp>> {
+        let query = sqlx::query_scalar(NEXT_READY).bind(ids(crowded, |endpoint| endpoint.0));
         let due: Option<i64> = query.fetch_one(&mut *self.reader().await?).await?;
         Ok(due.map(Timestamp))
     }
@@ -147,7 +148,7 @@ impl OutboxStore for PgStore {
                         let query = sqlx::query_scalar(REPLAYED).bind(tenant.0).bind(&deliveries).bind(now.0);
                         replayed = query.fetch_one(&mut *this).await.map(i64::cast_unsigned)?;
                     }
-                    this.done(replayed)
+                    Ok(this.done(replayed))
                 })
             })
             .await?;
@@ -244,33 +245,41 @@ pub(super) async fn fail_rules(
     Ok(())
 }
 
-/// Ends the waiting deliveries to endpoints that are gone.
+/// Ends the waiting deliveries to endpoints that cannot be sent to.
 pub(super) async fn fail_endpoints(
     connection: &mut PgConnection,
     tenant: TenantId,
     endpoints: &[EndpointId],
     now: Timestamp,
+    reason: &str,
 ) -> Result<()> {
     let endpoints = ids(endpoints, |endpoint| endpoint.0);
-    sqlx::query(FAIL_ENDPOINTS).bind(tenant.0).bind(endpoints).bind(now.0).execute(connection).await?;
+    sqlx::query(FAIL_ENDPOINTS).bind(tenant.0).bind(endpoints).bind(now.0).bind(reason).execute(connection).await?;
     Ok(())
 }
 
-async fn claim(connection: &mut PgConnection, claimant: Claimant, limit: u32, in_doubt: bool) -> Result<Vec<Claim>> {
+async fn claim(
+    connection: &mut PgConnection,
+    claimant: Claimant,
+    limit: u32,
+    crowded: &[EndpointId],
+    in_doubt: bool,
+) -> Result<Vec<Claim>> {
     let mut rows = Vec::new();
     if in_doubt {
         rows = sqlx::query(CLAIMED).bind(claimant.holder).fetch_all(&mut *connection).await?;
     }
     if rows.is_empty() {
         let query = sqlx::query(CLAIM).bind(claimant.holder).bind(claimant.until.0).bind(claimant.now.0);
-        rows = query.bind(i64::from(limit)).fetch_all(&mut *connection).await?;
+        let query = query.bind(i64::from(limit)).bind(ids(crowded, |endpoint| endpoint.0));
+        rows = query.fetch_all(&mut *connection).await?;
     }
-    let deliveries = rows.iter().map(delivery).collect::<Result<Vec<_>>>()?;
+    let deliveries = readable(&rows, delivery)?;
     let wanted = deliveries.iter().map(|delivery| delivery.endpoint_id.0).collect();
     let endpoints = endpoints::by_id(connection, wanted).await?;
     let (claims, lost) = claims(claimant, deliveries, endpoints);
     for (tenant, endpoint) in lost {
-        fail_endpoints(connection, tenant, &[endpoint], claimant.now).await?;
+        fail_endpoints(connection, tenant, &[endpoint], claimant.now, ENDPOINT_LOST).await?;
     }
     Ok(claims)
 }

@@ -6,13 +6,15 @@ use sqlx::{Postgres, QueryBuilder};
 
 use crate::model::id::{ProjectId, TenantId};
 use crate::model::project::{DEFAULT_PROJECT, Project};
+use crate::model::time::Timestamp;
 use crate::store::failure::is_repeat;
+use crate::store::postgres::rules::own_version;
 use crate::store::postgres::runner::take_your_time;
 use crate::store::postgres::{PgStore, ids, text};
 use crate::store::projects::{ProjectQuery, ProjectStore};
 use crate::store::records::project;
 use crate::store::revision::RuleRows as _;
-use crate::store::{Result, StoreError};
+use crate::store::{Result, StoreError, revision};
 
 const PAGE: &str = "SELECT tenant_id, project_id, name, description, extra, reference_dataset_id, start_at, end_at \
      FROM projects WHERE tenant_id = ";
@@ -53,21 +55,19 @@ impl ProjectStore for PgStore {
                 if !(this.in_doubt && find(&mut this, made.tenant_id, made.id).await?.as_ref() == Some(made)) {
                     write(&mut this, CREATE, made).await?;
                 }
-                this.done(())
+                Ok(this.done(()))
             })
         })
         .await?;
         Ok(project)
     }
 
-    async fn update_project(&self, project: Project) -> Result<()> {
+    async fn update_project(&self, project: Project, now: Timestamp) -> Result<()> {
         let project = &project;
         self.run("update_project", |mut this| {
             Box::pin(async move {
-                match write(&mut this, UPDATE, project).await? {
-                    0 => Err(StoreError::NotFound("the project")),
-                    _ => this.done(()),
-                }
+                update(&mut this, project, now).await?;
+                Ok(this.done(()))
             })
         })
         .await
@@ -77,7 +77,7 @@ impl ProjectStore for PgStore {
         self.run("delete_project", |mut this| {
             Box::pin(async move {
                 let there = delete(&mut this, tenant, id).await? || this.in_doubt;
-                this.done(there)
+                Ok(this.done(there))
             })
         })
         .await
@@ -145,6 +145,22 @@ async fn write(connection: &mut PgConnection, statement: &'static str, project: 
         Ok(done) => Ok(done.rows_affected()),
         Err(error) if is_repeat(&error) => Err(StoreError::Conflict(format!("the project `{}`", project.name))),
         Err(error) => Err(error.into()),
+    }
+}
+
+/// Replaces what is stored of a project. A new name is a matter of rules, whose version is locked before anything is
+/// looked at; the project's row is locked by whoever writes it, after that.
+async fn update(connection: &mut PgConnection, project: &Project, now: Timestamp) -> Result<()> {
+    let name = |found: Option<Project>| found.map(|found| found.name).ok_or(StoreError::NotFound("the project"));
+    if name(find(connection, project.tenant_id, project.id).await?)? != text(&project.name) {
+        own_version(connection).await?;
+        if name(find(connection, project.tenant_id, project.id).await?)? != text(&project.name) {
+            revision::rename(&mut *connection, project, now).await?;
+        }
+    }
+    match write(connection, UPDATE, project).await? {
+        0 => Err(StoreError::NotFound("the project")),
+        _ => Ok(()),
     }
 }
 

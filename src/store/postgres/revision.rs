@@ -13,6 +13,7 @@ use crate::store::failure::is_repeat;
 use crate::store::placement::{Ground, Moves};
 use crate::store::postgres::{endpoints, ids, outbox, rules, standing};
 use crate::store::revision::{EndpointRow, RuleRow, RuleRows};
+use crate::store::row::readable;
 use crate::store::{Result, StoreError, records};
 
 const BUMP_VERSION: &str = "UPDATE counters SET value = value + 1 WHERE name = 'rules_version'";
@@ -38,7 +39,7 @@ impl RuleRows for PgConnection {
     }
 
     async fn rules(&mut self, tenant: TenantId) -> Result<Vec<Rule>> {
-        sqlx::query(rules::LIST).bind(tenant.0).fetch_all(self).await?.iter().map(records::rule).collect()
+        readable(&sqlx::query(rules::LIST).bind(tenant.0).fetch_all(self).await?, records::rule)
     }
 
     async fn cursors(&mut self, tenant: TenantId) -> Result<HashMap<GroupKey, Cursor>> {
@@ -64,7 +65,7 @@ impl RuleRows for PgConnection {
 
     async fn remove_endpoints(&mut self, tenant: TenantId, endpoints: &[EndpointId], now: Timestamp) -> Result<()> {
         endpoints::remove(self, tenant, endpoints).await?;
-        outbox::fail_endpoints(self, tenant, endpoints, now).await
+        outbox::fail_endpoints(self, tenant, endpoints, now, records::ENDPOINT_REMOVED).await
     }
 
     async fn put_rules(&mut self, tenant: TenantId, rows: &[RuleRow<'_>]) -> Result<()> {

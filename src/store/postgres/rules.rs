@@ -9,7 +9,7 @@ use crate::model::rule::{Rule, RuleState};
 use crate::model::sealed::Sealed;
 use crate::model::time::Timestamp;
 use crate::store::postgres::{PgStore, Topic, endpoints};
-use crate::store::row::Cells;
+use crate::store::row::readable;
 use crate::store::rules::{RuleChanges, RuleSnapshot, RuleStore};
 use crate::store::{Result, records, revision};
 
@@ -36,7 +36,7 @@ impl RuleStore for PgStore {
             Box::pin(async move {
                 own_version(&mut this).await?;
                 revision::apply(&mut *this, tenant, changes, now).await?;
-                this.done(())
+                Ok(this.done(()))
             })
         })
         .await?;
@@ -50,9 +50,9 @@ impl RuleStore for PgStore {
                 Box::pin(async move {
                     own_version(&mut this).await?;
                     let row = sqlx::query(ONE).bind(tenant.0).bind(id.0).fetch_optional(&mut *this).await?;
-                    let Some(row) = row else { return this.done(false) };
+                    let Some(row) = row else { return Ok(this.done(false)) };
                     revision::set_state(&mut *this, tenant, records::rule(&row)?, state, now).await?;
-                    this.done(true)
+                    Ok(this.done(true))
                 })
             })
             .await?;
@@ -61,8 +61,7 @@ impl RuleStore for PgStore {
     }
 
     async fn list_rules(&self, tenant: TenantId) -> Result<Vec<Rule>> {
-        let rows = sqlx::query(LIST).bind(tenant.0).fetch_all(&mut *self.reader().await?).await?;
-        rows.iter().map(records::rule).collect()
+        readable(&sqlx::query(LIST).bind(tenant.0).fetch_all(&mut *self.reader().await?).await?, records::rule)
     }
 
     async fn list_endpoints(&self, tenant: TenantId) -> Result<Vec<Endpoint>> {
@@ -74,13 +73,7 @@ impl RuleStore for PgStore {
     }
 
     async fn active_rules(&self) -> Result<RuleSnapshot> {
-        let mut snapshot = RuleSnapshot::default();
-        for row in sqlx::query(ACTIVE).fetch_all(&mut *self.reader().await?).await? {
-            let mut cells = Cells::of("rules", &row);
-            snapshot.version = cells.take()?;
-            snapshot.rules.extend(cells.json_or_none()?);
-        }
-        Ok(snapshot)
+        records::snapshot(&sqlx::query(ACTIVE).fetch_all(&mut *self.reader().await?).await?)
     }
 
     async fn sealed_targets(&self, after: Option<EndpointId>, limit: u32) -> Result<Vec<(EndpointId, Sealed)>> {
@@ -95,7 +88,7 @@ impl RuleStore for PgStore {
                 if !resealed && this.in_doubt {
                     resealed = endpoints::is_sealed_as(&mut this, id, new).await?;
                 }
-                this.done(resealed)
+                Ok(this.done(resealed))
             })
         })
         .await
@@ -109,7 +102,7 @@ pub(super) async fn shared_version(connection: &mut PgConnection) -> Result<i64>
 
 /// Keeps other revisions and all commits of windows away until the transaction ends. What is read from here on is read
 /// after theirs.
-async fn own_version(connection: &mut PgConnection) -> Result<()> {
+pub(super) async fn own_version(connection: &mut PgConnection) -> Result<()> {
     sqlx::query(OWN_VERSION).execute(connection).await?;
     Ok(())
 }

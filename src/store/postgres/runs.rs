@@ -41,7 +41,7 @@ impl RunStore for PgStore {
                     held.let_go(tenant).await?;
                     // What an earlier try has stored is no news to this one.
                     let changed = accepted.changed || this.in_doubt;
-                    this.done(Accepted { changed, ..accepted })
+                    Ok(this.done(Accepted { changed, ..accepted }))
                 })
             })
             .await?;
@@ -88,7 +88,7 @@ impl RunStore for PgStore {
             .run("delete_feedback", |mut this| {
                 Box::pin(async move {
                     let deleted = feedback::delete(&mut this, tenant, id, now).await? || this.in_doubt;
-                    this.done(deleted)
+                    Ok(this.done(deleted))
                 })
             })
             .await?;

@@ -24,7 +24,7 @@ impl PgStore {
         self.run("migrate", |mut this| {
             Box::pin(async move {
                 migrate(&mut this).await?;
-                this.done(())
+                Ok(this.done(()))
             })
         })
         .await

@@ -83,7 +83,7 @@ impl WindowStore for PgStore {
                 if !(this.in_doubt && was_committed(&mut this, commit).await?) {
                     commit_window(&mut this, commit).await?;
                 }
-                this.done(())
+                Ok(this.done(()))
             })
         })
         .await?;
@@ -97,7 +97,7 @@ impl WindowStore for PgStore {
         self.run("settle_project", |mut this| {
             Box::pin(async move {
                 sqlx::query(SETTLE).bind(tenant.0).bind(project.0).bind(seq).execute(&mut *this).await?;
-                this.done(())
+                Ok(this.done(()))
             })
         })
         .await

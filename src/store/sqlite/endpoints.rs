@@ -8,6 +8,7 @@ use crate::model::sealed::Sealed;
 use crate::store::failure::is_repeat;
 use crate::store::records::{endpoint, sealed_target};
 use crate::store::revision::EndpointRow;
+use crate::store::row::readable;
 use crate::store::sqlite::row::{Insert, id_list, insert};
 use crate::store::{Result, StoreError};
 
@@ -37,16 +38,16 @@ const SEALED: &str = "SELECT endpoint_id, target_sealed FROM endpoints WHERE end
 const RESEAL: &str = "UPDATE endpoints SET target_sealed = $3 WHERE endpoint_id = $1 AND target_sealed = $2";
 
 pub(super) async fn list(readers: &SqlitePool, tenant: TenantId) -> Result<Vec<Endpoint>> {
-    sqlx::query(LIST).bind(tenant.0).fetch_all(readers).await?.iter().map(endpoint).collect()
+    readable(&sqlx::query(LIST).bind(tenant.0).fetch_all(readers).await?, endpoint)
 }
 
-/// Those of these endpoints that are there.
+/// Those of these endpoints that are there and decode.
 pub(super) async fn by_id(
     connection: &mut SqliteConnection,
     ids: impl IntoIterator<Item = EndpointId>,
 ) -> Result<Vec<Endpoint>> {
     let ids = id_list(ids.into_iter().map(|id| id.0));
-    sqlx::query(BY_ID).bind(ids).fetch_all(connection).await?.iter().map(endpoint).collect()
+    readable(&sqlx::query(BY_ID).bind(ids).fetch_all(connection).await?, endpoint)
 }
 
 pub(super) async fn put(connection: &mut SqliteConnection, tenant: TenantId, rows: &[EndpointRow<'_>]) -> Result<()> {

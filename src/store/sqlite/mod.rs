@@ -92,7 +92,7 @@ impl SqliteStore {
             .max_lifetime(None)
             .test_before_acquire(false)
             .connect_lazy_with(base(file).read_only(true));
-        let (queue, writer) = writer::queue(connection, options.queued_jobs, options.queued_items);
+        let (queue, writer) = writer::queue(connection, readers.clone(), options.queued_jobs, options.queued_items);
         Ok((Self { readers, queue }, writer))
     }
 

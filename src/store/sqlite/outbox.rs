@@ -10,8 +10,8 @@ use crate::model::message::Message;
 use crate::model::time::Timestamp;
 use crate::store::body::pack;
 use crate::store::outbox::{Claim, Claimant, DeliveryQuery, OutboxStore};
-use crate::store::records::{attempt, claims, delivery, message, state_columns, state_of_word, verdict};
-use crate::store::row::json_text;
+use crate::store::records::{ENDPOINT_LOST, attempt, claims, delivery, message, state_columns, state_of_word, verdict};
+use crate::store::row::{json_text, readable};
 use crate::store::sqlite::row::{Insert, id_list, insert};
 use crate::store::sqlite::{SqliteStore, endpoints};
 use crate::store::{Result, StoreError};
@@ -42,10 +42,12 @@ const MESSAGE: &str = "SELECT tenant_id, message_id, rule_id, window_id, part, p
 const ATTEMPTS: &str = "SELECT number, started_at, duration_ms, result FROM attempts \
      WHERE tenant_id = $1 AND delivery_id = $2 ORDER BY number";
 
-pub(super) const NEXT_READY: &str = "SELECT min(ready_at) FROM deliveries WHERE state = 0";
+pub(super) const NEXT_READY: &str = "SELECT min(ready_at) FROM deliveries WHERE state = 0 \
+     AND endpoint_id NOT IN (SELECT unhex(value) FROM json_each($1))";
 
 pub(super) const CLAIM: &str = "UPDATE deliveries SET holder = $1, ready_at = $2 WHERE (tenant_id, delivery_id) IN \
-     (SELECT tenant_id, delivery_id FROM deliveries WHERE state = 0 AND ready_at <= $3 ORDER BY ready_at LIMIT $4) \
+     (SELECT tenant_id, delivery_id FROM deliveries WHERE state = 0 AND ready_at <= $3 \
+     AND endpoint_id NOT IN (SELECT unhex(value) FROM json_each($5)) ORDER BY ready_at LIMIT $4) \
      RETURNING tenant_id, delivery_id, message_id, endpoint_id, rule_id, state, reason, attempts, due_at, created_at, \
      finished_at";
 
@@ -68,7 +70,7 @@ const REPLAY: &str = "UPDATE deliveries SET state = 0, reason = NULL, due_at = $
 const FAIL_RULES: &str = "UPDATE deliveries SET state = 2, reason = 'rule removed', finished_at = $3, holder = NULL \
      WHERE state = 0 AND tenant_id = $1 AND rule_id IN (SELECT unhex(value) FROM json_each($2))";
 
-const FAIL_ENDPOINTS: &str = "UPDATE deliveries SET state = 2, reason = 'endpoint removed', finished_at = $3, \
+const FAIL_ENDPOINTS: &str = "UPDATE deliveries SET state = 2, reason = $4, finished_at = $3, \
      holder = NULL WHERE state = 0 AND tenant_id = $1 AND endpoint_id IN (SELECT unhex(value) FROM json_each($2))";
 
 /// Ends every lease: what was being sent can be claimed at once.
@@ -79,12 +81,13 @@ pub(super) async fn release_leases(connection: &mut SqliteConnection) -> Result<
 
 #[async_trait]
 impl OutboxStore for SqliteStore {
-    async fn claim_deliveries(&self, claimant: Claimant, limit: u32) -> Result<Vec<Claim>> {
+    async fn claim_deliveries(&self, claimant: Claimant, limit: u32, crowded: &[EndpointId]) -> Result<Vec<Claim>> {
         // Looking costs no write; most of the time there is nothing to claim.
-        if self.next_due().await?.is_none_or(|due| due > claimant.now) {
+        if self.next_due(crowded).await?.is_none_or(|due| due > claimant.now) {
             return Ok(Vec::new());
         }
-        self.queue.write(move |connection| Box::pin(claim(connection, claimant, limit))).await
+        let crowded = id_list(crowded.iter().map(|id| id.0));
+        self.queue.write(move |connection| Box::pin(claim(connection, claimant, limit, crowded))).await
     }
 
     async fn finish_attempt(&self, lease: &Lease, attempt: Attempt, outcome: Outcome) -> Result<()> {
@@ -92,8 +95,9 @@ impl OutboxStore for SqliteStore {
         self.queue.write(move |connection| Box::pin(finish(connection, lease, attempt, outcome))).await
     }
 
-    async fn next_due(&self) -> Result<Option<Timestamp>> {
-        let due: Option<i64> = sqlx::query_scalar(NEXT_READY).fetch_one(&self.readers).await?;
+    async fn next_due(&self, crowded: &[EndpointId]) -> Result<Option<Timestamp>> {
+        let crowded = id_list(crowded.iter().map(|id| id.0));
+        let due: Option<i64> = sqlx::query_scalar(NEXT_READY).bind(crowded).fetch_one(&self.readers).await?;
         Ok(due.map(Timestamp))
     }
 
@@ -187,26 +191,32 @@ pub(super) async fn fail_rules(
     Ok(())
 }
 
-/// Ends the waiting deliveries to endpoints that are gone.
+/// Ends the waiting deliveries to endpoints that cannot be sent to.
 pub(super) async fn fail_endpoints(
     connection: &mut SqliteConnection,
     tenant: TenantId,
     endpoints: &[EndpointId],
     now: Timestamp,
+    reason: &str,
 ) -> Result<()> {
     let ids = id_list(endpoints.iter().map(|id| id.0));
-    sqlx::query(FAIL_ENDPOINTS).bind(tenant.0).bind(ids).bind(now.0).execute(connection).await?;
+    sqlx::query(FAIL_ENDPOINTS).bind(tenant.0).bind(ids).bind(now.0).bind(reason).execute(connection).await?;
     Ok(())
 }
 
-async fn claim(connection: &mut SqliteConnection, claimant: Claimant, limit: u32) -> Result<Vec<Claim>> {
-    let query = sqlx::query(CLAIM).bind(claimant.holder).bind(claimant.until.0).bind(claimant.now.0).bind(limit);
-    let rows = query.fetch_all(&mut *connection).await?;
-    let deliveries = rows.iter().map(delivery).collect::<Result<Vec<_>>>()?;
+async fn claim(
+    connection: &mut SqliteConnection,
+    claimant: Claimant,
+    limit: u32,
+    crowded: String,
+) -> Result<Vec<Claim>> {
+    let query = sqlx::query(CLAIM).bind(claimant.holder).bind(claimant.until.0).bind(claimant.now.0);
+    let rows = query.bind(limit).bind(crowded).fetch_all(&mut *connection).await?;
+    let deliveries = readable(&rows, delivery)?;
     let endpoints = endpoints::by_id(connection, deliveries.iter().map(|delivery| delivery.endpoint_id)).await?;
     let (claims, lost) = claims(claimant, deliveries, endpoints);
     for (tenant, endpoint) in lost {
-        fail_endpoints(connection, tenant, &[endpoint], claimant.now).await?;
+        fail_endpoints(connection, tenant, &[endpoint], claimant.now, ENDPOINT_LOST).await?;
     }
     Ok(claims)
 }

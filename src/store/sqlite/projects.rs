@@ -6,6 +6,7 @@ use sqlx::{QueryBuilder, Sqlite};
 
 use crate::model::id::{ProjectId, TenantId};
 use crate::model::project::{DEFAULT_PROJECT, Project};
+use crate::model::time::Timestamp;
 use crate::store::accept::ensure_default;
 use crate::store::failure::is_repeat;
 use crate::store::projects::{ProjectQuery, ProjectStore};
@@ -13,7 +14,7 @@ use crate::store::records::project;
 use crate::store::revision::RuleRows as _;
 use crate::store::sqlite::SqliteStore;
 use crate::store::sqlite::row::id_list;
-use crate::store::{Result, StoreError};
+use crate::store::{Result, StoreError, revision};
 
 const COLUMNS: &str = "SELECT tenant_id, project_id, name, description, extra, reference_dataset_id, start_at, end_at \
      FROM projects WHERE tenant_id = ";
@@ -58,17 +59,8 @@ impl ProjectStore for SqliteStore {
             .await
     }
 
-    async fn update_project(&self, project: Project) -> Result<()> {
-        self.queue
-            .write(move |connection| {
-                Box::pin(async move {
-                    match write(connection, UPDATE, &project).await? {
-                        0 => Err(StoreError::NotFound("the project")),
-                        _ => Ok(()),
-                    }
-                })
-            })
-            .await
+    async fn update_project(&self, project: Project, now: Timestamp) -> Result<()> {
+        self.queue.write(move |connection| Box::pin(update(connection, project, now))).await
     }
 
     async fn delete_project(&self, tenant: TenantId, id: ProjectId) -> Result<bool> {
@@ -133,6 +125,19 @@ async fn write(connection: &mut SqliteConnection, statement: &'static str, proje
         Err(error) if is_repeat(&error) => Err(StoreError::Conflict(format!("the project `{}`", project.name))),
         Err(error) => Err(error.into()),
     }
+}
+
+async fn update(connection: &mut SqliteConnection, project: Project, now: Timestamp) -> Result<()> {
+    let known = sqlx::query(ONE).bind(project.tenant_id.0).bind(project.id.0).fetch_optional(&mut *connection).await?;
+    let before = match known {
+        Some(row) => self::project(&row)?,
+        None => return Err(StoreError::NotFound("the project")),
+    };
+    if before.name != project.name {
+        revision::rename(connection, &project, now).await?;
+    }
+    write(connection, UPDATE, &project).await?;
+    Ok(())
 }
 
 /// Windows being evaluated over the project must not be committed over its next life: that is what the version is for.

@@ -14,7 +14,7 @@ use crate::model::window::{Cursor, GroupKey, Seq};
 use crate::store::failure::is_repeat;
 use crate::store::placement::{Ground, Moves};
 use crate::store::revision::{EndpointRow, RuleRow, RuleRows};
-use crate::store::row::Cells;
+use crate::store::row::readable;
 use crate::store::rules::{RuleChanges, RuleSnapshot, RuleStore};
 use crate::store::sqlite::SqliteStore;
 use crate::store::sqlite::row::{Insert, id_list, insert};
@@ -70,7 +70,7 @@ impl RuleStore for SqliteStore {
     }
 
     async fn list_rules(&self, tenant: TenantId) -> Result<Vec<Rule>> {
-        sqlx::query(LIST).bind(tenant.0).fetch_all(&self.readers).await?.iter().map(records::rule).collect()
+        readable(&sqlx::query(LIST).bind(tenant.0).fetch_all(&self.readers).await?, records::rule)
     }
 
     async fn list_endpoints(&self, tenant: TenantId) -> Result<Vec<Endpoint>> {
@@ -82,13 +82,7 @@ impl RuleStore for SqliteStore {
     }
 
     async fn active_rules(&self) -> Result<RuleSnapshot> {
-        let mut snapshot = RuleSnapshot::default();
-        for row in sqlx::query(ACTIVE).fetch_all(&self.readers).await? {
-            let mut cells = Cells::of("rules", &row);
-            snapshot.version = cells.take()?;
-            snapshot.rules.extend(cells.json_or_none()?);
-        }
-        Ok(snapshot)
+        records::snapshot(&sqlx::query(ACTIVE).fetch_all(&self.readers).await?)
     }
 
     async fn sealed_targets(&self, after: Option<EndpointId>, limit: u32) -> Result<Vec<(EndpointId, Sealed)>> {
@@ -113,7 +107,7 @@ impl RuleRows for SqliteConnection {
     }
 
     async fn rules(&mut self, tenant: TenantId) -> Result<Vec<Rule>> {
-        sqlx::query(LIST).bind(tenant.0).fetch_all(self).await?.iter().map(records::rule).collect()
+        readable(&sqlx::query(LIST).bind(tenant.0).fetch_all(self).await?, records::rule)
     }
 
     async fn cursors(&mut self, tenant: TenantId) -> Result<HashMap<GroupKey, Cursor>> {
@@ -139,7 +133,7 @@ impl RuleRows for SqliteConnection {
 
     async fn remove_endpoints(&mut self, tenant: TenantId, endpoints: &[EndpointId], now: Timestamp) -> Result<()> {
         endpoints::remove(self, tenant, endpoints).await?;
-        outbox::fail_endpoints(self, tenant, endpoints, now).await
+        outbox::fail_endpoints(self, tenant, endpoints, now, records::ENDPOINT_REMOVED).await
     }
 
     async fn put_rules(&mut self, tenant: TenantId, rows: &[RuleRow<'_>]) -> Result<()> {

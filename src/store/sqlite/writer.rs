@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use sqlx::Connection;
-use sqlx::sqlite::SqliteConnection;
+use sqlx::sqlite::{SqliteConnection, SqlitePool};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -54,6 +54,7 @@ pub(super) struct Queue {
 #[must_use = "nothing is written until it runs"]
 pub struct Writer {
     connection: SqliteConnection,
+    readers: SqlitePool,
     jobs: mpsc::Receiver<Job>,
     closing: CancellationToken,
     stopped: DropGuard,
@@ -119,11 +120,12 @@ impl Done {
 }
 
 /// A queue of at most so many jobs, in which batches take room by the parts and feedback records they hold.
-pub(super) fn queue(connection: SqliteConnection, jobs: usize, items: u32) -> (Queue, Writer) {
+pub(super) fn queue(connection: SqliteConnection, readers: SqlitePool, jobs: usize, items: u32) -> (Queue, Writer) {
     let (sender, receiver) = mpsc::channel(jobs);
     let (closing, stopped) = (CancellationToken::new(), CancellationToken::new());
     let room = Arc::new(Semaphore::new(usize::try_from(items).unwrap_or(Semaphore::MAX_PERMITS)));
-    let writer = Writer { connection, jobs: receiver, closing: closing.clone(), stopped: stopped.clone().drop_guard() };
+    let guard = stopped.clone().drop_guard();
+    let writer = Writer { connection, readers, jobs: receiver, closing: closing.clone(), stopped: guard };
     (Queue { jobs: sender, room, whole_room: items, closing, stopped }, writer)
 }
 
@@ -184,7 +186,9 @@ impl Writer {
     }
 
     async fn end(self) {
-        let Self { connection, stopped, .. } = self;
+        let Self { connection, readers, stopped, .. } = self;
+        // The last connection to go copies the WAL into the file, and a reader could not: it may only read.
+        readers.close().await;
         if let Err(error) = connection.close().await {
             tracing::warn!(%error, "closing the database failed");
         }

@@ -11,6 +11,7 @@ use runhook::api::{self, Api};
 use runhook::config::Limits;
 use runhook::crypto::{Keyring, seal_target, shown};
 use runhook::delivery::{Guard, Parts, Sender};
+use runhook::ingest::Budget;
 use runhook::model::delivery::{Delivery, DeliveryState};
 use runhook::model::endpoint::{Endpoint, Format, Policy};
 use runhook::model::id::{DeliveryId, EndpointId, MessageId, ProjectId, RuleId, RunId, TenantId, TraceId, WindowId};
@@ -96,6 +97,7 @@ impl House {
             blobs,
             keyring: Arc::clone(&keyring),
             clock: Arc::<ManualClock>::clone(&clock),
+            budget: Budget::new(&limits),
             limits,
             guard: Arc::new(Guard::default()),
             auth: Arc::new(Auth::default()),
@@ -158,7 +160,7 @@ impl House {
         let progress = Progress::Group(key);
         let now = self.clock.now();
         let window = Window {
-            id: WindowId::of(TENANT, project_id, &progress, 0, now),
+            id: WindowId::of(TENANT, project_id, &progress, 0, 1),
             tenant_id: TENANT,
             project_id,
             progress,

@@ -63,11 +63,12 @@ impl Outbox {
 
 #[async_trait]
 impl OutboxStore for Outbox {
-    async fn claim_deliveries(&self, claimant: Claimant, limit: u32) -> Result<Vec<Claim>> {
+    async fn claim_deliveries(&self, claimant: Claimant, limit: u32, crowded: &[EndpointId]) -> Result<Vec<Claim>> {
         let mut tables = self.0.lock().unwrap();
         let Tables { rows, endpoints, .. } = &mut *tables;
         let due = rows.iter_mut().filter(|row| {
             row.delivery.state == DeliveryState::Pending
+                && !crowded.contains(&row.delivery.endpoint_id)
                 && row.delivery.due_at <= claimant.now
                 && row.lease.as_ref().is_none_or(|lease| lease.until <= claimant.now)
         });
@@ -101,9 +102,12 @@ impl OutboxStore for Outbox {
         Ok(())
     }
 
-    async fn next_due(&self) -> Result<Option<Timestamp>> {
+    async fn next_due(&self, crowded: &[EndpointId]) -> Result<Option<Timestamp>> {
         let tables = self.0.lock().unwrap();
-        let pending = tables.rows.iter().filter(|row| row.delivery.state == DeliveryState::Pending);
+        let pending = tables
+            .rows
+            .iter()
+            .filter(|row| row.delivery.state == DeliveryState::Pending && !crowded.contains(&row.delivery.endpoint_id));
         Ok(pending.map(|row| row.lease.as_ref().map_or(row.delivery.due_at, |lease| lease.until)).min())
     }
 

@@ -142,6 +142,31 @@ async fn a_slow_endpoint_does_not_delay_another() {
 }
 
 #[tokio::test]
+async fn the_backlogs_of_slow_endpoints_leave_room_for_another() {
+    let gate = Gate::closed();
+    let slow =
+        [Receiver::start([Answer::Held(gate.clone())]).await, Receiver::start([Answer::Held(gate.clone())]).await];
+    let mut quick = Receiver::start([]).await;
+    let mut stage = Stage::with(|_| PATIENT, 16);
+    let mut held = Vec::new();
+    for receiver in &slow {
+        held.extend(stage.deliver_many_to(&receiver.url(), 40));
+        let next = stage.sender.pass().await.unwrap();
+        assert_eq!(next, Next::Idle, "what waits for a crowded endpoint is looked for when an attempt ends");
+    }
+    for _ in 0..5 {
+        stage.deliver_to(&quick.url());
+        stage.sender.pass().await.unwrap();
+        quick.next().await;
+    }
+    gate.open();
+    for _ in 0..20 {
+        stage.round().await;
+    }
+    assert!(held.iter().all(|id| stage.row(*id).delivery.state == DeliveryState::Delivered));
+}
+
+#[tokio::test]
 async fn no_more_is_claimed_than_can_be_sent() {
     let gate = Gate::closed();
     let mut receiver = Receiver::start([Answer::Held(gate.clone())]).await;
@@ -167,7 +192,7 @@ async fn whoever_lost_the_lease_records_nothing() {
     stage.clock.advance(Duration::from_hours(1));
     let now = stage.clock.now();
     let other = Claimant { holder: Uuid::from_u128(99), now, until: now.after(Duration::from_hours(1)) };
-    assert_eq!(stage.outbox.claim_deliveries(other, 1).await.unwrap().len(), 1);
+    assert_eq!(stage.outbox.claim_deliveries(other, 1, &[]).await.unwrap().len(), 1);
     gate.open();
     stage.sender.finish().await;
     let row = stage.row(id);

@@ -169,9 +169,20 @@ impl Stage {
 
     /// A delivery that is due, of a message with one link, to an endpoint of its own.
     pub(super) fn deliver_to(&mut self, url: &str) -> DeliveryId {
+        let endpoint = EndpointId(Uuid::from_u128(self.made + 1));
+        self.deliver(url, endpoint)
+    }
+
+    /// So many deliveries that are due, to one endpoint.
+    pub(super) fn deliver_many_to(&mut self, url: &str, count: usize) -> Vec<DeliveryId> {
+        let endpoint = EndpointId(Uuid::from_u128(self.made + 1));
+        (0..count).map(|_| self.deliver(url, endpoint)).collect()
+    }
+
+    fn deliver(&mut self, url: &str, endpoint_id: EndpointId) -> DeliveryId {
         self.made += 1;
         let (tenant_id, rule_id) = (TenantId::DEFAULT, RuleId(Uuid::from_u128(2)));
-        let (endpoint_id, message_id) = (EndpointId(Uuid::from_u128(self.made)), MessageId(Uuid::from_u128(self.made)));
+        let message_id = MessageId(Uuid::from_u128(self.made));
         let target = target(url);
         let endpoint = Endpoint {
             tenant_id,

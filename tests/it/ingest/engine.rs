@@ -12,6 +12,7 @@ use runhook::api::{Api, router};
 use runhook::blob::directory::Directory;
 use runhook::config::Limits;
 use runhook::crypto::Keyring;
+use runhook::ingest::Budget;
 use runhook::model::id::{RunId, TenantId};
 use runhook::model::run::StoredRun;
 use runhook::model::time::{ManualClock, Timestamp};
@@ -87,6 +88,7 @@ impl Engine {
             blobs: Arc::new(blobs),
             keyring,
             clock: Arc::<ManualClock>::clone(&clock),
+            budget: Budget::new(&limits),
             limits: Arc::new(limits),
             guard: Arc::default(),
             auth: Arc::clone(&auth),
@@ -140,9 +142,13 @@ impl Engine {
     }
 
     pub(super) async fn require_key(&self, key: &str) {
+        self.require_key_of(TenantId::DEFAULT, key).await;
+    }
+
+    pub(super) async fn require_key_of(&self, tenant_id: TenantId, key: &str) {
         let record = runhook::store::keys::ApiKey {
             id: runhook::model::id::ApiKeyId(uuid::Uuid::from_u128(1)),
-            tenant_id: TenantId::DEFAULT,
+            tenant_id,
             name: "test".to_owned(),
             hash: runhook::api::auth::hash(key),
             prefix: "k".to_owned(),

@@ -11,7 +11,7 @@ use runhook::config::Limits;
 use runhook::store::sqlite::Options;
 use serde_json::json;
 
-use super::engine::Engine;
+use super::engine::{Engine, multipart_request};
 
 #[tokio::test]
 async fn a_request_too_many_is_429_before_its_body_is_read() {
@@ -35,6 +35,29 @@ async fn a_request_too_many_is_429_before_its_body_is_read() {
     engine.get("/info").await.expect(200);
     drop(holding);
     engine.post("/runs", &json!({"name": "n", "run_type": "c", "start_time": 1})).await.expect(202);
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_fit_beside_the_others_is_429_on_every_surface() {
+    let limits = Limits { inflight_bytes: 0, request_bytes: 4096, decompressed_bytes: 4096, ..Limits::default() };
+    let engine = Engine::with(limits).await;
+    let held = || {
+        let begun = stream::iter([Ok::<_, std::io::Error>(Bytes::from(vec![b' '; 4000]))]);
+        Body::from_stream(futures_util::StreamExt::chain(begun, stream::pending()))
+    };
+    let mut first = Box::pin(engine.call("POST", "/runs", held()));
+    assert!(futures_util::FutureExt::now_or_never(&mut first).is_none());
+    let mut second = Box::pin(engine.send(multipart_request(held(), None)));
+    assert!(futures_util::FutureExt::now_or_never(&mut second).is_none());
+
+    for path in ["/runs", "/runs/batch", "/feedback", "/v1/rules/apply", "/v1/runs/import"] {
+        let answer = engine.post(path, &json!({"files": []})).await.expect(429);
+        assert_eq!(answer.header("retry-after"), Some("1"), "{path}");
+    }
+    engine.get("/info").await.expect(200);
+    drop(first);
+    engine.post("/runs", &json!({"name": "n", "run_type": "c", "start_time": 1})).await.expect(202);
+    engine.post("/v1/rules/apply", &json!({"files": []})).await.expect(200);
 }
 
 fn run(inputs: &str) -> serde_json::Value {

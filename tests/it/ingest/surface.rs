@@ -2,6 +2,7 @@
 
 use axum::body::Body;
 use axum::http::Request;
+use runhook::model::id::TenantId;
 use serde_json::json;
 
 use super::engine::Engine;
@@ -44,6 +45,8 @@ async fn a_key_is_taken_from_any_header_a_client_puts_it_in() {
     };
     send("x-api-key", "rh_secret").await.expect(200);
     send("authorization", "Bearer rh_secret").await.expect(200);
+    send("authorization", "bearer  rh_secret").await.expect(200);
+    send("authorization", "Basic rh_secret").await.expect(401);
     send("X-Argilla-Api-Key", "rh_secret").await.expect(200);
     let wrong = send("x-api-key", "rh_wrong").await.expect(403);
     assert!(!String::from_utf8_lossy(&wrong.body).contains("rh_wrong"));
@@ -71,4 +74,15 @@ async fn health_needs_no_key_and_every_answer_has_an_id() {
     let ready = engine.get("/readyz").await.expect(200);
     assert!(ready.header("x-request-id").is_some());
     engine.get("/metrics").await.expect(404);
+}
+
+#[tokio::test]
+async fn a_tenant_that_does_not_own_the_server_cannot_wipe_it_or_touch_its_keys() {
+    let engine = Engine::start().await;
+    engine.require_key_of(TenantId(uuid::Uuid::from_u128(7)), "rh_other").await;
+    for (method, path) in [("GET", "/v1/keys"), ("POST", "/v1/keys/rotate"), ("POST", "/v1/wipe")] {
+        let request = Request::builder().method(method).uri(path).header("x-api-key", "rh_other");
+        let refused = engine.send(request.body(Body::from(r#"{"yes": true}"#)).unwrap()).await.expect(403);
+        assert_eq!(refused.json()["code"], "not-the-operator", "{path}");
+    }
 }

@@ -4,9 +4,9 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::support::server::{Server, Settings};
+use crate::support::server::{Server, Settings, runhook};
 
 fn rule(key: &str) -> String {
     format!(
@@ -24,6 +24,18 @@ async fn keys(server: &Server) -> Vec<String> {
     let (_, answer) = server.call("GET", "/v1/rules", None).await;
     let rules = answer["rules"].as_array().unwrap();
     rules.iter().map(|rule| rule["key"].as_str().unwrap().to_owned()).collect()
+}
+
+/// Asks until the server tells this of its folder: how many files, how many problems, and why they are not applied.
+async fn folder_becomes(server: &Server, files: u32, problems: u32, error: Option<&str>) -> Value {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        let state = server.call("GET", "/v1/status", None).await.1["rules_folder"].take();
+        if (&state["files"], &state["problems"], &state["error"]) == (&json!(files), &json!(problems), &json!(error)) {
+            return state;
+        }
+        assert!(Instant::now() < deadline, "{state:#}");
+    }
 }
 
 /// Asks until the server has exactly these rules.
@@ -47,6 +59,8 @@ async fn a_folder_is_applied_at_the_start_and_again_when_a_file_changes() {
     becomes(&server, &["a", "b"]).await;
     fs::remove_file(folder.path().join("a.yaml")).unwrap();
     becomes(&server, &["b"]).await;
+    let state = folder_becomes(&server, 1, 0, None).await;
+    assert_eq!(state["applied_at"], state["looked_at"]);
 }
 
 #[tokio::test]
@@ -61,8 +75,16 @@ async fn a_folder_with_an_error_changes_nothing_and_the_log_says_where() {
         tokio::task::yield_now().await;
     }
     assert_eq!(keys(&server).await, ["a"]);
+    let refused = folder_becomes(&server, 2, 2, Some("1 error in the rule files; nothing changed")).await;
+    assert!(refused["looked_at"].as_str() > refused["applied_at"].as_str(), "{refused:#}");
     fs::write(folder.path().join("b.yaml"), rule("b")).unwrap();
     becomes(&server, &["a", "b"]).await;
+    folder_becomes(&server, 2, 0, None).await;
+    let metrics = server.text("/metrics").await;
+    for (outcome, count) in [("applied", 2), ("refused", 1)] {
+        let line = format!("runhook_rule_files_total{{source=\"folder\",outcome=\"{outcome}\"}} {count}");
+        assert!(metrics.contains(&line), "{metrics}");
+    }
     assert!(!server.log().contains("planted"), "{}", server.log());
 }
 
@@ -111,4 +133,23 @@ async fn commands_check_plan_apply_list_show_pause_and_export() {
     let (code, text) = run(&["check", path, "--format", "github"]);
     assert!(code == 1 && text.contains("line=5,col=5"), "{text}");
     assert_eq!(run(&["check", "/nowhere.yaml"]).0, 3);
+}
+
+#[test]
+fn a_strict_check_refuses_filters_that_the_hosted_service_refuses() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("a.yaml");
+    fs::write(&file, rule("a").replace("eq(status, \"error\")", "not(has(tags, \"test\"))")).unwrap();
+    let check = |arguments: &[&str]| {
+        let mut command = runhook();
+        command
+            .args(["rules", "check", file.to_str().unwrap()])
+            .args(arguments)
+            .env("FOLDER_URL", "https://h.example/");
+        let output = command.output().unwrap();
+        (output.status.code().unwrap(), String::from_utf8(output.stdout).unwrap())
+    };
+    assert_eq!(check(&[]), (0, "1 file: fine (0 errors, 0 warnings)\n".into()));
+    let (code, text) = check(&["--strict"]);
+    assert!(code == 1 && text.contains("`not`") && text.ends_with("not fine (0 errors, 1 warning)\n"), "{text}");
 }

@@ -4,6 +4,7 @@ mod applying;
 mod broken;
 mod folder;
 mod starter;
+mod webhooks;
 
 use std::sync::Arc;
 

@@ -217,16 +217,16 @@ impl RuleStore for FaultyStore {
 
 #[async_trait]
 impl OutboxStore for FaultyStore {
-    async fn claim_deliveries(&self, claimant: Claimant, limit: u32) -> Result<Vec<Claim>> {
-        self.real.claim_deliveries(claimant, limit).await
+    async fn claim_deliveries(&self, claimant: Claimant, limit: u32, crowded: &[EndpointId]) -> Result<Vec<Claim>> {
+        self.real.claim_deliveries(claimant, limit, crowded).await
     }
 
     async fn finish_attempt(&self, lease: &Lease, attempt: Attempt, outcome: Outcome) -> Result<()> {
         self.real.finish_attempt(lease, attempt, outcome).await
     }
 
-    async fn next_due(&self) -> Result<Option<Timestamp>> {
-        self.real.next_due().await
+    async fn next_due(&self, crowded: &[EndpointId]) -> Result<Option<Timestamp>> {
+        self.real.next_due(crowded).await
     }
 
     async fn message(&self, tenant: TenantId, id: MessageId) -> Result<Option<Message>> {
@@ -252,8 +252,8 @@ impl ProjectStore for FaultyStore {
         self.real.create_project(project).await
     }
 
-    async fn update_project(&self, project: Project) -> Result<()> {
-        self.real.update_project(project).await
+    async fn update_project(&self, project: Project, now: Timestamp) -> Result<()> {
+        self.real.update_project(project, now).await
     }
 
     async fn delete_project(&self, tenant: TenantId, id: ProjectId) -> Result<bool> {

@@ -2,10 +2,14 @@
 
 use std::time::Duration;
 
+use runhook::model::id::ProjectId;
+use runhook::model::project::{Project, ProjectRef};
 use runhook::model::rule::{Cadence, Rule, RuleState};
+use runhook::model::run::{Part, PartKind};
+use runhook::store::rules::RuleChanges;
 use runhook::task::Next;
 
-use super::world::{World, begun, cron, ended, every, finished, rule};
+use super::world::{PROJECT, TENANT, World, begun, cron, ended, every, finished, part, rule};
 
 #[tokio::test]
 async fn a_new_rule_starts_at_the_newest_change() {
@@ -49,6 +53,23 @@ async fn a_rule_by_glob_sees_a_project_that_came_after_it_from_the_first_change(
 }
 
 #[tokio::test]
+async fn a_project_that_is_renamed_is_seen_by_the_rules_of_its_new_name_from_then_on() {
+    let world = World::new().await;
+    let mut scheduler = world.scheduler();
+    let renamed = || Some(ProjectRef::Name("cat".to_owned()));
+    world.apply(&[rule("old"), Rule { project: "cat".to_owned(), ..rule("new") }]).await;
+    world.post(1, finished("a")).await;
+    world.settle(&mut scheduler).await;
+    let project = world.store.project(TENANT, ProjectId::of_name(TENANT, PROJECT)).await.unwrap().unwrap();
+    let project = Project { name: "cat".to_owned(), ..project };
+    world.store.update_project(project, world.now()).await.unwrap();
+    world.send(vec![Part { project: renamed(), ..part(2, PartKind::Post, finished("a")) }]).await;
+    world.settle(&mut scheduler).await;
+    assert_eq!(world.told_runs("old").await, [vec![1]]);
+    assert_eq!(world.told_runs("new").await, [vec![2]]);
+}
+
+#[tokio::test]
 async fn backfill_brings_what_arrived_since_that_instant_and_nothing_earlier() {
     for settled in [true, false] {
         let world = World::new().await;
@@ -77,6 +98,26 @@ async fn backfill_brings_what_arrived_since_that_instant_and_nothing_earlier() {
         world.settle(&mut scheduler).await;
         assert_eq!(world.told_runs("r").await, [vec![2, 3], vec![4]]);
     }
+}
+
+#[tokio::test]
+async fn a_rule_that_comes_back_with_another_filter_is_backfilled_again_over_the_same_changes() {
+    let world = World::new().await;
+    let mut scheduler = world.scheduler();
+    let since = Some(world.now());
+    world.apply(&[Rule { cadence: every(3600), ..rule("other") }]).await;
+    world.post(1, finished("a")).await;
+    world.post(2, finished("b")).await;
+    world.wait(60);
+    world.apply(&[Rule { backfill_from: since, ..rule("r") }]).await;
+    world.settle(&mut scheduler).await;
+    assert_eq!(world.told_runs("r").await, [vec![1]]);
+    let gone = RuleChanges { remove_rules: vec![rule("r").id], ..RuleChanges::default() };
+    world.store.apply_rules(TENANT, gone, world.now()).await.unwrap();
+    let wider = Some("in(name, [\"a\", \"b\"])".to_owned());
+    world.apply(&[Rule { backfill_from: since, filter: wider, ..rule("r") }]).await;
+    world.settle(&mut scheduler).await;
+    assert_eq!(world.told_runs("r").await, [vec![1], vec![2]]);
 }
 
 #[tokio::test]
@@ -157,8 +198,8 @@ async fn a_rule_that_was_removed_and_comes_back_tells_nothing_twice() {
     world.apply(std::slice::from_ref(&backfilled)).await;
     world.post(1, finished("a")).await;
     world.settle(&mut scheduler).await;
-    let changes = runhook::store::rules::RuleChanges { remove_rules: vec![backfilled.id], ..Default::default() };
-    world.store.apply_rules(super::world::TENANT, changes, world.now()).await.unwrap();
+    let changes = RuleChanges { remove_rules: vec![backfilled.id], ..Default::default() };
+    world.store.apply_rules(TENANT, changes, world.now()).await.unwrap();
     world.post(2, finished("a")).await;
     world.settle(&mut scheduler).await;
     world.apply(&[backfilled]).await;
@@ -173,8 +214,8 @@ async fn a_project_that_was_deleted_and_made_again_is_told_anew() {
     world.apply(&[Rule { cadence: Cadence::Immediate, ..rule("r") }]).await;
     world.post(1, finished("a")).await;
     world.settle(&mut scheduler).await;
-    let project = runhook::model::id::ProjectId::of_name(super::world::TENANT, super::world::PROJECT);
-    assert!(world.store.delete_project(super::world::TENANT, project).await.unwrap());
+    let project = ProjectId::of_name(TENANT, PROJECT);
+    assert!(world.store.delete_project(TENANT, project).await.unwrap());
     assert_eq!(world.settle(&mut scheduler).await, Next::Idle);
     world.wait(1);
     world.post(2, finished("a")).await;

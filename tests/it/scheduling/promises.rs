@@ -244,3 +244,21 @@ async fn a_cadence_that_no_longer_reads_rests_and_disturbs_no_other() {
     assert_eq!(world.settle(&mut scheduler).await, Next::Idle);
     assert_eq!(world.told_runs("r").await, [vec![1]]);
 }
+
+#[tokio::test]
+async fn a_rule_whose_window_cannot_be_stored_holds_up_no_other_rule() {
+    let world = World::new().await;
+    let mut scheduler = world.scheduler();
+    let heavy = Rule { batch: BatchLimits { inline_bytes: 100, ..BatchLimits::default() }, ..rule("heavy") };
+    world.apply(&[heavy, Rule { cadence: every(1), ..rule("light") }]).await;
+    world.refuse_blobs(true);
+    world.post(1, Fields { inputs: Some(inputs(5000)), ..finished("a") }).await;
+    world.pass(&mut scheduler).await;
+    assert_eq!(world.told_runs("light").await, [vec![1]]);
+    assert!(world.told("heavy").await.is_empty());
+    world.refuse_blobs(false);
+    world.wait(60);
+    world.settle(&mut scheduler).await;
+    assert_eq!(world.told_runs("heavy").await, [vec![1]]);
+    assert_eq!(world.told_runs("light").await, [vec![1]]);
+}

@@ -42,7 +42,7 @@ pub(super) struct World {
     pub(super) delivery: Poke,
     pub(super) limits: Limits,
     _supervisor: Supervisor,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 /// One message as its receiver would see it.
@@ -169,11 +169,18 @@ impl World {
             delivery: Poke::default(),
             limits,
             _supervisor: supervisor,
-            _folder: folder,
+            folder,
         };
         let changes = RuleChanges { put_endpoints: vec![endpoint()], ..RuleChanges::default() };
         world.store.apply_rules(TENANT, changes, world.now()).await.unwrap();
         world
+    }
+
+    /// Blob storage takes nothing any more, until it is told to again.
+    pub(super) fn refuse_blobs(&self, refuse: bool) {
+        let place = self.folder.path().join("blobs");
+        if refuse { std::fs::write(place, b"a file where a directory should be") } else { std::fs::remove_file(place) }
+            .unwrap();
     }
 
     pub(super) fn now(&self) -> Timestamp {

@@ -38,7 +38,7 @@ async fn outbox(store: &dyn Store, count: u32) -> Vec<Delivery> {
 
 async fn claim(store: &dyn Store, holder: u32, now: i64, until: i64, limit: u32) -> Vec<Claim> {
     let claimant = Claimant { holder: uuid(9, holder), now: at(now), until: at(until) };
-    store.claim_deliveries(claimant, limit).await.unwrap()
+    store.claim_deliveries(claimant, limit, &[]).await.unwrap()
 }
 
 fn attempt(claim: &Claim, started: Timestamp, status: u16) -> Attempt {
@@ -94,13 +94,13 @@ pub(crate) async fn a_retry_is_due_when_it_says_and_attempts_go_on_counting(stor
 }
 
 pub(crate) async fn the_next_due_instant_follows_leases_and_retries(store: &dyn Store) {
-    assert_eq!(store.next_due().await.unwrap(), None);
+    assert_eq!(store.next_due(&[]).await.unwrap(), None);
     outbox(store, 1).await;
-    assert_eq!(store.next_due().await.unwrap(), Some(at(99)));
+    assert_eq!(store.next_due(&[]).await.unwrap(), Some(at(99)));
     let claim = claim(store, 1, 100, 110, 1).await.remove(0);
-    assert_eq!(store.next_due().await.unwrap(), Some(at(110)));
+    assert_eq!(store.next_due(&[]).await.unwrap(), Some(at(110)));
     store.finish_attempt(&claim.lease, attempt(&claim, at(100), 503), Outcome::Retry(at(130))).await.unwrap();
-    assert_eq!(store.next_due().await.unwrap(), Some(at(130)));
+    assert_eq!(store.next_due(&[]).await.unwrap(), Some(at(130)));
 }
 
 pub(crate) async fn a_finished_delivery_can_be_replayed_and_a_pending_one_cannot(store: &dyn Store) {

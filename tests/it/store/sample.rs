@@ -167,7 +167,7 @@ pub(crate) fn group(rule: &Rule) -> GroupKey {
 
 pub(crate) fn window(progress: Progress, after: i64, through: i64, start: Timestamp, end: Timestamp) -> Window {
     let project_id = project_id(PROJECT);
-    let id = WindowId::of(TENANT, project_id, &progress, after, end);
+    let id = WindowId::of(TENANT, project_id, &progress, after, end.0);
     Window { id, tenant_id: TENANT, project_id, progress, after, through, start_time: start, end_time: end }
 }
 

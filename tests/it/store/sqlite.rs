@@ -4,6 +4,9 @@ use std::path::Path;
 
 use futures_util::future::join_all;
 use runhook::model::run::Status;
+use runhook::model::window::Progress;
+use runhook::store::outbox::{Claimant, DeliveryQuery};
+use runhook::store::rules::RuleChanges;
 use runhook::store::runs::Batch;
 use runhook::store::sqlite::{Options, SqliteStore, Writer};
 use runhook::store::{KeyStore, ProjectStore, RunStore, Store, StoreError, WindowStore};
@@ -12,9 +15,12 @@ use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::sample::{PROJECT, TENANT, accept, at, begun, changes, json, part, patch, post, project_id, run_id};
+use super::sample::{
+    PROJECT, TENANT, accept, at, begun, changes, endpoint, found, group, json, part, patch, post, project_id, rule,
+    run_id, uuid, window,
+};
 
-super::store_suite!(crate::store::sqlite::Embedded::open);
+super::store_suite!(crate::store::sqlite::Embedded::always);
 
 /// A store in a directory of its own, with its writer running.
 pub(crate) struct Embedded {
@@ -26,6 +32,10 @@ pub(crate) struct Embedded {
 impl Embedded {
     pub(crate) async fn open() -> Self {
         Self::open_in(tempfile::tempdir().expect("a directory"), &Options::default()).await
+    }
+
+    pub(crate) async fn always() -> Option<Self> {
+        Some(Self::open().await)
     }
 
     async fn open_in(directory: TempDir, options: &Options) -> Self {
@@ -105,6 +115,41 @@ async fn one_bad_job_fails_alone() {
     assert_eq!(backend.store.runs(TENANT, &[run_id(2), run_id(3)]).await.unwrap().len(), 2);
     let numbers: Vec<i64> = changes(backend.store(), PROJECT).await.iter().map(|change| change.seq).collect();
     assert_eq!(numbers, [1, 2, 3]);
+    backend.close().await;
+}
+
+#[tokio::test]
+async fn a_row_that_does_not_decode_hides_no_other() {
+    let backend = Embedded::open().await;
+    let store = backend.store();
+    let changes = RuleChanges {
+        put_rules: vec![rule("a", 60), rule("b", 60)],
+        put_endpoints: vec![endpoint(1, None), endpoint(2, None)],
+        ..RuleChanges::default()
+    };
+    store.apply_rules(TENANT, changes.clone(), at(0)).await.unwrap();
+    accept(store, vec![post(1), post(2)]).await;
+    for (number, to) in [(1, 1), (2, 2)] {
+        let seq = i64::from(number);
+        let window = window(Progress::Group(group(&rule("a", 60))), seq - 1, seq, at(seq - 1), at(seq));
+        let matches = [(rule("a", 60).id, run_id(number))];
+        store.commit_window(found(store, window, &matches, endpoint(to, None).id).await).await.unwrap();
+    }
+    let place = backend.directory.path();
+    sql(place, "UPDATE rules SET rule = '{}' WHERE key = 'a'").await;
+    sql(place, "UPDATE endpoints SET format = '\"unheard of\"' WHERE key = 'endpoint-1'").await;
+    let active: Vec<_> = store.active_rules().await.unwrap().rules.into_iter().map(|rule| rule.key).collect();
+    assert_eq!(active, ["b"]);
+    let claimant = Claimant { holder: uuid(9, 1), now: at(100), until: at(200) };
+    let claims = store.claim_deliveries(claimant, 10, &[]).await.unwrap();
+    assert_eq!(claims.iter().map(|claim| claim.endpoint.id).collect::<Vec<_>>(), [endpoint(2, None).id]);
+    let failed = DeliveryQuery { state: Some("failed".to_owned()), limit: 10, ..DeliveryQuery::default() };
+    assert_eq!(store.list_deliveries(TENANT, &failed).await.unwrap().len(), 1);
+    store.apply_rules(TENANT, changes, at(101)).await.unwrap();
+    assert_eq!(
+        (store.list_rules(TENANT).await.unwrap().len(), store.list_endpoints(TENANT).await.unwrap().len()),
+        (2, 2)
+    );
     backend.close().await;
 }
 

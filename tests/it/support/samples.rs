@@ -52,7 +52,7 @@ pub(crate) fn window() -> Window {
         Progress::Group(GroupKey { tenant_id, project_id, cadence: Cadence::DEFAULT, settle: Duration::ZERO });
     let end_time = at("2024-04-05T01:28:56.492563Z");
     Window {
-        id: WindowId::of(tenant_id, project_id, &progress, 3, end_time),
+        id: WindowId::of(tenant_id, project_id, &progress, 3, 1),
         tenant_id,
         project_id,
         progress,

@@ -4,7 +4,6 @@
 //! that shows its progress and can be broken off at any point.
 
 use axum::Json;
-use axum::body::Bytes;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
@@ -12,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::api::Api;
 use crate::api::auth::Principal;
 use crate::api::problem::Problem;
+use crate::api::request::Whole;
 use crate::model::delivery::{Delivery, DeliveryState};
 use crate::model::id::{DeliveryId, TenantId};
 use crate::store::outbox::DeliveryQuery;
@@ -54,7 +54,11 @@ struct Skipped {
 }
 
 /// Sends again.
-pub(super) async fn replay(State(api): State<Api>, principal: Principal, body: Bytes) -> Result<Response, Problem> {
+pub(super) async fn replay(
+    State(api): State<Api>,
+    principal: Principal,
+    Whole(body): Whole,
+) -> Result<Response, Problem> {
     let asked: Asked = serde_json::from_slice(&body).map_err(|error| {
         Problem::malformed(format!("the body cannot be read: {error}"))
             .hint("known here: ids, state, rule, endpoint, since, dry_run, limit, cursor")

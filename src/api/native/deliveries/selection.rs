@@ -1,9 +1,8 @@
 //! Which deliveries a caller means.
 
-use std::time::Duration;
-
 use crate::api::Api;
 use crate::api::problem::Problem;
+use crate::model::amount;
 use crate::model::delivery::Delivery;
 use crate::model::id::{DeliveryId, EndpointId, RuleId, TenantId};
 use crate::model::time::Timestamp;
@@ -66,26 +65,14 @@ fn endpoint_id(names: &Names, endpoint: &str) -> Result<EndpointId, Problem> {
     })
 }
 
-/// An instant, or a number and a unit before now.
+/// An instant, or how long before now it was.
 fn instant(text: &str, now: Timestamp) -> Result<Timestamp, Problem> {
-    if let Some(ago) = ago(text.trim()) {
+    if let Some(ago) = amount::duration(text) {
         return Ok(now.before(ago));
     }
     Timestamp::parse(text).map_err(|error| {
         unreadable(error).hint("an instant such as 2026-11-22T08:30:00Z, or a time ago such as 90m, 2h or 7d")
     })
-}
-
-fn ago(text: &str) -> Option<Duration> {
-    let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
-    let seconds = match unit {
-        "s" => 1,
-        "m" => 60,
-        "h" => 3_600,
-        "d" => 86_400,
-        _ => return None,
-    };
-    number.parse::<u64>().ok()?.checked_mul(seconds).map(Duration::from_secs)
 }
 
 /// Reads a page of at most `query.limit`.

@@ -15,9 +15,9 @@ use serde_json::value::RawValue;
 
 use crate::api::Api;
 use crate::api::auth::Principal;
-use crate::api::langsmith::request;
 use crate::api::native::runs::find_project;
 use crate::api::problem::Problem;
+use crate::api::request;
 use crate::filter::{self, Mode};
 use crate::model::id::{ProjectId, RunId, TenantId};
 use crate::model::problem::Severity;

@@ -7,7 +7,6 @@
 use std::collections::HashMap;
 
 use axum::Json;
-use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::StatusCode;
 use secrecy::ExposeSecret;
@@ -19,12 +18,13 @@ use url::Url;
 use crate::api::Api;
 use crate::api::auth::Principal;
 use crate::api::problem::Problem;
+use crate::api::request::Whole;
 use crate::crypto::{open_target, seal_target, shown};
 use crate::filter::report::Style;
 use crate::model::endpoint::Endpoint;
 use crate::model::id::TenantId;
 use crate::model::problem::{Problem as FileProblem, Severity};
-use crate::rule_file::plan::{Current, Item, Plan, Prune, PutEndpoint, Wanted, Writes, plan};
+use crate::rule_file::plan::{Current, FOLDER, Item, Plan, Prune, PutEndpoint, Wanted, Writes, plan};
 use crate::rule_file::{EndpointDraft, FileReport, Loaded, SourceFile, load};
 use crate::store::rules::RuleChanges;
 
@@ -80,7 +80,7 @@ struct Body {
 pub(super) async fn handle(
     State(api): State<Api>,
     principal: Principal,
-    body: Bytes,
+    Whole(body): Whole,
 ) -> Result<Json<Outcome>, Problem> {
     // What the parser says may quote a value, and values here are secrets.
     let body: Body = serde_json::from_slice(&body).map_err(|error| {
@@ -101,6 +101,21 @@ pub(super) async fn handle(
 
 /// Applies files, or says what applying them would change. Files with an error change nothing.
 pub async fn apply(api: &Api, tenant: TenantId, request: Request<'_>) -> Result<Outcome, Problem> {
+    let (purpose, origin) = (request.purpose, request.origin);
+    let result = make(api, tenant, request).await;
+    if purpose == Purpose::Apply {
+        let outcome = match &result {
+            Ok(_) => "applied",
+            Err(problem) if problem.status.is_client_error() => "refused",
+            Err(_) => "failed",
+        };
+        let source = if origin.starts_with(FOLDER) { "folder" } else { "api" };
+        metrics::counter!("runhook_rule_files_total", "source" => source, "outcome" => outcome).increment(1);
+    }
+    result
+}
+
+async fn make(api: &Api, tenant: TenantId, request: Request<'_>) -> Result<Outcome, Problem> {
     let mut loaded = load(request.files, request.variables);
     check_targets(api, &mut loaded);
     if loaded.has_errors() {
@@ -109,12 +124,13 @@ pub async fn apply(api: &Api, tenant: TenantId, request: Request<'_>) -> Result<
     let _turn = TURN.lock().await;
     let current = current(api, tenant).await?;
     let wanted = Wanted { rules: &loaded.rules, endpoints: &loaded.endpoints, origin: request.origin };
-    let Plan { items, writes } = plan(tenant, &current, wanted, request.prune);
+    let now = api.clock.now();
+    let Plan { items, writes } = plan(tenant, now, &current, wanted, request.prune);
     check_count(api, &current, &writes)?;
     let applied = request.purpose == Purpose::Apply;
     if applied && !writes.is_empty() {
         let changes = sealed(api, tenant, writes)?;
-        api.store.apply_rules(tenant, changes, api.clock.now()).await?;
+        api.store.apply_rules(tenant, changes, now).await?;
         api.scheduler.poke();
     }
     let reports = loaded.reports.into_iter().filter(|report| !report.problems.is_empty()).collect();

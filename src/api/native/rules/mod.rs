@@ -4,12 +4,14 @@
 mod apply;
 mod shown;
 
-use axum::extract::{Path, State};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
 use axum::http::header::{ACCEPT, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::api::Api;
@@ -20,6 +22,12 @@ use crate::model::rule::{Rule, RuleState};
 use crate::rule_file;
 
 pub use apply::{Outcome, Purpose, Request, apply};
+
+/// How many windows of a rule are shown, unless told otherwise.
+const WINDOWS: u32 = 10;
+
+/// How many are shown at most.
+const MOST_WINDOWS: u32 = 1000;
 
 pub(super) fn routes() -> Router<Api> {
     Router::new()
@@ -38,10 +46,31 @@ async fn list(State(api): State<Api>, principal: Principal) -> Result<Json<Value
     Ok(Json(json!({ "rules": rules })))
 }
 
-async fn show(State(api): State<Api>, principal: Principal, Path(key): Path<String>) -> Result<Json<Value>, Problem> {
+/// What is asked of a rule beside itself.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Asked {
+    /// How many of its newest windows.
+    windows: Option<u32>,
+}
+
+async fn show(
+    State(api): State<Api>,
+    principal: Principal,
+    Path(key): Path<String>,
+    asked: Result<Query<Asked>, QueryRejection>,
+) -> Result<Json<Value>, Problem> {
+    let asked = asked.map_err(|error| Problem::malformed(error.body_text()).hint("known here: windows"))?;
     let rule = find(&api, principal.tenant_id, &key).await?;
     let endpoints = api.store.list_endpoints(principal.tenant_id).await?;
-    Ok(Json(shown::rule(&rule, &endpoints)))
+    let limit = asked.windows.unwrap_or(WINDOWS).min(MOST_WINDOWS);
+    let windows = api.store.rule_windows(principal.tenant_id, rule.id, limit).await?;
+    let mut shown = shown::rule(&rule, &endpoints);
+    if let Some(shown) = shown.as_object_mut() {
+        let windows = windows.iter().map(|(window, runs)| shown::window(window, *runs));
+        shown.insert("windows".to_owned(), windows.collect());
+    }
+    Ok(Json(shown))
 }
 
 /// YAML for those who accept it, and YAML inside JSON for all others.

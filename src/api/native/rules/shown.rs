@@ -2,9 +2,10 @@
 
 use serde_json::{Value, json};
 
+use crate::model::amount::duration_text;
 use crate::model::endpoint::Endpoint;
 use crate::model::rule::{Cadence, Rule};
-use crate::rule_file::duration_text;
+use crate::model::window::Window;
 
 /// A rule with its endpoints.
 pub(super) fn rule(rule: &Rule, endpoints: &[Endpoint]) -> Value {
@@ -33,6 +34,19 @@ pub(super) fn rule(rule: &Rule, endpoints: &[Endpoint]) -> Value {
         "webhooks": webhooks,
         "state": rule.state,
         "origin": rule.origin,
+    })
+}
+
+/// A window in which a rule found runs: which changes of the project it covers, half-open, and how many runs it found.
+pub(super) fn window(window: &Window, runs: u32) -> Value {
+    json!({
+        "id": window.id,
+        "project_id": window.project_id,
+        "after": window.after,
+        "through": window.through,
+        "start_time": window.start_time.to_string(),
+        "end_time": window.end_time.to_string(),
+        "runs": runs,
     })
 }
 

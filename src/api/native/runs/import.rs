@@ -15,8 +15,8 @@ use serde_json::value::RawValue;
 
 use crate::api::Api;
 use crate::api::auth::Principal;
-use crate::api::langsmith::request;
 use crate::api::problem::Problem;
+use crate::api::request;
 use crate::config::Limits;
 use crate::ingest::{Incoming, IngestError, Intake};
 

@@ -88,7 +88,8 @@ pub(super) struct Full<'a> {
 /// A large value that lives elsewhere.
 #[derive(Serialize)]
 struct Linked {
-    url: Url,
+    /// None when the blob is gone.
+    url: Option<Url>,
     bytes: u64,
 }
 
@@ -168,7 +169,7 @@ async fn links(api: &Api, stored: &StoredRun) -> Result<BTreeMap<String, Linked>
     let wanted: Vec<(String, &BlobKey, u64)> = large.chain(files).collect();
     let mut links = BTreeMap::new();
     for (name, key, bytes) in wanted {
-        let url = api.blobs.link(key, api.clock.now(), api.limits.link_lasts).await?;
+        let url = api.link(key).await?;
         links.insert(name, Linked { url, bytes });
     }
     Ok(links)

@@ -17,18 +17,18 @@ const SIZE_UNITS: &[(&str, u64)] = &[
 ];
 
 /// What a duration looks like.
-pub(super) const DURATION_HINT: &str = "write a number and a unit, such as 500ms, 30s, 1m, 2h or 7d";
+pub const DURATION_HINT: &str = "write a number and a unit, such as 500ms, 30s, 1m, 2h or 7d";
 
 /// What a size looks like.
-pub(super) const SIZE_HINT: &str = "write bytes, or a number and a unit, such as 64KiB, 4MiB or 1MB";
+pub const SIZE_HINT: &str = "write bytes, or a number and a unit, such as 64KiB, 4MiB or 1MB";
 
 /// Reads a duration: a number (fractions allowed) and a unit.
-pub(super) fn duration(text: &str) -> Option<Duration> {
+pub fn duration(text: &str) -> Option<Duration> {
     amount(text, DURATION_UNITS).map(Duration::from_millis)
 }
 
 /// Reads a size in bytes.
-pub(super) fn size(text: &str) -> Option<u64> {
+pub fn size(text: &str) -> Option<u64> {
     amount(text, SIZE_UNITS)
 }
 

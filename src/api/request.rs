@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use axum::extract::Request;
+use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderName, header};
 use bytes::Bytes;
 use futures_util::stream::StreamExt;
@@ -27,6 +27,17 @@ pub(crate) fn incoming(request: Request) -> Incoming {
 /// The whole body of a request, decoded and within the limits.
 pub(crate) async fn body(api: &Api, request: Request) -> Result<Bytes, Problem> {
     Ok(api.intake().body(incoming(request)).await?)
+}
+
+/// The whole body, as an extractor: within the limits and the budget of all requests, whatever the surface.
+pub(crate) struct Whole(pub(crate) Bytes);
+
+impl FromRequest<Api> for Whole {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, api: &Api) -> Result<Self, Problem> {
+        body(api, request).await.map(Self)
+    }
 }
 
 /// An object as its keys.
