@@ -64,7 +64,7 @@ async fn transactions_that_end_out_of_order_hide_no_change_from_a_reader() {
         sqlx::raw_sql("ROLLBACK").execute(&mut blocker).await.unwrap();
         seen
     };
-    let (_, _, mut seen) = tokio::join!(accept(store, vec![post(1)]), later, reading);
+    let (_, (), mut seen) = tokio::join!(accept(store, vec![post(1)]), later, reading);
     let after = seen.last().map_or(0, |change| change.seq);
     seen.extend(store.changes(TENANT, project_id(PROJECT), after, at(1_000), 10).await.unwrap());
     assert_eq!(seen.iter().map(|change| change.run_id).collect::<Vec<_>>(), [run_id(9), run_id(1), run_id(2)]);
