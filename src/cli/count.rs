@@ -3,7 +3,7 @@
 use std::fmt::Display;
 
 /// `1 run`, `2 runs`: the number and the word for it.
-pub(super) fn counted<N: Display + PartialEq + From<u8>>(number: N, one: &str, many: &str) -> String {
+pub(super) fn counted<N: Display + Copy + PartialEq + From<u8>>(number: N, one: &str, many: &str) -> String {
     let word = if number == N::from(1) { one } else { many };
     format!("{number} {word}")
 }

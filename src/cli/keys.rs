@@ -84,7 +84,7 @@ async fn rotate(reseal: bool, drop_old: bool, context: &mut Context) -> anyhow::
         let count = |name: &str| answer.get(name).and_then(Value::as_u64).unwrap_or(0);
         match step {
             "drop" => {
-                writeln!(context.out, "removed {} that sealed nothing", counted(count("dropped"), "key", "keys"))?
+                writeln!(context.out, "removed {} that sealed nothing", counted(count("dropped"), "key", "keys"))?;
             }
             _ => writeln!(context.out, "sealed {} anew", counted(count("resealed"), "value", "values"))?,
         }
