@@ -16,8 +16,9 @@ mod request;
 use std::any::Any;
 use std::sync::Arc;
 
+use axum::extract::Request;
 use axum::http::{Method, StatusCode, Uri};
-use axum::middleware::{from_fn, from_fn_with_state};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::{Router, routing};
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -114,7 +115,7 @@ pub fn router_for(api: Api, roles: &Roles) -> Router {
     }
     let places = Arc::<str>::from(places(roles));
     let routes = routes
-        .fallback(move |method: Method, uri: Uri| unknown_path(method, uri, Arc::clone(&places)))
+        .fallback(async move |method: Method, uri: Uri| unknown_path(&method, &uri, &places))
         .method_not_allowed_fallback(wrong_method)
         .layer(
             ServiceBuilder::new()
@@ -122,11 +123,21 @@ pub fn router_for(api: Api, roles: &Roles) -> Router {
                 .layer(PropagateRequestIdLayer::x_request_id())
                 .layer(from_fn(observe::observe))
                 .layer(CatchPanicLayer::custom(panicked))
+                .layer(from_fn(readable_path))
                 .layer(from_fn_with_state(gate, gate::pass)),
         )
         .with_state(api);
     // The prefix is gone before a route is looked for, and so is a trailing slash.
     Router::new().fallback_service(ServiceBuilder::new().layer(MapRequestLayer::new(prefix::strip)).service(routes))
+}
+
+/// A path whose escapes are no text names nothing. Without this the router would answer in its own words, not in JSON.
+async fn readable_path(request: Request, next: Next) -> Response {
+    if percent_encoding::percent_decode_str(request.uri().path()).decode_utf8().is_ok() {
+        return next.run(request).await;
+    }
+    let detail = "the path is not UTF-8 text once its % escapes are read";
+    Problem::malformed(detail).with("error", detail.into()).into_response()
 }
 
 /// Where things are, for whoever asked in the wrong place.
@@ -142,10 +153,10 @@ fn places(roles: &Roles) -> String {
     )
 }
 
-async fn unknown_path(method: Method, uri: Uri, places: Arc<str>) -> Problem {
+fn unknown_path(method: &Method, uri: &Uri, places: &str) -> Problem {
     let path: String = uri.path().chars().take(200).collect();
     let detail = format!("there is nothing at {method} {path}");
-    Problem::new(StatusCode::NOT_FOUND, "unknown-path", detail).hint(&*places)
+    Problem::new(StatusCode::NOT_FOUND, "unknown-path", detail).hint(places)
 }
 
 async fn wrong_method(method: Method, uri: Uri) -> Problem {

@@ -15,7 +15,8 @@ use crate::model::id::InvalidId;
 
 /// A request whose body has not been read.
 pub(crate) fn incoming(request: Request) -> Incoming {
-    let text = |name: HeaderName| Some(request.headers().get(name)?.to_str().ok()?.to_owned());
+    // What is not text is no word that is known further on, where it is refused; it does not count as absent.
+    let text = |name: HeaderName| Some(String::from_utf8_lossy(request.headers().get(name)?.as_bytes()).into_owned());
     Incoming {
         content_type: text(header::CONTENT_TYPE),
         encoding: text(header::CONTENT_ENCODING),

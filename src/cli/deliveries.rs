@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 use url::form_urlencoded;
 
+use crate::cli::count::counted;
 use crate::cli::table::Table;
 use crate::cli::{Client, Context, Exit, Output};
 use crate::model::id::DeliveryId;
@@ -20,7 +22,7 @@ pub(super) enum Command {
     /// Show one delivery with its attempts
     Show {
         /// The delivery's id
-        id: DeliveryId,
+        id: String,
     },
     /// Send finished deliveries again: the same messages, with the same `webhook-id`
     Replay(Replay),
@@ -113,7 +115,7 @@ impl Selection {
 pub(super) async fn run(command: Command, context: &mut Context) -> anyhow::Result<Exit> {
     match command {
         Command::List(list) => list_deliveries(&list, context).await,
-        Command::Show { id } => show(id, context).await,
+        Command::Show { id } => show(&id, context).await,
         Command::Replay(replay) => replay_deliveries(&replay, context).await,
     }
 }
@@ -158,9 +160,10 @@ async fn list_deliveries(list: &List, context: &mut Context) -> anyhow::Result<E
     Ok(Exit::Fine)
 }
 
-async fn show(id: DeliveryId, context: &mut Context) -> anyhow::Result<Exit> {
+async fn show(id: &str, context: &mut Context) -> anyhow::Result<Exit> {
     let client = context.client().await?;
-    let answer = client.call("GET", &format!("/v1/deliveries/{id}"), None).await;
+    let answer =
+        client.call("GET", &format!("/v1/deliveries/{}", utf8_percent_encode(id, NON_ALPHANUMERIC)), None).await;
     client.close().await;
     let answer = answer?;
     if context.output == Output::Json {
@@ -178,12 +181,12 @@ fn write_delivery(delivery: &Value, out: &mut (dyn Write + Send)) -> io::Result<
         (state, ..) => state.to_owned(),
     };
     let message = format!(
-        "{}, part {} of {}, {} runs, {} bytes",
+        "{}, part {} of {}, {}, {}",
         text(delivery, "/message_id"),
         number(delivery, "/message/part"),
         number(delivery, "/message/parts"),
-        number(delivery, "/message/runs"),
-        number(delivery, "/message/bytes"),
+        counted(number(delivery, "/message/runs"), "run", "runs"),
+        counted(number(delivery, "/message/bytes"), "byte", "bytes"),
     );
     let lines = [
         ("delivery", text(delivery, "/id").to_owned()),
@@ -242,9 +245,11 @@ async fn replay_deliveries(replay: &Replay, context: &mut Context) -> anyhow::Re
         for id in tally.ids.iter().filter_map(Value::as_str) {
             writeln!(context.out, "{id}")?;
         }
-        writeln!(context.out, "{} deliveries would be sent again (dry run)", tally.replayed)?;
+        let would = counted(tally.replayed, "delivery", "deliveries");
+        writeln!(context.out, "{would} would be sent again (dry run)")?;
     } else {
-        writeln!(context.out, "{} deliveries are pending again", tally.replayed)?;
+        let are = counted(tally.replayed, "delivery is", "deliveries are");
+        writeln!(context.out, "{are} pending again")?;
         if tally.replayed > 0 && context.connect.server()?.is_none() {
             writeln!(context.err, "they will be sent when `runhook serve` runs on this data directory")?;
         }
@@ -357,7 +362,8 @@ mod tests {
         assert!(!parses("replay --dry-run"));
         assert!(!parses(&format!("replay {id} --rule low-score")));
         assert!(!parses("replay --state gone"));
-        assert!(!parses("show 12"));
+        // An id that is none is refused where it is looked up, as in the other commands that show one thing.
+        assert!(parses("show 12"));
     }
 
     #[test]

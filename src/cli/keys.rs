@@ -7,6 +7,7 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 
 use crate::app::KeyFile;
+use crate::cli::count::counted;
 use crate::cli::table::Table;
 use crate::cli::{Context, Exit, Output};
 use crate::crypto::{self, Keyring};
@@ -82,8 +83,10 @@ async fn rotate(reseal: bool, drop_old: bool, context: &mut Context) -> anyhow::
     if context.output == Output::Human {
         let count = |name: &str| answer.get(name).and_then(Value::as_u64).unwrap_or(0);
         match step {
-            "drop" => writeln!(context.out, "removed {} keys that sealed nothing", count("dropped"))?,
-            _ => writeln!(context.out, "sealed {} values anew", count("resealed"))?,
+            "drop" => {
+                writeln!(context.out, "removed {} that sealed nothing", counted(count("dropped"), "key", "keys"))?;
+            }
+            _ => writeln!(context.out, "sealed {} anew", counted(count("resealed"), "value", "values"))?,
         }
     }
     print(&answer, context)?;

@@ -7,6 +7,7 @@ mod api_keys;
 pub mod client;
 mod completions;
 mod connect;
+mod count;
 mod deliveries;
 mod demo;
 mod doctor;

@@ -12,6 +12,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
+use crate::cli::count::counted;
 use crate::cli::table::Table;
 use crate::cli::{CallError, Client, Context, Exit, Output};
 
@@ -141,7 +142,7 @@ async fn import_file(import: &Import, context: &mut Context) -> anyhow::Result<E
     if context.output == Output::Json {
         context.json(&json!({"accepted": tally.accepted, "refused": tally.refused}))?;
     } else {
-        writeln!(context.out, "imported {} runs, refused {}", tally.accepted, tally.refused.len())?;
+        writeln!(context.out, "imported {}, refused {}", counted(tally.accepted, "run", "runs"), tally.refused.len())?;
         for refused in tally.refused.iter().take(NAMED) {
             let text = |name: &str| refused.get(name).and_then(Value::as_str).unwrap_or_default();
             writeln!(context.err, "  {}: {}", text("part"), text("error"))?;
@@ -207,7 +208,8 @@ async fn send_all(
             continue;
         }
         let run: Box<RawValue> = serde_json::from_str(&line).map_err(|error| {
-            anyhow!("line {number} is not JSON: {error}; {} runs before it are imported", tally.accepted)
+            let before = counted(tally.accepted, "run before it is", "runs before it are");
+            anyhow!("line {number} is not JSON: {error}; {before} imported")
         })?;
         if batch.is_full(run.get().len()) {
             first = send(client, &path, std::mem::take(&mut batch), first, &mut tally, progress).await?;

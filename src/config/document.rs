@@ -158,6 +158,21 @@ impl From<Limits> for config::Limits {
     }
 }
 
+impl Limits {
+    /// A limit under which nothing could be done at all.
+    fn useless(&self) -> Option<ConfigError> {
+        let limits = [
+            ("request_bytes", self.request_bytes.0 == 0, "no request could be read", "32MiB"),
+            ("decompressed_bytes", self.decompressed_bytes.0 == 0, "no request could be read", "100MiB"),
+            ("header_bytes", self.header_bytes.0 == 0, "no endpoint could have a header", "8KiB"),
+            ("url_bytes", self.url_bytes.0 == 0, "no endpoint could have a URL", "4KiB"),
+            ("link_lasts", self.link_lasts.0.is_zero(), "no link would ever work", "24h"),
+        ];
+        let (key, _, why, example) = limits.into_iter().find(|(_, is_zero, ..)| *is_zero)?;
+        Some(ConfigError::Wrong(format!("`limits.{key}` is 0: {why}; write more, such as {example}")))
+    }
+}
+
 impl Document {
     /// Reads a file's text. An error shows the line, a caret, and what to write instead.
     pub fn parse(name: &str, text: &str, variables: HashMap<String, String>) -> Result<Self, ConfigError> {
@@ -175,7 +190,7 @@ impl Document {
             ConfigError::Wrong(if is_bare { format!("{name}: {rendered}") } else { rendered.to_owned() })
         })?;
         let document = document.unwrap_or_default();
-        document.quoted().map_or(Ok(document.clone()), Err)
+        document.quoted().or_else(|| document.limits.useless()).map_or(Ok(document), Err)
     }
 
     /// A quoted `${NAME}` stays as it is, which nobody means.

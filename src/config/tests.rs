@@ -51,6 +51,13 @@ fn a_wrong_value_says_what_is_expected() {
     assert!(error.contains("config.yaml:1:9"), "{error}");
     let error = read("limits: { runs_per_request: 0 }\n").unwrap_err();
     assert!(error.contains("nonzero"), "{error}");
+    for (key, zero, example) in
+        [("request_bytes", "0", "32MiB"), ("url_bytes", "0KiB", "4KiB"), ("link_lasts", "0s", "24h")]
+    {
+        let error = read(&format!("limits: {{ {key}: {zero} }}\n")).unwrap_err();
+        assert!(error.contains(&format!("`limits.{key}` is 0")) && error.contains(example), "{error}");
+    }
+    assert!(read("limits: { attachment_bytes: 0, offload_bytes: 0 }\n").is_ok());
 }
 
 #[test]

@@ -27,6 +27,7 @@ use checked::Condition;
 use field::{Field, Group, Plain};
 
 pub use facts::Facts;
+pub(crate) use suggest::nearest;
 
 /// How deep calls and lists may nest.
 pub const MAX_DEPTH: usize = 32;

@@ -4,9 +4,10 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::config::Limits;
-use crate::ingest::error::IngestError;
+use crate::ingest::error::{IngestError, Invalid};
 use crate::ingest::intake::{Gathered, Loose};
 use crate::ingest::normalise;
+use crate::ingest::opening;
 use crate::ingest::receipt::Refused;
 use crate::model::run::PartKind;
 
@@ -28,20 +29,27 @@ pub(crate) fn read(json: &[u8], limits: &Limits) -> Result<Gathered, IngestError
     }
     let runs: Runs<'_> = serde_json::from_slice(json)
         .map_err(|error| IngestError::Malformed(format!("the body is not a batch of runs: {error}")))?;
+    if runs.post.is_none() && runs.patch.is_none() {
+        return Err(
+            Invalid::new("post", "is missing, and so is `patch`: send {\"post\": [...], \"patch\": [...]}").into()
+        );
+    }
     let (post, patch) = (runs.post.unwrap_or_default(), runs.patch.unwrap_or_default());
     if post.len().saturating_add(patch.len()) > limits.runs_per_request as usize {
         return Err(IngestError::TooMany { what: "runs", limit: limits.runs_per_request });
     }
-    let mut gathered = Gathered::default();
+    let (mut parts, mut refused) = (Vec::new(), Vec::new());
     for (kind, word, runs) in [(PartKind::Post, "post", post), (PartKind::Patch, "patch", patch)] {
         for (index, raw) in runs.into_iter().enumerate() {
+            let name = format!("{word}[{index}]");
             match read_run(raw, kind, limits) {
-                Ok(loose) => gathered.parts.push(loose),
-                Err(reason) => gathered.refused.push(Refused::new(&format!("{word}[{index}]"), &reason)),
+                Ok(loose) => parts.push((name, loose)),
+                Err(reason) => refused.push(Refused::new(&name, &reason)),
             }
         }
     }
-    Ok(gathered)
+    let parts = opening::whole(parts, |name, invalid| refused.push(Refused::new(name, invalid)));
+    Ok(Gathered { parts, refused, ..Gathered::default() })
 }
 
 fn read_run(raw: &RawValue, kind: PartKind, limits: &Limits) -> Result<Loose, String> {

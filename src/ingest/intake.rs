@@ -12,7 +12,7 @@ use crate::ingest::body::Incoming;
 use crate::ingest::budget::Budget;
 use crate::ingest::error::{IngestError, Invalid};
 use crate::ingest::receipt::{Receipt, Refused};
-use crate::ingest::{batch, lineage, multipart, normalise, offload};
+use crate::ingest::{batch, lineage, multipart, normalise, offload, opening};
 use crate::model::feedback::Feedback;
 use crate::model::id::{RunId, TenantId};
 use crate::model::merge;
@@ -108,6 +108,7 @@ impl Intake {
         let json = incoming.collect(&self.limits, &self.budget).await?;
         let draft = normalise::run(&json, single.kind, single.named, self.limits.json_depth)
             .map_err(|invalid| malformed_or(invalid, &json))?;
+        opening::check(single.kind, &draft.fields)?;
         let run_id = draft.run_id.unwrap_or(single.fresh);
         let loose =
             Loose { run_id, kind: single.kind, project: draft.project, fields: draft.fields, files: Vec::new() };
@@ -136,12 +137,14 @@ impl Intake {
     async fn accept(&self, tenant: TenantId, mut gathered: Gathered) -> Result<Receipt, IngestError> {
         offload::offload(tenant, &mut gathered.parts, self.blobs.as_ref(), &self.limits).await?;
         let mut parts: Vec<Part> = gathered.parts.into_iter().map(finished).collect();
+        let now = self.clock.now();
+        opening::complete(tenant, &mut parts, self.store.as_ref(), now).await?;
         lineage::complete(tenant, &mut parts, self.store.as_ref()).await?;
         let (mut sent, feedback) = (parts.len(), gathered.feedback.len());
         let mut refused = gathered.refused;
         if sent > 0 || feedback > 0 {
             let batch = Batch { parts, feedback: gathered.feedback };
-            let accepted = self.store.accept(tenant, batch, self.clock.now()).await?;
+            let accepted = self.store.accept(tenant, batch, now).await?;
             sent = sent.saturating_sub(accepted.refused.len());
             refused.extend(
                 accepted.refused.iter().map(|refusal| Refused::new(&refusal.run_id.to_string(), &refusal.reason)),
@@ -166,7 +169,8 @@ fn malformed_or(invalid: Invalid, json: &[u8]) -> IngestError {
     }
 }
 
-/// The digest is of what the client said, before anything that depends on what is stored is added to it.
+/// The digest is of what the client said, before anything that depends on what is stored, or on the clock, is
+/// added to it: the same request a second time is a repeat.
 fn finished(loose: Loose) -> Part {
     let digest = merge::digest(&loose.fields, loose.kind, loose.run_id);
     Part { run_id: loose.run_id, kind: loose.kind, project: loose.project, fields: loose.fields, digest }

@@ -5,7 +5,7 @@
 //! always become the same part with the same digest, so that repeats change nothing.
 //!
 //! Assumes that merging is the store's affair: nothing here looks at what is known of a run, except to find the trace
-//! of a child whose client names only its parent. Never parses inputs or outputs into a tree: they pass through as the
+//! of a child whose client names only its parent, and whether a run's start is known already. Never parses inputs or outputs into a tree: they pass through as the
 //! bytes that were sent, and leave for blob storage when they are large.
 
 mod batch;
@@ -21,6 +21,7 @@ mod lineage;
 mod multipart;
 pub(crate) mod normalise;
 mod offload;
+mod opening;
 mod part_name;
 mod receipt;
 pub(crate) mod value;

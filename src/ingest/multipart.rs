@@ -14,6 +14,7 @@ use crate::ingest::error::IngestError;
 use crate::ingest::feedback;
 use crate::ingest::intake::{File, Gathered, Loose};
 use crate::ingest::normalise::{self, Draft};
+use crate::ingest::opening;
 use crate::ingest::part_name::{Heavy, PartName};
 use crate::ingest::receipt::Refused;
 use crate::model::feedback::Feedback;
@@ -199,12 +200,22 @@ impl<'a> Folding<'a> {
                 if self.newest.contains_key(&(PartKind::Post, run_id)) { PartKind::Post } else { PartKind::Patch };
             self.slot(kind, run_id).files.push(file);
         }
-        let parts = self.slots.into_iter().filter_map(Slot::fold).collect();
+        let named = |slot: Slot| Some((slot.name(), slot.fold()?));
+        let folded = std::mem::take(&mut self.slots).into_iter().filter_map(named).collect();
+        let parts = opening::whole(folded, |name, invalid| self.refuse(name, invalid));
         Gathered { parts, feedback: self.feedback, refused: self.refused }
     }
 }
 
 impl Slot {
+    /// The name of its run object's part.
+    fn name(&self) -> String {
+        match self.kind {
+            PartKind::Post => format!("post.{}", self.run_id),
+            PartKind::Patch => format!("patch.{}", self.run_id),
+        }
+    }
+
     /// The run object with its heavy fields, which win over the same fields inside the object.
     fn fold(self) -> Option<Loose> {
         let draft = self.object.unwrap_or_else(|| Ok(Draft::default())).ok()?;

@@ -60,7 +60,7 @@ fn read(file: &SourceFile, variables: &dyn Fn(&str) -> Option<String>, mode: Mod
             secret::masked_blindly(&file.text)
         }
     };
-    (contents, FileReport { name: file.name.clone(), shown, problems: reading.problems })
+    (contents, FileReport { name: file.name.clone(), shown, problems: reading.problems, untold: 0 })
 }
 
 fn whole(reading: &mut Reading<'_>, root: &Node, file: &SourceFile, contents: &mut Contents) {

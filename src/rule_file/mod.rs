@@ -30,7 +30,7 @@ use crate::filter::Mode;
 pub use difference::Difference;
 pub use endpoint::{EndpointDraft, EndpointName};
 pub use export::export;
-pub use report::FileReport;
+pub use report::{FileReport, bounded};
 pub use rule::RuleDraft;
 pub use schema::schema;
 pub use target::TargetDraft;

@@ -5,6 +5,9 @@ use serde::ser::{Serialize, SerializeStruct, Serializer};
 use crate::filter::report::{self, Lines, Style};
 use crate::model::problem::{Problem, Severity};
 
+/// How many problems one answer tells.
+const MOST_TOLD: usize = 200;
+
 /// The problems of one file, in its order.
 #[derive(Debug, Clone)]
 pub struct FileReport {
@@ -14,6 +17,8 @@ pub struct FileReport {
     pub shown: String,
     /// What is wrong.
     pub problems: Vec<Problem>,
+    /// How many more there are than are told.
+    pub untold: usize,
 }
 
 #[derive(serde::Serialize)]
@@ -51,8 +56,40 @@ impl FileReport {
     /// With source lines, carets and hints.
     #[must_use]
     pub fn render(&self, style: Style) -> String {
-        report::render(&self.name, &self.shown, &self.problems, style)
+        let told = report::render(&self.name, &self.shown, &self.problems, style);
+        match self.untold {
+            0 => told,
+            more if told.is_empty() => format!("{}: {more} more", self.name),
+            more => format!("{told}\n\n{}: and {more} more", self.name),
+        }
     }
+
+    /// Whether there is nothing to say.
+    #[must_use]
+    pub fn is_silent(&self) -> bool {
+        self.problems.is_empty() && self.untold == 0
+    }
+}
+
+/// The same reports with no more problems than anyone reads: errors before warnings, each file in its own order.
+#[must_use]
+pub fn bounded(mut reports: Vec<FileReport>) -> Vec<FileReport> {
+    let mut room = MOST_TOLD;
+    let mut warnings = room.saturating_sub(reports.iter().map(|report| report.count(Severity::Error)).sum());
+    for report in &mut reports {
+        let before = report.problems.len();
+        report.problems.retain(|problem| {
+            let left = match problem.severity {
+                Severity::Error => &mut room,
+                Severity::Warning => &mut warnings,
+            };
+            let told = *left > 0;
+            *left = left.saturating_sub(1);
+            told
+        });
+        report.untold = report.untold.saturating_add(before.saturating_sub(report.problems.len()));
+    }
+    reports
 }
 
 impl<'a> Located<'a> {
@@ -76,9 +113,12 @@ impl Serialize for FileReport {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let lines = self.lines();
         let problems: Vec<Located<'_>> = self.problems.iter().map(|problem| Located::of(problem, &lines)).collect();
-        let mut document = serializer.serialize_struct("FileReport", 2)?;
+        let mut document = serializer.serialize_struct("FileReport", if self.untold > 0 { 3 } else { 2 })?;
         document.serialize_field("name", &self.name)?;
         document.serialize_field("problems", &problems)?;
+        if self.untold > 0 {
+            document.serialize_field("untold", &self.untold)?;
+        }
         document.end()
     }
 }

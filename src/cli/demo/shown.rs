@@ -9,6 +9,7 @@ use url::Url;
 use super::ordered::Json;
 use super::traffic::Request;
 use crate::app::Received;
+use crate::cli::count::counted;
 use crate::model::endpoint::MASK;
 
 type Out = dyn Write + Send;
@@ -74,7 +75,11 @@ fn window(out: &mut Out, body: &Json) -> io::Result<()> {
     let runs = body.get("runs").map_or(0, Json::len);
     writeln!(out)?;
     writeln!(out, "  The window  {} .. {}", edge("start_time"), edge("end_time"))?;
-    writeln!(out, "  holds       {runs} runs that match; none of them will be in another window of this rule")
+    writeln!(
+        out,
+        "  holds       {}; none of them will be in another window of this rule",
+        counted(runs, "run that matches", "runs that match")
+    )
 }
 
 /// What the engine kept of it.

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use url::Url;
 
 use crate::app::{DataDir, storage};
+use crate::cli::count::counted;
 use crate::cli::{self, Client, Context, Exit, Output};
 use crate::config::{Config, Overrides};
 
@@ -146,9 +147,11 @@ fn of_loop(name: &'static str, status: Option<&Value>) -> Check {
     let failures = member("failures_in_a_row").and_then(Value::as_u64).unwrap_or(0);
     let passes = member("passes").and_then(Value::as_u64).unwrap_or(0);
     match member("last_error").and_then(Value::as_str) {
-        Some(error) if failures > 0 => {
-            Check::fail(name, format!("failed {failures} times in a row: {error}"), "look at the server's log")
-        }
-        _ => Check::ok(name, format!("{passes} passes")),
+        Some(error) if failures > 0 => Check::fail(
+            name,
+            format!("failed {} in a row: {error}", counted(failures, "time", "times")),
+            "look at the server's log",
+        ),
+        _ => Check::ok(name, counted(passes, "pass", "passes")),
     }
 }

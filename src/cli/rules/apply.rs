@@ -8,6 +8,7 @@ use crate::cli::rules::Files;
 use crate::cli::rules::check::show;
 use crate::cli::rules::files::{Read, read, understand};
 use crate::cli::{CallError, Context, Exit, Output};
+use crate::rule_file::bounded;
 
 pub(super) use crate::api::native::rules::Purpose;
 
@@ -16,10 +17,11 @@ pub(super) async fn run(files: &Files, prune: bool, purpose: Purpose, context: &
     let sources = read(&files.paths)?;
     let Read { loaded, variables } = understand(&sources);
     if loaded.has_errors() {
+        let reports = bounded(loaded.reports);
         if context.output == Output::Json {
-            context.json(&json!({"applied": false, "reports": loaded.reports}))?;
+            context.json(&json!({"applied": false, "reports": reports}))?;
         } else {
-            show(&loaded.reports, &mut context.out)?;
+            show(&reports, &mut context.out)?;
             writeln!(context.err, "error: the rule files are wrong; nothing changed")?;
         }
         return Ok(Exit::Wrong);

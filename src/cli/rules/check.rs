@@ -4,11 +4,12 @@ use std::io::Write;
 
 use serde_json::json;
 
+use crate::cli::count::counted;
 use crate::cli::rules::files::{read, understand, understand_strictly};
 use crate::cli::rules::{Files, Look, style};
 use crate::cli::{Context, Exit, Output};
 use crate::model::problem::{Problem, Severity};
-use crate::rule_file::FileReport;
+use crate::rule_file::{FileReport, bounded};
 
 /// Checks files.
 pub(super) fn run(files: &Files, strict: bool, look: Look, context: &mut Context) -> anyhow::Result<Exit> {
@@ -17,6 +18,7 @@ pub(super) fn run(files: &Files, strict: bool, look: Look, context: &mut Context
     let reports: Vec<FileReport> = loaded.reports.into_iter().map(tolerant).collect();
     let count = |severity| reports.iter().map(|report| report.count(severity)).sum::<usize>();
     let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
+    let reports = bounded(reports);
     let fine = errors == 0 && (warnings == 0 || !strict);
     if context.output == Output::Json {
         context.json(&json!({"ok": fine, "errors": errors, "warnings": warnings, "files": reports}))?;
@@ -25,15 +27,15 @@ pub(super) fn run(files: &Files, strict: bool, look: Look, context: &mut Context
     } else {
         show(&reports, &mut context.out)?;
         let verdict = if fine { "fine" } else { "not fine" };
-        let counts = format!("{}, {}", counted(errors, "error"), counted(warnings, "warning"));
-        writeln!(context.out, "{}: {verdict} ({counts})", counted(reports.len(), "file"))?;
+        let counts = format!("{}, {}", counted(errors, "error", "errors"), counted(warnings, "warning", "warnings"));
+        writeln!(context.out, "{}: {verdict} ({counts})", counted(reports.len(), "file", "files"))?;
     }
     Ok(if fine { Exit::Fine } else { Exit::Wrong })
 }
 
 /// Writes reports with carets.
 pub(super) fn show(reports: &[FileReport], out: &mut (dyn Write + Send)) -> std::io::Result<()> {
-    for report in reports.iter().filter(|report| !report.problems.is_empty()) {
+    for report in reports.iter().filter(|report| !report.is_silent()) {
         writeln!(out, "{}\n", report.render(style()))?;
     }
     Ok(())
@@ -46,10 +48,6 @@ fn tolerant(report: FileReport) -> FileReport {
         _ => problem,
     };
     FileReport { problems: report.problems.into_iter().map(soften).collect(), ..report }
-}
-
-pub(super) fn counted(number: usize, what: &str) -> String {
-    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
 }
 
 /// Workflow commands of GitHub Actions, which show at the line of a pull request.
@@ -67,6 +65,9 @@ fn annotate(report: &FileReport, out: &mut (dyn Write + Send)) -> std::io::Resul
         let (name, code) = (property(&report.name), property(problem.code));
         let message = escaped(&format!("{}{hint}", problem.message));
         writeln!(out, "::{level} file={name},line={line},col={column},title={code}::{message}")?;
+    }
+    if report.untold > 0 {
+        writeln!(out, "::notice file={}::and {} more", property(&report.name), report.untold)?;
     }
     Ok(())
 }

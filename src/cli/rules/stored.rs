@@ -4,6 +4,7 @@ use std::io::Write;
 
 use serde_json::{Value, json};
 
+use crate::cli::count::counted;
 use crate::cli::table::Table;
 use crate::cli::{Context, Exit, Output};
 
@@ -60,7 +61,7 @@ pub(super) async fn show(key: &str, context: &mut Context) -> anyhow::Result<Exi
 fn show_windows(rule: &Value, out: &mut (dyn Write + Send)) -> std::io::Result<()> {
     for window in rule.get("windows").and_then(Value::as_array).into_iter().flatten() {
         let runs = window.get("runs").and_then(Value::as_u64).unwrap_or_default();
-        let found = if runs == 1 { "1 run".to_owned() } else { format!("{runs} runs") };
+        let found = counted(runs, "run", "runs");
         writeln!(out, "{:<14} {} to {}: {found}", "window", text(window, "start_time"), text(window, "end_time"))?;
     }
     Ok(())

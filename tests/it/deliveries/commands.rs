@@ -71,7 +71,7 @@ async fn what_failed_is_listed_shown_and_sent_again() {
     let shown = text(&server.run(["deliveries", "show", &id]));
     assert!(shown.contains("failed: answered 404") && shown.contains("X-Team-Token"), "{shown}");
     let would = text(&server.run(["deliveries", "replay", "--since", "1h", "--dry-run"]));
-    assert!(would.contains(&id) && would.contains("1 deliveries would be sent again"), "{would}");
+    assert!(would.contains(&id) && would.contains("1 delivery would be sent again"), "{would}");
     assert_eq!(receiver.requests().len(), 1);
 
     let replayed = server.run(["deliveries", "replay", &id]);
@@ -82,6 +82,17 @@ async fn what_failed_is_listed_shown_and_sent_again() {
     let missing = server.run(["deliveries", "replay", "0195c0de-0000-7000-8000-000000000009"]);
     assert_eq!(missing.status.code(), Some(1), "{}", text(&missing));
     assert!(text(&missing).contains("not found"), "{}", text(&missing));
+    for arguments in [["deliveries", "list", "--rule", "everythin"], ["deliveries", "replay", "--rule", "everythin"]] {
+        let typo = server.run(arguments);
+        assert_eq!(typo.status.code(), Some(1), "{}", text(&typo));
+        assert!(text(&typo).contains("rule `everythin` not found"), "{}", text(&typo));
+        assert!(text(&typo).contains("did you mean `everything`?"), "{}", text(&typo));
+    }
+    for what in ["deliveries", "runs"] {
+        let none = server.run([what, "show", "12/../x"]);
+        assert_eq!(none.status.code(), Some(1), "{}", text(&none));
+        assert!(text(&none).contains("is not a UUID"), "{}", text(&none));
+    }
 
     let said = [listed, shown, would, text(&replayed), server.stop().1].concat();
     assert!(!said.contains(HUSH) && !said.contains("path-secret"), "{said}");

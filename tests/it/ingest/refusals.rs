@@ -5,7 +5,7 @@ use axum::http::Request;
 use runhook::config::Limits;
 use serde_json::json;
 
-use super::engine::{Engine, form, gzip, multipart_request, zstd};
+use super::engine::{Engine, NOON, form, gzip, multipart_request, zstd};
 
 const ID: &str = "01a2010f-fb2e-7c64-8ea0-e9d36097932f";
 const OTHER: &str = "01a2010f-fb2e-7c64-8ea0-e9d36097932e";
@@ -79,7 +79,8 @@ async fn one_bad_run_of_a_batch_fails_alone() {
     assert_eq!(parts, ["post[1]", "post[2]", "post[3]", "patch[0]"]);
     assert!(engine.run(ID).await.is_some());
     engine.post("/runs/batch", &json!({"post": [{"name": "no id"}]})).await.expect(422);
-    engine.post("/runs/batch", &json!({})).await.expect(202);
+    let empty = engine.post("/runs/batch", &json!({})).await.expect(422).json();
+    assert!(empty["error"].as_str().unwrap().contains("`patch`: send {\"post\": [...]"), "{empty}");
 }
 
 #[tokio::test]
@@ -101,4 +102,61 @@ async fn a_project_that_does_not_exist_refuses_its_run() {
                      "session_id": OTHER});
     engine.post("/runs", &run).await.expect(422);
     assert!(engine.run(ID).await.is_none());
+}
+
+#[tokio::test]
+async fn a_post_that_would_never_be_seen_is_refused_and_told_what_is_missing() {
+    let engine = Engine::start().await;
+    for (run, missing) in [
+        (json!({"id": ID, "run_type": "chain"}), "`name` is missing"),
+        (json!({"id": ID, "name": "n", "run_type": ""}), "`run_type` is missing"),
+    ] {
+        let answer = engine.post("/runs", &run).await.expect(422).json();
+        assert!(answer["error"].as_str().unwrap().starts_with(missing), "{answer}");
+        let label = format!("post.{ID}");
+        let text = run.to_string();
+        let answer = engine.multipart(&[(&label, "application/json", text.as_bytes())]).await.expect(422).json();
+        assert_eq!(answer["refused"][0]["part"], label.as_str());
+        let batch = json!({"post": [run, {"id": OTHER, "name": "n", "run_type": "chain"}]});
+        let answer = engine.post("/runs/batch", &batch).await.expect(202).json();
+        assert_eq!((&answer["runs"], &answer["refused"][0]["part"]), (&json!(1), &json!("post[0]")));
+        assert!(answer["refused"][0]["error"].as_str().unwrap().starts_with(missing), "{answer}");
+    }
+    assert!(engine.run(ID).await.is_none() && engine.run(OTHER).await.is_some());
+}
+
+#[tokio::test]
+async fn a_post_whose_patch_in_the_same_request_brings_the_rest_is_taken() {
+    let engine = Engine::start().await;
+    let (post, patch) = (format!("post.{ID}"), format!("patch.{ID}"));
+    let parts: [(&str, &str, &[u8]); 2] = [
+        (&post, "application/json", br#"{"run_type":"chain","start_time":"2026-11-22T02:22:34Z"}"#),
+        (&patch, "application/json", br#"{"name":"late","end_time":"2026-11-22T02:22:35Z"}"#),
+    ];
+    engine.multipart(&parts).await.expect(202);
+    assert_eq!(engine.run(ID).await.unwrap().run.name, "late");
+}
+
+#[tokio::test]
+async fn a_start_that_nobody_says_is_told_from_the_path_or_the_id_or_the_clock_once() {
+    let engine = Engine::start().await;
+    let random = "691753af-99d4-4de3-9b4b-678bffa9aa39";
+    let post = |id: &str| json!({"id": id, "name": "n", "run_type": "chain"});
+    let mut placed = post(OTHER);
+    placed["dotted_order"] = format!("20261122T022234197283Z{OTHER}").into();
+    for run in [&post(random), &post(ID), &placed] {
+        engine.post("/runs", run).await.expect(202);
+    }
+    let clock = engine.run(random).await.unwrap();
+    assert_eq!(clock.run.start_time, NOON);
+    assert_eq!(engine.run(OTHER).await.unwrap().run.start_time.to_string(), "2026-11-22T02:22:34.197283Z");
+    assert_eq!(engine.run(ID).await.unwrap().run.start_time.0 / 1000, 0x01a2_010f_fb2e);
+    engine.clock.advance(std::time::Duration::from_mins(1));
+    engine.post("/runs", &post(random)).await.expect(202);
+    assert_eq!(engine.run(random).await.unwrap().changed_seq, clock.changed_seq, "a repeat");
+    let mut more = post(random);
+    more["tags"] = json!(["late"]);
+    engine.post("/runs", &more).await.expect(202);
+    let later = engine.run(random).await.unwrap().run;
+    assert_eq!((later.start_time, later.tags.len()), (NOON, 1));
 }

@@ -86,3 +86,25 @@ async fn a_tenant_that_does_not_own_the_server_cannot_wipe_it_or_touch_its_keys(
         assert_eq!(refused.json()["code"], "not-the-operator", "{path}");
     }
 }
+
+#[tokio::test]
+async fn what_is_not_text_is_refused_in_json() {
+    let engine = Engine::start().await;
+    for (method, path) in [("GET", "/runs/%ff"), ("PATCH", "/api/v1/runs/%ff"), ("GET", "/v1/rules/%c3%28")] {
+        let answer = engine.call(method, path, "{}").await.expect(400).json();
+        assert!(
+            answer["detail"].as_str().unwrap().contains("UTF-8") && answer["error"] == answer["detail"],
+            "{answer}"
+        );
+    }
+    for path in ["/runs", "/runs/batch", "/v1/rules/apply"] {
+        let request = Request::post(path).header("content-encoding", &b"gz\xffip"[..]).body(Body::from("{}")).unwrap();
+        let answer = engine.send(request).await.expect(415).json();
+        assert!(answer.is_object(), "{answer}");
+    }
+    let request = Request::post("/runs/multipart").header("content-type", &b"multipart/form-data; boundary=\xff"[..]);
+    assert!(engine.send(request.body(Body::empty()).unwrap()).await.expect(415).json().is_object());
+    let request = Request::get("/runs/x").header("x-api-key", &b"\xff"[..]).body(Body::empty()).unwrap();
+    engine.require_key("rh_secret").await;
+    assert!(engine.send(request).await.expect(401).json().is_object());
+}

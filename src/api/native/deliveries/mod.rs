@@ -63,7 +63,7 @@ async fn list(
     })?;
     let names = Names::read(&api, principal.tenant_id).await?;
     let selection = Selection { state, rule, endpoint, since };
-    let query = selection.query(&names, principal.tenant_id, api.clock.now())?;
+    let query = selection.query(&api, &names, principal.tenant_id).await?;
     let limit = limit.unwrap_or(PAGE).clamp(1, LARGEST);
     let before = cursor.map(|cursor| selection::read_cursor(&cursor)).transpose()?;
     let found = selection::page(&api, principal.tenant_id, DeliveryQuery { before, limit, ..query }).await?;

@@ -106,7 +106,7 @@ async fn find(
         ));
     }
     let state = selection.state.clone().or_else(|| Some("failed".to_owned()));
-    let query = Selection { state, ..selection }.query(names, tenant, api.clock.now())?;
+    let query = Selection { state, ..selection }.query(api, names, tenant).await?;
     let before = cursor.map(|cursor| selection::read_cursor(&cursor)).transpose()?;
     let limit = limit.unwrap_or(LARGEST).clamp(1, LARGEST);
     selection::page(api, tenant, DeliveryQuery { before, limit, ..query }).await

@@ -39,14 +39,18 @@ impl Selection {
     }
 
     /// The same for the store. Keys become ids, and a time ago becomes an instant.
-    pub(super) fn query(self, names: &Names, tenant: TenantId, now: Timestamp) -> Result<DeliveryQuery, Problem> {
+    pub(super) async fn query(self, api: &Api, names: &Names, tenant: TenantId) -> Result<DeliveryQuery, Problem> {
+        let now = api.clock.now();
         if let Some(state) = self.state.as_deref().filter(|state| !STATES.contains(state)) {
             let shown: String = state.chars().take(32).collect();
             return Err(Problem::malformed(format!("`{shown}` is not a state")).hint("pending, delivered or failed"));
         }
         Ok(DeliveryQuery {
             state: self.state,
-            rule_id: self.rule.map(|rule| rule.parse().unwrap_or_else(|_| RuleId::of_key(tenant, &rule))),
+            rule_id: match &self.rule {
+                Some(rule) => Some(rule_id(api, names, tenant, rule).await?),
+                None => None,
+            },
             endpoint_id: self.endpoint.map(|endpoint| endpoint_id(names, &endpoint)).transpose()?,
             since: self.since.map(|since| instant(&since, now)).transpose()?,
             before: None,
@@ -55,14 +59,35 @@ impl Selection {
     }
 }
 
+/// The rule with this key or id. A rule that was removed is known by what it sent.
+async fn rule_id(api: &Api, names: &Names, tenant: TenantId, rule: &str) -> Result<RuleId, Problem> {
+    let id = RuleId::of_key(tenant, rule);
+    if names.has_rule(id) {
+        return Ok(id);
+    }
+    if let Ok(id) = rule.parse() {
+        return Ok(id);
+    }
+    let query = DeliveryQuery { rule_id: Some(id), limit: 1, ..DeliveryQuery::default() };
+    if !api.store.list_deliveries(tenant, &query).await?.is_empty() {
+        return Ok(id);
+    }
+    Err(unknown("rule", rule, names.rule_like(rule)))
+}
+
+fn unknown(what: &str, word: &str, like: Option<&str>) -> Problem {
+    let shown: String = word.chars().take(64).collect();
+    Problem::not_found(&format!("{what} `{shown}`")).hint(match like {
+        Some(like) => format!("did you mean `{like}`?"),
+        None => format!("name the {what} by its key, or by its id"),
+    })
+}
+
 fn endpoint_id(names: &Names, endpoint: &str) -> Result<EndpointId, Problem> {
     if let Some(id) = names.endpoint_of_key(endpoint) {
         return Ok(id);
     }
-    endpoint.parse().map_err(|_| {
-        let shown: String = endpoint.chars().take(64).collect();
-        Problem::not_found(&format!("endpoint `{shown}`")).hint("name an endpoint by its key, or by its id")
-    })
+    endpoint.parse().map_err(|_| unknown("endpoint", endpoint, names.endpoint_like(endpoint)))
 }
 
 /// An instant, or how long before now it was.

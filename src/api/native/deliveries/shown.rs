@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::api::Api;
 use crate::api::problem::Problem;
+use crate::filter::nearest;
 use crate::model::delivery::{Attempt, AttemptResult, Delivery, DeliveryState};
 use crate::model::endpoint::{Endpoint, Format, Policy, ShownTarget};
 use crate::model::id::{DeliveryId, EndpointId, MessageId, RuleId, TenantId, WindowId};
@@ -100,6 +101,21 @@ impl Names {
     /// The endpoint with this key.
     pub(super) fn endpoint_of_key(&self, key: &str) -> Option<EndpointId> {
         self.endpoints.values().find(|endpoint| endpoint.key.as_deref() == Some(key)).map(|endpoint| endpoint.id)
+    }
+
+    /// Whether this rule is still there.
+    pub(super) fn has_rule(&self, id: RuleId) -> bool {
+        self.rules.contains_key(&id)
+    }
+
+    /// The rule's key that is most like this word, if any is.
+    pub(super) fn rule_like(&self, word: &str) -> Option<&str> {
+        nearest(word, self.rules.values().map(String::as_str))
+    }
+
+    /// The endpoint's key that is most like this word, if any is.
+    pub(super) fn endpoint_like(&self, word: &str) -> Option<&str> {
+        nearest(word, self.endpoints.values().filter_map(|endpoint| endpoint.key.as_deref()))
     }
 
     /// Whether there is still somewhere to send it.

@@ -25,7 +25,7 @@ use crate::model::endpoint::Endpoint;
 use crate::model::id::TenantId;
 use crate::model::problem::{Problem as FileProblem, Severity};
 use crate::rule_file::plan::{Current, FOLDER, Item, Plan, Prune, PutEndpoint, Wanted, Writes, plan};
-use crate::rule_file::{EndpointDraft, FileReport, Loaded, SourceFile, load};
+use crate::rule_file::{EndpointDraft, FileReport, Loaded, SourceFile, bounded, load};
 use crate::store::rules::RuleChanges;
 
 /// One application at a time: a plan is about the rules as they were read.
@@ -119,7 +119,7 @@ async fn make(api: &Api, tenant: TenantId, request: Request<'_>) -> Result<Outco
     let mut loaded = load(request.files, request.variables);
     check_targets(api, &mut loaded);
     if loaded.has_errors() {
-        return Err(refused(&loaded.reports));
+        return Err(refused(loaded.reports));
     }
     let _turn = TURN.lock().await;
     let current = current(api, tenant).await?;
@@ -133,7 +133,7 @@ async fn make(api: &Api, tenant: TenantId, request: Request<'_>) -> Result<Outco
         api.store.apply_rules(tenant, changes, now).await?;
         api.scheduler.poke();
     }
-    let reports = loaded.reports.into_iter().filter(|report| !report.problems.is_empty()).collect();
+    let reports = bounded(loaded.reports).into_iter().filter(|report| !report.is_silent()).collect();
     Ok(Outcome { applied, items, reports })
 }
 
@@ -224,9 +224,9 @@ fn sealed(api: &Api, tenant: TenantId, writes: Writes) -> Result<RuleChanges, Pr
     })
 }
 
-fn refused(reports: &[FileReport]) -> Problem {
+fn refused(reports: Vec<FileReport>) -> Problem {
     let count: usize = reports.iter().map(|report| report.count(Severity::Error)).sum();
-    let told: Vec<&FileReport> = reports.iter().filter(|report| !report.problems.is_empty()).collect();
+    let told: Vec<FileReport> = bounded(reports).into_iter().filter(|report| !report.is_silent()).collect();
     let rendered: Vec<String> = told.iter().map(|report| report.render(Style::Plain)).collect();
     let errors = if count == 1 { "1 error".to_owned() } else { format!("{count} errors") };
     Problem::new(

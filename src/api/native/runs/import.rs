@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Json;
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -31,9 +32,11 @@ pub(super) struct Asked {
 pub(super) async fn import(
     State(api): State<Api>,
     principal: Principal,
-    Query(asked): Query<Asked>,
+    asked: Result<Query<Asked>, QueryRejection>,
     request: Request,
 ) -> Result<Response, Problem> {
+    let Query(asked) =
+        asked.map_err(|error| Problem::malformed(error.body_text()).hint("known here: project, once"))?;
     let body = request::body(&api, request).await?;
     let runs = read(&body)?;
     let batch = batch(&runs, asked.project.as_deref())?;
