@@ -115,7 +115,7 @@ pub fn router_for(api: Api, roles: &Roles) -> Router {
     }
     let places = Arc::<str>::from(places(roles));
     let routes = routes
-        .fallback(move |method: Method, uri: Uri| unknown_path(method, uri, Arc::clone(&places)))
+        .fallback(async move |method: Method, uri: Uri| unknown_path(&method, &uri, &places))
         .method_not_allowed_fallback(wrong_method)
         .layer(
             ServiceBuilder::new()
@@ -153,10 +153,10 @@ fn places(roles: &Roles) -> String {
     )
 }
 
-async fn unknown_path(method: Method, uri: Uri, places: Arc<str>) -> Problem {
+fn unknown_path(method: &Method, uri: &Uri, places: &str) -> Problem {
     let path: String = uri.path().chars().take(200).collect();
     let detail = format!("there is nothing at {method} {path}");
-    Problem::new(StatusCode::NOT_FOUND, "unknown-path", detail).hint(&*places)
+    Problem::new(StatusCode::NOT_FOUND, "unknown-path", detail).hint(places)
 }
 
 async fn wrong_method(method: Method, uri: Uri) -> Problem {

@@ -1,5 +1,6 @@
 //! Replicas that do the same at the same time.
 
+use std::cell::Cell;
 use std::collections::HashSet;
 
 use futures_util::future::{join, join_all};
@@ -20,11 +21,16 @@ use crate::store::sample::{
     part, patch, post, project_id, rule, run_id, uuid, window,
 };
 
-/// Waits until so many clients wait for locks.
-async fn wait_for_waiters(watcher: &mut PgConnection, count: i64) {
+/// How many clients wait for locks.
+async fn waiters(watcher: &mut PgConnection) -> i64 {
     let waiters = "SELECT count(*) FROM pg_stat_activity \
                    WHERE datname = current_database() AND wait_event_type = 'Lock'";
-    while sqlx::query_scalar::<_, i64>(waiters).fetch_one(&mut *watcher).await.unwrap() < count {}
+    sqlx::query_scalar(waiters).fetch_one(watcher).await.unwrap()
+}
+
+/// Waits until so many clients wait for locks.
+async fn wait_for_waiters(watcher: &mut PgConnection, count: i64) {
+    while waiters(watcher).await < count {}
 }
 
 #[tokio::test]
@@ -46,17 +52,19 @@ async fn transactions_that_end_out_of_order_hide_no_change_from_a_reader() {
     .execute(&mut blocker)
     .await
     .unwrap();
+    let overtaken = Cell::new(false);
     let later = async {
         wait_for_waiters(&mut second, 1).await;
-        accept(store, vec![post(2)]).await
+        accept(store, vec![post(2)]).await;
+        overtaken.set(true);
     };
     let reading = async {
-        wait_for_waiters(&mut watcher, 2).await;
+        while !overtaken.get() && waiters(&mut watcher).await < 2 {}
         let seen = changes(store, PROJECT).await;
         sqlx::raw_sql("ROLLBACK").execute(&mut blocker).await.unwrap();
         seen
     };
-    let (_, _, mut seen) = tokio::join!(accept(store, vec![post(1)]), later, reading);
+    let (_, (), mut seen) = tokio::join!(accept(store, vec![post(1)]), later, reading);
     let after = seen.last().map_or(0, |change| change.seq);
     seen.extend(store.changes(TENANT, project_id(PROJECT), after, at(1_000), 10).await.unwrap());
     assert_eq!(seen.iter().map(|change| change.run_id).collect::<Vec<_>>(), [run_id(9), run_id(1), run_id(2)]);
