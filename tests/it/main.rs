@@ -15,7 +15,6 @@
 mod architecture;
 mod blobs;
 mod command_line;
-mod databases;
 mod deliveries;
 mod filter_language;
 mod ingest;
@@ -23,7 +22,6 @@ mod langsmith_sdk;
 mod large_runs;
 mod misuse;
 mod payloads;
-mod replicas;
 mod rule_files;
 mod scheduling;
 mod secrets;
