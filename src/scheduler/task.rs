@@ -162,7 +162,8 @@ impl Scheduler {
             entry.note(project, outcome.stretch, rest, now);
         }
         if entry.behind == 0 {
-            self.parts.store.settle_project(project.tenant_id, project.project_id, project.last_seq).await?;
+            let (tenant, id, version) = (project.tenant_id, project.project_id, self.rules.version.unwrap_or(0));
+            self.parts.store.settle_project(tenant, id, project.last_seq, version).await?;
         }
         Ok(Some(entry))
     }

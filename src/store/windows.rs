@@ -79,8 +79,9 @@ pub trait WindowStore: Send + Sync {
     /// exists: then nothing was written, and the evaluation is repeated on what is there now.
     async fn commit_window(&self, commit: WindowCommit) -> Result<()>;
 
-    /// Notes that every group of the project has seen its changes up to `seq`, unless more have come.
-    async fn settle_project(&self, tenant: TenantId, project: ProjectId, seq: Seq) -> Result<()>;
+    /// Notes that every group of the project has seen its changes up to `seq`, unless more have come, or the rules have
+    /// another version: a rule that has just arrived has not seen them.
+    async fn settle_project(&self, tenant: TenantId, project: ProjectId, seq: Seq, rules_version: i64) -> Result<()>;
 
     /// A rule's newest windows that found something, newest first.
     async fn rule_windows(&self, tenant: TenantId, rule: RuleId, limit: u32) -> Result<Vec<(Window, u32)>>;

@@ -27,7 +27,8 @@ pub(super) const MATCHED: &str = "SELECT m.rule_id, m.run_id FROM json_each($2) 
      CROSS JOIN matches m ON m.tenant_id = $1 AND m.rule_id = unhex(pair.value ->> 0) AND m.run_id = unhex(pair.value ->> 1)";
 
 const SETTLE: &str = "UPDATE projects SET settled_seq = $3 \
-     WHERE tenant_id = $1 AND project_id = $2 AND last_seq = $3 AND settled_seq < $3";
+     WHERE tenant_id = $1 AND project_id = $2 AND last_seq = $3 AND settled_seq < $3 \
+     AND (SELECT value FROM counters WHERE name = 'rules_version') = $4";
 
 const INSERT_MATCHES: Insert =
     Insert { head: "INSERT INTO matches (tenant_id, rule_id, run_id, project_id) VALUES", columns: 4, tail: "" };
@@ -101,11 +102,12 @@ impl WindowStore for SqliteStore {
         self.queue.write(move |connection| Box::pin(commit_window(connection, commit))).await
     }
 
-    async fn settle_project(&self, tenant: TenantId, project: ProjectId, seq: Seq) -> Result<()> {
+    async fn settle_project(&self, tenant: TenantId, project: ProjectId, seq: Seq, rules_version: i64) -> Result<()> {
         self.queue
             .write(move |connection| {
                 Box::pin(async move {
-                    sqlx::query(SETTLE).bind(tenant.0).bind(project.0).bind(seq).execute(connection).await?;
+                    let query = sqlx::query(SETTLE).bind(tenant.0).bind(project.0).bind(seq).bind(rules_version);
+                    query.execute(connection).await?;
                     Ok(())
                 })
             })

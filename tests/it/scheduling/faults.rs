@@ -131,8 +131,8 @@ impl WindowStore for FaultyStore {
         }
     }
 
-    async fn settle_project(&self, tenant: TenantId, project: ProjectId, seq: Seq) -> Result<()> {
-        self.real.settle_project(tenant, project, seq).await
+    async fn settle_project(&self, tenant: TenantId, project: ProjectId, seq: Seq, rules_version: i64) -> Result<()> {
+        self.real.settle_project(tenant, project, seq, rules_version).await
     }
 
     async fn rule_windows(&self, tenant: TenantId, rule: RuleId, limit: u32) -> Result<Vec<(Window, u32)>> {

@@ -95,7 +95,8 @@ pub(crate) async fn a_span_is_used_up_window_by_window(store: &dyn Store) {
         standing.spans.iter().map(|span| (span.after, span.through)).collect::<Vec<_>>()
     };
     assert_eq!(spans().await, [(1, 4)]);
-    store.settle_project(TENANT, project_id(PROJECT), 4).await.unwrap();
+    let version = store.rules_version().await.unwrap();
+    store.settle_project(TENANT, project_id(PROJECT), 4, version).await.unwrap();
     assert_eq!(store.stirred_projects().await.unwrap().len(), 1, "a span is something to do");
     let first = window(Progress::Span(rule.id), 1, 3, at(0), at(60));
     store.commit_window(found(store, first.clone(), &[(rule.id, run_id(2))], TO).await).await.unwrap();

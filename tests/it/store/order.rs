@@ -44,8 +44,11 @@ pub(crate) async fn a_project_is_stirred_until_it_is_settled(store: &dyn Store) 
     let stirred = store.stirred_projects().await.unwrap();
     assert_eq!((stirred.len(), stirred[0].name.as_str(), stirred[0].last_seq), (1, PROJECT, 1));
     accept(store, vec![patch(1)]).await;
-    store.settle_project(TENANT, project_id(PROJECT), 1).await.unwrap();
+    let version = store.rules_version().await.unwrap();
+    store.settle_project(TENANT, project_id(PROJECT), 1, version).await.unwrap();
     assert_eq!(store.stirred_projects().await.unwrap()[0].last_seq, 2, "more has come");
-    store.settle_project(TENANT, project_id(PROJECT), 2).await.unwrap();
+    store.settle_project(TENANT, project_id(PROJECT), 2, version - 1).await.unwrap();
+    assert_eq!(store.stirred_projects().await.unwrap().len(), 1, "a rule may have come that has not seen it");
+    store.settle_project(TENANT, project_id(PROJECT), 2, version).await.unwrap();
     assert!(store.stirred_projects().await.unwrap().is_empty());
 }

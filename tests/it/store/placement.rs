@@ -119,7 +119,8 @@ pub(crate) async fn a_rule_that_moves_to_a_group_of_its_own_sees_every_change_on
     fill(store, 1..=6).await;
     let mut shown = Shown::default();
     shown.group(store, &[&a], 4).await;
-    store.settle_project(TENANT, project_id(PROJECT), 6).await.unwrap();
+    let version = store.rules_version().await.unwrap();
+    store.settle_project(TENANT, project_id(PROJECT), 6, version).await.unwrap();
     a.cadence = rule("b", 5).cadence;
     apply(store, vec![a.clone()], at(30)).await;
     assert_eq!(store.stirred_projects().await.unwrap().len(), 1);
