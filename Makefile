@@ -17,8 +17,8 @@ demo: ## the whole story on one terminal: runs in, a rule, a notification out
 	cargo build --release --locked --bin runhook
 	./target/release/runhook demo
 
-test: nextest sdk ## every test, on real parts; installs what it needs
-	cargo nextest run --locked
+test: nextest sdk ## every test, on real parts; installs what it needs (SKIP_PG=1: without PostgreSQL)
+	tests/with-postgres cargo nextest run --locked
 	cargo test --locked --doc
 
 lint: ## format and clippy, warnings denied

@@ -31,7 +31,7 @@ use url::Url;
 
 use crate::api::problem::Problem;
 use crate::blob::{BlobError, BlobStore};
-use crate::config::Limits;
+use crate::config::{Limits, Role, Roles};
 use crate::crypto::Keyring;
 use crate::delivery::Guard;
 use crate::ingest::{Budget, Intake};
@@ -100,12 +100,22 @@ impl Api {
 
 /// All routes, with the layers every request passes.
 pub fn router(api: Api) -> Router {
+    router_for(api, &Roles::default())
+}
+
+/// The routes of a replica with these roles. Health, metrics and links to blobs are every replica's.
+pub fn router_for(api: Api, roles: &Roles) -> Router {
     let gate = gate::Gate::new(api.limits.concurrent_requests);
-    let routes = Router::new()
-        .merge(langsmith::routes())
-        .merge(native::routes())
-        .route("/blobs/{*key}", routing::get(blobs::download))
-        .fallback(unknown_path)
+    let mut routes = Router::new().merge(native::health()).route("/blobs/{*key}", routing::get(blobs::download));
+    if roles.has(Role::Ingest) {
+        routes = routes.merge(langsmith::routes());
+    }
+    if roles.has(Role::Api) {
+        routes = routes.merge(native::routes());
+    }
+    let places = Arc::<str>::from(places(roles));
+    let routes = routes
+        .fallback(async move |method: Method, uri: Uri| unknown_path(&method, &uri, &places))
         .method_not_allowed_fallback(wrong_method)
         .layer(
             ServiceBuilder::new()
@@ -130,12 +140,23 @@ async fn readable_path(request: Request, next: Next) -> Response {
     Problem::malformed(detail).with("error", detail.into()).into_response()
 }
 
-async fn unknown_path(method: Method, uri: Uri) -> Problem {
-    let path: String = uri.path().chars().take(200).collect();
-    Problem::new(StatusCode::NOT_FOUND, "unknown-path", format!("there is nothing at {method} {path}")).hint(
+/// Where things are, for whoever asked in the wrong place.
+fn places(roles: &Roles) -> String {
+    let lacking: Vec<&str> = roles.lacking().map(Role::name).collect();
+    let elsewhere = match lacking.as_slice() {
+        [] => String::new(),
+        lacking => format!("; this replica does not have the roles {}, ask one that does", lacking.join(", ")),
+    };
+    format!(
         "LangSmith paths (/runs, /sessions, /feedback, /info) are at the root and under /api/v1; \
-         Runhook's own API is under /v1; /healthz, /readyz and /metrics are at the root",
+         Runhook's own API is under /v1; /healthz, /readyz and /metrics are at the root{elsewhere}"
     )
+}
+
+fn unknown_path(method: &Method, uri: &Uri, places: &str) -> Problem {
+    let path: String = uri.path().chars().take(200).collect();
+    let detail = format!("there is nothing at {method} {path}");
+    Problem::new(StatusCode::NOT_FOUND, "unknown-path", detail).hint(places)
 }
 
 async fn wrong_method(method: Method, uri: Uri) -> Problem {

@@ -84,17 +84,16 @@ impl Problem {
         problem
     }
 
+    /// 503: the database is away. Logged once with its cause; the sender comes again.
+    fn unavailable(cause: &dyn std::error::Error) -> Self {
+        tracing::warn!(error = chain(cause), "the database does not answer");
+        Self::overloaded("unavailable", "the server's database does not answer; try again", PAUSE)
+    }
+
     /// 500: logged once with its cause; the sender sees only that it happened.
     #[must_use]
     pub fn internal(cause: &dyn std::error::Error) -> Self {
-        let mut chain = cause.to_string();
-        let mut source = cause.source();
-        while let Some(inner) = source {
-            chain.push_str(": ");
-            chain.push_str(&inner.to_string());
-            source = inner.source();
-        }
-        tracing::error!(error = chain, "internal error");
+        tracing::error!(error = chain(cause), "internal error");
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "something failed inside the server")
             .hint("the server's log has the cause under this request's id")
     }
@@ -125,6 +124,18 @@ impl Problem {
     }
 }
 
+/// An error with what caused it.
+fn chain(cause: &dyn std::error::Error) -> String {
+    let mut chain = cause.to_string();
+    let mut source = cause.source();
+    while let Some(inner) = source {
+        chain.push_str(": ");
+        chain.push_str(&inner.to_string());
+        source = inner.source();
+    }
+    chain
+}
+
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let body = Value::Object(self.document()).to_string();
@@ -139,6 +150,7 @@ impl From<StoreError> for Problem {
             StoreError::Busy { retry_after } => Self::overloaded("busy", "the server is busy; try again", retry_after),
             StoreError::Full => Self::overloaded("full", "the server's disk is full; nothing was stored", PAUSE)
                 .hint("free space on the disk that holds the data directory; the server recovers by itself"),
+            error @ StoreError::Unavailable(_) => Self::unavailable(&error),
             StoreError::Stale(what) => Self::new(StatusCode::CONFLICT, "stale", format!("{what} changed meanwhile")),
             StoreError::Conflict(what) => Self::new(StatusCode::CONFLICT, "conflict", format!("{what} exists already")),
             StoreError::NotFound(what) => Self::not_found(what),
@@ -202,7 +214,8 @@ mod tests {
     #[test]
     fn overload_says_when_to_come_back() {
         let busy = StoreError::Busy { retry_after: Duration::from_secs(3) };
-        for (error, seconds) in [(busy, "3"), (StoreError::Full, "1")] {
+        let away = StoreError::Unavailable("connection refused".into());
+        for (error, seconds) in [(busy, "3"), (StoreError::Full, "1"), (away, "1")] {
             let response = Problem::from(error).into_response();
             assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
             assert_eq!(response.headers()[RETRY_AFTER], seconds);

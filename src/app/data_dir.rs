@@ -1,7 +1,9 @@
 //! The data directory: `runhook.db`, `blobs/`, `keys`, and `lock`.
 //!
 //! One process owns it at a time. Ownership is the operating system's lock on the file `lock`, which ends with the
-//! process however it ends; what the file says about its holder is only for the error that the next one gets.
+//! process however it ends; what the file says about its holder is only for the error that the next one gets. A database
+//! file that was named apart has a lock beside it, and one that is another data directory's has that directory's lock: so
+//! two processes never write one file, whichever way each was told of it.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -13,15 +15,17 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, thiserror::Error)]
 pub enum DataDirError {
     /// Another process owns it.
-    #[error("the data directory {} is in use by {holder}", .dir.display())]
+    #[error("the {what} {} is in use by {holder}", .path.display())]
     InUse {
-        /// The directory.
-        dir: PathBuf,
+        /// What is in use.
+        what: &'static str,
+        /// Where that is.
+        path: PathBuf,
         /// Who owns it.
         holder: Holder,
     },
     /// It cannot be made, read or written.
-    #[error("cannot use the data directory {}: {what}: {cause}", .dir.display())]
+    #[error("cannot use the directory {}: {what}: {cause}", .dir.display())]
     Unusable {
         /// The directory.
         dir: PathBuf,
@@ -56,23 +60,26 @@ impl std::fmt::Display for Holder {
 #[derive(Debug)]
 pub struct DataDir {
     path: PathBuf,
-    lock: File,
+    database: PathBuf,
+    locks: Vec<File>,
 }
 
 impl DataDir {
     /// Makes the directory if it is not there (readable by its owner alone), and takes it.
     pub fn take(path: &Path) -> Result<Self, DataDirError> {
+        Self::take_with(path, &database_in(path))
+    }
+
+    /// The same with a database file that may be elsewhere.
+    pub fn take_with(path: &Path, database: &Path) -> Result<Self, DataDirError> {
         let failed = |what| move |cause| DataDirError::Unusable { dir: path.to_owned(), what, cause };
         make_private(path).map_err(failed("make it"))?;
-        let lock = open_lock(path).map_err(failed("open its lock file"))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(fs::TryLockError::WouldBlock) => {
-                return Err(DataDirError::InUse { dir: path.to_owned(), holder: read_holder(lock) });
-            }
-            Err(fs::TryLockError::Error(cause)) => return Err(failed("lock it")(cause)),
+        let lock = take_lock(path, &path.join("lock"), "data directory", path)?;
+        let mut taken = Self { path: path.to_owned(), database: database.to_owned(), locks: vec![lock] };
+        if let Some(beside) = lock_elsewhere(path, database) {
+            let dir = beside.parent().unwrap_or(path);
+            taken.locks.push(take_lock(dir, &beside, "database", database)?);
         }
-        let mut taken = Self { path: path.to_owned(), lock };
         taken.announce(None).map_err(failed("write its lock file"))?;
         Ok(taken)
     }
@@ -88,10 +95,13 @@ impl DataDir {
 
     /// Says where this process serves.
     pub fn announce(&mut self, url: Option<String>) -> io::Result<()> {
-        let holder = Holder { pid: Some(std::process::id()), url };
-        self.lock.set_len(0)?;
-        self.lock.seek(SeekFrom::Start(0))?;
-        self.lock.write_all(serde_json::to_string(&holder)?.as_bytes())
+        let holder = serde_json::to_string(&Holder { pid: Some(std::process::id()), url })?;
+        for lock in &mut self.locks {
+            lock.set_len(0)?;
+            lock.seek(SeekFrom::Start(0))?;
+            lock.write_all(holder.as_bytes())?;
+        }
+        Ok(())
     }
 
     /// The directory.
@@ -102,8 +112,8 @@ impl DataDir {
 
     /// The database file.
     #[must_use]
-    pub fn database(&self) -> PathBuf {
-        database_in(&self.path)
+    pub fn database(&self) -> &Path {
+        &self.database
     }
 
     /// Where blobs live unless the configuration says another place.
@@ -116,7 +126,34 @@ impl DataDir {
 /// The database file of a data directory.
 #[must_use]
 pub fn database_in(dir: &Path) -> PathBuf {
-    dir.join("runhook.db")
+    dir.join(DATABASE)
+}
+
+const DATABASE: &str = "runhook.db";
+
+/// The lock of a database file that is not the data directory's own.
+fn lock_elsewhere(data_dir: &Path, database: &Path) -> Option<PathBuf> {
+    let parent = database.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let name = database.file_name().unwrap_or_default();
+    if name != DATABASE {
+        let mut beside = name.to_owned();
+        beside.push(".lock");
+        return Some(parent.join(beside));
+    }
+    let is_own = matches!((parent.canonicalize(), data_dir.canonicalize()), (Ok(one), Ok(other)) if one == other);
+    (!is_own).then(|| parent.join("lock"))
+}
+
+fn take_lock(dir: &Path, file: &Path, what: &'static str, shown: &Path) -> Result<File, DataDirError> {
+    let failed = |what| move |cause| DataDirError::Unusable { dir: dir.to_owned(), what, cause };
+    let lock = open_lock(file).map_err(failed("open its lock file"))?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(fs::TryLockError::WouldBlock) => {
+            Err(DataDirError::InUse { what, path: shown.to_owned(), holder: read_holder(lock) })
+        }
+        Err(fs::TryLockError::Error(cause)) => Err(failed("lock it")(cause)),
+    }
 }
 
 fn read_holder(mut lock: File) -> Holder {
@@ -141,6 +178,20 @@ fn make_private(path: &Path) -> io::Result<()> {
     fs::create_dir_all(path)
 }
 
-fn open_lock(path: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path.join("lock"))
+fn open_lock(file: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).create(true).truncate(false).open(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_file_has_one_lock_whichever_way_it_is_named() {
+        let home = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let own = home.join("src/../src").join(DATABASE);
+        assert_eq!(lock_elsewhere(&home.join("src"), &own), None);
+        assert_eq!(lock_elsewhere(&home.join("tests"), &own), Some(home.join("src/../src/lock")));
+        assert_eq!(lock_elsewhere(home, Path::new("runs.db")), Some("./runs.db.lock".into()));
+    }
 }

@@ -1,5 +1,5 @@
-//! An engine: the store, the keys, the blobs and the API over a data directory that this process owns. No loop runs
-//! and no socket is open; that is [`crate::app::Running`]'s.
+//! An engine: the store, the keys, the blobs and the API over a database, embedded or shared. No loop runs and no socket
+//! is open; that is [`crate::app::Running`]'s.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,6 +18,7 @@ use crate::api::native::keys::MARKER;
 use crate::api::native::premises::{FolderState, Premises};
 use crate::api::{self, Api};
 use crate::app::premises::House;
+use crate::app::storage::{Listening, Opened, Storage};
 use crate::app::{DataDir, KeyFile, KeyFileError};
 use crate::blob::{self, BlobError, BlobUrl, InvalidBlobUrl};
 use crate::config::Config;
@@ -26,8 +27,7 @@ use crate::delivery::Guard;
 use crate::ingest::Budget;
 use crate::model::id::TenantId;
 use crate::model::time::Clock;
-use crate::store::sqlite::SqliteStore;
-use crate::store::{KeyStore, Store, StoreError};
+use crate::store::{Store, StoreError};
 use crate::task::{Poke, Status, Supervisor, TaskFailed};
 use crate::telemetry::metrics;
 
@@ -51,71 +51,88 @@ pub enum StartError {
     /// The blob URL is wrong.
     #[error(transparent)]
     BlobUrl(#[from] InvalidBlobUrl),
+    /// No key file was named for a database that others share.
+    #[error(
+        "a database that replicas share needs a key file that all of them are given: make one with `runhook keys \
+         generate --file FILE`, and name it with --key-file (RUNHOOK_KEY_FILE, key_file)"
+    )]
+    KeyFileNotNamed,
+    /// The key file is not there, and none is made for a database that others share.
+    #[error(
+        "the key file {} is not there; replicas that share a database are given the same one: copy it here, or make the \
+         first with `runhook keys generate --file {}`", .0.display(), .0.display()
+    )]
+    KeyFileNotGiven(PathBuf),
+    /// No blob storage was named for a database that others share.
+    #[error(
+        "a database that replicas share needs storage for large values that all of them reach: give --blob-url \
+         s3://BUCKET/PREFIX, or dir:PATH of a shared file system (RUNHOOK_BLOB_URL, blob_url)"
+    )]
+    BlobUrlNotNamed,
     /// The address it listens on does not make a URL.
     #[error("the listen address does not make a URL; set `public_url`")]
     NoUrl,
 }
 
-/// An engine over a data directory.
+/// An engine over a database.
 pub struct Engine {
     pub(super) api: Api,
-    pub(super) data_dir: DataDir,
+    pub(super) place: Storage,
+    pub(super) key_file: KeyFile,
     pub(super) scheduler_status: watch::Sender<Status>,
     pub(super) delivery_status: watch::Sender<Status>,
     pub(super) folder_state: watch::Sender<Option<FolderState>>,
     /// Owns the store's writer, which outlives everyone who writes.
     pub(super) storage: Supervisor,
+    /// Hears other replicas, in a process that stays.
+    pub(super) listening: Option<Listening>,
     created_key_file: Option<PathBuf>,
     router: Router,
 }
 
 impl Engine {
-    /// Opens the data directory's engine. `url` is how it is reached, for links; the configured one when absent.
+    /// Opens the engine of a database. `url` is how it is reached, for links; the configured one when absent.
     pub async fn open(
         config: &Config,
-        data_dir: DataDir,
+        place: Storage,
         url: Option<Url>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, StartError> {
-        let file = data_dir.database();
-        let (store, writer) = SqliteStore::open(&file).await.map_err(|error| damaged(&file, error.into()))?;
-        let storage = Supervisor::default();
-        storage.spawn("writer", writer.run(storage.soft()));
-        let store = Arc::new(store);
-        let opened = Self::over(Arc::clone(&store), storage.clone(), config, data_dir, url, clock).await;
-        if opened.is_err() {
+        given(config, &place)?;
+        let (storage, database) = (Supervisor::default(), place.shown());
+        let opened = place.open(&storage).await.map_err(|error| named(&database, error.into()))?;
+        let store = Arc::clone(&opened.store);
+        let engine = Self::over(opened, storage.clone(), place, config, url, clock).await;
+        if engine.is_err() {
             storage.stop();
             store.close().await;
         }
-        opened.map_err(|error| damaged(&file, error))
+        engine.map_err(|error| named(&database, error))
     }
 
     async fn over(
-        store: Arc<SqliteStore>,
+        opened: Opened,
         storage: Supervisor,
+        place: Storage,
         config: &Config,
-        data_dir: DataDir,
         url: Option<Url>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, StartError> {
+        let Opened { store, listening } = opened;
+        let blob_url = given(config, &place)?;
         let key_file = KeyFile::at(config.key_file());
-        let (keyring, created) = unlock(&key_file, store.as_ref()).await?;
+        let (keyring, created) = unlock(&key_file, store.as_ref(), &place).await?;
         let keyring = Arc::new(keyring);
         let auth = Arc::new(Auth::default());
         auth.reload(store.as_ref()).await?;
-        let place = match &config.blob_url {
-            Some(text) => text.parse()?,
-            None => BlobUrl::Directory(data_dir.blobs()),
-        };
-        let blobs = blob::open(&place, base_url(config, url.as_ref())?, Arc::clone(&keyring))
+        let blobs = blob::open(&blob_url, base_url(config, url.as_ref())?, Arc::clone(&keyring))
             .await
-            .map_err(|cause| StartError::Blobs { place: shown(&place), cause })?;
-        let directory = if let BlobUrl::Directory(path) = place { Some(path) } else { None };
+            .map_err(|cause| StartError::Blobs { place: shown(&blob_url), cause })?;
         let (scheduler_status, scheduler) = watch::channel(Status::default());
         let (delivery_status, delivery) = watch::channel(Status::default());
         let (folder_state, rules_folder) = watch::channel(None);
         let api = Api {
-            store: Arc::clone(&store) as Arc<dyn Store>,
+            store,
             blobs,
             keyring: Arc::clone(&keyring),
             guard: Arc::new(Guard::new(config.allow_targets.clone())),
@@ -130,21 +147,40 @@ impl Engine {
             metrics: metrics::handle(),
         };
         let house = House {
-            key_file,
-            blob_directory: directory,
-            data_dir: data_dir.path().to_owned(),
+            key_file: key_file.clone(),
+            blob_directory: if let BlobUrl::Directory(path) = blob_url { Some(path) } else { None },
+            data_dir: place.data_dir().map(|dir| dir.path().to_owned()),
+            database: place.shown(),
+            roles: config.roles.to_string(),
             started_at: clock.now(),
             rules_folder,
         };
-        let router = api::router(api.clone()).layer(Extension(Arc::new(house) as Arc<dyn Premises>));
+        let router = api::router_for(api.clone(), &config.roles).layer(Extension(Arc::new(house) as Arc<dyn Premises>));
         let created_key_file = created.then(|| config.key_file());
-        Ok(Self { api, data_dir, scheduler_status, delivery_status, folder_state, storage, created_key_file, router })
+        Ok(Self {
+            api,
+            place,
+            key_file,
+            scheduler_status,
+            delivery_status,
+            folder_state,
+            storage,
+            listening,
+            created_key_file,
+            router,
+        })
     }
 
     /// The key file that was made by this start, if it was.
     #[must_use]
     pub fn created_key_file(&self) -> Option<&Path> {
         self.created_key_file.as_deref()
+    }
+
+    /// The data directory, where there is one.
+    #[must_use]
+    pub fn data_dir(&self) -> Option<&Path> {
+        self.place.data_dir().map(DataDir::path)
     }
 
     /// The API's routes.
@@ -199,27 +235,47 @@ impl Engine {
 #[error("the call could not be made: {0}")]
 pub struct CallFailed(String);
 
-/// Reads the keys and checks them against the database's marker; makes both at the first start. Whether it made the
-/// key file.
-async fn unlock(key_file: &KeyFile, store: &SqliteStore) -> Result<(Keyring, bool), StartError> {
+/// Where blobs are. Replicas that share a database are given what an embedded server makes for itself.
+fn given(config: &Config, place: &Storage) -> Result<BlobUrl, StartError> {
+    if place.data_dir().is_none() {
+        let key_file = config.key_file.as_ref().ok_or(StartError::KeyFileNotNamed)?;
+        if !key_file.exists() {
+            return Err(StartError::KeyFileNotGiven(key_file.clone()));
+        }
+    }
+    match (&config.blob_url, place.data_dir()) {
+        (Some(text), _) => Ok(text.parse()?),
+        (None, Some(data_dir)) => Ok(BlobUrl::Directory(data_dir.blobs())),
+        (None, None) => Err(StartError::BlobUrlNotNamed),
+    }
+}
+
+/// Reads the keys and checks them against the database's marker; makes the marker at the first start, and the key file
+/// if it may. Whether it made the key file.
+async fn unlock(key_file: &KeyFile, store: &dyn Store, place: &Storage) -> Result<(Keyring, bool), StartError> {
     let marker = store.marker(MARKER).await?;
-    let create = marker.is_none() && !key_file.exists();
+    let create = place.data_dir().is_some() && marker.is_none() && !key_file.exists();
     let keyring = if create { key_file.create(&Keyring::line(1, &crypto::random())) } else { key_file.read() }?;
     let wrong = |error| StartError::Keys(key_file.wrong(error));
-    if let Some(marker) = marker {
-        keyring.check_marker(&marker).map_err(wrong)?;
-    } else {
+    if marker.is_none() {
         let marker = keyring.marker().map_err(wrong)?;
         store.set_marker(MARKER, &marker).await?;
+    }
+    // Read again even if it was made just now: another replica may have started first with other keys.
+    if let Some(marker) = store.marker(MARKER).await? {
+        keyring.check_marker(&marker).map_err(wrong)?;
     }
     Ok((keyring, create))
 }
 
-/// A database that opens and then fails is named, and what else is wrong with it is for the doctor.
-fn damaged(file: &Path, error: StartError) -> StartError {
-    let StartError::Database(StoreError::Internal(source)) = error else { return error };
-    let why = format!("{} fails: {source}; `runhook doctor` looks at all of it", file.display());
-    StartError::Database(StoreError::Unusable(why))
+/// A database that fails is named, and what else is wrong with it is for the doctor.
+fn named(database: &str, error: StartError) -> StartError {
+    let why = match error {
+        StartError::Database(StoreError::Internal(source)) => format!("{database} fails: {source}"),
+        StartError::Database(StoreError::Unavailable(source)) => format!("{database} does not answer: {source}"),
+        other => return other,
+    };
+    StartError::Database(StoreError::Unusable(format!("{why}; `runhook doctor` looks at all of it")))
 }
 
 fn shown(place: &BlobUrl) -> String {

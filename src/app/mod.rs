@@ -3,13 +3,16 @@
 mod data_dir;
 mod engine;
 mod key_file;
+mod news;
 mod premises;
 mod receiver;
 pub mod rules_folder;
 mod running;
+pub mod storage;
 
 pub use data_dir::{DataDir, DataDirError, Holder, database_in};
 pub use engine::{Engine, StartError};
 pub use key_file::{KeyFile, KeyFileError};
 pub use receiver::{Received, Receiver};
 pub use running::{Running, ServeError, Start};
+pub use storage::Storage;

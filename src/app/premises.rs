@@ -17,8 +17,12 @@ pub(super) struct House {
     pub(super) key_file: KeyFile,
     /// Where blobs live, when that is a directory.
     pub(super) blob_directory: Option<PathBuf>,
-    /// The data directory.
-    pub(super) data_dir: PathBuf,
+    /// The data directory, where there is one.
+    pub(super) data_dir: Option<PathBuf>,
+    /// What may be shown of where the database is.
+    pub(super) database: String,
+    /// What this process does.
+    pub(super) roles: String,
     /// When the process started.
     pub(super) started_at: Timestamp,
     /// What the folder of rules tells of itself.
@@ -39,8 +43,16 @@ impl Premises for House {
         empty(dir).map(|()| true).map_err(|error| PremisesError(format!("the directory of blobs: {error}")))
     }
 
-    fn data_dir(&self) -> &Path {
-        &self.data_dir
+    fn data_dir(&self) -> Option<&Path> {
+        self.data_dir.as_deref()
+    }
+
+    fn database(&self) -> &str {
+        &self.database
+    }
+
+    fn roles(&self) -> &str {
+        &self.roles
     }
 
     fn started_at(&self) -> Timestamp {

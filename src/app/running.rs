@@ -17,9 +17,11 @@ use url::Url;
 use uuid::Uuid;
 
 use crate::api::native::api_keys;
+use crate::app::news::News;
 use crate::app::rules_folder::{FolderError, RulesFolder, Variables};
-use crate::app::{DataDir, DataDirError, Engine, StartError};
-use crate::config::Config;
+use crate::app::storage::Pokes;
+use crate::app::{DataDirError, Engine, StartError, Storage};
+use crate::config::{Config, Role};
 use crate::crypto;
 use crate::delivery::lookup::SystemLookup;
 use crate::delivery::{self, Sender, Vetting};
@@ -96,20 +98,20 @@ pub struct Running {
 }
 
 impl Running {
-    /// Takes the data directory, binds the address, opens the engine, applies the folder of rules and starts the loops.
-    /// A run that is sent when this has returned meets the rules of the folder.
+    /// Takes the database, binds the address, opens the engine, applies the folder of rules and starts the loops, as far
+    /// as the roles go. A run that is sent when this has returned meets the rules of the folder.
     pub async fn start(start: Start<'_>) -> Result<Self, ServeError> {
         let config = start.config;
-        let data_dir = DataDir::take(&config.data_dir)?;
+        let place = Storage::take(config)?;
         let failed = |source| ServeError::Listen { address: config.listen, source };
         let listener = TcpListener::bind(config.listen).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         let url = Url::parse(&format!("http://{address}")).map_err(|_| failed(io::Error::other("it makes no URL")))?;
-        let engine = Engine::open(config, data_dir, Some(url.clone()), Arc::clone(&start.clock)).await?;
+        let engine = Engine::open(config, place, Some(url.clone()), Arc::clone(&start.clock)).await?;
         let mut running = Self { engine, supervisor: Supervisor::default(), url };
         match running.prepare(&start, address).await {
             Ok(client) => {
-                running.start_loops(&start.clock, client);
+                running.start_loops(config, &start.clock, client);
                 running.start_http(listener);
                 Ok(running)
             }
@@ -131,12 +133,17 @@ impl Running {
             return Err(ServeError::Open(address));
         }
         let client = delivery::Client::new(vetting(&self.engine, address), start.config.limits.response_bytes)?;
-        if let Some(folder) = &start.config.rules {
-            self.keep_to(folder, Arc::clone(&start.variables), &start.clock).await?;
+        match &start.config.rules {
+            Some(folder) if start.config.roles.has(Role::Api) => {
+                self.keep_to(folder, Arc::clone(&start.variables), &start.clock).await?;
+            }
+            Some(_) => tracing::info!("the folder of rules is left to replicas with the role api"),
+            None => {}
         }
-        let url = self.url.as_str().trim_end_matches('/').to_owned();
-        let announced = self.engine.data_dir.announce(Some(url));
-        announced.map_err(|source| ServeError::Listen { address, source })?;
+        if let Storage::Embedded(data_dir) = &mut self.engine.place {
+            let url = self.url.as_str().trim_end_matches('/').to_owned();
+            data_dir.announce(Some(url)).map_err(|source| ServeError::Listen { address, source })?;
+        }
         Ok(client)
     }
 
@@ -186,7 +193,18 @@ impl Running {
         Ok(())
     }
 
-    fn start_loops(&self, clock: &Arc<dyn Clock>, client: delivery::Client) {
+    fn start_loops(&mut self, config: &Config, clock: &Arc<dyn Clock>, client: delivery::Client) {
+        if config.roles.has(Role::Scheduler) {
+            self.start_scheduler(clock);
+        }
+        if config.roles.has(Role::Delivery) {
+            self.start_delivery(clock, client);
+        }
+        self.start_listening(clock);
+        self.supervisor.spawn("metrics", upkeep(self.supervisor.clone()));
+    }
+
+    fn start_scheduler(&self, clock: &Arc<dyn Clock>) {
         let api = &self.engine.api;
         let scheduler = Scheduler::new(scheduler::Parts {
             store: Arc::clone(&api.store),
@@ -198,6 +216,10 @@ impl Running {
         let (poke, status) = (api.scheduler.clone(), self.engine.scheduler_status.clone());
         self.supervisor
             .spawn("scheduler", task::run(scheduler, poke, Arc::clone(clock), status, self.supervisor.soft()));
+    }
+
+    fn start_delivery(&self, clock: &Arc<dyn Clock>, client: delivery::Client) {
+        let api = &self.engine.api;
         let sender = Sender::new(delivery::Parts {
             store: Arc::clone(&api.store) as Arc<dyn OutboxStore>,
             blobs: Arc::clone(&api.blobs),
@@ -211,7 +233,18 @@ impl Running {
         });
         let (poke, status) = (api.delivery.clone(), self.engine.delivery_status.clone());
         self.supervisor.spawn("delivery", task::run(sender, poke, Arc::clone(clock), status, self.supervisor.soft()));
-        self.supervisor.spawn("metrics", upkeep(self.supervisor.clone()));
+    }
+
+    /// Where others write too, hears and looks for what they wrote.
+    fn start_listening(&mut self, clock: &Arc<dyn Clock>) {
+        let Some(listening) = self.engine.listening.take() else { return };
+        let api = &self.engine.api;
+        let pokes = Pokes { scheduler: api.scheduler.clone(), delivery: api.delivery.clone() };
+        self.supervisor.spawn("listening", listening(pokes, self.supervisor.soft()));
+        let news = News { api: api.clone(), key_file: self.engine.key_file.clone() };
+        let (status, _unseen) = watch::channel(Status::default());
+        let soft = self.supervisor.soft();
+        self.supervisor.spawn("news", task::run(news, Poke::default(), Arc::clone(clock), status, soft));
     }
 
     fn start_http(&self, listener: TcpListener) {

@@ -1,7 +1,7 @@
 //! The command line: one file for each command.
 //!
 //! Commands that read or change state speak HTTP to a server (`--server`), or to the same routes in process on the
-//! data directory: one code path for both. Exit codes: 0 fine, 1 what was asked about is wrong, 2 usage, 3 could not run.
+//! database: one code path for both. Exit codes: 0 fine, 1 what was asked about is wrong, 2 usage, 3 could not run.
 
 mod api_keys;
 pub mod client;
@@ -150,7 +150,7 @@ pub struct Context {
 }
 
 impl Context {
-    /// The engine: the server that was named, or the data directory.
+    /// The engine: the server that was named, or one over the database.
     pub async fn client(&mut self) -> anyhow::Result<Client> {
         self.connect.client(&mut self.err).await
     }
@@ -226,13 +226,27 @@ fn report(error: &anyhow::Error, context: &mut Context) -> Exit {
     };
     let said = match (context.output, call) {
         (Output::Json, Some(CallError::Problem { problem, .. })) => writeln!(context.err, "{problem}"),
-        (Output::Json, _) => writeln!(context.err, "{}", serde_json::json!({"detail": format!("{error:#}")})),
-        (Output::Human, _) => writeln!(context.err, "error: {error:#}"),
+        (Output::Json, _) => writeln!(context.err, "{}", serde_json::json!({"detail": whole(error)})),
+        (Output::Human, _) => writeln!(context.err, "error: {}", whole(error)),
     };
     if let (Ok(()), Output::Human, Some(hint)) = (said, context.output, call.and_then(CallError::hint)) {
         let _nobody_reads = writeln!(context.err, "  hint: {hint}");
     }
     exit
+}
+
+/// An error with its causes, without those that it has told already.
+fn whole(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if text.is_empty() {
+            text = cause;
+        } else if !text.ends_with(&cause) {
+            text.push_str(": ");
+            text.push_str(&cause);
+        }
+    }
+    text
 }
 
 fn is_closed_pipe(error: &anyhow::Error) -> bool {
@@ -258,7 +272,7 @@ mod tests {
             let name = flag.get_long().unwrap();
             let twin = format!("RUNHOOK_{}", name.to_uppercase().replace('-', "_"));
             assert_eq!(flag.get_env().unwrap().to_str(), Some(twin.as_str()), "--{name}");
-            let secret = matches!(name, "api-key" | "server" | "blob-url");
+            let secret = matches!(name, "api-key" | "server" | "blob-url" | "database-url");
             assert!(!secret || flag.is_hide_env_values_set(), "--{name}");
         }
     }

@@ -11,7 +11,7 @@ use url::Url;
 
 use crate::app::{Running, ServeError, Start};
 use crate::cli::{Context, Exit, connect};
-use crate::config::{self, Config, Overrides};
+use crate::config::{self, Config, Overrides, Role, Roles};
 use crate::model::time::SystemClock;
 use crate::telemetry::metrics;
 
@@ -24,12 +24,12 @@ pub(super) struct Arguments {
     /// How receivers reach this server, for links to large values [default: the address it listens on]
     #[arg(long, env = "RUNHOOK_PUBLIC_URL", value_name = "URL", value_parser = config::public_url)]
     public_url: Option<Url>,
-    /// Where large values live: `dir:PATH` or `s3://BUCKET/PREFIX` [default: blobs in the data directory]
-    #[arg(long, env = "RUNHOOK_BLOB_URL", value_name = "URL", hide_env_values = true)]
-    blob_url: Option<String>,
     /// A folder of rule files to apply at start and whenever one changes
     #[arg(long, env = "RUNHOOK_RULES", value_name = "DIR")]
     rules: Option<PathBuf>,
+    /// What this replica does: some of ingest,scheduler,delivery,api [default: all]
+    #[arg(long, env = "RUNHOOK_ROLES", value_name = "ROLE,…")]
+    roles: Option<Roles>,
     /// Networks that rules may call although they are loopback or private: 127.0.0.0/8,10.1.0.0/16
     #[arg(long, env = "RUNHOOK_ALLOW_TARGETS", value_name = "CIDR,…", value_parser = networks)]
     allow_targets: Option<Networks>,
@@ -59,6 +59,7 @@ pub(super) async fn run(arguments: Arguments, context: &mut Context) -> anyhow::
     })?;
     tell_of_keys(&running);
     warn_of_links(&config);
+    warn_of_roles(&running, &config);
     announce(&running, context)?;
     until_stopped(running, &mut signals, config.stop_within).await?;
     Ok(Exit::Fine)
@@ -84,8 +85,8 @@ impl From<Arguments> for Overrides {
         Self {
             listen: arguments.listen,
             public_url: arguments.public_url,
-            blob_url: arguments.blob_url.filter(|url| !url.is_empty()),
             rules: arguments.rules.filter(|dir| !dir.as_os_str().is_empty()),
+            roles: arguments.roles,
             allow_targets: arguments.allow_targets.map(|networks| networks.0),
             ..Self::default()
         }
@@ -108,6 +109,13 @@ fn tell_of_keys(running: &Running) {
 fn warn_of_links(config: &Config) {
     if config.listen.ip().is_unspecified() && config.public_url.is_none() {
         tracing::warn!("links to large values will not work for receivers elsewhere: set public_url");
+    }
+}
+
+fn warn_of_roles(running: &Running, config: &Config) {
+    let lacking: Vec<&str> = config.roles.lacking().map(Role::name).collect();
+    if !lacking.is_empty() && running.engine().data_dir().is_some() {
+        tracing::warn!(lacking = lacking.join(","), "this server alone has its database, and nobody does this for it");
     }
 }
 

@@ -8,11 +8,11 @@ use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer};
-use serde_saphyr::{Error, MessageFormatter, Options, RenderOptions, UserMessageFormatter};
+use serde_saphyr::{Error, MessageFormatter, Options, RenderOptions, SnippetMode, UserMessageFormatter};
 use url::Url;
 
 use crate::config::amount::{self, Bytes, Network, Period};
-use crate::config::{self, ConfigError};
+use crate::config::{self, ConfigError, DatabaseUrl, Roles};
 
 /// The configuration of `runhook serve`. Every key is optional.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
@@ -29,6 +29,10 @@ pub struct Document {
     pub public_url: Option<Url>,
     /// The directory with the database, the blobs and, unless `key_file` says another, the sealing keys.
     pub data_dir: Option<PathBuf>,
+    /// Where the database is: `sqlite://PATH`, or `postgres://USER:PASSWORD@HOST:PORT/DATABASE`, which any number of
+    /// replicas share; then `key_file` and `blob_url` must be given, and be the same for all. Without it: a file in the
+    /// data directory.
+    pub database_url: Option<DatabaseUrl>,
     /// The file with the sealing keys, one a line, the sealing one first. Without it: `keys` in the data directory,
     /// made at the first start.
     pub key_file: Option<PathBuf>,
@@ -38,6 +42,8 @@ pub struct Document {
     pub blob_url: Option<String>,
     /// A folder of rule files to apply at start and whenever one changes.
     pub rules: Option<PathBuf>,
+    /// What this replica does: some of `ingest`, `scheduler`, `delivery`, `api`, or `all`.
+    pub roles: Option<Roles>,
     /// Networks that rules may call although they are loopback or private.
     pub allow_targets: Option<Vec<Network>>,
     /// How long a stopping server waits for requests and deliveries it has begun.
@@ -175,8 +181,13 @@ impl Document {
         let document: Option<Self> = serde_saphyr::from_str_with_options(text, options).map_err(|error| {
             let mut render = RenderOptions::new(&Suggesting);
             render.source_name = Some(name);
+            if may_show_a_password(text) {
+                render.snippets = SnippetMode::Off;
+            }
+            let is_bare = render.snippets == SnippetMode::Off;
             let rendered = error.render_with_options(render);
-            ConfigError::Wrong(rendered.strip_prefix("error: ").unwrap_or(&rendered).to_owned())
+            let rendered = rendered.strip_prefix("error: ").unwrap_or(&rendered);
+            ConfigError::Wrong(if is_bare { format!("{name}: {rendered}") } else { rendered.to_owned() })
         })?;
         let document = document.unwrap_or_default();
         document.quoted().or_else(|| document.limits.useless()).map_or(Ok(document), Err)
@@ -200,6 +211,12 @@ impl Document {
     pub fn schema() -> serde_json::Value {
         schemars::schema_for!(Self).to_value()
     }
+}
+
+/// Whether lines of this file must not be repeated. Passwords that `${NAME}` stands for are not in it.
+fn may_show_a_password(text: &str) -> bool {
+    let may = |line: &str| line.contains("://") && (line.contains('@') || line.contains("password"));
+    text.lines().any(may)
 }
 
 /// The default messages, with a suggestion for a key nobody knows.

@@ -4,8 +4,10 @@
 //! an error with a suggestion; `${NAME}` in an unquoted value is the environment's.
 
 mod amount;
+mod database_url;
 pub mod document;
 mod limits;
+mod roles;
 
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -15,8 +17,10 @@ use std::time::Duration;
 use ipnet::IpNet;
 use url::Url;
 
+pub use database_url::{DatabaseUrl, InvalidDatabaseUrl, PostgresUrl};
 pub use document::Document;
 pub use limits::Limits;
+pub use roles::{InvalidRoles, Role, Roles};
 
 /// Why the configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -46,12 +50,16 @@ pub struct Config {
     pub public_url: Option<Url>,
     /// Where its data lives.
     pub data_dir: PathBuf,
+    /// Where the database is; a file inside the data directory when absent.
+    pub database_url: Option<DatabaseUrl>,
     /// The file with the sealing keys; inside the data directory when absent.
     pub key_file: Option<PathBuf>,
     /// Where large values live, as it was written; `blobs` inside the data directory when absent.
     pub blob_url: Option<String>,
     /// A folder of rules to apply and watch.
     pub rules: Option<PathBuf>,
+    /// What this replica does.
+    pub roles: Roles,
     /// Networks that may be called although they are not public.
     pub allow_targets: Vec<IpNet>,
     /// How long a stopping server waits for what it has begun.
@@ -69,12 +77,16 @@ pub struct Overrides {
     pub public_url: Option<Url>,
     /// `--data-dir`
     pub data_dir: Option<PathBuf>,
+    /// `--database-url`
+    pub database_url: Option<DatabaseUrl>,
     /// `--key-file`
     pub key_file: Option<PathBuf>,
     /// `--blob-url`
     pub blob_url: Option<String>,
     /// `--rules`
     pub rules: Option<PathBuf>,
+    /// `--roles`
+    pub roles: Option<Roles>,
     /// `--allow-targets`
     pub allow_targets: Option<Vec<IpNet>>,
 }
@@ -91,9 +103,11 @@ impl Default for Config {
             listen: DEFAULT_LISTEN,
             public_url: None,
             data_dir: PathBuf::from(DEFAULT_DATA_DIR),
+            database_url: None,
             key_file: None,
             blob_url: None,
             rules: None,
+            roles: Roles::default(),
             allow_targets: Vec::new(),
             stop_within: Duration::from_secs(30),
             limits: Limits::default(),
@@ -128,9 +142,11 @@ impl Config {
             listen: overrides.listen.or(document.listen).unwrap_or(default.listen),
             public_url: overrides.public_url.or(document.public_url),
             data_dir: overrides.data_dir.or(document.data_dir).unwrap_or(default.data_dir),
+            database_url: overrides.database_url.or(document.database_url),
             key_file: overrides.key_file.or(document.key_file),
             blob_url: overrides.blob_url.or(document.blob_url),
             rules: overrides.rules.or(document.rules),
+            roles: overrides.roles.or(document.roles).unwrap_or_default(),
             allow_targets: overrides.allow_targets.or(allowed).unwrap_or_default(),
             stop_within: document.stop_within.map_or(default.stop_within, |period| period.0),
             limits: document.limits.into(),

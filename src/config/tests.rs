@@ -76,3 +76,13 @@ fn a_flag_wins_over_the_file() {
     let config = Config::resolve(document, overrides);
     assert_eq!((config.data_dir, config.rules), ("flag".into(), Some("file".into())));
 }
+
+#[test]
+fn a_password_in_the_file_is_not_shown_with_an_error_beside_it() {
+    for database in ["postgres://me:hunter2@db.test/runs", "postgres://me:hunter2@db.test"] {
+        let error = read(&format!("lisen: x\ndatabase_url: {database}\n")).unwrap_err();
+        assert!(!error.contains("hunter2"), "{error}");
+        let error = read(&format!("database_url: {database}\nlisten: here\n")).unwrap_err();
+        assert!(error.contains("line") && !error.contains("hunter2"), "{error}");
+    }
+}

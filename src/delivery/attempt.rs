@@ -168,7 +168,7 @@ async fn store(tools: &Tools, claim: &Claim, attempt: &Attempt, outcome: &Outcom
         left = left.saturating_sub(1);
         let pause = match tools.store.finish_attempt(&claim.lease, attempt.clone(), outcome.clone()).await {
             Err(StoreError::Busy { retry_after }) if left > 0 => retry_after.min(LONGEST_PAUSE),
-            Err(StoreError::Full) if left > 0 => LONGEST_PAUSE,
+            Err(StoreError::Full | StoreError::Unavailable(_)) if left > 0 => LONGEST_PAUSE,
             result => return result,
         };
         tokio::time::sleep(pause).await;

@@ -17,6 +17,9 @@ pub enum StoreError {
     /// The disk is full; nothing was stored. Answered with 503 and `Retry-After`.
     #[error("the disk that holds the database is full")]
     Full,
+    /// The database cannot be reached, or went away; nothing is known to be stored. Answered with 503 and `Retry-After`.
+    #[error("the database does not answer")]
+    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// Another holder was faster: a cursor moved, or a lease was lost. The caller drops its work.
     #[error("someone else was faster: {0}")]
     Stale(&'static str),

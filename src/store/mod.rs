@@ -4,12 +4,19 @@
 //! intent, durable when it returns. Nothing here opens a secret, reads a clock or makes a decision that belongs to the
 //! scheduler or to delivery. What a backend must do is written once, as the conformance suite in `tests/it/store/`.
 
+mod accept;
 mod body;
 mod error;
+mod failure;
 pub mod keys;
 pub mod outbox;
 pub mod placement;
+pub mod postgres;
+
 pub mod projects;
+mod records;
+mod revision;
+mod row;
 pub mod rules;
 pub mod runs;
 pub mod sqlite;

@@ -106,6 +106,21 @@ fn pause_after(failures: u32) -> Duration {
     Duration::from_millis(100).saturating_mul(2_u32.saturating_pow(failures.min(7)))
 }
 
+/// An error with its causes, for the log.
+fn causes(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.ends_with(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    text
+}
+
 fn record(
     status: &watch::Sender<Status>,
     name: &'static str,
@@ -113,7 +128,7 @@ fn record(
     now: Timestamp,
 ) {
     if let Some(error) = &error {
-        tracing::error!(task = name, error = %error, "pass failed; it will be repeated");
+        tracing::error!(task = name, error = causes(error.as_ref()), "pass failed; it will be repeated");
         metrics::counter!("runhook_passes_failed_total", "task" => name).increment(1);
     }
     status.send_modify(|status| {

@@ -14,7 +14,7 @@ pub const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 const SECONDS: [f64; 12] = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 30.0];
 
 /// All counters.
-const COUNTERS: [(&str, &str); 13] = [
+const COUNTERS: [(&str, &str); 14] = [
     ("runhook_deliveries_total", "Attempts that ended, by outcome"),
     ("runhook_evaluation_failures_total", "Evaluations of a project that failed and are repeated"),
     ("runhook_feedback_accepted_total", "Feedback records made durable"),
@@ -27,6 +27,7 @@ const COUNTERS: [(&str, &str); 13] = [
     ("runhook_requests_turned_away_total", "Requests answered 429 before they were read"),
     ("runhook_rule_files_total", "Times that rule files were applied or refused, by source (folder, api) and outcome"),
     ("runhook_runs_unreadable_total", "Stored runs that could not be shown to a rule"),
+    ("runhook_store_retries_total", "Transactions run again after a conflict or a lost connection, by operation"),
     ("runhook_windows_total", "Windows committed, by whose progress they are"),
 ];
 
@@ -80,4 +81,17 @@ fn describe() {
         metrics::describe_histogram!(name, metrics::Unit::Seconds, what);
     }
     metrics::gauge!("runhook_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_handbook_for_operators_names_every_metric() {
+        let handbook = include_str!("../../docs/operations.md");
+        for (name, _) in COUNTERS.iter().chain(&GAUGES).chain(&HISTOGRAMS) {
+            assert!(handbook.contains(&format!("`{name}`")), "{name} is not in docs/operations.md");
+        }
+    }
 }

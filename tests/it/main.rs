@@ -15,6 +15,7 @@
 mod architecture;
 mod blobs;
 mod command_line;
+mod databases;
 mod deliveries;
 mod filter_language;
 mod ingest;
@@ -22,6 +23,7 @@ mod langsmith_sdk;
 mod large_runs;
 mod misuse;
 mod payloads;
+mod replicas;
 mod rule_files;
 mod scheduling;
 mod secrets;

@@ -74,10 +74,10 @@ enum Moment {
 }
 
 /// A small generator with a fixed seed, so that a failure can be repeated.
-struct Draw(u64);
+pub(crate) struct Draw(pub(crate) u64);
 
 impl Draw {
-    fn below(&mut self, bound: u64) -> u64 {
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -97,7 +97,7 @@ impl Draw {
     }
 }
 
-fn run_id(number: usize) -> Uuid {
+pub(crate) fn run_id(number: usize) -> Uuid {
     Uuid::from_u128(0x5000_0000_0000_4000_8000_0000_0000_0000 + number as u128)
 }
 
@@ -105,7 +105,7 @@ fn child_id(number: usize) -> Uuid {
     Uuid::from_u128(0x6000_0000_0000_4000_8000_0000_0000_0000 + number as u128)
 }
 
-fn fails(number: usize) -> bool {
+pub(crate) fn fails(number: usize) -> bool {
     number.is_multiple_of(3)
 }
 

@@ -1,6 +1,10 @@
-//! `/healthz`, `/readyz`, `/metrics`: for operators and their machines, without an API key.
+//! `/healthz`, `/readyz`, `/metrics`: for operators and their machines, without an API key. Every replica answers them,
+//! whatever its roles.
+
+use std::time::Duration;
 
 use axum::extract::State;
+use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -9,6 +13,9 @@ use serde_json::{Value, json};
 
 use crate::api::Api;
 use crate::api::problem::Problem;
+
+/// How long the database may take before the process counts as not ready: less than probes wait.
+const PATIENCE: Duration = Duration::from_secs(4);
 
 /// The routes of this file.
 pub(crate) fn routes() -> Router<Api> {
@@ -20,10 +27,15 @@ async fn alive() -> Json<Value> {
     Json(json!({ "status": "ok" }))
 }
 
-/// A run sent now would be stored.
+/// A run sent now would be stored. When the database is lost or slow this is 503, and 200 again when it is back.
 async fn ready(State(api): State<Api>) -> Result<Json<Value>, Problem> {
-    api.store.check_writable(api.clock.now()).await?;
-    Ok(Json(json!({ "status": "ok" })))
+    let checked = tokio::time::timeout(PATIENCE, api.store.check_writable(api.clock.now())).await;
+    let problem = match checked {
+        Ok(Ok(())) => return Ok(Json(json!({ "status": "ok" }))),
+        Ok(Err(error)) => Problem::from(error),
+        Err(_) => Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not-ready", "the database does not answer in time"),
+    };
+    Err(Problem { status: StatusCode::SERVICE_UNAVAILABLE, ..problem })
 }
 
 /// The metrics of the process, for Prometheus.

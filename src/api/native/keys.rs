@@ -2,7 +2,8 @@
 //!
 //! A rotation has three steps, each safe to repeat and to be killed in: *add* puts a new key first in the key file and
 //! in memory, *reseal* seals every value anew that another key sealed, *drop* removes the keys that seal nothing any
-//! more. A key leaves the file only after the values and the marker it sealed are durable under the new one.
+//! more. A key leaves the file only after the values and the marker it sealed are durable under the new one. Where
+//! replicas share a database the key files are the operator's: a key that one of them made would be unknown to the others.
 
 use std::collections::BTreeMap;
 
@@ -76,6 +77,18 @@ async fn rotate(
     let request: Request = serde_json::from_slice(&body).map_err(|error| {
         Problem::malformed(format!("the body is not {{\"step\": \"add\" | \"reseal\" | \"drop\"}}: {error}"))
     })?;
+    if home.data_dir().is_none() && request.step != Step::Reseal {
+        return Err(Problem::new(
+            StatusCode::CONFLICT,
+            "shared-keys",
+            "other replicas have key files of their own, which this one does not change",
+        )
+        .hint(
+            "put the new key's line last in every replica's key file, then first in every one (each step is noticed \
+             within seconds), and run `runhook keys rotate --reseal`; a line goes when `runhook keys list` shows that \
+             it seals nothing",
+        ));
+    }
     let _turn = TURN.lock().await;
     let text = read(&api, home.as_ref()).await?;
     match request.step {

@@ -15,13 +15,14 @@ use axum::Router;
 
 use crate::api::Api;
 
-/// All routes of this surface.
+pub(crate) use health::routes as health;
+
+/// All routes of this surface, but for those that every replica answers.
 pub(crate) fn routes() -> Router<Api> {
     Router::new()
         .merge(api_keys::routes())
         .merge(deliveries::routes())
         .merge(filter::routes())
-        .merge(health::routes())
         .merge(keys::routes())
         .merge(rules::routes())
         .merge(runs::routes())

@@ -24,8 +24,14 @@ pub trait Premises: Send + Sync {
     /// Removes all blobs. Whether they are in a directory of this process; blobs elsewhere are left alone.
     fn clear_blobs(&self) -> Result<bool, PremisesError>;
 
-    /// The data directory.
-    fn data_dir(&self) -> &Path;
+    /// The data directory. A process without one shares its database with others, and its key file is the operator's.
+    fn data_dir(&self) -> Option<&Path>;
+
+    /// What may be shown of where the database is.
+    fn database(&self) -> &str;
+
+    /// What this process does, as it is written in the configuration.
+    fn roles(&self) -> &str;
 
     /// When the process started.
     fn started_at(&self) -> Timestamp;

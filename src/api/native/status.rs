@@ -23,7 +23,9 @@ async fn status(State(api): State<Api>, _principal: Principal, Home(home): Home)
     let delivery = shown(&api.delivery_status.borrow());
     Ok(Json(json!({
         "version": env!("CARGO_PKG_VERSION"),
-        "data_dir": home.data_dir().display().to_string(),
+        "data_dir": home.data_dir().map(|dir| dir.display().to_string()),
+        "database": home.database(),
+        "roles": home.roles().split(',').collect::<Vec<_>>(),
         "started_at": home.started_at().to_string(),
         "now": api.clock.now().to_string(),
         "asks_for_api_keys": !api.auth.is_open(),

@@ -3,14 +3,16 @@
 mod endpoints;
 mod premises;
 
+use std::path::Path;
+
 use serde::Serialize;
 use serde_json::{Value, json};
 use url::Url;
 
-use crate::app::DataDir;
+use crate::app::{DataDir, storage};
 use crate::cli::count::counted;
-use crate::cli::{Client, Context, Exit, Output};
-use crate::config::Overrides;
+use crate::cli::{self, Client, Context, Exit, Output};
+use crate::config::{Config, Overrides};
 
 /// How a check came out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -48,7 +50,7 @@ impl Check {
 
 /// An error with its causes.
 fn whole(error: impl Into<anyhow::Error>) -> String {
-    format!("{:#}", error.into())
+    cli::whole(&error.into())
 }
 
 /// Looks at everything.
@@ -83,10 +85,17 @@ fn print(checks: &[Check], context: &mut Context) -> anyhow::Result<()> {
 
 async fn of_machine(context: &Context) -> anyhow::Result<Vec<Check>> {
     let config = context.connect.config(Overrides::default())?;
-    let mut checks = vec![premises::data_dir(&config), premises::disk(&config)];
+    match storage::file_of(&config) {
+        Some(file) => of_embedded(&config, &file, context).await,
+        None => Ok(of_shared(&config).await),
+    }
+}
+
+async fn of_embedded(config: &Config, file: &Path, context: &Context) -> anyhow::Result<Vec<Check>> {
+    let mut checks = vec![premises::data_dir(config), premises::disk(config)];
     if let Some(holder) = DataDir::holder(&config.data_dir) {
         checks.push(Check::ok("lock", format!("held by {holder}")));
-        checks.push(premises::keys_alone(&config));
+        checks.push(premises::keys_alone(config));
         match holder.url.as_deref().map(Url::parse) {
             Some(Ok(url)) => checks.extend(of_server(&url, &Client::far(&url, context.connect.api_key())?).await),
             _ => checks.push(Check::ok("database", "looked after by that process")),
@@ -94,15 +103,26 @@ async fn of_machine(context: &Context) -> anyhow::Result<Vec<Check>> {
         return Ok(checks);
     }
     checks.push(Check::ok("lock", "free"));
-    let database = premises::database(&config).await;
-    let sound = database.verdict != Verdict::Fail && config.data_dir.join("runhook.db").exists();
+    let database = premises::database_file(file).await;
+    let sound = database.verdict != Verdict::Fail && file.exists();
     checks.push(database);
     if !sound {
-        checks.push(premises::keys_alone(&config));
+        checks.push(premises::keys_alone(config));
         return Ok(checks);
     }
-    checks.extend(premises::engine(&config).await);
+    checks.extend(premises::engine(config).await);
     Ok(checks)
+}
+
+/// Replicas own nothing here, so there is no directory and no lock to look at. An engine is opened only over a schema
+/// that is up to date, because opening would bring it up to date.
+async fn of_shared(config: &Config) -> Vec<Check> {
+    let (database, is_current) = premises::database_server(config).await;
+    if is_current {
+        [vec![database], premises::engine(config).await].concat()
+    } else {
+        vec![database, premises::keys_given(config)]
+    }
 }
 
 /// What a running server says of itself.

@@ -4,10 +4,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::{Check, endpoints, whole};
-use crate::app::{DataDir, Engine, KeyFile, database_in};
-use crate::config::Config;
+use crate::app::storage::{self, Inspection, Storage};
+use crate::app::{Engine, KeyFile};
+use crate::config::{Config, DatabaseUrl};
 use crate::model::time::SystemClock;
-use crate::store::sqlite::inspect;
 
 /// Below this much free space a check warns, or fails.
 const LITTLE: u64 = 1 << 30;
@@ -86,39 +86,66 @@ fn keys(file: &KeyFile) -> Check {
     }
 }
 
+/// The key file that replicas are given.
+pub(super) fn keys_given(config: &Config) -> Check {
+    let file = KeyFile::at(config.key_file());
+    if config.key_file.is_some() && file.exists() {
+        return keys(&file);
+    }
+    let advice = "make one with `runhook keys generate --file FILE`, and give it to every replica with --key-file";
+    Check::fail("keys", "replicas that share a database must be given a key file", advice)
+}
+
 /// The database file: its schema and its pages.
-pub(super) async fn database(config: &Config) -> Check {
-    let file = database_in(&config.data_dir);
+pub(super) async fn database_file(file: &Path) -> Check {
     if !file.exists() {
         return Check::ok("database", "not there yet; the first start makes it");
     }
-    match inspect(&file).await {
+    match storage::inspect_file(file).await {
         Err(error) => Check::fail("database", whole(error), "restore it from a backup, or name another data directory"),
         Ok(found) if !found.problems.is_empty() => Check::fail(
             "database",
             format!("{} is damaged: {}", file.display(), found.problems.join("; ")),
             "restore it from a backup",
         ),
-        Ok(found) if !found.pending.is_empty() => Check::warn(
-            "database",
-            format!("{} to apply", count(found.pending.len(), "migration")),
-            "the next start applies them; `runhook migrate` does it now",
-        ),
-        Ok(found) => {
-            let version = found.applied.last().copied().unwrap_or(0);
-            Check::ok("database", format!("sound, at schema version {version}"))
-        }
+        Ok(found) => schema(&found),
     }
+}
+
+/// The database server: whether it is reached, and its schema. Whether that is up to date.
+pub(super) async fn database_server(config: &Config) -> (Check, bool) {
+    let Some(DatabaseUrl::Postgres(url)) = &config.database_url else {
+        return (Check::fail("database", "no server is named", "name one with --database-url"), false);
+    };
+    match storage::inspect_server(url).await {
+        Err(error) => {
+            let advice = "look at the server, its pg_hba.conf, and the user and password of --database-url";
+            (Check::fail("database", format!("{url}: {}", whole(error)), advice), false)
+        }
+        Ok(found) if !found.problems.is_empty() => {
+            (Check::fail("database", format!("{url}: {}", found.problems.join("; ")), "see docs/operations.md"), false)
+        }
+        Ok(found) => (schema(&found), found.pending.is_empty()),
+    }
+}
+
+fn schema(found: &Inspection) -> Check {
+    if found.pending.is_empty() {
+        let version = found.applied.last().copied().unwrap_or(0);
+        return Check::ok("database", format!("sound, at schema version {version}"));
+    }
+    let advice = "the next start applies them; `runhook migrate` does it now";
+    Check::warn("database", format!("{} to apply", count(found.pending.len(), "migration")), advice)
 }
 
 /// What only an open engine can tell: whether the keys are the right ones, blobs can be written, endpoints resolve.
 pub(super) async fn engine(config: &Config) -> Vec<Check> {
     let file = KeyFile::at(config.key_file());
-    let data_dir = match DataDir::take(&config.data_dir) {
-        Ok(data_dir) => data_dir,
+    let place = match Storage::take(config) {
+        Ok(place) => place,
         Err(error) => return vec![Check::fail("lock", whole(error), "stop the other process, or ask it")],
     };
-    let engine = match Engine::open(config, data_dir, None, Arc::new(SystemClock)).await {
+    let engine = match Engine::open(config, place, None, Arc::new(SystemClock)).await {
         Ok(engine) => engine,
         Err(error) => return vec![Check::fail("start", whole(error), "put this right first")],
     };

@@ -1,12 +1,15 @@
 //! Endpoints. Their targets come and go sealed.
 
-use sqlx::sqlite::{SqliteConnection, SqlitePool, SqliteRow};
+use sqlx::sqlite::{SqliteConnection, SqlitePool};
 
 use crate::model::endpoint::Endpoint;
-use crate::model::id::{EndpointId, RuleId, TenantId};
+use crate::model::id::{EndpointId, TenantId};
 use crate::model::sealed::Sealed;
-use crate::store::sqlite::failure::is_repeat;
-use crate::store::sqlite::row::{Cells, Insert, id_list, insert, json_text, readable};
+use crate::store::failure::is_repeat;
+use crate::store::records::{endpoint, sealed_target};
+use crate::store::revision::EndpointRow;
+use crate::store::row::readable;
+use crate::store::sqlite::row::{Insert, id_list, insert};
 use crate::store::{Result, StoreError};
 
 const LIST: &str = "SELECT tenant_id, endpoint_id, key, rule_id, target_sealed, shown, format, policy FROM endpoints \
@@ -47,9 +50,8 @@ pub(super) async fn by_id(
     readable(&sqlx::query(BY_ID).bind(ids).fetch_all(connection).await?, endpoint)
 }
 
-pub(super) async fn put(connection: &mut SqliteConnection, tenant: TenantId, endpoints: &[Endpoint]) -> Result<()> {
-    let rows = endpoints.iter().map(Row::of).collect::<Result<Vec<_>>>()?;
-    let written = insert(connection, &UPSERT, &rows, |values, row| {
+pub(super) async fn put(connection: &mut SqliteConnection, tenant: TenantId, rows: &[EndpointRow<'_>]) -> Result<()> {
+    let written = insert(connection, &UPSERT, rows, |values, row| {
         let endpoint = row.endpoint;
         values.push(tenant.0).push(endpoint.id.0).push(endpoint.key.as_deref());
         values.push(endpoint.rule_id.map(|rule| rule.0)).push(endpoint.target.0.as_slice());
@@ -63,25 +65,9 @@ pub(super) async fn put(connection: &mut SqliteConnection, tenant: TenantId, end
     }
 }
 
-struct Row<'a> {
-    endpoint: &'a Endpoint,
-    shown: String,
-    format: String,
-    policy: String,
-}
-
-impl<'a> Row<'a> {
-    fn of(endpoint: &'a Endpoint) -> Result<Self> {
-        let shown = json_text(&endpoint.shown)?;
-        Ok(Self { endpoint, shown, format: json_text(&endpoint.format)?, policy: json_text(&endpoint.policy)? })
-    }
-}
-
 pub(super) async fn remove(connection: &mut SqliteConnection, tenant: TenantId, ids: &[EndpointId]) -> Result<()> {
-    if !ids.is_empty() {
-        let ids = id_list(ids.iter().map(|id| id.0));
-        sqlx::query(DELETE).bind(tenant.0).bind(ids).execute(connection).await?;
-    }
+    let ids = id_list(ids.iter().map(|id| id.0));
+    sqlx::query(DELETE).bind(tenant.0).bind(ids).execute(connection).await?;
     Ok(())
 }
 
@@ -98,12 +84,7 @@ pub(super) async fn sealed(
 ) -> Result<Vec<(EndpointId, Sealed)>> {
     let after = after.map_or_else(Vec::new, |id| id.0.as_bytes().to_vec());
     let rows = sqlx::query(SEALED).bind(after).bind(limit).fetch_all(readers).await?;
-    rows.iter()
-        .map(|row| {
-            let mut cells = Cells::of("endpoints", row);
-            Ok((EndpointId(cells.take()?), Sealed(cells.take()?)))
-        })
-        .collect()
+    rows.iter().map(sealed_target).collect()
 }
 
 pub(super) async fn reseal(
@@ -114,18 +95,4 @@ pub(super) async fn reseal(
 ) -> Result<bool> {
     let done = sqlx::query(RESEAL).bind(id.0).bind(old.0).bind(new.0).execute(connection).await?;
     Ok(done.rows_affected() > 0)
-}
-
-fn endpoint(row: &SqliteRow) -> Result<Endpoint> {
-    let mut cells = Cells::of("endpoints", row);
-    Ok(Endpoint {
-        tenant_id: TenantId(cells.take()?),
-        id: EndpointId(cells.take()?),
-        key: cells.take()?,
-        rule_id: cells.take::<Option<_>>()?.map(RuleId),
-        target: Sealed(cells.take()?),
-        shown: cells.json()?,
-        format: cells.json()?,
-        policy: cells.json()?,
-    })
 }

@@ -5,12 +5,12 @@ use sqlx::{QueryBuilder, Sqlite};
 use uuid::Uuid;
 
 use crate::model::feedback::Feedback;
-use crate::model::id::{FeedbackId, ProjectId, RunId, TenantId, TraceId};
+use crate::model::id::{FeedbackId, RunId, TenantId};
 use crate::model::time::Timestamp;
-use crate::store::Result;
+use crate::store::row::json_text;
 use crate::store::runs::FeedbackQuery;
-use crate::store::sqlite::accept::{PLACES, Stirred};
-use crate::store::sqlite::row::{Cells, id_list, json_text};
+use crate::store::sqlite::row::id_list;
+use crate::store::{Result, accept, records};
 
 pub(super) const ON_RUNS: &str = "SELECT body FROM feedback INDEXED BY feedback_by_run \
      WHERE tenant_id = $1 AND run_id IN (SELECT unhex(value) FROM json_each($2)) ORDER BY created_at, feedback_id";
@@ -24,26 +24,23 @@ pub(super) async fn on(
     readers: &SqlitePool,
     tenant: TenantId,
     runs: impl Iterator<Item = RunId>,
-) -> Result<Vec<(RunId, Feedback)>> {
+) -> Result<Vec<Feedback>> {
     let ids = id_list(runs.map(|run| run.0));
     if ids == "[]" {
         return Ok(Vec::new());
     }
     let rows = sqlx::query(ON_RUNS).bind(tenant.0).bind(ids).fetch_all(readers).await?;
-    rows.iter()
-        .map(|row| Cells::of("feedback", row).json::<Feedback>())
-        .filter_map(|record| record.map(|record| record.run_id.map(|run| (run, record))).transpose())
-        .collect()
+    rows.iter().map(records::feedback).collect()
 }
 
 pub(super) async fn one(readers: &SqlitePool, tenant: TenantId, id: FeedbackId) -> Result<Option<Feedback>> {
     let row = sqlx::query(ONE).bind(tenant.0).bind(id.0).fetch_optional(readers).await?;
-    row.map(|row| Cells::of("feedback", &row).json()).transpose()
+    row.as_ref().map(records::feedback).transpose()
 }
 
 pub(super) async fn list(readers: &SqlitePool, tenant: TenantId, query: &FeedbackQuery) -> Result<Vec<Feedback>> {
     let rows = page(tenant, query)?.build().fetch_all(readers).await?;
-    rows.iter().map(|row| Cells::of("feedback", row).json()).collect()
+    rows.iter().map(records::feedback).collect()
 }
 
 /// The page of a query, newest first. Feedback that came before its run is in the run's project all the same.
@@ -83,13 +80,8 @@ pub(super) async fn delete(
     let deleted: Option<(Option<Uuid>,)> =
         sqlx::query_as(DELETE).bind(tenant.0).bind(id.0).fetch_optional(&mut *connection).await?;
     let Some((run,)) = deleted else { return Ok(false) };
-    let Some(run) = run else { return Ok(true) };
-    let mut stirred = Stirred::default();
-    for row in sqlx::query(PLACES).bind(tenant.0).bind(id_list([run])).fetch_all(&mut *connection).await? {
-        let mut cells = Cells::of("runs", &row);
-        let (run, project) = (RunId(cells.take()?), ProjectId(cells.take()?));
-        stirred.feedback_on(project, run, TraceId(cells.take()?));
+    if let Some(run) = run {
+        accept::stir(connection, tenant, RunId(run), now).await?;
     }
-    stirred.store(connection, tenant, now).await?;
     Ok(true)
 }

@@ -1,16 +1,16 @@
 //! API keys, and the state of the database as a whole.
 
 use async_trait::async_trait;
-use sqlx::sqlite::{SqliteConnection, SqliteRow};
+use sqlx::sqlite::SqliteConnection;
 
 use crate::model::id::{ApiKeyId, TenantId};
 use crate::model::time::Timestamp;
 use crate::store::Result;
+use crate::store::accept::ensure_default;
 use crate::store::keys::{ApiKey, KeyStore};
+use crate::store::records::api_key;
+use crate::store::revision::RuleRows as _;
 use crate::store::sqlite::SqliteStore;
-use crate::store::sqlite::accept::ensure_default;
-use crate::store::sqlite::row::{Cells, corrupt};
-use crate::store::sqlite::rules::bump_version;
 
 const PUT: &str = "INSERT INTO api_keys (tenant_id, key_id, name, hash, prefix, created_at, revoked_at) \
      VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (hash) DO NOTHING";
@@ -123,19 +123,6 @@ async fn wipe(connection: &mut SqliteConnection) -> Result<()> {
     for statement in WIPE {
         sqlx::query(statement).execute(&mut *connection).await?;
     }
-    bump_version(connection).await?;
+    connection.bump_version().await?;
     ensure_default(connection, TenantId::DEFAULT).await
-}
-
-fn api_key(row: &SqliteRow) -> Result<ApiKey> {
-    let mut cells = Cells::of("api_keys", row);
-    Ok(ApiKey {
-        tenant_id: TenantId(cells.take()?),
-        id: ApiKeyId(cells.take()?),
-        name: cells.take()?,
-        hash: cells.take::<Vec<u8>>()?.try_into().map_err(|_| corrupt("api_keys", &"a hash has not 32 bytes"))?,
-        prefix: cells.take()?,
-        created_at: cells.instant()?,
-        revoked_at: cells.instant_or_none()?,
-    })
 }

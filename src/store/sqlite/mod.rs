@@ -84,7 +84,7 @@ impl SqliteStore {
     pub async fn open_with(file: &Path, options: &Options) -> Result<(Self, Writer)> {
         let mut connection = connect(file, options).await?;
         schema::migrate(&mut connection, file).await?;
-        accept::ensure_default(&mut connection, TenantId::DEFAULT).await?;
+        crate::store::accept::ensure_default(&mut connection, TenantId::DEFAULT).await?;
         outbox::release_leases(&mut connection).await?;
         let readers = SqlitePoolOptions::new()
             .max_connections(options.readers)
@@ -130,7 +130,7 @@ async fn connect(file: &Path, options: &Options) -> Result<SqliteConnection> {
 
 /// Tells a file that is no database from a failure.
 fn unusable(file: &Path, error: sqlx::Error) -> StoreError {
-    if failure::is_not_a_database(&error) {
+    if crate::store::failure::is_not_a_database(&error) {
         let file = file.display();
         return StoreError::Unusable(format!(
             "{file} is not a database: move it away to start with an empty one, or name another data directory"

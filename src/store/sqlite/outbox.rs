@@ -1,25 +1,20 @@
 //! Messages, deliveries and attempts.
 
-use std::collections::HashMap;
-
 use async_trait::async_trait;
-use sqlx::sqlite::{SqliteConnection, SqliteRow};
+use sqlx::sqlite::SqliteConnection;
 use sqlx::{QueryBuilder, Sqlite};
 
-use crate::model::delivery::{Attempt, Delivery, DeliveryState, Lease, Outcome};
-use crate::model::endpoint::Endpoint;
-use crate::model::id::{DeliveryId, EndpointId, MessageId, RuleId, TenantId, WindowId};
-use crate::model::message::{Body, Message};
+use crate::model::delivery::{Attempt, Delivery, Lease, Outcome};
+use crate::model::id::{DeliveryId, EndpointId, MessageId, TenantId};
+use crate::model::message::Message;
 use crate::model::time::Timestamp;
-use crate::store::body::{pack, unpack};
+use crate::store::body::pack;
 use crate::store::outbox::{Claim, Claimant, DeliveryQuery, OutboxStore};
-use crate::store::sqlite::row::{Cells, Insert, corrupt, id_list, insert, json_text, readable};
+use crate::store::records::{ENDPOINT_LOST, attempt, claims, delivery, message, state_columns, state_of_word, verdict};
+use crate::store::row::{json_text, readable};
+use crate::store::sqlite::row::{Insert, id_list, insert};
 use crate::store::sqlite::{SqliteStore, endpoints};
 use crate::store::{Result, StoreError};
-
-const PENDING: i64 = 0;
-const DELIVERED: i64 = 1;
-const FAILED: i64 = 2;
 
 const INSERT_MESSAGES: Insert = Insert {
     head: "INSERT INTO messages (tenant_id, message_id, rule_id, window_id, part, parts, runs, links, body, created_at) \
@@ -75,7 +70,8 @@ const REPLAY: &str = "UPDATE deliveries SET state = 0, reason = NULL, due_at = $
 const FAIL_RULES: &str = "UPDATE deliveries SET state = 2, reason = 'rule removed', finished_at = $3, holder = NULL \
      WHERE state = 0 AND tenant_id = $1 AND rule_id IN (SELECT unhex(value) FROM json_each($2))";
 
-const FAIL_ENDPOINTS: &str = "UPDATE deliveries SET state = 2, reason = $4, finished_at = $3, holder = NULL WHERE state = 0 AND tenant_id = $1 AND endpoint_id IN (SELECT unhex(value) FROM json_each($2))";
+const FAIL_ENDPOINTS: &str = "UPDATE deliveries SET state = 2, reason = $4, finished_at = $3, \
+     holder = NULL WHERE state = 0 AND tenant_id = $1 AND endpoint_id IN (SELECT unhex(value) FROM json_each($2))";
 
 /// Ends every lease: what was being sent can be claimed at once.
 pub(super) async fn release_leases(connection: &mut SqliteConnection) -> Result<()> {
@@ -138,13 +134,7 @@ fn page(tenant: TenantId, query: &DeliveryQuery) -> QueryBuilder<Sqlite> {
     let mut sql = QueryBuilder::new(LIST);
     sql.push_bind(tenant.0);
     if let Some(state) = &query.state {
-        let state = match state.as_str() {
-            "pending" => PENDING,
-            "delivered" => DELIVERED,
-            "failed" => FAILED,
-            _ => -1,
-        };
-        sql.push(" AND state = ").push_bind(state);
+        sql.push(" AND state = ").push_bind(state_of_word(state));
     }
     if let Some(rule) = query.rule_id {
         sql.push(" AND rule_id = ").push_bind(rule.0);
@@ -180,7 +170,7 @@ pub(super) async fn store_messages(connection: &mut SqliteConnection, messages: 
 /// Stores the deliveries of a window.
 pub(super) async fn store_deliveries(connection: &mut SqliteConnection, deliveries: &[Delivery]) -> Result<()> {
     insert(connection, &INSERT_DELIVERIES, deliveries, |values, delivery| {
-        let (state, reason) = columns(&delivery.state);
+        let (state, reason) = state_columns(&delivery.state);
         values.push(delivery.tenant_id.0).push(delivery.id.0).push(delivery.message_id.0);
         values.push(delivery.endpoint_id.0).push(delivery.rule_id.0).push(state).push(reason);
         values.push(delivery.attempts).push(delivery.due_at.0).push(delivery.due_at.0);
@@ -201,28 +191,16 @@ pub(super) async fn fail_rules(
     Ok(())
 }
 
-/// Ends the waiting deliveries to endpoints that are gone.
-pub(super) async fn fail_removed(
-    connection: &mut SqliteConnection,
-    tenant: TenantId,
-    endpoints: &[EndpointId],
-    now: Timestamp,
-) -> Result<()> {
-    fail_endpoints(connection, tenant, endpoints, now, "endpoint removed").await
-}
-
-async fn fail_endpoints(
+/// Ends the waiting deliveries to endpoints that cannot be sent to.
+pub(super) async fn fail_endpoints(
     connection: &mut SqliteConnection,
     tenant: TenantId,
     endpoints: &[EndpointId],
     now: Timestamp,
     reason: &str,
 ) -> Result<()> {
-    if !endpoints.is_empty() {
-        let ids = id_list(endpoints.iter().map(|id| id.0));
-        let query = sqlx::query(FAIL_ENDPOINTS).bind(tenant.0).bind(ids).bind(now.0).bind(reason);
-        query.execute(connection).await?;
-    }
+    let ids = id_list(endpoints.iter().map(|id| id.0));
+    sqlx::query(FAIL_ENDPOINTS).bind(tenant.0).bind(ids).bind(now.0).bind(reason).execute(connection).await?;
     Ok(())
 }
 
@@ -234,46 +212,25 @@ async fn claim(
 ) -> Result<Vec<Claim>> {
     let query = sqlx::query(CLAIM).bind(claimant.holder).bind(claimant.until.0).bind(claimant.now.0);
     let rows = query.bind(limit).bind(crowded).fetch_all(&mut *connection).await?;
-    let mut deliveries = readable(&rows, delivery)?;
-    deliveries.sort_by_key(|delivery| (delivery.due_at, delivery.created_at, delivery.id));
-    let found = endpoints::by_id(connection, deliveries.iter().map(|delivery| delivery.endpoint_id)).await?;
-    let endpoints: HashMap<EndpointId, Endpoint> = found.into_iter().map(|endpoint| (endpoint.id, endpoint)).collect();
-    let (mut claims, mut lost) = (Vec::with_capacity(deliveries.len()), Vec::new());
-    for delivery in deliveries {
-        let Some(endpoint) = endpoints.get(&delivery.endpoint_id) else {
-            lost.push((delivery.tenant_id, delivery.endpoint_id));
-            continue;
-        };
-        let lease = Lease {
-            delivery_id: delivery.id,
-            holder: claimant.holder,
-            until: claimant.until,
-            attempt: delivery.attempts.saturating_add(1),
-        };
-        claims.push(Claim { lease, delivery, endpoint: endpoint.clone() });
-    }
+    let deliveries = readable(&rows, delivery)?;
+    let endpoints = endpoints::by_id(connection, deliveries.iter().map(|delivery| delivery.endpoint_id)).await?;
+    let (claims, lost) = claims(claimant, deliveries, endpoints);
     for (tenant, endpoint) in lost {
-        let reason = "the endpoint is gone, or its row does not decode";
-        fail_endpoints(connection, tenant, &[endpoint], claimant.now, reason).await?;
+        fail_endpoints(connection, tenant, &[endpoint], claimant.now, ENDPOINT_LOST).await?;
     }
     Ok(claims)
 }
 
 async fn finish(connection: &mut SqliteConnection, lease: Lease, attempt: Attempt, outcome: Outcome) -> Result<()> {
-    let ended = attempt.started_at.after(std::time::Duration::from_millis(attempt.duration_ms));
-    let (state, reason, due) = match outcome {
-        Outcome::Delivered => (DELIVERED, None, None),
-        Outcome::Retry(at) => (PENDING, None, Some(at.0)),
-        Outcome::Failed(reason) => (FAILED, Some(reason), None),
-    };
+    let verdict = verdict(&attempt, outcome);
     let tenant: Option<(uuid::Uuid,)> = sqlx::query_as(FINISH)
         .bind(lease.delivery_id.0)
         .bind(lease.holder)
-        .bind(state)
-        .bind(reason)
+        .bind(verdict.state)
+        .bind(verdict.reason)
         .bind(attempt.number)
-        .bind(due)
-        .bind((state != PENDING).then_some(ended.0))
+        .bind(verdict.due)
+        .bind(verdict.finished)
         .fetch_optional(&mut *connection)
         .await?;
     let Some((tenant,)) = tenant else { return Err(StoreError::Stale("the lease is lost")) };
@@ -287,62 +244,4 @@ async fn finish(connection: &mut SqliteConnection, lease: Lease, attempt: Attemp
         .execute(connection)
         .await?;
     Ok(())
-}
-
-fn columns(state: &DeliveryState) -> (i64, Option<String>) {
-    match state {
-        DeliveryState::Pending => (PENDING, None),
-        DeliveryState::Delivered => (DELIVERED, None),
-        DeliveryState::Failed(reason) => (FAILED, Some(reason.clone())),
-    }
-}
-
-fn delivery(row: &SqliteRow) -> Result<Delivery> {
-    let mut cells = Cells::of("deliveries", row);
-    Ok(Delivery {
-        tenant_id: TenantId(cells.take()?),
-        id: DeliveryId(cells.take()?),
-        message_id: MessageId(cells.take()?),
-        endpoint_id: EndpointId(cells.take()?),
-        rule_id: RuleId(cells.take()?),
-        state: match (cells.take::<i64>()?, cells.take::<Option<String>>()?) {
-            (PENDING, _) => DeliveryState::Pending,
-            (DELIVERED, _) => DeliveryState::Delivered,
-            (FAILED, reason) => DeliveryState::Failed(reason.unwrap_or_default()),
-            (other, _) => return Err(corrupt("deliveries", &format!("state {other} is not known"))),
-        },
-        attempts: cells.count()?,
-        due_at: cells.instant()?,
-        created_at: cells.instant()?,
-        finished_at: cells.instant_or_none()?,
-    })
-}
-
-fn attempt(row: &SqliteRow) -> Result<Attempt> {
-    let mut cells = Cells::of("attempts", row);
-    Ok(Attempt {
-        number: cells.count()?,
-        started_at: cells.instant()?,
-        duration_ms: cells.take::<i64>()?.cast_unsigned(),
-        result: cells.json()?,
-    })
-}
-
-fn message(row: &SqliteRow) -> Result<Message> {
-    let mut cells = Cells::of("messages", row);
-    Ok(Message {
-        tenant_id: TenantId(cells.take()?),
-        id: MessageId(cells.take()?),
-        rule_id: RuleId(cells.take()?),
-        window_id: WindowId(cells.take()?),
-        part: cells.count()?,
-        parts: cells.count()?,
-        runs: cells.count()?,
-        body: {
-            let links = cells.json()?;
-            let json = unpack("messages", cells.take()?)?;
-            Body { json: String::from_utf8(json).map_err(|error| corrupt("messages", &error))?, links }
-        },
-        created_at: cells.instant()?,
-    })
 }

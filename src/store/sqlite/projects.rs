@@ -1,19 +1,20 @@
 //! Projects.
 
 use async_trait::async_trait;
-use sqlx::sqlite::{SqliteConnection, SqliteRow};
+use sqlx::sqlite::SqliteConnection;
 use sqlx::{QueryBuilder, Sqlite};
 
 use crate::model::id::{ProjectId, TenantId};
 use crate::model::project::{DEFAULT_PROJECT, Project};
 use crate::model::time::Timestamp;
+use crate::store::accept::ensure_default;
+use crate::store::failure::is_repeat;
 use crate::store::projects::{ProjectQuery, ProjectStore};
+use crate::store::records::project;
+use crate::store::revision::RuleRows as _;
 use crate::store::sqlite::SqliteStore;
-use crate::store::sqlite::accept::ensure_default;
-use crate::store::sqlite::failure::is_repeat;
-use crate::store::sqlite::row::{Cells, id_list};
-use crate::store::sqlite::rules::{self, bump_version};
-use crate::store::{Result, StoreError};
+use crate::store::sqlite::row::id_list;
+use crate::store::{Result, StoreError, revision};
 
 const COLUMNS: &str = "SELECT tenant_id, project_id, name, description, extra, reference_dataset_id, start_at, end_at \
      FROM projects WHERE tenant_id = ";
@@ -133,7 +134,7 @@ async fn update(connection: &mut SqliteConnection, project: Project, now: Timest
         None => return Err(StoreError::NotFound("the project")),
     };
     if before.name != project.name {
-        rules::rename_project(connection, &project, now).await?;
+        revision::rename(connection, &project, now).await?;
     }
     write(connection, UPDATE, &project).await?;
     Ok(())
@@ -146,21 +147,7 @@ async fn delete(connection: &mut SqliteConnection, tenant: TenantId, id: Project
         for statement in DELETE_CONTENTS {
             sqlx::query(statement).bind(tenant.0).bind(id.0).execute(&mut *connection).await?;
         }
-        bump_version(connection).await?;
+        connection.bump_version().await?;
     }
     Ok(there)
-}
-
-fn project(row: &SqliteRow) -> Result<Project> {
-    let mut cells = Cells::of("projects", row);
-    Ok(Project {
-        tenant_id: TenantId(cells.take()?),
-        id: ProjectId(cells.take()?),
-        name: cells.take()?,
-        description: cells.take()?,
-        extra: cells.raw_or_none()?,
-        reference_dataset_id: cells.take()?,
-        start_time: cells.instant()?,
-        end_time: cells.instant_or_none()?,
-    })
 }

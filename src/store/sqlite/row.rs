@@ -1,94 +1,9 @@
-//! Rows in and out: reading columns in order, and writing many rows with one statement.
+//! Writing many rows with one statement.
 
 use sqlx::error::BoxDynError;
-use sqlx::sqlite::{SqliteArguments, SqliteConnection, SqliteRow};
-use sqlx::{AssertSqlSafe, Decode, Encode, Row, Sqlite, Type};
+use sqlx::sqlite::{SqliteArguments, SqliteConnection};
+use sqlx::{AssertSqlSafe, Encode, Sqlite, Type};
 use uuid::Uuid;
-
-use crate::model::json::RawJson;
-use crate::model::time::Timestamp;
-use crate::store::{Result, StoreError};
-
-/// The columns of a row, read from left to right.
-pub(super) struct Cells<'r> {
-    row: &'r SqliteRow,
-    table: &'static str,
-    next: usize,
-}
-
-impl<'r> Cells<'r> {
-    pub(super) fn of(table: &'static str, row: &'r SqliteRow) -> Self {
-        Self { row, table, next: 0 }
-    }
-
-    /// The next column.
-    pub(super) fn take<T: Decode<'r, Sqlite> + Type<Sqlite>>(&mut self) -> Result<T> {
-        let index = self.next;
-        self.next = index.saturating_add(1);
-        self.row.try_get(index).map_err(|error| corrupt(self.table, &error))
-    }
-
-    /// The next column, an instant.
-    pub(super) fn instant(&mut self) -> Result<Timestamp> {
-        self.take().map(Timestamp)
-    }
-
-    /// The next column, an instant or nothing.
-    pub(super) fn instant_or_none(&mut self) -> Result<Option<Timestamp>> {
-        Ok(self.take::<Option<i64>>()?.map(Timestamp))
-    }
-
-    /// The next column, a number that is never negative.
-    pub(super) fn count(&mut self) -> Result<u32> {
-        let table = self.table;
-        u32::try_from(self.take::<i64>()?).map_err(|error| corrupt(table, &error))
-    }
-
-    /// The next column, JSON of some type.
-    pub(super) fn json<T: serde::de::DeserializeOwned>(&mut self) -> Result<T> {
-        let text: &str = self.take()?;
-        serde_json::from_str(text).map_err(|error| corrupt(self.table, &error))
-    }
-
-    /// The next column, JSON of some type, or nothing.
-    pub(super) fn json_or_none<T: serde::de::DeserializeOwned>(&mut self) -> Result<Option<T>> {
-        let text: Option<&str> = self.take()?;
-        text.map(serde_json::from_str).transpose().map_err(|error| corrupt(self.table, &error))
-    }
-
-    /// The next column, JSON kept as its bytes, or nothing.
-    pub(super) fn raw_or_none(&mut self) -> Result<Option<RawJson>> {
-        let text: Option<String> = self.take()?;
-        text.map(RawJson::parse).transpose().map_err(|error| corrupt(self.table, &error))
-    }
-}
-
-/// Those rows that decode. One that does not is passed over with an error in the log: where many are read for the sake
-/// of many, it must not hold up the others for ever.
-pub(super) fn readable<T>(rows: &[SqliteRow], read: impl Fn(&SqliteRow) -> Result<T>) -> Result<Vec<T>> {
-    let mut values = Vec::with_capacity(rows.len());
-    for row in rows {
-        match read(row) {
-            Ok(value) => values.push(value),
-            Err(error @ StoreError::Corrupt { .. }) => {
-                tracing::error!(%error, "a stored row is passed over");
-                metrics::counter!("runhook_rows_unreadable_total").increment(1);
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(values)
-}
-
-/// A row that does not decode.
-pub(super) fn corrupt(table: &'static str, reason: &dyn std::fmt::Display) -> StoreError {
-    StoreError::Corrupt { table, reason: reason.to_string() }
-}
-
-/// A value as JSON, for a text column.
-pub(super) fn json_text<T: serde::Serialize + ?Sized>(value: &T) -> Result<String> {
-    serde_json::to_string(value).map_err(|error| StoreError::Internal(Box::new(error)))
-}
 
 /// Ids as one parameter: a statement reads them with `SELECT unhex(value) FROM json_each(..)`, so that its text does not
 /// depend on how many there are.

@@ -1,20 +1,17 @@
 //! Reading runs.
 
-use std::collections::HashMap;
-
 use async_trait::async_trait;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Sqlite};
 
 use crate::model::feedback::Feedback;
 use crate::model::id::{FeedbackId, ProjectId, RunId, TenantId, TraceId};
-use crate::model::run::{Layers, StoredRun};
+use crate::model::run::StoredRun;
 use crate::model::time::Timestamp;
-use crate::store::Result;
-use crate::store::body::unpack_json;
 use crate::store::runs::{Accepted, Batch, FeedbackQuery, RunQuery, RunStore};
-use crate::store::sqlite::row::{Cells, id_list};
+use crate::store::sqlite::row::id_list;
 use crate::store::sqlite::{SqliteStore, feedback};
+use crate::store::{Result, records};
 
 pub(super) const RUNS: &str = "SELECT r.run_id, r.project_id, r.changed_seq, r.modified_at, b.body FROM run_bodies b \
      JOIN runs r ON r.tenant_id = b.tenant_id AND r.project_id = b.project_id AND r.run_id = b.run_id \
@@ -101,24 +98,9 @@ pub(super) fn page(tenant: TenantId, query: &RunQuery) -> QueryBuilder<Sqlite> {
 impl SqliteStore {
     /// The rows' runs, each with its feedback.
     async fn with_feedback(&self, tenant: TenantId, rows: &[SqliteRow]) -> Result<Vec<StoredRun>> {
-        let mut runs: Vec<StoredRun> =
-            rows.iter().filter_map(|row| stored(tenant, row).transpose()).collect::<Result<_>>()?;
-        let index: HashMap<RunId, usize> = runs.iter().enumerate().map(|(at, stored)| (stored.run.id, at)).collect();
-        for (run, record) in feedback::on(&self.readers, tenant, index.keys().copied()).await? {
-            if let Some(stored) = index.get(&run).and_then(|at| runs.get_mut(*at)) {
-                stored.feedback.push(record);
-            }
-        }
+        let mut runs = records::runs(tenant, rows)?;
+        let records = feedback::on(&self.readers, tenant, runs.iter().map(|stored| stored.run.id)).await?;
+        records::attach(&mut runs, records);
         Ok(runs)
     }
-}
-
-fn stored(tenant: TenantId, row: &SqliteRow) -> Result<Option<StoredRun>> {
-    let mut cells = Cells::of("runs", row);
-    let (run_id, project) = (RunId(cells.take()?), ProjectId(cells.take()?));
-    let changed_seq = cells.take()?;
-    let modified_at = cells.instant()?;
-    let layers: Layers = unpack_json("run_bodies", cells.take()?)?;
-    let run = layers.resolve(tenant, project, run_id, modified_at);
-    Ok(run.map(|run| StoredRun { run, feedback: Vec::new(), changed_seq }))
 }

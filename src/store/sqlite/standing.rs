@@ -1,15 +1,15 @@
 //! How far evaluation has come: cursors, starts and spans.
 
 use std::collections::HashMap;
-use std::time::Duration;
 
-use sqlx::sqlite::{SqliteConnection, SqliteRow};
+use sqlx::sqlite::SqliteConnection;
 
 use crate::model::id::{ProjectId, RuleId, TenantId};
-use crate::model::time::Timestamp;
 use crate::model::window::{Cursor, GroupKey, Progress, Seq, Span, Window};
 use crate::store::placement::Moves;
-use crate::store::sqlite::row::{Cells, Insert, insert, json_text};
+use crate::store::records::{cursor, micros, rest_of_span, span, start};
+use crate::store::row::json_text;
+use crate::store::sqlite::row::{Insert, insert};
 use crate::store::windows::Standing;
 use crate::store::{Result, StoreError};
 
@@ -167,14 +167,7 @@ async fn advance_span(connection: &mut SqliteConnection, window: &Window, rule: 
         .fetch_optional(&mut *connection)
         .await?;
     let Some((through,)) = taken else { return Err(StoreError::Stale("the rule's span has moved")) };
-    let rest = Span {
-        tenant_id: window.tenant_id,
-        project_id: window.project_id,
-        rule_id: rule,
-        after: window.through,
-        through,
-    };
-    if rest.after < rest.through {
+    if let Some(rest) = rest_of_span(window, rule, through) {
         insert(connection, &ADD_SPAN, &[rest], push_span).await?;
     }
     Ok(())
@@ -182,29 +175,4 @@ async fn advance_span(connection: &mut SqliteConnection, window: &Window, rule: 
 
 fn push_span(values: &mut crate::store::sqlite::row::Values, span: &Span) {
     values.push(span.tenant_id.0).push(span.project_id.0).push(span.rule_id.0).push(span.after).push(span.through);
-}
-
-fn cursor(tenant: TenantId, row: &SqliteRow) -> Result<(GroupKey, Cursor)> {
-    let mut cells = Cells::of("group_cursors", row);
-    let key = GroupKey {
-        tenant_id: tenant,
-        project_id: ProjectId(cells.take()?),
-        cadence: cells.json()?,
-        settle: Duration::from_micros(cells.take::<i64>()?.cast_unsigned()),
-    };
-    Ok((key, Cursor { seq: cells.take()?, at: Timestamp(cells.take()?) }))
-}
-
-fn start(row: &SqliteRow) -> Result<((ProjectId, RuleId), Seq)> {
-    let mut cells = Cells::of("rule_starts", row);
-    Ok(((ProjectId(cells.take()?), RuleId(cells.take()?)), cells.take()?))
-}
-
-fn span(tenant_id: TenantId, project_id: ProjectId, row: &SqliteRow) -> Result<Span> {
-    let mut cells = Cells::of("rule_spans", row);
-    Ok(Span { tenant_id, project_id, rule_id: RuleId(cells.take()?), after: cells.take()?, through: cells.take()? })
-}
-
-fn micros(duration: Duration) -> i64 {
-    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }

@@ -1,18 +1,19 @@
 //! What the scheduler reads and how it commits.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use async_trait::async_trait;
-use sqlx::sqlite::{SqliteConnection, SqliteRow};
+use sqlx::sqlite::SqliteConnection;
 
-use crate::model::id::{ProjectId, RuleId, RunId, TenantId, TraceId, WindowId};
+use crate::model::id::{ProjectId, RuleId, RunId, TenantId};
 use crate::model::time::Timestamp;
-use crate::model::window::{Change, Progress, Seq, Window};
-use crate::store::sqlite::failure::is_repeat;
-use crate::store::sqlite::row::{Cells, Insert, insert, json_text};
+use crate::model::window::{Change, Seq, Window};
+use crate::store::failure::is_repeat;
+use crate::store::row::json_text;
+use crate::store::sqlite::row::{Insert, insert};
 use crate::store::sqlite::{SqliteStore, outbox, rules, standing};
 use crate::store::windows::{Standing, Stirred, WindowCommit, WindowStore};
-use crate::store::{Result, StoreError};
+use crate::store::{Result, StoreError, records};
 
 /// The first half holds the partial index's condition word for word.
 pub(super) const STIRRED: &str = "SELECT tenant_id, project_id, name, last_seq FROM projects WHERE last_seq > settled_seq \
@@ -54,17 +55,7 @@ const RULE_WINDOWS: &str = "SELECT w.window_id, w.project_id, w.progress, w.afte
 impl WindowStore for SqliteStore {
     async fn stirred_projects(&self) -> Result<Vec<Stirred>> {
         let rows = sqlx::query(STIRRED).fetch_all(&self.readers).await?;
-        rows.iter()
-            .map(|row| {
-                let mut cells = Cells::of("projects", row);
-                Ok(Stirred {
-                    tenant_id: TenantId(cells.take()?),
-                    project_id: ProjectId(cells.take()?),
-                    name: cells.take()?,
-                    last_seq: cells.take()?,
-                })
-            })
-            .collect()
+        rows.iter().map(records::stirred).collect()
     }
 
     async fn standing(&self, tenant: TenantId, project: ProjectId) -> Result<Standing> {
@@ -84,18 +75,13 @@ impl WindowStore for SqliteStore {
         limit: u32,
     ) -> Result<Vec<Change>> {
         let query = sqlx::query(CHANGES).bind(tenant.0).bind(project.0).bind(after).bind(until.0).bind(limit);
-        query.fetch_all(&self.readers).await?.iter().map(change).collect()
+        query.fetch_all(&self.readers).await?.iter().map(records::change).collect()
     }
 
     async fn matched(&self, tenant: TenantId, pairs: &[(RuleId, RunId)]) -> Result<HashSet<(RuleId, RunId)>> {
         let list: Vec<_> = pairs.iter().map(|(rule, run)| (rule.0.simple(), run.0.simple())).collect();
         let rows = sqlx::query(MATCHED).bind(tenant.0).bind(json_text(&list)?).fetch_all(&self.readers).await?;
-        rows.iter()
-            .map(|row| {
-                let mut cells = Cells::of("matches", row);
-                Ok((RuleId(cells.take()?), RunId(cells.take()?)))
-            })
-            .collect()
+        rows.iter().map(records::matched).collect()
     }
 
     async fn commit_window(&self, commit: WindowCommit) -> Result<()> {
@@ -116,7 +102,7 @@ impl WindowStore for SqliteStore {
 
     async fn rule_windows(&self, tenant: TenantId, rule: RuleId, limit: u32) -> Result<Vec<(Window, u32)>> {
         let query = sqlx::query(RULE_WINDOWS).bind(tenant.0).bind(rule.0).bind(limit);
-        query.fetch_all(&self.readers).await?.iter().map(|row| window(tenant, row)).collect()
+        query.fetch_all(&self.readers).await?.iter().map(|row| records::window(tenant, row)).collect()
     }
 }
 
@@ -150,40 +136,9 @@ async fn store_matches(connection: &mut SqliteConnection, window: &Window, match
         values.push(window.after).push(window.through).push(window.start_time.0).push(window.end_time.0);
     })
     .await?;
-    let mut found: HashMap<RuleId, i64> = HashMap::new();
-    for (rule, _) in matches {
-        let count = found.entry(*rule).or_default();
-        *count = count.saturating_add(1);
-    }
-    let found: Vec<(RuleId, i64)> = found.into_iter().collect();
-    insert(connection, &INSERT_FINDS, &found, |values, (rule, found)| {
+    insert(connection, &INSERT_FINDS, &records::finds(matches), |values, (rule, found)| {
         values.push(tenant).push(rule.0).push(window.end_time.0).push(window.id.0).push(project).push(*found);
     })
     .await?;
     Ok(())
-}
-
-fn change(row: &SqliteRow) -> Result<Change> {
-    let mut cells = Cells::of("changes", row);
-    Ok(Change {
-        seq: cells.take()?,
-        run_id: RunId(cells.take()?),
-        trace_id: TraceId(cells.take()?),
-        at: cells.instant()?,
-    })
-}
-
-fn window(tenant_id: TenantId, row: &SqliteRow) -> Result<(Window, u32)> {
-    let mut cells = Cells::of("windows", row);
-    let window = Window {
-        id: WindowId(cells.take()?),
-        tenant_id,
-        project_id: ProjectId(cells.take()?),
-        progress: cells.json::<Progress>()?,
-        after: cells.take()?,
-        through: cells.take()?,
-        start_time: cells.instant()?,
-        end_time: cells.instant()?,
-    };
-    Ok((window, cells.count()?))
 }

@@ -22,9 +22,10 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::model::id::TenantId;
 use crate::model::time::Timestamp;
+use crate::store::accept::accept;
+use crate::store::failure::RETRY_AFTER;
 use crate::store::runs::{Accepted, Batch};
-use crate::store::sqlite::accept::accept;
-use crate::store::sqlite::failure::{RETRY_AFTER, again, no_writer};
+use crate::store::sqlite::failure::{again, no_writer};
 use crate::store::{Result, StoreError};
 
 /// A group takes no more jobs than this...

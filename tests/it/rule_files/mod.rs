@@ -8,7 +8,7 @@ mod webhooks;
 
 use std::sync::Arc;
 
-use runhook::app::{DataDir, Engine};
+use runhook::app::{Engine, Storage};
 use runhook::config::Config;
 use runhook::model::time::{ManualClock, Timestamp};
 use serde_json::{Value, json};
@@ -24,10 +24,10 @@ impl House {
     async fn open() -> Self {
         let home = tempfile::tempdir().unwrap();
         let data_dir = home.path().join("data");
-        let config = Config { data_dir: data_dir.clone(), ..Config::default() };
+        let config = Config { data_dir, ..Config::default() };
         let clock = Arc::new(ManualClock::at(Timestamp(1_763_800_000_000_000)));
-        let data_dir = DataDir::take(&data_dir).unwrap();
-        let engine = Engine::open(&config, data_dir, None, clock).await.unwrap();
+        let place = Storage::take(&config).unwrap();
+        let engine = Engine::open(&config, place, None, clock).await.unwrap();
         Self { engine, home }
     }
 

@@ -1,6 +1,8 @@
 //! What tests share.
 
+pub(crate) mod postgres;
 pub mod receiver;
 pub mod s3;
 pub(crate) mod samples;
 pub mod server;
+pub(crate) mod way;

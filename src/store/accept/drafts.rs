@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
-use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
 use crate::model::dotted_order::DottedOrder;
 use crate::model::id::{ProjectId, RunId, TenantId};
@@ -11,30 +10,9 @@ use crate::model::merge::{Applied, Standpoint};
 use crate::model::run::{Fields, Layers, Part, PartKind, Run};
 use crate::model::time::Timestamp;
 use crate::store::Result;
+use crate::store::accept::{BodyRow, Rows, WaitingRow};
 use crate::store::body::{pack_json, unpack_json};
 use crate::store::runs::Batch;
-use crate::store::sqlite::row::{Cells, Insert, id_list, insert};
-
-pub(super) const LOAD: &str = "SELECT run_id, project_id, body FROM run_bodies \
-     WHERE tenant_id = $1 AND run_id IN (SELECT unhex(value) FROM json_each($2))";
-
-const UPSERT_BODIES: Insert = Insert {
-    head: "INSERT INTO run_bodies (tenant_id, run_id, project_id, body) VALUES",
-    columns: 4,
-    tail: "ON CONFLICT (tenant_id, run_id) DO UPDATE SET body = excluded.body",
-};
-
-pub(super) const LOAD_WAITING: &str = "SELECT run_id, digest, part FROM waiting_parts \
-     WHERE tenant_id = $1 AND run_id IN (SELECT unhex(value) FROM json_each($2)) ORDER BY position";
-
-pub(super) const DELETE_WAITING: &str = "DELETE FROM waiting_parts \
-     WHERE tenant_id = $1 AND run_id IN (SELECT unhex(value) FROM json_each($2))";
-
-const INSERT_WAITING: Insert = Insert {
-    head: "INSERT INTO waiting_parts (tenant_id, run_id, digest, part) VALUES",
-    columns: 4,
-    tail: "ON CONFLICT (tenant_id, run_id, digest) DO NOTHING",
-};
 
 /// One run.
 #[derive(Default)]
@@ -50,7 +28,7 @@ struct Draft {
 pub(super) struct Drafts {
     list: Vec<(RunId, Draft)>,
     index: HashMap<RunId, usize>,
-    waiting: Vec<(RunId, u64, Vec<u8>)>,
+    waiting: Vec<WaitingRow>,
 }
 
 /// A part as it waits.
@@ -69,11 +47,7 @@ struct Waited {
 
 impl Drafts {
     /// Loads what is stored of every run that has a part in the batches.
-    pub(super) async fn load(
-        connection: &mut SqliteConnection,
-        tenant: TenantId,
-        batches: &[(&Batch, Timestamp)],
-    ) -> Result<Self> {
+    pub(super) async fn load(rows: &mut dyn Rows, tenant: TenantId, batches: &[(&Batch, Timestamp)]) -> Result<Self> {
         let mut loaded = Self { list: Vec::new(), index: HashMap::new(), waiting: Vec::new() };
         for part in batches.iter().flat_map(|(batch, _)| &batch.parts) {
             loaded.index.entry(part.run_id).or_insert_with(|| {
@@ -84,28 +58,21 @@ impl Drafts {
         if loaded.list.is_empty() {
             return Ok(loaded);
         }
-        let ids = id_list(loaded.list.iter().map(|(id, _)| id.0));
-        loaded.take_rows(&sqlx::query(LOAD).bind(tenant.0).bind(ids).fetch_all(connection).await?)?;
+        let ids: Vec<RunId> = loaded.list.iter().map(|(id, _)| *id).collect();
+        loaded.take_rows(rows.bodies(tenant, &ids).await?)?;
         Ok(loaded)
     }
 
     /// Takes in runs that no part is about: relatives of those that one is about.
-    pub(super) async fn load_relatives(
-        &mut self,
-        connection: &mut SqliteConnection,
-        tenant: TenantId,
-        runs: &[RunId],
-    ) -> Result<()> {
-        let ids = id_list(runs.iter().map(|run| run.0));
-        self.take_rows(&sqlx::query(LOAD).bind(tenant.0).bind(ids).fetch_all(connection).await?)
+    pub(super) async fn load_relatives(&mut self, rows: &mut dyn Rows, tenant: TenantId, runs: &[RunId]) -> Result<()> {
+        rows.lock_runs(tenant, runs).await?;
+        self.take_rows(rows.bodies(tenant, runs).await?)
     }
 
-    fn take_rows(&mut self, rows: &[SqliteRow]) -> Result<()> {
-        for row in rows {
-            let mut cells = Cells::of("run_bodies", row);
-            let run_id = RunId(cells.take()?);
-            let project = Some(ProjectId(cells.take()?));
-            let layers: Layers = unpack_json("run_bodies", cells.take()?)?;
+    fn take_rows(&mut self, rows: Vec<BodyRow>) -> Result<()> {
+        for BodyRow { run_id, project_id, body } in rows {
+            let project = Some(project_id);
+            let layers: Layers = unpack_json("run_bodies", &body)?;
             let was_rooted = matches!(layers.standpoint(run_id), Some(Standpoint::Rooted(_)));
             let draft = Draft { project, layers, stored: true, was_rooted, ..Draft::default() };
             if let Some(empty) = self.get(run_id) {
@@ -166,26 +133,21 @@ impl Drafts {
     }
 
     /// Applies what has been waiting for the project of a run that has just been found.
-    pub(super) async fn fetch_waiting(&mut self, connection: &mut SqliteConnection, tenant: TenantId) -> Result<()> {
+    pub(super) async fn fetch_waiting(&mut self, rows: &mut dyn Rows, tenant: TenantId) -> Result<()> {
         let found = self.list.iter().filter(|(_, draft)| !draft.stored && draft.project.is_some());
-        let ids: Vec<_> = found.map(|(id, _)| id.0).collect();
+        let ids: Vec<RunId> = found.map(|(id, _)| *id).collect();
         if ids.is_empty() {
             return Ok(());
         }
-        let ids = id_list(ids);
-        let rows = sqlx::query(LOAD_WAITING).bind(tenant.0).bind(&ids).fetch_all(&mut *connection).await?;
-        for row in &rows {
-            let mut cells = Cells::of("waiting_parts", row);
-            let (run_id, digest) = (RunId(cells.take()?), cells.take::<i64>()?.cast_unsigned());
-            let Waited { kind, fields } = unpack_json("waiting_parts", cells.take()?)?;
+        let waiting = rows.waiting(tenant, &ids).await?;
+        let any = !waiting.is_empty();
+        for WaitingRow { run_id, digest, part } in waiting {
+            let Waited { kind, fields } = unpack_json("waiting_parts", &part)?;
             if let Some(draft) = self.get(run_id) {
                 draft.apply(Part { run_id, kind, project: None, fields, digest });
             }
         }
-        if !rows.is_empty() {
-            sqlx::query(DELETE_WAITING).bind(tenant.0).bind(ids).execute(connection).await?;
-        }
-        Ok(())
+        if any { rows.drop_waiting(tenant, &ids).await } else { Ok(()) }
     }
 
     /// Applies a part, or lets it wait. Whether its run changed.
@@ -194,38 +156,28 @@ impl Drafts {
             Some(draft) if draft.project.is_some() => Ok(draft.apply(part.clone())),
             _ => {
                 let packed = pack_json(&WaitingRef { kind: part.kind, fields: &part.fields })?;
-                self.waiting.push((part.run_id, part.digest, packed));
+                self.waiting.push(WaitingRow { run_id: part.run_id, digest: part.digest, part: packed });
                 Ok(false)
             }
         }
     }
 
     /// Stores the parts that have to wait.
-    pub(super) async fn store_waiting(&mut self, connection: &mut SqliteConnection, tenant: TenantId) -> Result<()> {
-        insert(connection, &INSERT_WAITING, &self.waiting, |values, (run, digest, packed)| {
-            values.push(tenant.0).push(run.0).push(digest.cast_signed()).push(packed.as_slice());
-        })
-        .await?;
-        Ok(())
+    pub(super) async fn store_waiting(&mut self, rows: &mut dyn Rows, tenant: TenantId) -> Result<()> {
+        if self.waiting.is_empty() { Ok(()) } else { rows.put_waiting(tenant, &self.waiting).await }
     }
 
     /// Stores what is known of the runs that changed; returns those that are complete.
-    pub(super) async fn store_bodies(
-        self,
-        connection: &mut SqliteConnection,
-        tenant: TenantId,
-        now: Timestamp,
-    ) -> Result<Vec<Run>> {
+    pub(super) async fn store_bodies(self, rows: &mut dyn Rows, tenant: TenantId, now: Timestamp) -> Result<Vec<Run>> {
         let (mut bodies, mut runs) = (Vec::new(), Vec::new());
         for (id, draft) in self.list {
             let Some(project) = draft.project.filter(|_| draft.changed) else { continue };
-            bodies.push((id, project, pack_json(&draft.layers)?));
+            bodies.push(BodyRow { run_id: id, project_id: project, body: pack_json(&draft.layers)? });
             runs.extend(draft.layers.resolve(tenant, project, id, now));
         }
-        insert(connection, &UPSERT_BODIES, &bodies, |values, (id, project, body)| {
-            values.push(tenant.0).push(id.0).push(project.0).push(body.as_slice());
-        })
-        .await?;
+        if !bodies.is_empty() {
+            rows.put_bodies(tenant, &bodies).await?;
+        }
         Ok(runs)
     }
 }

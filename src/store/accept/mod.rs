@@ -1,0 +1,205 @@
+//! Accepting batches: the transaction behind every 202.
+//!
+//! Several batches of one tenant may be accepted as one; the result is that of accepting them in order, except that a
+//! run they all touch gets one change. Everything is read with one statement for each kind of row, decided in memory, and
+//! written with as few statements as there are kinds of rows: the work is in the merging, not in talking to a database.
+//! The statements themselves are the backend's: [`Rows`].
+//!
+//! A run's project is the first one that is named for it, for ever. A part of a run whose project is not known and that
+//! names none waits; the part that names it takes the waiting ones along, those that came first applied first.
+//!
+//! Whatever two transactions bring of one run at the same time, the result is that of one after the other, because each
+//! locks all runs it brings something about, parts or feedback, before it reads any of them, and relatives before it
+//! reads those. Otherwise a patch could begin to wait while the post that would have taken it along is committed, a child
+//! could miss the parent it needs a path from, and feedback the run that should get a change for it.
+
+mod drafts;
+mod feedback;
+mod paths;
+mod projects;
+mod rows;
+
+use std::collections::{HashMap, HashSet};
+
+use crate::model::id::{ProjectId, RunId, TenantId, TraceId};
+use crate::model::project::{DEFAULT_PROJECT, ProjectRef};
+use crate::model::run::{Part, PartKind, Run};
+use crate::model::time::Timestamp;
+use crate::model::window::{Change, Seq};
+use crate::store::Result;
+use crate::store::runs::{Accepted, Batch, Refusal};
+
+use drafts::Drafts;
+use projects::Projects;
+
+pub(super) use projects::ensure_default;
+pub(super) use rows::{BodyRow, FeedbackRow, Place, Rows, RunRow, WaitingRow};
+
+/// Accepts batches of one tenant, each with the instant it arrived.
+pub(super) async fn accept(
+    rows: &mut dyn Rows,
+    tenant: TenantId,
+    batches: &[(&Batch, Timestamp)],
+) -> Result<Vec<Accepted>> {
+    let now = batches.iter().map(|(_, now)| *now).max().unwrap_or_default();
+    let mut accepted = vec![Accepted::default(); batches.len()];
+    lock(rows, tenant, batches).await?;
+    let mut drafts = Drafts::load(rows, tenant, batches).await?;
+    let refused = locate(rows, tenant, batches, &mut drafts, &mut accepted).await?;
+    drafts.fetch_waiting(rows, tenant).await?;
+    for (request, ((batch, _), accepted)) in batches.iter().zip(&mut accepted).enumerate() {
+        for (index, part) in batch.parts.iter().enumerate() {
+            accepted.changed |= !refused.contains(&(request, index)) && drafts.apply(part)?;
+        }
+    }
+    drafts.store_waiting(rows, tenant).await?;
+    paths::infer(rows, tenant, &mut drafts).await?;
+    let mut stirred = Stirred::default();
+    for run in drafts.store_bodies(rows, tenant, now).await? {
+        stirred.run(run);
+    }
+    feedback::store(rows, tenant, batches, &mut stirred, &mut accepted).await?;
+    stirred.store(rows, tenant, now).await?;
+    Ok(accepted)
+}
+
+/// Notes a change of a run whose feedback was removed.
+pub(super) async fn stir(rows: &mut dyn Rows, tenant: TenantId, run: RunId, now: Timestamp) -> Result<()> {
+    rows.lock_runs(tenant, &[run]).await?;
+    let mut stirred = Stirred::default();
+    for (run, project, trace) in rows.places(tenant, &[run]).await? {
+        stirred.feedback_on(project, run, trace);
+    }
+    stirred.store(rows, tenant, now).await
+}
+
+/// Locks every run that something is said about.
+async fn lock(rows: &mut dyn Rows, tenant: TenantId, batches: &[(&Batch, Timestamp)]) -> Result<()> {
+    let parts = batches.iter().flat_map(|(batch, _)| &batch.parts).map(|part| part.run_id);
+    let feedback = batches.iter().flat_map(|(batch, _)| &batch.feedback).filter_map(|feedback| feedback.run_id);
+    let mut runs: Vec<RunId> = parts.chain(feedback).collect();
+    runs.sort_unstable();
+    runs.dedup();
+    rows.lock_runs(tenant, &runs).await
+}
+
+/// Finds the project of every run that has none yet, creating those that are named for the first time. Returns which
+/// parts of which batches are refused.
+async fn locate(
+    rows: &mut dyn Rows,
+    tenant: TenantId,
+    batches: &[(&Batch, Timestamp)],
+    drafts: &mut Drafts,
+    accepted: &mut [Accepted],
+) -> Result<HashSet<(usize, usize)>> {
+    let mut refused = HashSet::new();
+    let wanted = batches.iter().flat_map(|(batch, _)| &batch.parts).filter(|part| drafts.lacks_project(part.run_id));
+    let mut projects = Projects::load(rows, tenant, wanted.filter_map(named_project)).await?;
+    for (request, ((batch, now), accepted)) in batches.iter().zip(accepted).enumerate() {
+        for (index, part) in batch.parts.iter().enumerate() {
+            if !drafts.lacks_project(part.run_id) {
+                continue;
+            }
+            match named_project(part) {
+                None => {}
+                Some(ProjectRef::Name(name)) => {
+                    let project = projects.named(rows, &name, *now).await?;
+                    drafts.locate(part.run_id, project);
+                }
+                Some(ProjectRef::Id(id)) if projects.has(id) => drafts.locate(part.run_id, id),
+                Some(ProjectRef::Id(id)) => {
+                    refused.insert((request, index));
+                    let reason = format!("there is no project {id}: create it first, or name one with `session_name`");
+                    accepted.refused.push(Refusal { run_id: part.run_id, reason });
+                }
+            }
+        }
+    }
+    Ok(refused)
+}
+
+/// The project a part names. A post that names none means the default one.
+fn named_project(part: &Part) -> Option<ProjectRef> {
+    match (&part.project, part.kind) {
+        (Some(project), _) => Some(project.clone()),
+        (None, PartKind::Post) => Some(ProjectRef::Name(DEFAULT_PROJECT.to_owned())),
+        (None, PartKind::Patch) => None,
+    }
+}
+
+/// What gets a change: runs that were written, and runs whose feedback was.
+#[derive(Default)]
+struct Stirred {
+    order: Vec<(ProjectId, RunId, TraceId)>,
+    rows: HashMap<RunId, Run>,
+    known: HashMap<RunId, usize>,
+}
+
+impl Stirred {
+    /// Notes a run that was written.
+    fn run(&mut self, run: Run) {
+        self.feedback_on(run.project_id, run.id, run.trace_id);
+        self.rows.insert(run.id, run);
+    }
+
+    /// Notes a run whose feedback was.
+    fn feedback_on(&mut self, project: ProjectId, run: RunId, trace: TraceId) {
+        self.known.entry(run).or_insert_with(|| {
+            self.order.push((project, run, trace));
+            self.order.len().saturating_sub(1)
+        });
+    }
+
+    /// Where a run is, when it is written in this transaction.
+    fn place_of(&self, run: RunId) -> Option<(ProjectId, TraceId)> {
+        self.order.get(*self.known.get(&run)?).map(|(project, _, trace)| (*project, *trace))
+    }
+
+    /// Numbers the changes, project by project, and writes them with the runs' hot rows.
+    async fn store(mut self, rows: &mut dyn Rows, tenant: TenantId, now: Timestamp) -> Result<()> {
+        let mut by_project: Vec<(ProjectId, Vec<(RunId, TraceId)>)> = Vec::new();
+        for (project, run, trace) in &self.order {
+            match by_project.iter_mut().find(|(known, _)| known == project) {
+                Some((_, runs)) => runs.push((*run, *trace)),
+                None => by_project.push((*project, vec![(*run, *trace)])),
+            }
+        }
+        // Everyone takes the projects' rows in this order, so that nobody waits for one who waits for him.
+        by_project.sort_unstable_by_key(|(project, _)| *project);
+        for (project, stirred) in by_project {
+            let count = i64::try_from(stirred.len()).unwrap_or(i64::MAX);
+            let (last, at) = rows.take_numbers(tenant, project, count, now).await?;
+            let before = last.saturating_sub(count);
+            let changes: Vec<Change> = (before.saturating_add(1)..)
+                .zip(stirred)
+                .map(|(seq, (run_id, trace_id))| Change { seq, run_id, trace_id, at })
+                .collect();
+            self.store_project(rows, (tenant, project), before, &changes).await?;
+        }
+        Ok(())
+    }
+
+    async fn store_project(
+        &mut self,
+        rows: &mut dyn Rows,
+        (tenant, project): (TenantId, ProjectId),
+        before: Seq,
+        changes: &[Change],
+    ) -> Result<()> {
+        rows.put_changes(tenant, project, changes).await?;
+        let (mut written, mut only_feedback) = (Vec::new(), Vec::new());
+        for change in changes {
+            match self.rows.remove(&change.run_id) {
+                Some(run) => written.push(RunRow { run, seq: change.seq, at: change.at }),
+                None => only_feedback.push(change.run_id),
+            }
+        }
+        if !written.is_empty() {
+            rows.put_runs(tenant, project, &written).await?;
+        }
+        if !only_feedback.is_empty() {
+            rows.number_runs(tenant, project, &only_feedback, before).await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,74 @@
+//! What the databases' error codes mean for the caller.
+
+use std::time::Duration;
+
+use sqlx::postgres::PgDatabaseError;
+use sqlx::sqlite::SqliteError;
+
+use crate::store::StoreError;
+
+/// When a caller that found the store busy, or away, may try again.
+pub(super) const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// SQLite: the file is locked.
+const BUSY: i32 = 5;
+/// SQLite: the disk is full.
+const FULL: i32 = 13;
+/// SQLite: the file is something else than a database.
+const NOT_A_DATABASE: i32 = 26;
+/// SQLite: a write to the file failed; on a full disk SQLite meets this where it could not reserve the space beforehand.
+const WRITE_FAILED: i32 = 778;
+/// SQLite: the write-ahead log's index could not grow.
+const INDEX_FAILED: i32 = 4874;
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        if let Some(code) = postgres_code(&error) {
+            return match code.as_str() {
+                // The disk is full.
+                "53100" => Self::Full,
+                // A limit of the server: of memory, connections, locks; or the statement took longer than it may.
+                "53000" | "53200" | "53300" | "53400" | "57014" => Self::Busy { retry_after: RETRY_AFTER },
+                // The server shuts down, starts, or is a standby that must not be written to.
+                "57P01" | "57P02" | "57P03" | "57P05" | "25006" => Self::Unavailable(Box::new(error)),
+                // The connection was ended: by its class, or because it idled in a transaction.
+                other if other.starts_with("08") || other == "25P03" => Self::Unavailable(Box::new(error)),
+                _ => Self::Internal(Box::new(error)),
+            };
+        }
+        match (sqlite_code(&error), &error) {
+            (Some(FULL | WRITE_FAILED | INDEX_FAILED), _) => Self::Full,
+            (Some(BUSY), _) => Self::Busy { retry_after: RETRY_AFTER },
+            (
+                None,
+                sqlx::Error::Io(_)
+                | sqlx::Error::Tls(_)
+                | sqlx::Error::Protocol(_)
+                | sqlx::Error::PoolTimedOut
+                | sqlx::Error::WorkerCrashed,
+            ) => Self::Unavailable(Box::new(error)),
+            _ => Self::Internal(Box::new(error)),
+        }
+    }
+}
+
+/// PostgreSQL's five characters.
+pub(super) fn postgres_code(error: &sqlx::Error) -> Option<String> {
+    Some(error.as_database_error()?.try_downcast_ref::<PgDatabaseError>()?.code().to_owned())
+}
+
+/// SQLite's extended result code.
+fn sqlite_code(error: &sqlx::Error) -> Option<i32> {
+    let database = error.as_database_error()?.try_downcast_ref::<SqliteError>()?;
+    sqlx::error::DatabaseError::code(database)?.parse().ok()
+}
+
+/// Whether the file is something else than a SQLite database.
+pub(super) fn is_not_a_database(error: &sqlx::Error) -> bool {
+    sqlite_code(error) == Some(NOT_A_DATABASE)
+}
+
+/// Whether a unique key was there already.
+pub(super) fn is_repeat(error: &sqlx::Error) -> bool {
+    error.as_database_error().is_some_and(sqlx::error::DatabaseError::is_unique_violation)
+}

@@ -1,0 +1,126 @@
+//! API keys, and the state of the database as a whole.
+
+use async_trait::async_trait;
+use sqlx::postgres::PgConnection;
+
+use crate::model::id::{ApiKeyId, TenantId};
+use crate::model::time::Timestamp;
+use crate::store::Result;
+use crate::store::accept::ensure_default;
+use crate::store::keys::{ApiKey, KeyStore};
+use crate::store::postgres::accept::Held;
+use crate::store::postgres::runner::take_your_time;
+use crate::store::postgres::{PgStore, Topic, text};
+use crate::store::records::api_key;
+use crate::store::revision::RuleRows as _;
+
+const PUT: &str = "INSERT INTO api_keys (tenant_id, key_id, name, hash, prefix, created_at, revoked_at) \
+     VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (hash) DO NOTHING";
+
+const LIST: &str = "SELECT tenant_id, key_id, name, hash, prefix, created_at, revoked_at FROM api_keys \
+     ORDER BY created_at, key_id";
+
+const REVOKE: &str = "UPDATE api_keys SET revoked_at = $2 WHERE key_id = $1 AND revoked_at IS NULL";
+
+const MARKER: &str = "SELECT value FROM markers WHERE name = $1";
+
+const SET_MARKER: &str = "INSERT INTO markers (name, value) VALUES ($1, $2) \
+     ON CONFLICT (name) DO UPDATE SET value = excluded.value";
+
+const CHECK: &str = "UPDATE counters SET value = $1 WHERE name = 'checked_at'";
+
+const WIPE: &str = "TRUNCATE projects, run_bodies, runs, waiting_parts, feedback, changes, rules, rule_starts, \
+     rule_spans, group_cursors, matches, windows, window_finds, messages, endpoints, deliveries, attempts";
+
+#[async_trait]
+impl KeyStore for PgStore {
+    async fn put_api_key(&self, key: ApiKey) -> Result<()> {
+        let key = &key;
+        self.run("put_api_key", |mut this| {
+            Box::pin(async move {
+                put(&mut this, key).await?;
+                Ok(this.done(()))
+            })
+        })
+        .await
+    }
+
+    async fn api_keys(&self) -> Result<Vec<ApiKey>> {
+        sqlx::query(LIST).fetch_all(&mut *self.reader().await?).await?.iter().map(api_key).collect()
+    }
+
+    async fn revoke_api_key(&self, id: ApiKeyId, now: Timestamp) -> Result<bool> {
+        self.run("revoke_api_key", |mut this| {
+            Box::pin(async move {
+                let done = sqlx::query(REVOKE).bind(id.0).bind(now.0).execute(&mut *this).await?;
+                let revoked = done.rows_affected() > 0 || this.in_doubt;
+                Ok(this.done(revoked))
+            })
+        })
+        .await
+    }
+
+    async fn marker(&self, name: &str) -> Result<Option<Vec<u8>>> {
+        let mut reader = self.reader().await?;
+        Ok(sqlx::query_scalar(MARKER).bind(name).fetch_optional(&mut *reader).await?)
+    }
+
+    async fn set_marker(&self, name: &str, value: &[u8]) -> Result<()> {
+        self.run("set_marker", |mut this| {
+            Box::pin(async move {
+                sqlx::query(SET_MARKER).bind(name).bind(value).execute(&mut *this).await?;
+                Ok(this.done(()))
+            })
+        })
+        .await
+    }
+
+    async fn check_writable(&self, now: Timestamp) -> Result<()> {
+        self.run("check_writable", |mut this| {
+            Box::pin(async move {
+                sqlx::query(CHECK).bind(now.0).execute(&mut *this).await?;
+                Ok(this.done(()))
+            })
+        })
+        .await
+    }
+
+    async fn wipe(&self) -> Result<()> {
+        self.run("wipe", |mut this| {
+            Box::pin(async move {
+                wipe(&mut this).await?;
+                Ok(this.done(()))
+            })
+        })
+        .await?;
+        self.poke(Topic::Rules);
+        Ok(())
+    }
+
+    async fn close(&self) {
+        self.pool.close().await;
+    }
+}
+
+async fn put(connection: &mut PgConnection, key: &ApiKey) -> Result<()> {
+    sqlx::query(PUT)
+        .bind(key.tenant_id.0)
+        .bind(key.id.0)
+        .bind(text(&key.name))
+        .bind(key.hash.as_slice())
+        .bind(key.prefix.as_str())
+        .bind(key.created_at.0)
+        .bind(key.revoked_at.map(|at| at.0))
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+async fn wipe(connection: &mut PgConnection) -> Result<()> {
+    take_your_time(connection).await?;
+    connection.bump_version().await?;
+    sqlx::query(WIPE).execute(&mut *connection).await?;
+    let mut held = Held::by(connection);
+    ensure_default(&mut held, TenantId::DEFAULT).await?;
+    held.let_go(TenantId::DEFAULT).await
+}

@@ -1,0 +1,131 @@
+//! The store of many replicas: PostgreSQL orders and leases, any replica may die at any time.
+//!
+//! What is answered is committed. Transactions are short, READ COMMITTED, and lock the rows they decide on: runs by
+//! their ids, then projects by theirs, so numbers of changes are committed in their order and a reader that has seen one
+//! has seen all before it. The rules' version is locked shared by commits of windows and alone by revisions. Everything a
+//! transaction does can be done again after it failed, and [`runner`] does so.
+//!
+//! Nothing lives in a session: with PgBouncer in transaction mode each statement stands in a transaction of its own or of
+//! its operation. Statements are constants, so that tests can prepare them all.
+
+mod accept;
+mod endpoints;
+mod feedback;
+mod inspect;
+mod keys;
+mod outbox;
+mod pokes;
+mod projects;
+mod revision;
+mod rules;
+mod runner;
+mod runs;
+mod schema;
+mod standing;
+mod windows;
+
+use std::borrow::Cow;
+use std::str::FromStr as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::ConnectOptions as _;
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use uuid::Uuid;
+
+use crate::model::id::TenantId;
+use crate::store::{Result, StoreError};
+
+pub use inspect::{Inspection, inspect};
+pub use pokes::Topic;
+
+/// The store of many replicas.
+#[derive(Debug, Clone)]
+pub struct PgStore {
+    pool: PgPool,
+    pokes: Arc<pokes::Pokes>,
+    begin: Arc<runner::Beginnings>,
+    listens: bool,
+}
+
+/// How a store connects.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// Connections of this process.
+    pub connections: u32,
+    /// How long an operation waits for one of them.
+    pub acquire_timeout: Duration,
+    /// How long a statement may take. Deleting projects, wiping and migrating take as long as they need.
+    pub statement_timeout: Duration,
+    /// How long a transaction may idle: a replica that stands still gives its locks back.
+    pub idle_timeout: Duration,
+    /// What the server calls these connections.
+    pub application_name: String,
+    /// The URL leads to PgBouncer in transaction mode: no prepared statements, no parameters of a session, and nobody
+    /// to listen to.
+    pub behind_pgbouncer: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            connections: 16,
+            acquire_timeout: Duration::from_secs(5),
+            statement_timeout: Duration::from_secs(30),
+            idle_timeout: Duration::from_secs(30),
+            application_name: "runhook".to_owned(),
+            behind_pgbouncer: false,
+        }
+    }
+}
+
+/// Kinds of statement, with room.
+const STATEMENTS: usize = 256;
+
+impl PgStore {
+    /// Connects and brings the schema up to date. Leases of other replicas stay as they are.
+    pub async fn connect(url: &str, options: &Options) -> Result<Self> {
+        let connect = connect_options(url, options)?;
+        let pool = PgPoolOptions::new()
+            .max_connections(options.connections)
+            .acquire_timeout(options.acquire_timeout)
+            .connect_lazy_with(connect);
+        let store = Self {
+            pool,
+            pokes: Arc::default(),
+            begin: Arc::new(runner::Beginnings::of(options)),
+            listens: !options.behind_pgbouncer,
+        };
+        store.migrate().await?;
+        store.ensure_default(TenantId::DEFAULT).await?;
+        Ok(store)
+    }
+}
+
+/// The text of an invalid URL may hold a password, so it is not repeated.
+fn connect_options(url: &str, options: &Options) -> Result<PgConnectOptions> {
+    let connect = PgConnectOptions::from_str(url).map_err(|_| {
+        StoreError::Unusable(
+            "the database URL cannot be read: write postgres://user:password@host:5432/name".to_owned(),
+        )
+    })?;
+    let connect = connect.application_name(&options.application_name).disable_statement_logging();
+    if options.behind_pgbouncer {
+        return Ok(connect.statement_cache_capacity(0).extra_float_digits(None));
+    }
+    let millis = |duration: Duration| duration.as_millis().to_string();
+    Ok(connect.statement_cache_capacity(STATEMENTS).options([
+        ("statement_timeout", millis(options.statement_timeout)),
+        ("idle_in_transaction_session_timeout", millis(options.idle_timeout)),
+    ]))
+}
+
+/// A word for a text column, which cannot hold the character with the number 0.
+fn text(word: &str) -> Cow<'_, str> {
+    if word.contains('\0') { Cow::Owned(word.replace('\0', "\u{FFFD}")) } else { Cow::Borrowed(word) }
+}
+
+/// Ids as an array.
+fn ids<T: Copy>(ids: &[T], id: impl Fn(T) -> Uuid) -> Vec<Uuid> {
+    ids.iter().map(|one| id(*one)).collect()
+}

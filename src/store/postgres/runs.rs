@@ -1,0 +1,128 @@
+//! Accepting batches, and reading runs.
+
+use async_trait::async_trait;
+use sqlx::postgres::PgRow;
+use sqlx::{Postgres, QueryBuilder};
+
+use crate::model::feedback::Feedback;
+use crate::model::id::{FeedbackId, ProjectId, RunId, TenantId, TraceId};
+use crate::model::run::StoredRun;
+use crate::model::time::Timestamp;
+use crate::store::accept::accept;
+use crate::store::postgres::accept::Held;
+use crate::store::postgres::runner::Reader;
+use crate::store::postgres::{PgStore, Topic, feedback, ids};
+use crate::store::runs::{Accepted, Batch, FeedbackQuery, RunQuery, RunStore};
+use crate::store::{Result, records};
+
+const RUNS: &str = "SELECT r.run_id, r.project_id, r.changed_seq, r.modified_at, b.body FROM run_bodies b \
+     JOIN runs r ON r.tenant_id = b.tenant_id AND r.project_id = b.project_id AND r.run_id = b.run_id \
+     WHERE b.tenant_id = $1 AND b.run_id = ANY($2::uuid[])";
+
+const TRACES: &str = "SELECT r.run_id, r.project_id, r.changed_seq, r.modified_at, b.body FROM runs r \
+     JOIN run_bodies b ON b.tenant_id = r.tenant_id AND b.run_id = r.run_id \
+     WHERE r.tenant_id = $1 AND r.project_id = $2 AND r.trace_id = ANY($3::uuid[])";
+
+const PAGE: &str = "SELECT r.run_id, r.project_id, r.changed_seq, r.modified_at, b.body FROM runs r \
+     JOIN run_bodies b ON b.tenant_id = r.tenant_id AND b.run_id = r.run_id WHERE r.tenant_id = ";
+
+/// A trace is looked up project by project, because the index by trace begins with the project.
+const ANY_PROJECT: &str = " AND r.project_id IN (SELECT project_id FROM projects WHERE tenant_id = ";
+
+#[async_trait]
+impl RunStore for PgStore {
+    async fn accept(&self, tenant: TenantId, batch: Batch, now: Timestamp) -> Result<Accepted> {
+        let batch = &batch;
+        let accepted = self
+            .run("accept", |mut this| {
+                Box::pin(async move {
+                    let mut held = Held::by(&mut this);
+                    let accepted = accept(&mut held, tenant, &[(batch, now)]).await?.pop().unwrap_or_default();
+                    held.let_go(tenant).await?;
+                    // What an earlier try has stored is no news to this one.
+                    let changed = accepted.changed || this.in_doubt;
+                    Ok(this.done(Accepted { changed, ..accepted }))
+                })
+            })
+            .await?;
+        if accepted.changed {
+            self.poke(Topic::Changes);
+        }
+        Ok(accepted)
+    }
+
+    async fn run(&self, tenant: TenantId, id: RunId) -> Result<Option<StoredRun>> {
+        Ok(self.runs(tenant, &[id]).await?.pop())
+    }
+
+    async fn runs(&self, tenant: TenantId, runs: &[RunId]) -> Result<Vec<StoredRun>> {
+        let mut reader = self.reader().await?;
+        let query = sqlx::query(RUNS).bind(tenant.0).bind(ids(runs, |run| run.0));
+        let rows = query.fetch_all(&mut *reader).await?;
+        with_feedback(&mut reader, tenant, &rows).await
+    }
+
+    async fn traces(&self, tenant: TenantId, project: ProjectId, traces: &[TraceId]) -> Result<Vec<StoredRun>> {
+        let mut reader = self.reader().await?;
+        let query = sqlx::query(TRACES).bind(tenant.0).bind(project.0).bind(ids(traces, |trace| trace.0));
+        let rows = query.fetch_all(&mut *reader).await?;
+        with_feedback(&mut reader, tenant, &rows).await
+    }
+
+    async fn list_runs(&self, tenant: TenantId, query: &RunQuery) -> Result<Vec<StoredRun>> {
+        let mut reader = self.reader().await?;
+        let rows = page(tenant, query).build().fetch_all(&mut *reader).await?;
+        with_feedback(&mut reader, tenant, &rows).await
+    }
+
+    async fn feedback(&self, tenant: TenantId, id: FeedbackId) -> Result<Option<Feedback>> {
+        feedback::one(&mut *self.reader().await?, tenant, id).await
+    }
+
+    async fn list_feedback(&self, tenant: TenantId, query: &FeedbackQuery) -> Result<Vec<Feedback>> {
+        feedback::list(&mut *self.reader().await?, tenant, query).await
+    }
+
+    async fn delete_feedback(&self, tenant: TenantId, id: FeedbackId, now: Timestamp) -> Result<bool> {
+        let deleted = self
+            .run("delete_feedback", |mut this| {
+                Box::pin(async move {
+                    let deleted = feedback::delete(&mut this, tenant, id, now).await? || this.in_doubt;
+                    Ok(this.done(deleted))
+                })
+            })
+            .await?;
+        self.poke(Topic::Changes);
+        Ok(deleted)
+    }
+}
+
+/// The page of a query, newest start first.
+fn page(tenant: TenantId, query: &RunQuery) -> QueryBuilder<Postgres> {
+    let mut sql = QueryBuilder::new(PAGE);
+    sql.push_bind(tenant.0);
+    if let Some(project) = query.project_id {
+        sql.push(" AND r.project_id = ").push_bind(project.0);
+    } else if query.trace_id.is_some() {
+        sql.push(ANY_PROJECT).push_bind(tenant.0).push(")");
+    }
+    if let Some(trace) = query.trace_id {
+        sql.push(" AND r.trace_id = ").push_bind(trace.0);
+    }
+    if query.roots_only {
+        sql.push(" AND r.is_root");
+    }
+    if let Some((start, run)) = query.before {
+        sql.push(" AND (r.start_at, r.run_id) < (").push_bind(start.0).push(", ").push_bind(run.0).push(")");
+    }
+    sql.push(" ORDER BY r.start_at DESC, r.run_id DESC LIMIT ").push_bind(i64::from(query.limit));
+    sql
+}
+
+/// The rows' runs, each with its feedback.
+async fn with_feedback(reader: &mut Reader, tenant: TenantId, rows: &[PgRow]) -> Result<Vec<StoredRun>> {
+    let mut runs = records::runs(tenant, rows)?;
+    let feedback = feedback::on(reader, tenant, runs.iter().map(|stored| stored.run.id)).await?;
+    records::attach(&mut runs, feedback);
+    Ok(runs)
+}

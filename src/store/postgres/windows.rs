@@ -1,0 +1,164 @@
+//! What the scheduler reads and how it commits.
+
+use std::collections::HashSet;
+
+use async_trait::async_trait;
+use sqlx::postgres::PgConnection;
+use uuid::Uuid;
+
+use crate::model::id::{ProjectId, RuleId, RunId, TenantId};
+use crate::model::time::Timestamp;
+use crate::model::window::{Change, Seq, Window};
+use crate::store::failure::is_repeat;
+use crate::store::postgres::{PgStore, Topic, outbox, rules, standing};
+use crate::store::row::json_text;
+use crate::store::windows::{Standing, Stirred, WindowCommit, WindowStore};
+use crate::store::{Result, StoreError, records};
+
+const STIRRED: &str = "SELECT tenant_id, project_id, name, last_seq FROM projects WHERE last_seq > settled_seq \
+     UNION SELECT p.tenant_id, p.project_id, p.name, p.last_seq FROM rule_spans s \
+     JOIN projects p ON p.tenant_id = s.tenant_id AND p.project_id = s.project_id";
+
+const CHANGES: &str = "SELECT seq, run_id, trace_id, changed_at FROM changes \
+     WHERE tenant_id = $1 AND project_id = $2 AND seq > $3 AND changed_at <= $4 ORDER BY seq LIMIT $5";
+
+const MATCHED: &str = "SELECT m.rule_id, m.run_id FROM unnest($2::uuid[], $3::uuid[]) AS pair (rule_id, run_id) \
+     JOIN matches m ON m.tenant_id = $1 AND m.rule_id = pair.rule_id AND m.run_id = pair.run_id";
+
+const SETTLE: &str = "UPDATE projects SET settled_seq = $3 \
+     WHERE tenant_id = $1 AND project_id = $2 AND last_seq = $3 AND settled_seq < $3";
+
+const INSERT_MATCHES: &str = "INSERT INTO matches (tenant_id, rule_id, run_id, project_id) \
+     SELECT $1, rule_id, run_id, $2 FROM unnest($3::uuid[], $4::uuid[]) AS put (rule_id, run_id) \
+     ORDER BY rule_id, run_id";
+
+const INSERT_WINDOW: &str = "INSERT INTO windows (tenant_id, window_id, project_id, progress, after_seq, through_seq, \
+     start_at, end_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
+
+const INSERT_FINDS: &str = "INSERT INTO window_finds (tenant_id, rule_id, end_at, window_id, project_id, found) \
+     SELECT $1, rule_id, $2, $3, $4, found FROM unnest($5::uuid[], $6::bigint[]) AS put (rule_id, found)";
+
+const COMMITTED: &str = "SELECT 1 FROM windows WHERE tenant_id = $1 AND window_id = $2";
+
+const RULE_WINDOWS: &str = "SELECT w.window_id, w.project_id, w.progress, w.after_seq, w.through_seq, w.start_at, \
+     w.end_at, f.found FROM window_finds f JOIN windows w ON w.tenant_id = f.tenant_id AND w.window_id = f.window_id \
+     WHERE f.tenant_id = $1 AND f.rule_id = $2 ORDER BY f.end_at DESC, f.window_id DESC LIMIT $3";
+
+#[async_trait]
+impl WindowStore for PgStore {
+    async fn stirred_projects(&self) -> Result<Vec<Stirred>> {
+        let rows = sqlx::query(STIRRED).fetch_all(&mut *self.reader().await?).await?;
+        rows.iter().map(records::stirred).collect()
+    }
+
+    async fn standing(&self, tenant: TenantId, project: ProjectId) -> Result<Standing> {
+        // Cursors, starts and spans are moved together.
+        standing::of_project(&mut *self.snapshot().await?, tenant, project).await
+    }
+
+    async fn changes(
+        &self,
+        tenant: TenantId,
+        project: ProjectId,
+        after: Seq,
+        until: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<Change>> {
+        let query = sqlx::query(CHANGES).bind(tenant.0).bind(project.0).bind(after).bind(until.0);
+        let rows = query.bind(i64::from(limit)).fetch_all(&mut *self.reader().await?).await?;
+        rows.iter().map(records::change).collect()
+    }
+
+    async fn matched(&self, tenant: TenantId, pairs: &[(RuleId, RunId)]) -> Result<HashSet<(RuleId, RunId)>> {
+        let (rules, runs) = columns(pairs);
+        let query = sqlx::query(MATCHED).bind(tenant.0).bind(rules).bind(runs);
+        query.fetch_all(&mut *self.reader().await?).await?.iter().map(records::matched).collect()
+    }
+
+    async fn commit_window(&self, commit: WindowCommit) -> Result<()> {
+        let has_deliveries = !commit.deliveries.is_empty();
+        let commit = &commit;
+        self.run("commit_window", |mut this| {
+            Box::pin(async move {
+                if !(this.in_doubt && was_committed(&mut this, commit).await?) {
+                    commit_window(&mut this, commit).await?;
+                }
+                Ok(this.done(()))
+            })
+        })
+        .await?;
+        if has_deliveries {
+            self.poke(Topic::Deliveries);
+        }
+        Ok(())
+    }
+
+    async fn settle_project(&self, tenant: TenantId, project: ProjectId, seq: Seq) -> Result<()> {
+        self.run("settle_project", |mut this| {
+            Box::pin(async move {
+                sqlx::query(SETTLE).bind(tenant.0).bind(project.0).bind(seq).execute(&mut *this).await?;
+                Ok(this.done(()))
+            })
+        })
+        .await
+    }
+
+    async fn rule_windows(&self, tenant: TenantId, rule: RuleId, limit: u32) -> Result<Vec<(Window, u32)>> {
+        let query = sqlx::query(RULE_WINDOWS).bind(tenant.0).bind(rule.0).bind(i64::from(limit));
+        let rows = query.fetch_all(&mut *self.reader().await?).await?;
+        rows.iter().map(|row| records::window(tenant, row)).collect()
+    }
+}
+
+/// Whether an earlier try has committed this window. One that found nothing leaves only its cursor behind; if that has
+/// moved on since, or it was a span's, the answer is `Stale`, which is safe: the evaluation looks at what is there.
+async fn was_committed(connection: &mut PgConnection, commit: &WindowCommit) -> Result<bool> {
+    let window = &commit.window;
+    let found = sqlx::query(COMMITTED).bind(window.tenant_id.0).bind(window.id.0).fetch_optional(&mut *connection);
+    Ok(found.await?.is_some() || commit.matches.is_empty() && standing::reached(connection, window).await?)
+}
+
+/// The lock on the rules' version comes first and holds to the end, so that no revision comes in between; the cursor's
+/// second, so that of two commits of one group the later sees what the earlier did.
+async fn commit_window(connection: &mut PgConnection, commit: &WindowCommit) -> Result<()> {
+    if rules::shared_version(connection).await? != commit.rules_version {
+        return Err(StoreError::Stale("the rules have changed"));
+    }
+    standing::advance(connection, &commit.window).await?;
+    if !commit.matches.is_empty() {
+        store_matches(connection, &commit.window, &commit.matches).await?;
+    }
+    outbox::store_messages(connection, commit.window.tenant_id, &commit.messages).await?;
+    outbox::store_deliveries(connection, commit.window.tenant_id, &commit.deliveries).await
+}
+
+async fn store_matches(connection: &mut PgConnection, window: &Window, matches: &[(RuleId, RunId)]) -> Result<()> {
+    let (tenant, project) = (window.tenant_id.0, window.project_id.0);
+    let (rules, runs) = columns(matches);
+    let query = sqlx::query(INSERT_MATCHES).bind(tenant).bind(project).bind(rules).bind(runs);
+    match query.execute(&mut *connection).await {
+        Ok(_) => {}
+        Err(error) if is_repeat(&error) => return Err(StoreError::Stale("a match exists already")),
+        Err(error) => return Err(error.into()),
+    }
+    sqlx::query(INSERT_WINDOW)
+        .bind(tenant)
+        .bind(window.id.0)
+        .bind(project)
+        .bind(json_text(&window.progress)?)
+        .bind(window.after)
+        .bind(window.through)
+        .bind(window.start_time.0)
+        .bind(window.end_time.0)
+        .execute(&mut *connection)
+        .await?;
+    let (rules, found): (Vec<Uuid>, Vec<i64>) =
+        records::finds(matches).into_iter().map(|(rule, found)| (rule.0, found)).unzip();
+    let query = sqlx::query(INSERT_FINDS).bind(tenant).bind(window.end_time.0).bind(window.id.0).bind(project);
+    query.bind(rules).bind(found).execute(connection).await?;
+    Ok(())
+}
+
+fn columns(pairs: &[(RuleId, RunId)]) -> (Vec<Uuid>, Vec<Uuid>) {
+    pairs.iter().map(|(rule, run)| (rule.0, run.0)).unzip()
+}

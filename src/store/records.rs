@@ -1,0 +1,354 @@
+//! What the rows of each table stand for. The columns come in the order in which every backend selects them.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use crate::model::delivery::{Attempt, Delivery, DeliveryState, Lease, Outcome};
+use crate::model::endpoint::Endpoint;
+use crate::model::feedback::Feedback;
+use crate::model::id::{
+    ApiKeyId, DeliveryId, EndpointId, MessageId, ProjectId, RuleId, RunId, TenantId, TraceId, WindowId,
+};
+use crate::model::message::{Body, Message};
+use crate::model::project::Project;
+use crate::model::rule::Rule;
+use crate::model::run::{Layers, StoredRun};
+use crate::model::sealed::Sealed;
+use crate::model::time::Timestamp;
+use crate::model::window::{Change, Cursor, GroupKey, Progress, Seq, Span, Window};
+use crate::store::Result;
+use crate::store::accept::{BodyRow, Place, WaitingRow};
+use crate::store::body::{unpack, unpack_json};
+use crate::store::keys::ApiKey;
+use crate::store::outbox::{Claim, Claimant};
+use crate::store::placement::Ground;
+use crate::store::row::{Cells, Columns, corrupt, readable};
+use crate::store::rules::RuleSnapshot;
+use crate::store::windows::Stirred;
+
+/// Why deliveries fail whose endpoint was removed.
+pub(super) const ENDPOINT_REMOVED: &str = "endpoint removed";
+/// Why deliveries fail whose endpoint a claim cannot find.
+pub(super) const ENDPOINT_LOST: &str = "the endpoint is gone, or its row does not decode";
+
+/// The states of a delivery as they are stored.
+pub(super) const PENDING: i64 = 0;
+pub(super) const DELIVERED: i64 = 1;
+pub(super) const FAILED: i64 = 2;
+
+pub(super) fn project(row: &impl Columns) -> Result<Project> {
+    let mut cells = Cells::of("projects", row);
+    Ok(Project {
+        tenant_id: TenantId(cells.take()?),
+        id: ProjectId(cells.take()?),
+        name: cells.take()?,
+        description: cells.take_or_none()?,
+        extra: cells.raw_or_none()?,
+        reference_dataset_id: cells.take_or_none()?,
+        start_time: cells.instant()?,
+        end_time: cells.instant_or_none()?,
+    })
+}
+
+pub(super) fn ground(row: &impl Columns) -> Result<Ground> {
+    let mut cells = Cells::of("projects", row);
+    Ok(Ground { project_id: ProjectId(cells.take()?), name: cells.take()?, last_seq: cells.take()? })
+}
+
+pub(super) fn stirred(row: &impl Columns) -> Result<Stirred> {
+    let mut cells = Cells::of("projects", row);
+    Ok(Stirred {
+        tenant_id: TenantId(cells.take()?),
+        project_id: ProjectId(cells.take()?),
+        name: cells.take()?,
+        last_seq: cells.take()?,
+    })
+}
+
+/// What a project's row gave: the last of the numbers taken, and the instant of their changes.
+pub(super) fn numbers(row: &impl Columns) -> Result<(Seq, Timestamp)> {
+    let mut cells = Cells::of("projects", row);
+    Ok((cells.take()?, cells.instant()?))
+}
+
+pub(super) fn project_name(row: &impl Columns) -> Result<(ProjectId, String)> {
+    let mut cells = Cells::of("projects", row);
+    Ok((ProjectId(cells.take()?), cells.take()?))
+}
+
+pub(super) fn body(row: &impl Columns) -> Result<BodyRow> {
+    let mut cells = Cells::of("run_bodies", row);
+    Ok(BodyRow { run_id: RunId(cells.take()?), project_id: ProjectId(cells.take()?), body: cells.take()? })
+}
+
+pub(super) fn waiting(row: &impl Columns) -> Result<WaitingRow> {
+    let mut cells = Cells::of("waiting_parts", row);
+    Ok(WaitingRow { run_id: RunId(cells.take()?), digest: cells.take::<i64>()?.cast_unsigned(), part: cells.take()? })
+}
+
+pub(super) fn place(row: &impl Columns) -> Result<Place> {
+    let mut cells = Cells::of("runs", row);
+    Ok((RunId(cells.take()?), ProjectId(cells.take()?), TraceId(cells.take()?)))
+}
+
+/// A run, if it is complete, without its feedback.
+pub(super) fn run(tenant: TenantId, row: &impl Columns) -> Result<Option<StoredRun>> {
+    let mut cells = Cells::of("runs", row);
+    let (run_id, project) = (RunId(cells.take()?), ProjectId(cells.take()?));
+    let changed_seq = cells.take()?;
+    let modified_at = cells.instant()?;
+    let layers: Layers = unpack_json("run_bodies", cells.take()?)?;
+    let run = layers.resolve(tenant, project, run_id, modified_at);
+    Ok(run.map(|run| StoredRun { run, feedback: Vec::new(), changed_seq }))
+}
+
+/// The complete runs among these rows.
+pub(super) fn runs<R: Columns>(tenant: TenantId, rows: &[R]) -> Result<Vec<StoredRun>> {
+    rows.iter().filter_map(|row| run(tenant, row).transpose()).collect()
+}
+
+/// Gives runs their feedback, which comes oldest first.
+pub(super) fn attach(runs: &mut [StoredRun], feedback: Vec<Feedback>) {
+    let index: HashMap<RunId, usize> = runs.iter().enumerate().map(|(at, stored)| (stored.run.id, at)).collect();
+    for record in feedback {
+        let run = record.run_id.and_then(|run| index.get(&run));
+        if let Some(stored) = run.and_then(|at| runs.get_mut(*at)) {
+            stored.feedback.push(record);
+        }
+    }
+}
+
+pub(super) fn feedback(row: &impl Columns) -> Result<Feedback> {
+    Cells::of("feedback", row).json()
+}
+
+/// The rules that are active and decode, with their version, which each row begins with.
+pub(super) fn snapshot<R: Columns>(rows: &[R]) -> Result<RuleSnapshot> {
+    let version = rows.first().map(|row| Cells::of("counters", row).take()).transpose()?.unwrap_or_default();
+    let rules = readable(rows, |row| {
+        let mut cells = Cells::of("rules", row);
+        cells.take::<i64>()?;
+        cells.json_or_none()
+    })?;
+    Ok(RuleSnapshot { version, rules: rules.into_iter().flatten().collect() })
+}
+
+pub(super) fn rule(row: &impl Columns) -> Result<Rule> {
+    Cells::of("rules", row).json()
+}
+
+pub(super) fn endpoint(row: &impl Columns) -> Result<Endpoint> {
+    let mut cells = Cells::of("endpoints", row);
+    Ok(Endpoint {
+        tenant_id: TenantId(cells.take()?),
+        id: EndpointId(cells.take()?),
+        key: cells.take_or_none()?,
+        rule_id: cells.take_or_none()?.map(RuleId),
+        target: Sealed(cells.take()?),
+        shown: cells.json()?,
+        format: cells.json()?,
+        policy: cells.json()?,
+    })
+}
+
+pub(super) fn sealed_target(row: &impl Columns) -> Result<(EndpointId, Sealed)> {
+    let mut cells = Cells::of("endpoints", row);
+    Ok((EndpointId(cells.take()?), Sealed(cells.take()?)))
+}
+
+pub(super) fn change(row: &impl Columns) -> Result<Change> {
+    let mut cells = Cells::of("changes", row);
+    Ok(Change {
+        seq: cells.take()?,
+        run_id: RunId(cells.take()?),
+        trace_id: TraceId(cells.take()?),
+        at: cells.instant()?,
+    })
+}
+
+pub(super) fn matched(row: &impl Columns) -> Result<(RuleId, RunId)> {
+    let mut cells = Cells::of("matches", row);
+    Ok((RuleId(cells.take()?), RunId(cells.take()?)))
+}
+
+/// A window, and how many runs it found.
+pub(super) fn window(tenant_id: TenantId, row: &impl Columns) -> Result<(Window, u32)> {
+    let mut cells = Cells::of("windows", row);
+    let window = Window {
+        id: WindowId(cells.take()?),
+        tenant_id,
+        project_id: ProjectId(cells.take()?),
+        progress: cells.json::<Progress>()?,
+        after: cells.take()?,
+        through: cells.take()?,
+        start_time: cells.instant()?,
+        end_time: cells.instant()?,
+    };
+    Ok((window, cells.count()?))
+}
+
+/// How many runs each rule found.
+pub(super) fn finds(matches: &[(RuleId, RunId)]) -> Vec<(RuleId, i64)> {
+    let mut found: HashMap<RuleId, i64> = HashMap::new();
+    for (rule, _) in matches {
+        let count = found.entry(*rule).or_default();
+        *count = count.saturating_add(1);
+    }
+    found.into_iter().collect()
+}
+
+pub(super) fn cursor(tenant: TenantId, row: &impl Columns) -> Result<(GroupKey, Cursor)> {
+    let mut cells = Cells::of("group_cursors", row);
+    let key = GroupKey {
+        tenant_id: tenant,
+        project_id: ProjectId(cells.take()?),
+        cadence: cells.json()?,
+        settle: Duration::from_micros(cells.take::<i64>()?.cast_unsigned()),
+    };
+    Ok((key, Cursor { seq: cells.take()?, at: cells.instant()? }))
+}
+
+pub(super) fn start(row: &impl Columns) -> Result<((ProjectId, RuleId), Seq)> {
+    let mut cells = Cells::of("rule_starts", row);
+    Ok(((ProjectId(cells.take()?), RuleId(cells.take()?)), cells.take()?))
+}
+
+pub(super) fn span(tenant_id: TenantId, project_id: ProjectId, row: &impl Columns) -> Result<Span> {
+    let mut cells = Cells::of("rule_spans", row);
+    Ok(Span { tenant_id, project_id, rule_id: RuleId(cells.take()?), after: cells.take()?, through: cells.take()? })
+}
+
+/// What is left of a span after a window, if anything is.
+pub(super) fn rest_of_span(window: &Window, rule_id: RuleId, through: Seq) -> Option<Span> {
+    let (tenant_id, project_id) = (window.tenant_id, window.project_id);
+    (window.through < through).then_some(Span { tenant_id, project_id, rule_id, after: window.through, through })
+}
+
+pub(super) fn micros(duration: Duration) -> i64 {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
+}
+
+pub(super) fn delivery(row: &impl Columns) -> Result<Delivery> {
+    let mut cells = Cells::of("deliveries", row);
+    Ok(Delivery {
+        tenant_id: TenantId(cells.take()?),
+        id: DeliveryId(cells.take()?),
+        message_id: MessageId(cells.take()?),
+        endpoint_id: EndpointId(cells.take()?),
+        rule_id: RuleId(cells.take()?),
+        state: match (cells.take::<i64>()?, cells.take_or_none::<String>()?) {
+            (PENDING, _) => DeliveryState::Pending,
+            (DELIVERED, _) => DeliveryState::Delivered,
+            (FAILED, reason) => DeliveryState::Failed(reason.unwrap_or_default()),
+            (other, _) => return Err(corrupt("deliveries", &format!("state {other} is not known"))),
+        },
+        attempts: cells.count()?,
+        due_at: cells.instant()?,
+        created_at: cells.instant()?,
+        finished_at: cells.instant_or_none()?,
+    })
+}
+
+/// A delivery's state as its two columns.
+pub(super) fn state_columns(state: &DeliveryState) -> (i64, Option<String>) {
+    match state {
+        DeliveryState::Pending => (PENDING, None),
+        DeliveryState::Delivered => (DELIVERED, None),
+        DeliveryState::Failed(reason) => (FAILED, Some(reason.clone())),
+    }
+}
+
+/// The stored number of a state's word. No state has the number of a word that is none.
+pub(super) fn state_of_word(word: &str) -> i64 {
+    match word {
+        "pending" => PENDING,
+        "delivered" => DELIVERED,
+        "failed" => FAILED,
+        _ => -1,
+    }
+}
+
+/// What an attempt makes of its delivery.
+pub(super) struct Verdict {
+    pub(super) state: i64,
+    pub(super) reason: Option<String>,
+    pub(super) due: Option<i64>,
+    pub(super) finished: Option<i64>,
+}
+
+pub(super) fn verdict(attempt: &Attempt, outcome: Outcome) -> Verdict {
+    let ended = attempt.started_at.after(Duration::from_millis(attempt.duration_ms)).0;
+    match outcome {
+        Outcome::Delivered => Verdict { state: DELIVERED, reason: None, due: None, finished: Some(ended) },
+        Outcome::Retry(Timestamp(at)) => Verdict { state: PENDING, reason: None, due: Some(at), finished: None },
+        Outcome::Failed(why) => Verdict { state: FAILED, reason: Some(why), due: None, finished: Some(ended) },
+    }
+}
+
+/// Claimed deliveries with their endpoints, oldest due first, and where those wanted to go that have none.
+pub(super) fn claims(
+    claimant: Claimant,
+    mut deliveries: Vec<Delivery>,
+    endpoints: Vec<Endpoint>,
+) -> (Vec<Claim>, Vec<(TenantId, EndpointId)>) {
+    deliveries.sort_by_key(|delivery| (delivery.due_at, delivery.created_at, delivery.id));
+    let endpoints: HashMap<EndpointId, Endpoint> =
+        endpoints.into_iter().map(|endpoint| (endpoint.id, endpoint)).collect();
+    let (mut claims, mut lost) = (Vec::with_capacity(deliveries.len()), Vec::new());
+    for delivery in deliveries {
+        let Some(endpoint) = endpoints.get(&delivery.endpoint_id) else {
+            lost.push((delivery.tenant_id, delivery.endpoint_id));
+            continue;
+        };
+        let lease = Lease {
+            delivery_id: delivery.id,
+            holder: claimant.holder,
+            until: claimant.until,
+            attempt: delivery.attempts.saturating_add(1),
+        };
+        claims.push(Claim { lease, delivery, endpoint: endpoint.clone() });
+    }
+    (claims, lost)
+}
+
+pub(super) fn attempt(row: &impl Columns) -> Result<Attempt> {
+    let mut cells = Cells::of("attempts", row);
+    Ok(Attempt {
+        number: cells.count()?,
+        started_at: cells.instant()?,
+        duration_ms: cells.take::<i64>()?.cast_unsigned(),
+        result: cells.json()?,
+    })
+}
+
+pub(super) fn message(row: &impl Columns) -> Result<Message> {
+    let mut cells = Cells::of("messages", row);
+    Ok(Message {
+        tenant_id: TenantId(cells.take()?),
+        id: MessageId(cells.take()?),
+        rule_id: RuleId(cells.take()?),
+        window_id: WindowId(cells.take()?),
+        part: cells.count()?,
+        parts: cells.count()?,
+        runs: cells.count()?,
+        body: {
+            let links = cells.json()?;
+            let json = unpack("messages", cells.take()?)?;
+            Body { json: String::from_utf8(json).map_err(|error| corrupt("messages", &error))?, links }
+        },
+        created_at: cells.instant()?,
+    })
+}
+
+pub(super) fn api_key(row: &impl Columns) -> Result<ApiKey> {
+    let mut cells = Cells::of("api_keys", row);
+    Ok(ApiKey {
+        tenant_id: TenantId(cells.take()?),
+        id: ApiKeyId(cells.take()?),
+        name: cells.take()?,
+        hash: cells.take::<Vec<u8>>()?.try_into().map_err(|_| corrupt("api_keys", &"a hash has not 32 bytes"))?,
+        prefix: cells.take()?,
+        created_at: cells.instant()?,
+        revoked_at: cells.instant_or_none()?,
+    })
+}
