@@ -108,14 +108,14 @@ impl Shared {
     /// Waits until the receiver has seen all of these runs that fail.
     async fn all_notified(&self, runs: &BTreeSet<usize>) {
         let wanted: BTreeSet<_> = runs.iter().filter(|number| fails(**number)).map(|number| run_id(*number)).collect();
-        let mut seen = 0;
         loop {
+            // Counted before it is looked: what arrives in between is not waited for in vain.
+            let heard = self.receiver.requests().len();
             let found = notified(&self.receiver);
             if wanted.iter().all(|id| found.contains_key(id)) {
                 return;
             }
-            seen = self.receiver.requests().len().max(seen);
-            self.receiver.arrived(seen + 1).await;
+            self.receiver.arrived(heard + 1).await;
         }
     }
 

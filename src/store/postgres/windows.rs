@@ -93,10 +93,13 @@ impl WindowStore for PgStore {
         Ok(())
     }
 
-    async fn settle_project(&self, tenant: TenantId, project: ProjectId, seq: Seq) -> Result<()> {
+    async fn settle_project(&self, tenant: TenantId, project: ProjectId, seq: Seq, rules_version: i64) -> Result<()> {
         self.run("settle_project", |mut this| {
             Box::pin(async move {
-                sqlx::query(SETTLE).bind(tenant.0).bind(project.0).bind(seq).execute(&mut *this).await?;
+                // Held to the end, so that no revision comes in between.
+                if rules::shared_version(&mut this).await? == rules_version {
+                    sqlx::query(SETTLE).bind(tenant.0).bind(project.0).bind(seq).execute(&mut *this).await?;
+                }
                 Ok(this.done(()))
             })
         })
