@@ -212,6 +212,8 @@ impl Running {
             clock: Arc::clone(clock),
             limits: (*api.limits).clone(),
             delivery: api.delivery.clone(),
+            poke: api.scheduler.clone(),
+            instance: Uuid::from_bytes(crypto::random()),
         });
         let (poke, status) = (api.scheduler.clone(), self.engine.scheduler_status.clone());
         self.supervisor

@@ -6,13 +6,15 @@
 //! endpoint: it leaves rows and a poke for delivery.
 //!
 //! [`cadence`] says when something is due, [`plan`] what there is to look at, [`look`] shows it to the rules,
-//! [`evaluate`] commits what they found, [`task`] is the loop around it. The first two are pure.
+//! [`evaluate`] commits what they found, [`shares`] says whose turn it is, [`task`] is the loop around it. The first two
+//! are pure.
 
 mod cadence;
 mod evaluate;
 mod look;
 mod plan;
 mod sample;
+mod shares;
 mod task;
 
 pub use task::{Parts, Scheduler};

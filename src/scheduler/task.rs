@@ -5,24 +5,33 @@
 //! change of the rules) costs one more look. A project that fails is tried again after a pause of its own; the others
 //! go on.
 //!
+//! The others are taken, a few at a time, and evaluated beside each other, each in a task of its own. What another
+//! scheduler holds is looked at again shortly. A pass waits for its evaluations, but not for ever: when there is news
+//! and all that is left is slow (a large upload, say), it ends and leaves them under way for the next.
+//!
 //! The order of reads matters. The list of projects is read before the version of the rules, so that a project is
 //! settled only under rules that were in force when its newest change was there: a rule that arrived later starts at
 //! that change or behind it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::time::Duration;
+
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::Instant;
+use uuid::Uuid;
 
 use crate::blob::BlobStore;
 use crate::config::Limits;
 use crate::matcher::Matcher;
-use crate::model::id::{ProjectId, TenantId};
 use crate::model::time::{Clock, Timestamp};
 use crate::model::window::{Progress, Seq};
 use crate::scheduler::cadence::Timing;
 use crate::scheduler::evaluate::{Evaluation, EvaluationError, Outcome};
 use crate::scheduler::plan::{self, Rest, Stretch, Timings};
-use crate::store::windows::Stirred;
+use crate::scheduler::shares::{RENEWED, Shares};
+use crate::store::windows::{ProjectKey, Stirred};
 use crate::store::{Store, StoreError};
 use crate::task::{Activity, Next, Poke};
 
@@ -38,13 +47,34 @@ pub struct Parts {
     pub limits: Limits,
     /// Wakes delivery when there are messages.
     pub delivery: Poke,
+    /// The poke of this very loop: a pass that waits for something slow listens for it.
+    pub poke: Poke,
+    /// A value of this scheduler's own, under which it holds projects.
+    pub instance: Uuid,
 }
 
 /// Evaluates rules.
 pub struct Scheduler {
-    parts: Parts,
-    rules: Rules,
-    agenda: HashMap<(TenantId, ProjectId), Entry>,
+    parts: Arc<Parts>,
+    rules: Arc<Rules>,
+    agenda: HashMap<ProjectKey, Entry>,
+    shares: Shares,
+    under_way: HashSet<ProjectKey>,
+    evaluations: JoinSet<Advanced>,
+}
+
+/// What one evaluation works with.
+struct Hand {
+    parts: Arc<Parts>,
+    rules: Arc<Rules>,
+}
+
+/// A project that was evaluated.
+struct Advanced {
+    key: ProjectKey,
+    entry: Entry,
+    /// The version of the rules it was evaluated with.
+    version: Option<i64>,
 }
 
 /// The rules in force.
@@ -73,36 +103,138 @@ struct Entry {
 /// The pause after a project's first failure; it doubles with each further one.
 const PAUSE: Duration = Duration::from_millis(250);
 
+/// Projects that are evaluated at a time. Each may hold a window's runs in memory.
+const AT_ONCE: usize = 4;
+
+/// When a project that another scheduler holds is looked at again: it is given back as soon as it is done with.
+const HELD_ELSEWHERE: Duration = Duration::from_millis(250);
+
+/// How long a pass waits for its evaluations before it listens for news.
+const PATIENCE: Duration = Duration::from_millis(50);
+
 impl Scheduler {
     /// A scheduler that has looked at nothing yet.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        Self { parts, rules: Rules::default(), agenda: HashMap::new() }
+        let shares = Shares::new(Arc::clone(&parts.store), Arc::clone(&parts.clock), parts.instance);
+        Self {
+            parts: Arc::new(parts),
+            rules: Arc::default(),
+            agenda: HashMap::new(),
+            shares,
+            under_way: HashSet::new(),
+            evaluations: JoinSet::new(),
+        }
     }
 
     async fn run_pass(&mut self) -> Result<Next, StoreError> {
         let started = self.parts.clock.now();
         let stirred = self.parts.store.stirred_projects().await?;
         self.refresh_rules().await?;
-        let mut agenda = HashMap::with_capacity(stirred.len());
-        for project in stirred {
-            let key = (project.tenant_id, project.project_id);
-            let known = self.agenda.remove(&key);
-            let entry = match known {
-                Some(entry) if entry.can_wait(project.last_seq, self.parts.clock.now()) => entry,
-                known => self.advance(&project, known.unwrap_or_default()).await,
-            };
-            agenda.insert(key, entry);
-        }
-        self.agenda = agenda;
+        let listed: HashMap<ProjectKey, Seq> =
+            stirred.iter().map(|project| (project.key(), project.last_seq)).collect();
+        self.agenda.retain(|key, _| listed.contains_key(key));
+        let news = self.evaluate_all(stirred, &listed).await;
+        self.shares.give_back(|key| self.under_way.contains(key)).await;
+        let news = news?;
         let now = self.parts.clock.now();
         metrics::gauge!("runhook_changes_behind").set(self.behind());
         metrics::histogram!("runhook_pass_seconds").record(now.since(started).as_secs_f64());
         Ok(match self.agenda.values().filter_map(|entry| entry.due).min() {
+            _ if news => Next::Now,
             None => Next::Idle,
             Some(due) if due <= now => Next::Now,
             Some(due) => Next::At(due),
         })
+    }
+
+    /// Evaluates what cannot wait of the projects that are listed. Whether it stopped waiting because there is news.
+    async fn evaluate_all(
+        &mut self,
+        stirred: Vec<Stirred>,
+        listed: &HashMap<ProjectKey, Seq>,
+    ) -> Result<bool, StoreError> {
+        let now = self.parts.clock.now();
+        let mut waiting: VecDeque<Stirred> = stirred
+            .into_iter()
+            .filter(|project| !self.under_way.contains(&project.key()))
+            .filter(|project| {
+                let known = self.agenda.get(&project.key());
+                known.is_none_or(|entry| !entry.can_wait(project.last_seq, now))
+            })
+            .collect();
+        let patient_until = Instant::now() + PATIENCE;
+        loop {
+            self.begin(&mut waiting).await?;
+            if self.evaluations.is_empty() {
+                return Ok(false);
+            }
+            let may_leave = waiting.is_empty() && self.under_way.len() < AT_ONCE;
+            let (poke, evaluations) = (&self.parts.poke, &mut self.evaluations);
+            tokio::select! {
+                biased;
+                Some(done) = evaluations.join_next() => self.note(done, listed),
+                () = news(poke, patient_until), if may_leave => return Ok(true),
+                () = tokio::time::sleep(RENEWED) => self.shares.renew().await,
+            }
+        }
+    }
+
+    /// Begins as many evaluations as there is room for.
+    async fn begin(&mut self, waiting: &mut VecDeque<Stirred>) -> Result<(), StoreError> {
+        let room = AT_ONCE.saturating_sub(self.under_way.len());
+        if room == 0 || waiting.is_empty() {
+            return Ok(());
+        }
+        let wanted: Vec<ProjectKey> = waiting.iter().map(Stirred::key).collect();
+        let taken = self.shares.take(&wanted, room).await?;
+        let elsewhere = taken.len() < room;
+        for project in std::mem::take(waiting) {
+            if taken.contains(&project.key()) {
+                self.start(project);
+            } else if elsewhere {
+                self.leave(&project);
+            } else {
+                waiting.push_back(project);
+            }
+        }
+        Ok(())
+    }
+
+    fn start(&mut self, project: Stirred) {
+        let key = project.key();
+        let known = self.agenda.remove(&key).unwrap_or_default();
+        let hand = Hand { parts: Arc::clone(&self.parts), rules: Arc::clone(&self.rules) };
+        self.under_way.insert(key);
+        self.evaluations.spawn(async move {
+            let entry = hand.advance(&project, known).await;
+            Advanced { key, entry, version: hand.rules.version }
+        });
+    }
+
+    /// Leaves a project to the scheduler that holds it, for now.
+    fn leave(&mut self, project: &Stirred) {
+        let due = Some(self.parts.clock.now().after(HELD_ELSEWHERE));
+        let entry = self.agenda.entry(project.key()).or_default();
+        *entry = Entry { last_seq: project.last_seq, due, ..entry.clone() };
+    }
+
+    /// Notes what came of an evaluation.
+    fn note(&mut self, done: Result<Advanced, JoinError>, listed: &HashMap<ProjectKey, Seq>) {
+        let Advanced { key, mut entry, version } = match done {
+            Ok(advanced) => advanced,
+            Err(error) if error.is_panic() => resume_unwind(error.into_panic()),
+            Err(_cancelled) => return,
+        };
+        self.under_way.remove(&key);
+        let Some(last_seq) = listed.get(&key) else { return };
+        // It has changed, or the rules have, while it was under way.
+        if version != self.rules.version {
+            entry = Entry { due: Some(self.parts.clock.now()), ..Entry::default() };
+        } else if entry.last_seq != *last_seq && entry.failures == 0 {
+            entry.due = Some(self.parts.clock.now());
+        }
+        self.agenda.insert(key, entry);
     }
 
     #[expect(clippy::cast_precision_loss, reason = "a gauge is read by people")]
@@ -118,11 +250,20 @@ impl Scheduler {
         let snapshot = self.parts.store.active_rules().await?;
         let cadences = snapshot.rules.iter().map(|rule| &rule.cadence);
         let timings = cadences.map(|cadence| (cadence.clone(), Arc::new(Timing::of(cadence)))).collect();
-        self.rules = Rules { version: Some(snapshot.version), matcher: Matcher::new(snapshot.rules), timings };
+        let rules = Rules { version: Some(snapshot.version), matcher: Matcher::new(snapshot.rules), timings };
+        self.rules = Arc::new(rules);
         self.agenda.clear();
         Ok(())
     }
+}
 
+/// Resolves when there is news after that instant.
+async fn news(poke: &Poke, after: Instant) {
+    tokio::time::sleep_until(after).await;
+    poke.poked().await;
+}
+
+impl Hand {
     /// Evaluates what is due in a project, and says when it has to be looked at again.
     async fn advance(&self, project: &Stirred, known: Entry) -> Entry {
         match self.try_advance(project, &known.unread).await {
@@ -248,5 +389,13 @@ impl Activity for Scheduler {
 
     async fn pass(&mut self) -> Result<Next, Box<dyn std::error::Error + Send + Sync>> {
         Ok(self.run_pass().await?)
+    }
+
+    /// Lets what is under way come to its end, and gives all projects back.
+    async fn finish(&mut self) {
+        while let Some(done) = self.evaluations.join_next().await {
+            self.note(done, &HashMap::new());
+        }
+        self.shares.give_back(|_| false).await;
     }
 }

@@ -52,6 +52,27 @@ impl From<sqlx::Error> for StoreError {
     }
 }
 
+/// The same failure for one more caller of a group that failed together.
+pub(super) fn again(error: &StoreError) -> StoreError {
+    match error {
+        StoreError::Full => StoreError::Full,
+        StoreError::Busy { retry_after } => StoreError::Busy { retry_after: *retry_after },
+        StoreError::Unavailable(source) => StoreError::Unavailable(with_sources(source.as_ref()).into()),
+        other => StoreError::Internal(with_sources(other).into()),
+    }
+}
+
+fn with_sources(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(inner) = source {
+        text.push_str(": ");
+        text.push_str(&inner.to_string());
+        source = inner.source();
+    }
+    text
+}
+
 /// PostgreSQL's five characters.
 pub(super) fn postgres_code(error: &sqlx::Error) -> Option<String> {
     Some(error.as_database_error()?.try_downcast_ref::<PgDatabaseError>()?.code().to_owned())

@@ -8,11 +8,11 @@ mod accept;
 mod body;
 mod error;
 mod failure;
+mod group;
 pub mod keys;
 pub mod outbox;
 pub mod placement;
 pub mod postgres;
-
 pub mod projects;
 mod records;
 mod revision;
@@ -20,6 +20,7 @@ mod row;
 pub mod rules;
 pub mod runs;
 pub mod sqlite;
+mod weight;
 pub mod windows;
 
 pub use error::{Result, StoreError};

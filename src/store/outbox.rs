@@ -21,10 +21,10 @@ pub struct Claim {
     pub endpoint: Endpoint,
 }
 
-/// Who claims, and for how long.
+/// Who claims deliveries, or takes projects, and for how long.
 #[derive(Debug, Clone, Copy)]
 pub struct Claimant {
-    /// One value for each claim.
+    /// One value for each claim of deliveries; a scheduler's own for projects.
     pub holder: Uuid,
     /// The present.
     pub now: Timestamp,

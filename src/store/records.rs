@@ -24,7 +24,7 @@ use crate::store::outbox::{Claim, Claimant};
 use crate::store::placement::Ground;
 use crate::store::row::{Cells, Columns, corrupt, readable};
 use crate::store::rules::RuleSnapshot;
-use crate::store::windows::Stirred;
+use crate::store::windows::{ProjectKey, Stirred};
 
 /// Why deliveries fail whose endpoint was removed.
 pub(super) const ENDPOINT_REMOVED: &str = "endpoint removed";
@@ -65,10 +65,15 @@ pub(super) fn stirred(row: &impl Columns) -> Result<Stirred> {
     })
 }
 
+pub(super) fn project_key(row: &impl Columns) -> Result<ProjectKey> {
+    let mut cells = Cells::of("project_leases", row);
+    Ok((TenantId(cells.take()?), ProjectId(cells.take()?)))
+}
+
 /// What a project's row gave: the last of the numbers taken, and the instant of their changes.
-pub(super) fn numbers(row: &impl Columns) -> Result<(Seq, Timestamp)> {
+pub(super) fn numbers(row: &impl Columns) -> Result<(ProjectId, (Seq, Timestamp))> {
     let mut cells = Cells::of("projects", row);
-    Ok((cells.take()?, cells.instant()?))
+    Ok((ProjectId(cells.take()?), (cells.take()?, cells.instant()?)))
 }
 
 pub(super) fn project_name(row: &impl Columns) -> Result<(ProjectId, String)> {
@@ -79,6 +84,13 @@ pub(super) fn project_name(row: &impl Columns) -> Result<(ProjectId, String)> {
 pub(super) fn body(row: &impl Columns) -> Result<BodyRow> {
     let mut cells = Cells::of("run_bodies", row);
     Ok(BodyRow { run_id: RunId(cells.take()?), project_id: ProjectId(cells.take()?), body: cells.take()? })
+}
+
+/// What is stored of a run, unless it was not to be read.
+pub(super) fn body_or_none(row: &impl Columns) -> Result<Option<BodyRow>> {
+    let mut cells = Cells::of("run_bodies", row);
+    let (run_id, project_id) = (RunId(cells.take()?), ProjectId(cells.take()?));
+    Ok(cells.take_or_none()?.map(|body| BodyRow { run_id, project_id, body }))
 }
 
 pub(super) fn waiting(row: &impl Columns) -> Result<WaitingRow> {

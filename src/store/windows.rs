@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::collections::HashSet;
 
 use async_trait::async_trait;
+use uuid::Uuid;
 
 use crate::model::delivery::Delivery;
 use crate::model::id::{ProjectId, RuleId, RunId, TenantId};
@@ -11,6 +12,7 @@ use crate::model::message::Message;
 use crate::model::time::Timestamp;
 use crate::model::window::{Change, Cursor, GroupKey, Seq, Span, Window};
 use crate::store::Result;
+use crate::store::outbox::Claimant;
 
 /// A project that has changes some group may not have seen.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +26,17 @@ pub struct Stirred {
     /// Its newest change.
     pub last_seq: Seq,
 }
+
+impl Stirred {
+    /// What the project is found by.
+    #[must_use]
+    pub fn key(&self) -> ProjectKey {
+        (self.tenant_id, self.project_id)
+    }
+}
+
+/// What a project is found by.
+pub type ProjectKey = (TenantId, ProjectId);
 
 /// How far the evaluation of one project has come.
 #[derive(Debug, Clone, Default)]
@@ -56,6 +69,17 @@ pub struct WindowCommit {
 pub trait WindowStore: Send + Sync {
     /// Projects with changes since they were last settled, or with spans. One cheap read; idle projects cost nothing.
     async fn stirred_projects(&self) -> Result<Vec<Stirred>>;
+
+    /// Takes up to `limit` of these projects for a while, in the order in which they are named: those that nobody else
+    /// holds, or whose lease has run out. A holder that takes one again holds it longer. Which were taken; when they are
+    /// fewer than `limit`, others hold the rest.
+    ///
+    /// This only spares schedulers each other's work. A lease may be lost, or held by two whose clocks differ: what
+    /// counts is decided by [`Self::commit_window`].
+    async fn lease_projects(&self, claimant: Claimant, projects: &[ProjectKey], limit: u32) -> Result<Vec<ProjectKey>>;
+
+    /// Gives back those of these projects that are the holder's.
+    async fn release_projects(&self, holder: Uuid, projects: &[ProjectKey]) -> Result<()>;
 
     /// How far a project's evaluation has come.
     async fn standing(&self, tenant: TenantId, project: ProjectId) -> Result<Standing>;

@@ -25,7 +25,8 @@ impl Poke {
         self.0.notify_one();
     }
 
-    async fn poked(&self) {
+    /// Resolves when a pass was asked for, and takes the wish.
+    pub(crate) async fn poked(&self) {
         self.0.notified().await;
     }
 }

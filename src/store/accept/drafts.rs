@@ -1,6 +1,6 @@
 //! The runs a transaction touches, as they are being put together.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use serde::{Deserialize, Serialize};
 
@@ -46,7 +46,7 @@ struct Waited {
 }
 
 impl Drafts {
-    /// Loads what is stored of every run that has a part in the batches.
+    /// Locks every run that something is said about, and loads what is stored of those that have a part in the batches.
     pub(super) async fn load(rows: &mut dyn Rows, tenant: TenantId, batches: &[(&Batch, Timestamp)]) -> Result<Self> {
         let mut loaded = Self { list: Vec::new(), index: HashMap::new(), waiting: Vec::new() };
         for part in batches.iter().flat_map(|(batch, _)| &batch.parts) {
@@ -55,18 +55,20 @@ impl Drafts {
                 loaded.list.len().saturating_sub(1)
             });
         }
-        if loaded.list.is_empty() {
-            return Ok(loaded);
+        let with_parts: Vec<RunId> = loaded.list.iter().map(|(id, _)| *id).collect();
+        let feedback = batches.iter().flat_map(|(batch, _)| &batch.feedback).filter_map(|feedback| feedback.run_id);
+        let mut all: Vec<RunId> = with_parts.iter().copied().chain(feedback).collect();
+        all.sort_unstable();
+        all.dedup();
+        if !all.is_empty() {
+            loaded.take_rows(rows.lock_runs(tenant, &all, &with_parts).await?)?;
         }
-        let ids: Vec<RunId> = loaded.list.iter().map(|(id, _)| *id).collect();
-        loaded.take_rows(rows.bodies(tenant, &ids).await?)?;
         Ok(loaded)
     }
 
     /// Takes in runs that no part is about: relatives of those that one is about.
     pub(super) async fn load_relatives(&mut self, rows: &mut dyn Rows, tenant: TenantId, runs: &[RunId]) -> Result<()> {
-        rows.lock_runs(tenant, runs).await?;
-        self.take_rows(rows.bodies(tenant, runs).await?)
+        self.take_rows(rows.lock_runs(tenant, runs, runs).await?)
     }
 
     fn take_rows(&mut self, rows: Vec<BodyRow>) -> Result<()> {
@@ -167,18 +169,24 @@ impl Drafts {
         if self.waiting.is_empty() { Ok(()) } else { rows.put_waiting(tenant, &self.waiting).await }
     }
 
-    /// Stores what is known of the runs that changed; returns those that are complete.
-    pub(super) async fn store_bodies(self, rows: &mut dyn Rows, tenant: TenantId, now: Timestamp) -> Result<Vec<Run>> {
-        let (mut bodies, mut runs) = (Vec::new(), Vec::new());
+    /// Stores what is known of the runs that changed; returns those that are complete, and the projects of all.
+    pub(super) async fn store_bodies(
+        self,
+        rows: &mut dyn Rows,
+        tenant: TenantId,
+        now: Timestamp,
+    ) -> Result<(Vec<Run>, BTreeSet<ProjectId>)> {
+        let (mut bodies, mut runs, mut projects) = (Vec::new(), Vec::new(), BTreeSet::new());
         for (id, draft) in self.list {
             let Some(project) = draft.project.filter(|_| draft.changed) else { continue };
+            projects.insert(project);
             bodies.push(BodyRow { run_id: id, project_id: project, body: pack_json(&draft.layers)? });
             runs.extend(draft.layers.resolve(tenant, project, id, now));
         }
         if !bodies.is_empty() {
             rows.put_bodies(tenant, &bodies).await?;
         }
-        Ok(runs)
+        Ok((runs, projects))
     }
 }
 

@@ -19,7 +19,7 @@ mod paths;
 mod projects;
 mod rows;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::model::id::{ProjectId, RunId, TenantId, TraceId};
 use crate::model::project::{DEFAULT_PROJECT, ProjectRef};
@@ -43,7 +43,6 @@ pub(super) async fn accept(
 ) -> Result<Vec<Accepted>> {
     let now = batches.iter().map(|(_, now)| *now).max().unwrap_or_default();
     let mut accepted = vec![Accepted::default(); batches.len()];
-    lock(rows, tenant, batches).await?;
     let mut drafts = Drafts::load(rows, tenant, batches).await?;
     let refused = locate(rows, tenant, batches, &mut drafts, &mut accepted).await?;
     drafts.fetch_waiting(rows, tenant).await?;
@@ -55,32 +54,27 @@ pub(super) async fn accept(
     drafts.store_waiting(rows, tenant).await?;
     paths::infer(rows, tenant, &mut drafts).await?;
     let mut stirred = Stirred::default();
-    for run in drafts.store_bodies(rows, tenant, now).await? {
+    let (complete, written_to) = drafts.store_bodies(rows, tenant, now).await?;
+    for run in complete {
         stirred.run(run);
     }
     feedback::store(rows, tenant, batches, &mut stirred, &mut accepted).await?;
+    let silent: Vec<ProjectId> = written_to.into_iter().filter(|project| !stirred.concerns(*project)).collect();
+    if !silent.is_empty() {
+        rows.hold_projects(tenant, &silent).await?;
+    }
     stirred.store(rows, tenant, now).await?;
     Ok(accepted)
 }
 
 /// Notes a change of a run whose feedback was removed.
 pub(super) async fn stir(rows: &mut dyn Rows, tenant: TenantId, run: RunId, now: Timestamp) -> Result<()> {
-    rows.lock_runs(tenant, &[run]).await?;
+    rows.lock_runs(tenant, &[run], &[]).await?;
     let mut stirred = Stirred::default();
     for (run, project, trace) in rows.places(tenant, &[run]).await? {
         stirred.feedback_on(project, run, trace);
     }
     stirred.store(rows, tenant, now).await
-}
-
-/// Locks every run that something is said about.
-async fn lock(rows: &mut dyn Rows, tenant: TenantId, batches: &[(&Batch, Timestamp)]) -> Result<()> {
-    let parts = batches.iter().flat_map(|(batch, _)| &batch.parts).map(|part| part.run_id);
-    let feedback = batches.iter().flat_map(|(batch, _)| &batch.feedback).filter_map(|feedback| feedback.run_id);
-    let mut runs: Vec<RunId> = parts.chain(feedback).collect();
-    runs.sort_unstable();
-    runs.dedup();
-    rows.lock_runs(tenant, &runs).await
 }
 
 /// Finds the project of every run that has none yet, creating those that are named for the first time. Returns which
@@ -155,50 +149,67 @@ impl Stirred {
         self.order.get(*self.known.get(&run)?).map(|(project, _, trace)| (*project, *trace))
     }
 
-    /// Numbers the changes, project by project, and writes them with the runs' hot rows.
-    async fn store(mut self, rows: &mut dyn Rows, tenant: TenantId, now: Timestamp) -> Result<()> {
-        let mut by_project: Vec<(ProjectId, Vec<(RunId, TraceId)>)> = Vec::new();
-        for (project, run, trace) in &self.order {
-            match by_project.iter_mut().find(|(known, _)| known == project) {
-                Some((_, runs)) => runs.push((*run, *trace)),
-                None => by_project.push((*project, vec![(*run, *trace)])),
-            }
-        }
-        // Everyone takes the projects' rows in this order, so that nobody waits for one who waits for him.
-        by_project.sort_unstable_by_key(|(project, _)| *project);
-        for (project, stirred) in by_project {
-            let count = i64::try_from(stirred.len()).unwrap_or(i64::MAX);
-            let (last, at) = rows.take_numbers(tenant, project, count, now).await?;
-            let before = last.saturating_sub(count);
-            let changes: Vec<Change> = (before.saturating_add(1)..)
-                .zip(stirred)
-                .map(|(seq, (run_id, trace_id))| Change { seq, run_id, trace_id, at })
-                .collect();
-            self.store_project(rows, (tenant, project), before, &changes).await?;
-        }
-        Ok(())
+    /// Whether a project gets a change.
+    fn concerns(&self, project: ProjectId) -> bool {
+        self.order.iter().any(|(concerned, _, _)| *concerned == project)
     }
 
-    async fn store_project(
+    /// Numbers the changes, project by project, and writes them with the runs' hot rows.
+    async fn store(mut self, rows: &mut dyn Rows, tenant: TenantId, now: Timestamp) -> Result<()> {
+        if self.order.is_empty() {
+            return Ok(());
+        }
+        // Everyone takes the projects' rows in the order of this map, so that nobody waits for one who waits for him.
+        let mut counts: BTreeMap<ProjectId, i64> = BTreeMap::new();
+        for (project, _, _) in &self.order {
+            let count = counts.entry(*project).or_default();
+            *count = count.saturating_add(1);
+        }
+        let counts: Vec<(ProjectId, i64)> = counts.into_iter().collect();
+        let last = rows.take_numbers(tenant, &counts, now).await?;
+        let begin = |(project, count): &(ProjectId, i64)| {
+            let (last, at) = last.get(project).copied().unwrap_or_default();
+            (*project, (last.saturating_sub(*count), at))
+        };
+        let before: HashMap<ProjectId, (Seq, Timestamp)> = counts.iter().map(begin).collect();
+        let changes = self.number(&before);
+        rows.put_changes(tenant, &changes).await?;
+        self.store_runs(rows, tenant, &changes, &before).await
+    }
+
+    /// The changes, in the order in which their runs were stirred.
+    fn number(&self, before: &HashMap<ProjectId, (Seq, Timestamp)>) -> Vec<(ProjectId, Change)> {
+        let mut next = before.clone();
+        let mut changes = Vec::with_capacity(self.order.len());
+        for (project, run_id, trace_id) in &self.order {
+            let (seq, at) = next.entry(*project).or_default();
+            *seq = seq.saturating_add(1);
+            changes.push((*project, Change { seq: *seq, run_id: *run_id, trace_id: *trace_id, at: *at }));
+        }
+        changes
+    }
+
+    async fn store_runs(
         &mut self,
         rows: &mut dyn Rows,
-        (tenant, project): (TenantId, ProjectId),
-        before: Seq,
-        changes: &[Change],
+        tenant: TenantId,
+        changes: &[(ProjectId, Change)],
+        before: &HashMap<ProjectId, (Seq, Timestamp)>,
     ) -> Result<()> {
-        rows.put_changes(tenant, project, changes).await?;
-        let (mut written, mut only_feedback) = (Vec::new(), Vec::new());
-        for change in changes {
+        let mut written = Vec::new();
+        let mut only_feedback: BTreeMap<ProjectId, Vec<RunId>> = BTreeMap::new();
+        for (project, change) in changes {
             match self.rows.remove(&change.run_id) {
                 Some(run) => written.push(RunRow { run, seq: change.seq, at: change.at }),
-                None => only_feedback.push(change.run_id),
+                None => only_feedback.entry(*project).or_default().push(change.run_id),
             }
         }
         if !written.is_empty() {
-            rows.put_runs(tenant, project, &written).await?;
+            rows.put_runs(tenant, &written).await?;
         }
-        if !only_feedback.is_empty() {
-            rows.number_runs(tenant, project, &only_feedback, before).await?;
+        for (project, runs) in only_feedback {
+            let before = before.get(&project).map_or(0, |(before, _)| *before);
+            rows.number_runs(tenant, project, &runs, before).await?;
         }
         Ok(())
     }

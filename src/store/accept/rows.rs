@@ -1,8 +1,10 @@
 //! The rows that accepting reads and writes, as each backend serves them.
 //!
-//! A method is one statement (or one for each chunk of rows) inside the transaction of the batch; nothing here decides.
+//! A method is one statement or two (or one for each chunk of rows) inside the transaction of the batch; nothing here decides.
 //! Between [`Rows::lock_runs`] and the end of the transaction nobody else's transaction changes what is read of those
 //! runs, or reads it to change it. A backend with one writer has that for nothing.
+
+use std::collections::HashMap;
 
 use async_trait::async_trait;
 
@@ -55,13 +57,12 @@ pub(in crate::store) type Place = (RunId, ProjectId, TraceId);
 /// The rows that accepting reads and writes.
 #[async_trait]
 pub(in crate::store) trait Rows: Send {
-    /// Keeps other transactions away from these runs until this one ends, whether they are stored or not.
-    async fn lock_runs(&mut self, tenant: TenantId, runs: &[RunId]) -> Result<()>;
+    /// Keeps other transactions away from `runs` until this one ends, whether they are stored or not. What is stored of
+    /// those of them that are in `read`.
+    async fn lock_runs(&mut self, tenant: TenantId, runs: &[RunId], read: &[RunId]) -> Result<Vec<BodyRow>>;
 
-    /// What is stored of these runs.
-    async fn bodies(&mut self, tenant: TenantId, runs: &[RunId]) -> Result<Vec<BodyRow>>;
-
-    /// Stores what is known of runs; a run never changes its project.
+    /// Stores what is known of runs; a run never changes its project. The projects stay until the transaction ends, if
+    /// they are held or give numbers before that.
     async fn put_bodies(&mut self, tenant: TenantId, rows: &[BodyRow]) -> Result<()>;
 
     /// Parts of these runs that wait, in the order of their arrival.
@@ -96,22 +97,25 @@ pub(in crate::store) trait Rows: Send {
     /// Where those of these runs are that are complete.
     async fn places(&mut self, tenant: TenantId, runs: &[RunId]) -> Result<Vec<Place>>;
 
-    /// Takes so many numbers from the project's row, which stays locked until the transaction ends: so numbers are
-    /// committed in their order. Returns the last one, and the instant of these changes: the clock may step back, a
-    /// project's changes never do. A project that was made before anyone knew the time begins with its first change.
+    /// Keeps projects that give no numbers from being removed until the transaction ends.
+    async fn hold_projects(&mut self, tenant: TenantId, projects: &[ProjectId]) -> Result<()>;
+
+    /// Takes so many numbers from each project's row, which stays locked until the transaction ends: so numbers are
+    /// committed in their order. The projects come in the order of their ids, in which everyone locks them. Returns the
+    /// last number of each, and the instant of these changes: the clock may step back, a project's changes never do. A
+    /// project that was made before anyone knew the time begins with its first change.
     async fn take_numbers(
         &mut self,
         tenant: TenantId,
-        project: ProjectId,
-        count: i64,
+        counts: &[(ProjectId, i64)],
         now: Timestamp,
-    ) -> Result<(Seq, Timestamp)>;
+    ) -> Result<HashMap<ProjectId, (Seq, Timestamp)>>;
 
     /// Appends changes.
-    async fn put_changes(&mut self, tenant: TenantId, project: ProjectId, changes: &[Change]) -> Result<()>;
+    async fn put_changes(&mut self, tenant: TenantId, changes: &[(ProjectId, Change)]) -> Result<()>;
 
     /// Stores complete runs.
-    async fn put_runs(&mut self, tenant: TenantId, project: ProjectId, rows: &[RunRow]) -> Result<()>;
+    async fn put_runs(&mut self, tenant: TenantId, rows: &[RunRow]) -> Result<()>;
 
     /// Puts the numbers of the changes after `before` onto the runs they are about.
     async fn number_runs(&mut self, tenant: TenantId, project: ProjectId, runs: &[RunId], before: Seq) -> Result<()>;

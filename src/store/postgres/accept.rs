@@ -10,7 +10,7 @@
 //! Rows are locked in the order of their ids, projects after runs. Relatives (a parent's path, strays) are locked later
 //! and out of order; if that makes a deadlock, one of the two runs again.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use async_trait::async_trait;
 use sqlx::postgres::PgConnection;
@@ -30,13 +30,11 @@ const HOLD: &str = "INSERT INTO run_bodies (tenant_id, run_id, project_id, body)
      SELECT $1, run_id, '00000000-0000-0000-0000-000000000000', '' FROM unnest($2::uuid[]) AS held (run_id) \
      ORDER BY run_id ON CONFLICT DO NOTHING RETURNING run_id";
 
-const LOCK: &str = "SELECT run_id FROM run_bodies WHERE tenant_id = $1 AND run_id = ANY($2::uuid[]) \
-     ORDER BY run_id FOR UPDATE";
+/// Locks rows, and reads some of them as they are once locked.
+const LOCK: &str = "SELECT run_id, project_id, CASE WHEN run_id = ANY($3::uuid[]) THEN body END FROM run_bodies \
+     WHERE tenant_id = $1 AND run_id = ANY($2::uuid[]) ORDER BY run_id FOR UPDATE";
 
 const LET_GO: &str = "DELETE FROM run_bodies WHERE tenant_id = $1 AND run_id = ANY($2::uuid[])";
-
-const BODIES: &str =
-    "SELECT run_id, project_id, body FROM run_bodies WHERE tenant_id = $1 AND run_id = ANY($2::uuid[])";
 
 /// Keeps projects from being removed until the transaction ends.
 const HOLD_PROJECTS: &str = "SELECT count(*) FROM (SELECT project_id FROM projects WHERE tenant_id = $1 \
@@ -81,21 +79,27 @@ const PLACES: &str = "SELECT r.run_id, r.project_id, r.trace_id FROM run_bodies 
      JOIN runs r ON r.tenant_id = b.tenant_id AND r.project_id = b.project_id AND r.run_id = b.run_id \
      WHERE b.tenant_id = $1 AND b.run_id = ANY($2::uuid[])";
 
-const TAKE_NUMBERS: &str = "UPDATE projects SET last_seq = last_seq + $3, \
-     last_change_at = greatest(last_change_at, $4), start_at = CASE WHEN start_at = 0 THEN $4 ELSE start_at END \
-     WHERE tenant_id = $1 AND project_id = $2 RETURNING last_seq, last_change_at";
+/// The rows are locked in the order of their ids; an UPDATE alone would lock them as it meets them. What it adds to is
+/// the row as it was last committed.
+const TAKE_NUMBERS: &str = "WITH held AS (SELECT project_id FROM projects WHERE tenant_id = $1 \
+     AND project_id = ANY($2::uuid[]) ORDER BY project_id FOR NO KEY UPDATE) \
+     UPDATE projects p SET last_seq = p.last_seq + put.count, last_change_at = greatest(p.last_change_at, $4), \
+     start_at = CASE WHEN p.start_at = 0 THEN $4 ELSE p.start_at END \
+     FROM held JOIN unnest($2::uuid[], $3::bigint[]) AS put (project_id, count) ON put.project_id = held.project_id \
+     WHERE p.tenant_id = $1 AND p.project_id = held.project_id RETURNING p.project_id, p.last_seq, p.last_change_at";
 
 const INSERT_CHANGES: &str = "INSERT INTO changes (tenant_id, project_id, seq, run_id, trace_id, changed_at) \
-     SELECT $1, $2, seq, run_id, trace_id, changed_at FROM unnest($3::bigint[], $4::uuid[], $5::uuid[], $6::bigint[]) \
-     AS put (seq, run_id, trace_id, changed_at)";
+     SELECT $1, project_id, seq, run_id, trace_id, changed_at \
+     FROM unnest($2::uuid[], $3::bigint[], $4::uuid[], $5::uuid[], $6::bigint[]) \
+     AS put (project_id, seq, run_id, trace_id, changed_at)";
 
 const UPSERT_RUNS: &str = "INSERT INTO runs (tenant_id, project_id, run_id, trace_id, parent_run_id, name, run_type, \
      status, is_root, is_stray, start_at, end_at, changed_seq, modified_at) \
-     SELECT $1, $2, run_id, trace_id, parent_run_id, name, run_type, status, is_root, is_stray, start_at, end_at, \
+     SELECT $1, project_id, run_id, trace_id, parent_run_id, name, run_type, status, is_root, is_stray, start_at, end_at, \
      changed_seq, modified_at \
-     FROM unnest($3::uuid[], $4::uuid[], $5::uuid[], $6::text[], $7::text[], $8::text[], $9::bool[], $10::bool[], \
-     $11::bigint[], $12::bigint[], $13::bigint[], $14::bigint[]) \
-     AS put (run_id, trace_id, parent_run_id, name, run_type, status, is_root, is_stray, start_at, end_at, \
+     FROM unnest($2::uuid[], $3::uuid[], $4::uuid[], $5::uuid[], $6::text[], $7::text[], $8::text[], $9::bool[], \
+     $10::bool[], $11::bigint[], $12::bigint[], $13::bigint[], $14::bigint[]) \
+     AS put (project_id, run_id, trace_id, parent_run_id, name, run_type, status, is_root, is_stray, start_at, end_at, \
      changed_seq, modified_at) \
      ON CONFLICT (tenant_id, project_id, run_id) DO UPDATE SET trace_id = excluded.trace_id, \
      parent_run_id = excluded.parent_run_id, name = excluded.name, run_type = excluded.run_type, \
@@ -129,15 +133,6 @@ impl<'c> Held<'c> {
         }
         Ok(())
     }
-
-    /// Keeps the projects of these bodies from being removed before this transaction ends.
-    async fn hold_projects(&mut self, tenant: TenantId, rows: &[BodyRow]) -> Result<()> {
-        let projects: HashSet<Uuid> = rows.iter().map(|row| row.project_id.0).collect();
-        let projects: Vec<Uuid> = projects.into_iter().collect();
-        let query = sqlx::query_scalar(HOLD_PROJECTS).bind(tenant.0).bind(&projects);
-        let held: i64 = query.fetch_one(&mut *self.connection).await?;
-        if usize::try_from(held) == Ok(projects.len()) { Ok(()) } else { Err(gone("a project")) }
-    }
 }
 
 impl PgStore {
@@ -159,32 +154,27 @@ fn run_ids(runs: &[RunId]) -> Vec<Uuid> {
 
 #[async_trait]
 impl Rows for Held<'_> {
-    async fn lock_runs(&mut self, tenant: TenantId, runs: &[RunId]) -> Result<()> {
-        let mut wanted: Vec<Uuid> = run_ids(runs).into_iter().filter(|run| self.locked.insert(*run)).collect();
-        if wanted.is_empty() {
-            return Ok(());
+    async fn lock_runs(&mut self, tenant: TenantId, runs: &[RunId], read: &[RunId]) -> Result<Vec<BodyRow>> {
+        let fresh: Vec<Uuid> = run_ids(runs).into_iter().filter(|run| self.locked.insert(*run)).collect();
+        if !fresh.is_empty() {
+            let query = sqlx::query_scalar::<_, Uuid>(HOLD).bind(tenant.0).bind(&fresh);
+            self.empty.extend(query.fetch_all(&mut *self.connection).await?);
         }
-        let query = sqlx::query_scalar::<_, Uuid>(HOLD).bind(tenant.0).bind(&wanted);
-        self.empty.extend(query.fetch_all(&mut *self.connection).await?);
-        wanted.retain(|run| !self.empty.contains(run));
+        let fresh: HashSet<Uuid> = fresh.into_iter().collect();
+        let read: HashSet<Uuid> = run_ids(read).into_iter().collect();
+        let wanted: Vec<Uuid> = fresh.union(&read).filter(|run| !self.empty.contains(run)).copied().collect();
         if wanted.is_empty() {
-            return Ok(());
-        }
-        let locked = sqlx::query(LOCK).bind(tenant.0).bind(&wanted).fetch_all(&mut *self.connection).await?;
-        if locked.len() == wanted.len() { Ok(()) } else { Err(gone("a run")) }
-    }
-
-    async fn bodies(&mut self, tenant: TenantId, runs: &[RunId]) -> Result<Vec<BodyRow>> {
-        let stored: Vec<Uuid> = run_ids(runs).into_iter().filter(|run| !self.empty.contains(run)).collect();
-        if stored.is_empty() {
             return Ok(Vec::new());
         }
-        let rows = sqlx::query(BODIES).bind(tenant.0).bind(stored).fetch_all(&mut *self.connection).await?;
-        rows.iter().map(records::body).collect()
+        let query = sqlx::query(LOCK).bind(tenant.0).bind(&wanted).bind(read.into_iter().collect::<Vec<_>>());
+        let rows = query.fetch_all(&mut *self.connection).await?;
+        if rows.len() != wanted.len() {
+            return Err(gone("a run"));
+        }
+        rows.iter().filter_map(|row| records::body_or_none(row).transpose()).collect()
     }
 
     async fn put_bodies(&mut self, tenant: TenantId, rows: &[BodyRow]) -> Result<()> {
-        self.hold_projects(tenant, rows).await?;
         sqlx::query(UPSERT_BODIES)
             .bind(tenant.0)
             .bind(rows.iter().map(|row| row.run_id.0).collect::<Vec<_>>())
@@ -266,36 +256,46 @@ impl Rows for Held<'_> {
         query.fetch_all(&mut *self.connection).await?.iter().map(records::place).collect()
     }
 
+    async fn hold_projects(&mut self, tenant: TenantId, projects: &[ProjectId]) -> Result<()> {
+        let query = sqlx::query_scalar(HOLD_PROJECTS).bind(tenant.0).bind(ids(projects, |project| project.0));
+        let held: i64 = query.fetch_one(&mut *self.connection).await?;
+        if usize::try_from(held) == Ok(projects.len()) { Ok(()) } else { Err(gone("a project")) }
+    }
+
     async fn take_numbers(
         &mut self,
         tenant: TenantId,
-        project: ProjectId,
-        count: i64,
+        counts: &[(ProjectId, i64)],
         now: Timestamp,
-    ) -> Result<(Seq, Timestamp)> {
-        let query = sqlx::query(TAKE_NUMBERS).bind(tenant.0).bind(project.0).bind(count).bind(now.0);
-        let row = query.fetch_optional(&mut *self.connection).await?.ok_or_else(|| gone("a project"))?;
-        records::numbers(&row)
+    ) -> Result<HashMap<ProjectId, (Seq, Timestamp)>> {
+        let (projects, numbers): (Vec<Uuid>, Vec<i64>) =
+            counts.iter().map(|(project, count)| (project.0, *count)).unzip();
+        let query = sqlx::query(TAKE_NUMBERS).bind(tenant.0).bind(projects).bind(numbers).bind(now.0);
+        let rows = query.fetch_all(&mut *self.connection).await?;
+        if rows.len() != counts.len() {
+            return Err(gone("a project"));
+        }
+        rows.iter().map(records::numbers).collect()
     }
 
-    async fn put_changes(&mut self, tenant: TenantId, project: ProjectId, changes: &[Change]) -> Result<()> {
+    async fn put_changes(&mut self, tenant: TenantId, changes: &[(ProjectId, Change)]) -> Result<()> {
         sqlx::query(INSERT_CHANGES)
             .bind(tenant.0)
-            .bind(project.0)
-            .bind(changes.iter().map(|change| change.seq).collect::<Vec<_>>())
-            .bind(changes.iter().map(|change| change.run_id.0).collect::<Vec<_>>())
-            .bind(changes.iter().map(|change| change.trace_id.0).collect::<Vec<_>>())
-            .bind(changes.iter().map(|change| change.at.0).collect::<Vec<_>>())
+            .bind(changes.iter().map(|(project, _)| project.0).collect::<Vec<_>>())
+            .bind(changes.iter().map(|(_, change)| change.seq).collect::<Vec<_>>())
+            .bind(changes.iter().map(|(_, change)| change.run_id.0).collect::<Vec<_>>())
+            .bind(changes.iter().map(|(_, change)| change.trace_id.0).collect::<Vec<_>>())
+            .bind(changes.iter().map(|(_, change)| change.at.0).collect::<Vec<_>>())
             .execute(&mut *self.connection)
             .await?;
         Ok(())
     }
 
-    async fn put_runs(&mut self, tenant: TenantId, project: ProjectId, rows: &[RunRow]) -> Result<()> {
+    async fn put_runs(&mut self, tenant: TenantId, rows: &[RunRow]) -> Result<()> {
         let word = |of: fn(&RunRow) -> &str| rows.iter().map(|row| text(of(row)).into_owned()).collect::<Vec<_>>();
         sqlx::query(UPSERT_RUNS)
             .bind(tenant.0)
-            .bind(project.0)
+            .bind(rows.iter().map(|row| row.run.project_id.0).collect::<Vec<_>>())
             .bind(rows.iter().map(|row| row.run.id.0).collect::<Vec<_>>())
             .bind(rows.iter().map(|row| row.run.trace_id.0).collect::<Vec<_>>())
             .bind(rows.iter().map(|row| row.run.parent_run_id.map(|parent| parent.0)).collect::<Vec<_>>())

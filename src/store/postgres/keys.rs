@@ -30,7 +30,8 @@ const SET_MARKER: &str = "INSERT INTO markers (name, value) VALUES ($1, $2) \
 const CHECK: &str = "UPDATE counters SET value = $1 WHERE name = 'checked_at'";
 
 const WIPE: &str = "TRUNCATE projects, run_bodies, runs, waiting_parts, feedback, changes, rules, rule_starts, \
-     rule_spans, group_cursors, matches, windows, window_finds, messages, endpoints, deliveries, attempts";
+     rule_spans, group_cursors, matches, windows, window_finds, messages, endpoints, deliveries, attempts, \
+     project_leases";
 
 #[async_trait]
 impl KeyStore for PgStore {
@@ -98,6 +99,7 @@ impl KeyStore for PgStore {
     }
 
     async fn close(&self) {
+        self.groups.finish().await;
         self.pool.close().await;
     }
 }

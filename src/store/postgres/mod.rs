@@ -11,6 +11,7 @@
 mod accept;
 mod endpoints;
 mod feedback;
+mod groups;
 mod inspect;
 mod keys;
 mod outbox;
@@ -45,6 +46,7 @@ pub struct PgStore {
     pool: PgPool,
     pokes: Arc<pokes::Pokes>,
     begin: Arc<runner::Beginnings>,
+    groups: Arc<groups::Groups>,
     listens: bool,
 }
 
@@ -59,6 +61,12 @@ pub struct Options {
     pub statement_timeout: Duration,
     /// How long a transaction may idle: a replica that stands still gives its locks back.
     pub idle_timeout: Duration,
+    /// Groups of batches that are committed at a time; see `groups.rs`.
+    pub groups_at_once: usize,
+    /// Parts and feedback records that may wait or be written; beyond that batches are refused as busy.
+    pub queued_items: u32,
+    /// Bytes of batches, roughly, that may wait or be written; beyond that they are refused as busy.
+    pub queued_bytes: u64,
     /// What the server calls these connections.
     pub application_name: String,
     /// The URL leads to PgBouncer in transaction mode: no prepared statements, no parameters of a session, and nobody
@@ -73,6 +81,9 @@ impl Default for Options {
             acquire_timeout: Duration::from_secs(5),
             statement_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(30),
+            groups_at_once: 2,
+            queued_items: 32 * 1024,
+            queued_bytes: 128 * 1024 * 1024,
             application_name: "runhook".to_owned(),
             behind_pgbouncer: false,
         }
@@ -94,6 +105,7 @@ impl PgStore {
             pool,
             pokes: Arc::default(),
             begin: Arc::new(runner::Beginnings::of(options)),
+            groups: Arc::new(groups::Groups::of(options)),
             listens: !options.behind_pgbouncer,
         };
         store.migrate().await?;

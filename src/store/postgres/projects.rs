@@ -31,7 +31,7 @@ const UPDATE: &str = "UPDATE projects SET name = $3, description = $4, extra = $
 const DELETE: &str = "DELETE FROM projects WHERE tenant_id = $1 AND project_id = $2";
 
 /// What belongs to a project. Feedback and bodies come first: they are found through the runs.
-const DELETE_CONTENTS: [&str; 10] = [
+const DELETE_CONTENTS: [&str; 11] = [
     "DELETE FROM feedback WHERE tenant_id = $1 AND (project_id = $2 OR run_id IN \
      (SELECT run_id FROM run_bodies WHERE tenant_id = $1 AND project_id = $2))",
     "DELETE FROM run_bodies WHERE tenant_id = $1 AND project_id = $2",
@@ -43,6 +43,7 @@ const DELETE_CONTENTS: [&str; 10] = [
     "DELETE FROM group_cursors WHERE tenant_id = $1 AND project_id = $2",
     "DELETE FROM rule_starts WHERE tenant_id = $1 AND project_id = $2",
     "DELETE FROM rule_spans WHERE tenant_id = $1 AND project_id = $2",
+    "DELETE FROM project_leases WHERE tenant_id = $1 AND project_id = $2",
 ];
 
 #[async_trait]

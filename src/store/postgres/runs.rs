@@ -8,8 +8,6 @@ use crate::model::feedback::Feedback;
 use crate::model::id::{FeedbackId, ProjectId, RunId, TenantId, TraceId};
 use crate::model::run::StoredRun;
 use crate::model::time::Timestamp;
-use crate::store::accept::accept;
-use crate::store::postgres::accept::Held;
 use crate::store::postgres::runner::Reader;
 use crate::store::postgres::{PgStore, Topic, feedback, ids};
 use crate::store::runs::{Accepted, Batch, FeedbackQuery, RunQuery, RunStore};
@@ -32,23 +30,7 @@ const ANY_PROJECT: &str = " AND r.project_id IN (SELECT project_id FROM projects
 #[async_trait]
 impl RunStore for PgStore {
     async fn accept(&self, tenant: TenantId, batch: Batch, now: Timestamp) -> Result<Accepted> {
-        let batch = &batch;
-        let accepted = self
-            .run("accept", |mut this| {
-                Box::pin(async move {
-                    let mut held = Held::by(&mut this);
-                    let accepted = accept(&mut held, tenant, &[(batch, now)]).await?.pop().unwrap_or_default();
-                    held.let_go(tenant).await?;
-                    // What an earlier try has stored is no news to this one.
-                    let changed = accepted.changed || this.in_doubt;
-                    Ok(this.done(Accepted { changed, ..accepted }))
-                })
-            })
-            .await?;
-        if accepted.changed {
-            self.poke(Topic::Changes);
-        }
-        Ok(accepted)
+        self.accept_in_a_group(tenant, batch, now).await
     }
 
     async fn run(&self, tenant: TenantId, id: RunId) -> Result<Option<StoredRun>> {

@@ -10,14 +10,29 @@ use crate::model::id::{ProjectId, RuleId, RunId, TenantId};
 use crate::model::time::Timestamp;
 use crate::model::window::{Change, Seq, Window};
 use crate::store::failure::is_repeat;
+use crate::store::outbox::Claimant;
 use crate::store::postgres::{PgStore, Topic, outbox, rules, standing};
 use crate::store::row::json_text;
-use crate::store::windows::{Standing, Stirred, WindowCommit, WindowStore};
+use crate::store::windows::{ProjectKey, Standing, Stirred, WindowCommit, WindowStore};
 use crate::store::{Result, StoreError, records};
 
 const STIRRED: &str = "SELECT tenant_id, project_id, name, last_seq FROM projects WHERE last_seq > settled_seq \
      UNION SELECT p.tenant_id, p.project_id, p.name, p.last_seq FROM rule_spans s \
      JOIN projects p ON p.tenant_id = s.tenant_id AND p.project_id = s.project_id";
+
+/// Those that others hold are left out beforehand, so that nobody waits for them and the limit counts what can be had;
+/// whether that is still so is decided again on each row.
+const LEASE: &str = "WITH free AS (SELECT w.tenant_id, w.project_id \
+     FROM unnest($1::uuid[], $2::uuid[]) WITH ORDINALITY AS w (tenant_id, project_id, position) \
+     WHERE NOT EXISTS (SELECT 1 FROM project_leases l WHERE l.tenant_id = w.tenant_id \
+     AND l.project_id = w.project_id AND l.holder <> $3 AND l.until_at > $4) ORDER BY w.position LIMIT $6) \
+     INSERT INTO project_leases AS held (tenant_id, project_id, holder, until_at) \
+     SELECT tenant_id, project_id, $3, $5 FROM free ORDER BY tenant_id, project_id \
+     ON CONFLICT (tenant_id, project_id) DO UPDATE SET holder = excluded.holder, until_at = excluded.until_at \
+     WHERE held.holder = excluded.holder OR held.until_at <= $4 RETURNING tenant_id, project_id";
+
+const RELEASE: &str = "DELETE FROM project_leases l USING unnest($2::uuid[], $3::uuid[]) AS w (tenant_id, project_id) \
+     WHERE l.tenant_id = w.tenant_id AND l.project_id = w.project_id AND l.holder = $1";
 
 const CHANGES: &str = "SELECT seq, run_id, trace_id, changed_at FROM changes \
      WHERE tenant_id = $1 AND project_id = $2 AND seq > $3 AND changed_at <= $4 ORDER BY seq LIMIT $5";
@@ -49,6 +64,23 @@ impl WindowStore for PgStore {
     async fn stirred_projects(&self) -> Result<Vec<Stirred>> {
         let rows = sqlx::query(STIRRED).fetch_all(&mut *self.reader().await?).await?;
         rows.iter().map(records::stirred).collect()
+    }
+
+    async fn lease_projects(&self, claimant: Claimant, projects: &[ProjectKey], limit: u32) -> Result<Vec<ProjectKey>> {
+        let Claimant { holder, now, until } = claimant;
+        let (tenants, ids) = key_columns(projects);
+        let mut connection = self.reader().await?;
+        let query = sqlx::query(LEASE).bind(tenants).bind(ids).bind(holder).bind(now.0).bind(until.0);
+        let rows = query.bind(i64::from(limit)).fetch_all(&mut *connection).await?;
+        connection.end().await?;
+        rows.iter().map(records::project_key).collect()
+    }
+
+    async fn release_projects(&self, holder: Uuid, projects: &[ProjectKey]) -> Result<()> {
+        let (tenants, ids) = key_columns(projects);
+        let mut connection = self.reader().await?;
+        sqlx::query(RELEASE).bind(holder).bind(tenants).bind(ids).execute(&mut *connection).await?;
+        connection.end().await
     }
 
     async fn standing(&self, tenant: TenantId, project: ProjectId) -> Result<Standing> {
@@ -160,6 +192,10 @@ async fn store_matches(connection: &mut PgConnection, window: &Window, matches: 
     let query = sqlx::query(INSERT_FINDS).bind(tenant).bind(window.end_time.0).bind(window.id.0).bind(project);
     query.bind(rules).bind(found).execute(connection).await?;
     Ok(())
+}
+
+fn key_columns(projects: &[ProjectKey]) -> (Vec<Uuid>, Vec<Uuid>) {
+    projects.iter().map(|(tenant, project)| (tenant.0, project.0)).unzip()
 }
 
 fn columns(pairs: &[(RuleId, RunId)]) -> (Vec<Uuid>, Vec<Uuid>) {

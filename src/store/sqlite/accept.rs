@@ -1,5 +1,7 @@
 //! The rows that accepting reads and writes. One writer holds the file, so that runs need no locks.
 
+use std::collections::HashMap;
+
 use async_trait::async_trait;
 use sqlx::sqlite::SqliteConnection;
 
@@ -84,7 +86,7 @@ const NUMBER_RUNS: &str = "UPDATE runs SET changed_seq = c.seq FROM changes c \
 
 const TAKE_NUMBERS: &str = "UPDATE projects SET last_seq = last_seq + $3, \
      last_change_at = max(last_change_at, $4), start_at = CASE WHEN start_at = 0 THEN $4 ELSE start_at END \
-     WHERE tenant_id = $1 AND project_id = $2 RETURNING last_seq, last_change_at";
+     WHERE tenant_id = $1 AND project_id = $2 RETURNING project_id, last_seq, last_change_at";
 
 fn ids(runs: &[RunId]) -> String {
     id_list(runs.iter().map(|run| run.0))
@@ -92,12 +94,11 @@ fn ids(runs: &[RunId]) -> String {
 
 #[async_trait]
 impl Rows for SqliteConnection {
-    async fn lock_runs(&mut self, _tenant: TenantId, _runs: &[RunId]) -> Result<()> {
-        Ok(())
-    }
-
-    async fn bodies(&mut self, tenant: TenantId, runs: &[RunId]) -> Result<Vec<BodyRow>> {
-        let rows = sqlx::query(BODIES).bind(tenant.0).bind(ids(runs)).fetch_all(self).await?;
+    async fn lock_runs(&mut self, tenant: TenantId, _runs: &[RunId], read: &[RunId]) -> Result<Vec<BodyRow>> {
+        if read.is_empty() {
+            return Ok(Vec::new());
+        }
+        let rows = sqlx::query(BODIES).bind(tenant.0).bind(ids(read)).fetch_all(self).await?;
         rows.iter().map(records::body).collect()
     }
 
@@ -171,19 +172,27 @@ impl Rows for SqliteConnection {
         rows.iter().map(records::place).collect()
     }
 
+    async fn hold_projects(&mut self, _tenant: TenantId, _projects: &[ProjectId]) -> Result<()> {
+        Ok(())
+    }
+
     async fn take_numbers(
         &mut self,
         tenant: TenantId,
-        project: ProjectId,
-        count: i64,
+        counts: &[(ProjectId, i64)],
         now: Timestamp,
-    ) -> Result<(Seq, Timestamp)> {
-        let query = sqlx::query(TAKE_NUMBERS).bind(tenant.0).bind(project.0).bind(count).bind(now.0);
-        records::numbers(&query.fetch_one(self).await?)
+    ) -> Result<HashMap<ProjectId, (Seq, Timestamp)>> {
+        let mut taken = HashMap::new();
+        for (project, count) in counts {
+            let query = sqlx::query(TAKE_NUMBERS).bind(tenant.0).bind(project.0).bind(count).bind(now.0);
+            let (project, numbers) = records::numbers(&query.fetch_one(&mut *self).await?)?;
+            taken.insert(project, numbers);
+        }
+        Ok(taken)
     }
 
-    async fn put_changes(&mut self, tenant: TenantId, project: ProjectId, changes: &[Change]) -> Result<()> {
-        insert(self, &INSERT_CHANGES, changes, |values, change| {
+    async fn put_changes(&mut self, tenant: TenantId, changes: &[(ProjectId, Change)]) -> Result<()> {
+        insert(self, &INSERT_CHANGES, changes, |values, (project, change)| {
             values.push(tenant.0).push(project.0).push(change.seq);
             values.push(change.run_id.0).push(change.trace_id.0).push(change.at.0);
         })
@@ -191,10 +200,10 @@ impl Rows for SqliteConnection {
         Ok(())
     }
 
-    async fn put_runs(&mut self, tenant: TenantId, project: ProjectId, rows: &[RunRow]) -> Result<()> {
+    async fn put_runs(&mut self, tenant: TenantId, rows: &[RunRow]) -> Result<()> {
         insert(self, &UPSERT_RUNS, rows, |values, row| {
             let run = &row.run;
-            values.push(tenant.0).push(project.0).push(run.id.0).push(run.trace_id.0);
+            values.push(tenant.0).push(run.project_id.0).push(run.id.0).push(run.trace_id.0);
             values.push(run.parent_run_id.map(|parent| parent.0));
             values.push(run.name.as_str()).push(run.run_type.as_str()).push(run.status.as_str());
             values.push(run.is_root()).push(row.is_stray());

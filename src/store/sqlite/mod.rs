@@ -12,6 +12,7 @@ mod failure;
 mod feedback;
 mod inspect;
 mod keys;
+mod leases;
 mod outbox;
 #[cfg(test)]
 mod plans;
@@ -35,6 +36,7 @@ use sqlx::{ConnectOptions, Connection};
 use tokio_util::sync::CancellationToken;
 
 use crate::model::id::TenantId;
+use crate::store::group::Bounds;
 use crate::store::{Result, StoreError};
 
 pub use inspect::{Inspection, inspect};
@@ -45,6 +47,7 @@ pub use writer::Writer;
 pub struct SqliteStore {
     readers: SqlitePool,
     queue: writer::Queue,
+    leases: leases::Leases,
 }
 
 /// How an embedded store is opened.
@@ -54,6 +57,8 @@ pub struct Options {
     pub queued_jobs: usize,
     /// Parts and feedback records that may wait for the writer; beyond that batches are refused as busy.
     pub queued_items: u32,
+    /// Bytes of batches, roughly, that may wait for the writer or be written by it; beyond that they are refused as busy.
+    pub queued_bytes: u64,
     /// Connections that read.
     pub readers: u32,
     /// Pages of 16 KiB the file may grow to; beyond that the disk counts as full.
@@ -62,7 +67,13 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { queued_jobs: 1024, queued_items: 32 * 1024, readers: 4, max_pages: None }
+        Self {
+            queued_jobs: 1024,
+            queued_items: 32 * 1024,
+            queued_bytes: 128 * 1024 * 1024,
+            readers: 4,
+            max_pages: None,
+        }
     }
 }
 
@@ -92,8 +103,9 @@ impl SqliteStore {
             .max_lifetime(None)
             .test_before_acquire(false)
             .connect_lazy_with(base(file).read_only(true));
-        let (queue, writer) = writer::queue(connection, readers.clone(), options.queued_jobs, options.queued_items);
-        Ok((Self { readers, queue }, writer))
+        let room = Bounds { items: options.queued_items, bytes: options.queued_bytes };
+        let (queue, writer) = writer::queue(connection, readers.clone(), options.queued_jobs, room);
+        Ok((Self { readers, queue, leases: leases::Leases::default() }, writer))
     }
 
     /// Cancelled when the writer is no more: by `close`, or because it died. A process whose writer died must end.

@@ -4,15 +4,17 @@ use std::collections::HashSet;
 
 use async_trait::async_trait;
 use sqlx::sqlite::SqliteConnection;
+use uuid::Uuid;
 
 use crate::model::id::{ProjectId, RuleId, RunId, TenantId};
 use crate::model::time::Timestamp;
 use crate::model::window::{Change, Seq, Window};
 use crate::store::failure::is_repeat;
+use crate::store::outbox::Claimant;
 use crate::store::row::json_text;
 use crate::store::sqlite::row::{Insert, insert};
 use crate::store::sqlite::{SqliteStore, outbox, rules, standing};
-use crate::store::windows::{Standing, Stirred, WindowCommit, WindowStore};
+use crate::store::windows::{ProjectKey, Standing, Stirred, WindowCommit, WindowStore};
 use crate::store::{Result, StoreError, records};
 
 /// The first half holds the partial index's condition word for word.
@@ -56,6 +58,15 @@ impl WindowStore for SqliteStore {
     async fn stirred_projects(&self) -> Result<Vec<Stirred>> {
         let rows = sqlx::query(STIRRED).fetch_all(&self.readers).await?;
         rows.iter().map(records::stirred).collect()
+    }
+
+    async fn lease_projects(&self, claimant: Claimant, projects: &[ProjectKey], limit: u32) -> Result<Vec<ProjectKey>> {
+        Ok(self.leases.take(claimant, projects, usize::try_from(limit).unwrap_or(usize::MAX)))
+    }
+
+    async fn release_projects(&self, holder: Uuid, projects: &[ProjectKey]) -> Result<()> {
+        self.leases.give_back(holder, projects);
+        Ok(())
     }
 
     async fn standing(&self, tenant: TenantId, project: ProjectId) -> Result<Standing> {

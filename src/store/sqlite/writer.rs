@@ -3,37 +3,35 @@
 //! Everything that writes goes through one queue to one task with one connection. The task opens a transaction, does
 //! what is waiting, each job inside a savepoint so that a bad one fails alone, commits when the queue is empty or the
 //! group is old or large enough, and only then answers. So a caller that has an answer has it from the disk, and many
-//! callers share one `fsync`. Batches that wait next to each other are accepted as one.
+//! callers share one `fsync`. Batches of one tenant that wait together are accepted as one.
 //!
 //! It never drops a job without an answer: when it stops, or dies, everyone waiting gets an error. A failed commit (a
 //! full disk) fails its group, and the next group is tried afresh.
 
 use std::collections::VecDeque;
 use std::slice;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use sqlx::Connection;
 use sqlx::sqlite::{SqliteConnection, SqlitePool};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::model::id::TenantId;
 use crate::model::time::Timestamp;
 use crate::store::accept::accept;
-use crate::store::failure::RETRY_AFTER;
+use crate::store::failure::{RETRY_AFTER, again};
+use crate::store::group::{AcceptJob, Bounds, Queued, Reply, Room, batches, gather};
 use crate::store::runs::{Accepted, Batch};
-use crate::store::sqlite::failure::{again, no_writer};
+use crate::store::sqlite::failure::no_writer;
 use crate::store::{Result, StoreError};
 
 /// A group takes no more jobs than this...
 const GROUP_JOBS: usize = 512;
 /// ...and none that come later than this.
 const GROUP_TIME: Duration = Duration::from_millis(2);
-/// Batches are accepted as one up to this many parts and feedback records.
-const MERGED_ITEMS: usize = 1_000;
 
 /// What can be done with the connection, inside the group's transaction.
 pub(super) type Work<T> =
@@ -43,8 +41,7 @@ pub(super) type Work<T> =
 #[derive(Debug, Clone)]
 pub(super) struct Queue {
     jobs: mpsc::Sender<Job>,
-    room: Arc<Semaphore>,
-    whole_room: u32,
+    room: Room,
     closing: CancellationToken,
     stopped: CancellationToken,
 }
@@ -65,12 +62,20 @@ enum Job {
     Work(Box<dyn Perform>),
 }
 
-struct AcceptJob {
-    tenant: TenantId,
-    batch: Batch,
-    now: Timestamp,
-    reply: oneshot::Sender<Result<Accepted>>,
-    _room: OwnedSemaphorePermit,
+impl Queued for Job {
+    fn as_batch(&self) -> Option<&AcceptJob> {
+        match self {
+            Self::Accept(job) => Some(job),
+            Self::Work(_) => None,
+        }
+    }
+
+    fn into_batch(self) -> std::result::Result<AcceptJob, Self> {
+        match self {
+            Self::Accept(job) => Ok(job),
+            other @ Self::Work(_) => Err(other),
+        }
+    }
 }
 
 /// A job whose answer's type is its own business.
@@ -104,41 +109,34 @@ impl<T: Send> Perform for WorkJob<T> {
 
 /// A job that was done and waits for the commit.
 enum Done {
-    Accept(oneshot::Sender<Result<Accepted>>, Accepted),
+    Accept(Reply, Accepted),
     Work(Box<dyn Perform>),
 }
 
 impl Done {
     fn answer(self, committed: Result<()>) {
         match self {
-            Self::Accept(reply, accepted) => {
-                let _unheard = reply.send(committed.map(|()| accepted));
-            }
+            Self::Accept(reply, accepted) => reply.send(committed.map(|()| accepted)),
             Self::Work(job) => job.answer(committed),
         }
     }
 }
 
-/// A queue of at most so many jobs, in which batches take room by the parts and feedback records they hold.
-pub(super) fn queue(connection: SqliteConnection, readers: SqlitePool, jobs: usize, items: u32) -> (Queue, Writer) {
+/// A queue of at most so many jobs, in which batches take room.
+pub(super) fn queue(connection: SqliteConnection, readers: SqlitePool, jobs: usize, room: Bounds) -> (Queue, Writer) {
     let (sender, receiver) = mpsc::channel(jobs);
     let (closing, stopped) = (CancellationToken::new(), CancellationToken::new());
-    let room = Arc::new(Semaphore::new(usize::try_from(items).unwrap_or(Semaphore::MAX_PERMITS)));
     let guard = stopped.clone().drop_guard();
     let writer = Writer { connection, readers, jobs: receiver, closing: closing.clone(), stopped: guard };
-    (Queue { jobs: sender, room, whole_room: items, closing, stopped }, writer)
+    (Queue { jobs: sender, room: Room::of(room), closing, stopped }, writer)
 }
 
 impl Queue {
     /// Accepts a batch; `Busy` at once when there is no room for it.
     pub(super) async fn accept(&self, tenant: TenantId, batch: Batch, now: Timestamp) -> Result<Accepted> {
-        let busy = || StoreError::Busy { retry_after: RETRY_AFTER };
-        let items = u32::try_from(items(&batch)).unwrap_or(u32::MAX).clamp(1, self.whole_room);
-        let room = Arc::clone(&self.room).try_acquire_many_owned(items).map_err(|_| busy())?;
-        let (reply, answer) = oneshot::channel();
-        let job = Job::Accept(AcceptJob { tenant, batch, now, reply, _room: room });
-        self.jobs.try_send(job).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => busy(),
+        let (job, answer) = self.room.enter(tenant, batch, now)?;
+        self.jobs.try_send(Job::Accept(job)).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => StoreError::Busy { retry_after: RETRY_AFTER },
             mpsc::error::TrySendError::Closed(_) => no_writer(),
         })?;
         answer.await.unwrap_or_else(|_| Err(no_writer()))
@@ -165,10 +163,6 @@ impl Queue {
         self.closing.cancel();
         self.stopped.cancelled().await;
     }
-}
-
-fn items(batch: &Batch) -> usize {
-    batch.parts.len().saturating_add(batch.feedback.len())
 }
 
 impl Writer {
@@ -215,7 +209,7 @@ impl Writer {
             let Some(job) = waiting.pop_front() else { break };
             let intact = match job {
                 Job::Accept(job) => {
-                    let merged = neighbours(job, &mut waiting);
+                    let merged = gather(job, &mut waiting);
                     self.accept(merged, &mut done).await
                 }
                 Job::Work(job) => self.perform(job, &mut done).await,
@@ -269,7 +263,9 @@ impl Writer {
     async fn accept(&mut self, jobs: Vec<AcceptJob>, done: &mut Vec<Done>) -> Result<()> {
         match self.try_accept(&jobs).await {
             Ok(Ok(accepted)) => {
-                done.extend(jobs.into_iter().zip(accepted).map(|(job, accepted)| Done::Accept(job.reply, accepted)));
+                done.extend(
+                    jobs.into_iter().zip(accepted).map(|(job, accepted)| Done::Accept(job.into_reply(), accepted)),
+                );
                 Ok(())
             }
             Ok(Err(_)) if jobs.len() > 1 => {
@@ -300,7 +296,7 @@ impl Writer {
     async fn accept_alone(&mut self, job: AcceptJob, done: &mut Vec<Done>) -> Result<()> {
         match self.try_accept(slice::from_ref(&job)).await {
             Ok(Ok(accepted)) => {
-                done.extend([job].into_iter().zip(accepted).map(|(job, one)| Done::Accept(job.reply, one)));
+                done.extend([job].into_iter().zip(accepted).map(|(job, one)| Done::Accept(job.into_reply(), one)));
                 Ok(())
             }
             Ok(Err(error)) => {
@@ -318,8 +314,7 @@ impl Writer {
     async fn try_accept(&mut self, jobs: &[AcceptJob]) -> Result<Result<Vec<Accepted>>> {
         let Some(first) = jobs.first() else { return Ok(Ok(Vec::new())) };
         self.control("SAVEPOINT job").await?;
-        let batches: Vec<(&Batch, Timestamp)> = jobs.iter().map(|job| (&job.batch, job.now)).collect();
-        let accepted = accept(&mut self.connection, first.tenant, &batches).await;
+        let accepted = accept(&mut self.connection, first.tenant, &batches(jobs)).await;
         match &accepted {
             Ok(_) => self.control("RELEASE job").await?,
             Err(error) => self.undo_after(error).await?,
@@ -349,37 +344,14 @@ impl Writer {
     }
 }
 
-impl AcceptJob {
-    fn answer(self, answer: Result<Accepted>) {
-        // A caller that has gone away wants no answer.
-        let _unheard = self.reply.send(answer);
-    }
-}
-
 impl Job {
     /// The job as one that can only be answered with an error.
     fn into_done(self) -> Done {
         match self {
-            Self::Accept(job) => Done::Accept(job.reply, Accepted::default()),
+            Self::Accept(job) => Done::Accept(job.into_reply(), Accepted::default()),
             Self::Work(job) => Done::Work(job),
         }
     }
-}
-
-/// The job with those behind it that can be accepted with it.
-fn neighbours(job: AcceptJob, waiting: &mut VecDeque<Job>) -> Vec<AcceptJob> {
-    let (tenant, mut held) = (job.tenant, items(&job.batch));
-    let mut merged = vec![job];
-    while let Some(Job::Accept(next)) = waiting.front() {
-        held = held.saturating_add(items(&next.batch));
-        if next.tenant != tenant || held > MERGED_ITEMS {
-            break;
-        }
-        if let Some(Job::Accept(next)) = waiting.pop_front() {
-            merged.push(next);
-        }
-    }
-    merged
 }
 
 fn fail(jobs: impl IntoIterator<Item = Done>, error: &StoreError) {

@@ -23,10 +23,11 @@ use runhook::store::outbox::{Claim, Claimant, DeliveryQuery};
 use runhook::store::projects::ProjectQuery;
 use runhook::store::rules::{RuleChanges, RuleSnapshot};
 use runhook::store::runs::{Accepted, Batch, FeedbackQuery, RunQuery};
-use runhook::store::windows::{Standing, Stirred, WindowCommit};
+use runhook::store::windows::{ProjectKey, Standing, Stirred, WindowCommit};
 use runhook::store::{
     KeyStore, OutboxStore, ProjectStore, Result, RuleStore, RunStore, Store, StoreError, WindowStore,
 };
+use uuid::Uuid;
 
 /// What happens to the next commit of a window.
 pub(super) enum Fault {
@@ -38,9 +39,23 @@ pub(super) enum Fault {
     Meanwhile(Box<dyn FnOnce(Arc<dyn Store>) -> BoxFuture<'static, ()> + Send>),
 }
 
+/// How leases of projects go wrong.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Leases {
+    /// They do not.
+    #[default]
+    Kept,
+    /// Nothing is given back: who holds a project dies with it.
+    Lost,
+    /// Everybody gets what he asks for: clocks differ.
+    Blind,
+}
+
 /// What is to go wrong, and what was asked for.
 #[derive(Default)]
 pub(super) struct Faults {
+    leases: Mutex<Leases>,
+    committed: Mutex<usize>,
     commits: Mutex<VecDeque<Fault>>,
     unreadable: Mutex<HashSet<RunId>>,
     reads: Mutex<usize>,
@@ -63,6 +78,19 @@ impl Faults {
     /// How often something was asked of a single project since this was last asked.
     pub(super) fn take_reads(&self) -> usize {
         std::mem::take(&mut *self.reads.lock().unwrap())
+    }
+
+    pub(super) fn leases(&self, leases: Leases) {
+        *self.leases.lock().unwrap() = leases;
+    }
+
+    /// How often a window was to be committed since this was last asked.
+    pub(super) fn take_commits(&self) -> usize {
+        std::mem::take(&mut *self.committed.lock().unwrap())
+    }
+
+    fn leases_are(&self) -> Leases {
+        *self.leases.lock().unwrap()
     }
 
     fn next(&self) -> Option<Fault> {
@@ -95,6 +123,20 @@ impl WindowStore for FaultyStore {
         self.real.stirred_projects().await
     }
 
+    async fn lease_projects(&self, claimant: Claimant, projects: &[ProjectKey], limit: u32) -> Result<Vec<ProjectKey>> {
+        if self.faults.leases_are() == Leases::Blind {
+            return Ok(projects.iter().take(limit as usize).copied().collect());
+        }
+        self.real.lease_projects(claimant, projects, limit).await
+    }
+
+    async fn release_projects(&self, holder: Uuid, projects: &[ProjectKey]) -> Result<()> {
+        if self.faults.leases_are() == Leases::Lost {
+            return Ok(());
+        }
+        self.real.release_projects(holder, projects).await
+    }
+
     async fn standing(&self, tenant: TenantId, project: ProjectId) -> Result<Standing> {
         self.faults.read();
         self.real.standing(tenant, project).await
@@ -117,6 +159,7 @@ impl WindowStore for FaultyStore {
     }
 
     async fn commit_window(&self, commit: WindowCommit) -> Result<()> {
+        *self.faults.committed.lock().unwrap() += 1;
         match self.faults.next() {
             None => self.real.commit_window(commit).await,
             Some(Fault::Before) => Err(died()),

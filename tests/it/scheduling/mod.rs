@@ -6,5 +6,6 @@ mod faults;
 mod model_check;
 mod placing;
 mod promises;
+mod sharing;
 mod traces;
 mod world;

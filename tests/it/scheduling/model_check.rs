@@ -17,7 +17,7 @@ use runhook::model::window::Seq;
 use runhook::scheduler::Scheduler;
 use runhook::store::rules::RuleChanges;
 
-use super::faults::Fault;
+use super::faults::{Fault, Leases};
 use super::world::{TENANT, World, begun, below, cron, ended, every, finished, part, rule};
 
 const TRACES: u128 = 4;
@@ -37,8 +37,10 @@ enum Step {
     Settle,
     Restart,
     Race,
+    BlindRace,
     DieBefore,
     DieAfter,
+    DieHolding,
 }
 
 #[derive(Debug, Clone)]
@@ -74,9 +76,11 @@ fn step() -> impl Strategy<Value = Step> {
         6 => Just(Step::Pass),
         2 => Just(Step::Settle),
         1 => Just(Step::Restart),
-        2 => Just(Step::Race),
+        1 => Just(Step::Race),
+        2 => Just(Step::BlindRace),
         1 => Just(Step::DieBefore),
         1 => Just(Step::DieAfter),
+        2 => Just(Step::DieHolding),
     ]
 }
 
@@ -174,9 +178,17 @@ impl History {
                 self.world.settle(&mut self.scheduler).await;
             }
             Step::Restart => self.scheduler = self.world.scheduler(),
-            Step::Race => {
-                let mut other = self.world.scheduler();
-                let _both = tokio::join!(self.world.pass(&mut self.scheduler), self.world.pass(&mut other));
+            Step::Race => self.race().await,
+            Step::BlindRace => {
+                self.world.faults.leases(Leases::Blind);
+                self.race().await;
+                self.world.faults.leases(Leases::Kept);
+            }
+            Step::DieHolding => {
+                self.world.faults.leases(Leases::Lost);
+                self.world.pass(&mut self.scheduler).await;
+                self.world.faults.leases(Leases::Kept);
+                self.scheduler = self.world.scheduler();
             }
             Step::DieBefore => self.die(Fault::Before).await,
             Step::DieAfter => self.die(Fault::After).await,
@@ -204,6 +216,11 @@ impl History {
                 }
             }
         }
+    }
+
+    async fn race(&mut self) {
+        let mut other = self.world.scheduler();
+        let _both = tokio::join!(self.world.pass(&mut self.scheduler), self.world.pass(&mut other));
     }
 
     async fn die(&mut self, fault: Fault) {

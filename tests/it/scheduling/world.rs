@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use runhook::blob::BlobStore;
@@ -41,6 +42,7 @@ pub(super) struct World {
     pub(super) blobs: Arc<Directory>,
     pub(super) delivery: Poke,
     pub(super) limits: Limits,
+    schedulers: AtomicU32,
     _supervisor: Supervisor,
     folder: tempfile::TempDir,
 }
@@ -168,6 +170,7 @@ impl World {
             blobs: Arc::new(Directory::new(folder.path().join("blobs"), base_url, keyring)),
             delivery: Poke::default(),
             limits,
+            schedulers: AtomicU32::new(1),
             _supervisor: supervisor,
             folder,
         };
@@ -193,13 +196,20 @@ impl World {
 
     /// A scheduler that knows nothing yet: what a start of the process makes.
     pub(super) fn scheduler(&self) -> Scheduler {
-        Scheduler::new(Parts {
+        Scheduler::new(self.parts())
+    }
+
+    /// What a scheduler is made of, each time of another one.
+    pub(super) fn parts(&self) -> Parts {
+        Parts {
             store: Arc::clone(&self.store),
             blobs: Arc::clone(&self.blobs) as Arc<dyn BlobStore>,
             clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
             limits: self.limits.clone(),
             delivery: self.delivery.clone(),
-        })
+            poke: Poke::default(),
+            instance: Uuid::from_u128(self.schedulers.fetch_add(1, Ordering::Relaxed).into()),
+        }
     }
 
     pub(super) async fn apply(&self, rules: &[Rule]) {

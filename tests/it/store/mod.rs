@@ -39,7 +39,9 @@ macro_rules! store_suite {
             order: change_numbers_have_no_gaps_even_with_concurrent_batches,
                 changes_never_go_back_in_time,
                 changes_are_read_in_pages_up_to_an_instant,
-                a_project_is_stirred_until_it_is_settled;
+                a_project_is_stirred_until_it_is_settled,
+                a_project_is_leased_to_one_holder_at_a_time,
+                a_lease_ends_with_its_time_or_when_it_is_given_back;
             projects: a_tenant_always_has_a_default_project,
                 names_are_unique_in_a_tenant,
                 a_renamed_project_leaves_its_name_to_a_new_one,

@@ -2,8 +2,10 @@
 
 use futures_util::future::join_all;
 use runhook::store::Store;
+use runhook::store::outbox::Claimant;
+use runhook::store::windows::ProjectKey;
 
-use super::sample::{PROJECT, TENANT, accept, accept_at, at, changes, patch, post, project_id, run_id};
+use super::sample::{PROJECT, TENANT, accept, accept_at, at, changes, patch, post, project_id, run_id, uuid};
 
 pub(crate) async fn change_numbers_have_no_gaps_even_with_concurrent_batches(store: &dyn Store) {
     let batches = (0..40).map(|number| accept_at(store, vec![post(2 * number), post(2 * number + 1)], at(7)));
@@ -51,4 +53,44 @@ pub(crate) async fn a_project_is_stirred_until_it_is_settled(store: &dyn Store) 
     assert_eq!(store.stirred_projects().await.unwrap().len(), 1, "a rule may have come that has not seen it");
     store.settle_project(TENANT, project_id(PROJECT), 2, version).await.unwrap();
     assert!(store.stirred_projects().await.unwrap().is_empty());
+}
+
+/// A lease of ten seconds from then on.
+fn claimant(holder: u32, now: i64) -> Claimant {
+    Claimant { holder: uuid(9, holder), now: at(now), until: at(now + 10) }
+}
+
+fn keys(names: &[&str]) -> Vec<ProjectKey> {
+    names.iter().map(|name| (TENANT, project_id(name))).collect()
+}
+
+/// What was taken, in the order in which it was asked for.
+async fn lease(store: &dyn Store, who: Claimant, names: &[&'static str], limit: u32) -> Vec<&'static str> {
+    let taken = store.lease_projects(who, &keys(names), limit).await.unwrap();
+    let found: Vec<_> = names.iter().copied().filter(|name| taken.contains(&(TENANT, project_id(name)))).collect();
+    assert_eq!(found.len(), taken.len(), "only what was asked for is taken, and once");
+    found
+}
+
+pub(crate) async fn a_project_is_leased_to_one_holder_at_a_time(store: &dyn Store) {
+    assert_eq!(lease(store, claimant(1, 0), &["c", "a", "b"], 2).await, ["c", "a"], "no more than the limit");
+    assert_eq!(lease(store, claimant(2, 1), &["a", "b", "c", "d"], 9).await, ["b", "d"], "what another holds is left");
+    assert_eq!(lease(store, claimant(2, 1), &["c", "a"], 9).await, [] as [&str; 0]);
+    assert_eq!(lease(store, claimant(1, 2), &["a", "b"], 9).await, ["a"], "a holder may take again what it holds");
+    let both = [1, 2].map(|holder| lease(store, claimant(holder, 3), &["x", "y", "z"], 9));
+    let taken = join_all(both).await.concat();
+    assert_eq!(taken.len(), 3, "of two that come together each project goes to one: {taken:?}");
+    assert!(lease(store, claimant(1, 3), &[], 9).await.is_empty());
+}
+
+pub(crate) async fn a_lease_ends_with_its_time_or_when_it_is_given_back(store: &dyn Store) {
+    assert_eq!(lease(store, claimant(1, 0), &["a", "b", "c"], 9).await.len(), 3);
+    assert_eq!(lease(store, claimant(1, 5), &["a"], 9).await, ["a"], "and is held longer");
+    store.release_projects(uuid(9, 1), &keys(&["b"])).await.unwrap();
+    store.release_projects(uuid(9, 2), &keys(&["a", "c"])).await.unwrap();
+    assert_eq!(lease(store, claimant(2, 9), &["a", "b", "c"], 9).await, ["b"], "nobody gives back what is not his");
+    assert_eq!(lease(store, claimant(2, 10), &["a", "b", "c"], 9).await, ["b", "c"]);
+    store.release_projects(uuid(9, 1), &keys(&["c"])).await.unwrap();
+    assert_eq!(lease(store, claimant(3, 14), &["a", "b", "c"], 9).await, [] as [&str; 0], "it was lost to another");
+    assert_eq!(lease(store, claimant(3, 15), &["a", "b", "c"], 9).await, ["a"]);
 }

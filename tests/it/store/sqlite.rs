@@ -174,6 +174,27 @@ async fn a_full_queue_answers_busy_at_once_and_goes_on_when_there_is_room() {
 }
 
 #[tokio::test]
+async fn a_queue_is_full_when_it_holds_enough_bytes() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = Options { queued_bytes: 4096, ..Options::default() };
+    let (store, writer) = SqliteStore::open_with(&directory.path().join("runhook.db"), &options).await.unwrap();
+    let batch = |number| {
+        let mut large = post(number);
+        large.fields.inputs = Some(runhook::model::run::Payload::Inline(json(&format!("\"{}\"", "x".repeat(3000)))));
+        Batch { parts: vec![large], feedback: vec![] }
+    };
+    let waiting = store.accept(TENANT, batch(1), at(0));
+    tokio::pin!(waiting);
+    assert!(futures_util::poll!(&mut waiting).is_pending());
+    assert!(matches!(store.accept(TENANT, batch(2), at(0)).await, Err(StoreError::Busy { .. })));
+    let writer = run(writer);
+    waiting.await.unwrap();
+    store.accept(TENANT, batch(2), at(0)).await.expect("what was answered made room");
+    store.close().await;
+    writer.await.unwrap();
+}
+
+#[tokio::test]
 async fn a_full_disk_refuses_the_batch_and_recovers_when_there_is_space() {
     let options = Options { max_pages: Some(120), ..Options::default() };
     let backend = Embedded::open_in(tempfile::tempdir().unwrap(), &options).await;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use futures_util::future::join_all;
 use runhook::model::delivery::{Attempt, AttemptResult, DeliveryState, Outcome};
 use runhook::model::window::Progress;
 use runhook::store::outbox::Claimant;
@@ -92,6 +93,21 @@ async fn a_batch_whose_commit_was_not_answered_is_stored_once() {
     assert!(accept(&store, vec![post(1)]).await.changed);
     assert_eq!(wire.losses.load(Ordering::SeqCst), 0);
     assert_eq!(changes(replica.store(), PROJECT).await.len(), 1);
+    store.close().await;
+    replica.close().await;
+}
+
+#[tokio::test]
+async fn batches_of_a_group_whose_commit_was_not_answered_are_stored_once() {
+    let Some((replica, store, wire)) = open().await else { return };
+    for round in 0..4 {
+        wire.lose(2);
+        let answers = join_all((1..=6).map(|number| accept(&store, vec![post(round * 10 + number)]))).await;
+        assert!(answers.iter().all(|accepted| accepted.changed), "nobody is told that his batch was a repeat");
+        assert_eq!(wire.losses.load(Ordering::SeqCst), 0);
+    }
+    let numbers: Vec<i64> = changes(replica.store(), PROJECT).await.iter().map(|change| change.seq).collect();
+    assert_eq!(numbers, (1..=24).collect::<Vec<_>>());
     store.close().await;
     replica.close().await;
 }

@@ -1,5 +1,6 @@
 //! The suite on PostgreSQL, and what only a server with many clients can show.
 
+mod groups;
 mod loss;
 mod races;
 mod schema;

@@ -284,6 +284,7 @@ async fn claimants_that_come_together_share_what_is_due() {
 #[tokio::test]
 async fn a_batch_waits_for_one_that_holds_its_run_and_loses_nothing() {
     let Some(replica) = Replica::open().await else { return };
+    let other = replica.another().await;
     let batch = Batch { parts: vec![post(1)], feedback: vec![] };
     replica.store.accept(TENANT, batch, at(1)).await.unwrap();
     let (mut blocker, mut watcher) = (replica.database.connect().await, replica.database.connect().await);
@@ -294,7 +295,7 @@ async fn a_batch_waits_for_one_that_holds_its_run_and_loses_nothing() {
     };
     let tags = Fields { tags: Some(vec!["t".into()]), ..Fields::default() };
     let tagged = part(PartKind::Patch, run_id(1), None, tags);
-    tokio::join!(accept(replica.store(), vec![patch(1)]), accept(replica.store(), vec![tagged]), release);
+    tokio::join!(accept(replica.store(), vec![patch(1)]), accept(&other, vec![tagged]), release);
     let run = replica.store.run(TENANT, run_id(1)).await.unwrap().unwrap().run;
     assert_eq!((run.status, run.tags), (Status::Success, vec!["t".to_owned()]));
     replica.close().await;
