@@ -14,6 +14,8 @@ mod feedback;
 mod inspect;
 mod keys;
 mod outbox;
+#[cfg(test)]
+mod plans;
 mod pokes;
 mod projects;
 mod revision;

@@ -3,6 +3,7 @@
 mod loss;
 mod races;
 mod schema;
+mod settling;
 
 use futures_util::future::join_all;
 use runhook::store::postgres::{Options, PgStore, Topic};
@@ -52,6 +53,11 @@ impl Replica {
 
     pub(crate) fn store(&self) -> &dyn Store {
         &self.store
+    }
+
+    /// Does something behind the store's back.
+    pub(crate) async fn sql(&self, statement: &str) {
+        self.database.sql(statement).await;
     }
 
     pub(crate) async fn close(self) {
