@@ -5,8 +5,8 @@
 //! change: a trace that changed again behind the window is left to the window of that change. So nothing is judged
 //! while it is still moving, and nothing is forgotten.
 //!
-//! A row that does not decode is passed over with an error in the log and in `runhook_runs_unreadable_total`: one
-//! broken row must not hold up its project for ever.
+//! A row that does not decode is passed over by the store: one broken row must not hold up its project for ever. Its
+//! trace is judged by what is left of it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -231,29 +231,11 @@ async fn load(
         }
     }
     let missing: Vec<RunId> = runs.iter().filter(|id| !loaded.runs.contains_key(*id)).copied().collect();
-    for stored in load_runs(store, project, &missing).await? {
-        loaded.runs.insert(stored.run.id, Arc::new(stored));
+    if !missing.is_empty() {
+        let found = store.runs(project.tenant_id, &missing).await?.into_iter();
+        loaded.runs.extend(found.map(|stored| (stored.run.id, Arc::new(stored))));
     }
     Ok(loaded)
-}
-
-async fn load_runs(store: &dyn Store, project: &Stirred, ids: &[RunId]) -> Result<Vec<StoredRun>, StoreError> {
-    if ids.is_empty() {
-        return Ok(Vec::new());
-    }
-    match store.runs(project.tenant_id, ids).await {
-        Err(StoreError::Corrupt { .. }) => {}
-        result => return result,
-    }
-    let mut runs = Vec::new();
-    for id in ids {
-        match store.runs(project.tenant_id, &[*id]).await {
-            Ok(one) => runs.extend(one),
-            Err(error @ StoreError::Corrupt { .. }) => pass_over(project, &id.to_string(), &error),
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(runs)
 }
 
 async fn load_traces(
@@ -265,21 +247,7 @@ async fn load_traces(
     if ids.is_empty() {
         return Ok(Vec::new());
     }
-    let runs = match store.traces(project.tenant_id, project.project_id, &ids).await {
-        Err(StoreError::Corrupt { .. }) => {
-            let mut runs = Vec::new();
-            for id in &ids {
-                match store.traces(project.tenant_id, project.project_id, &[*id]).await {
-                    Ok(one) => runs.extend(one),
-                    Err(error @ StoreError::Corrupt { .. }) => pass_over(project, &id.to_string(), &error),
-                    Err(error) => return Err(error),
-                }
-            }
-            runs
-        }
-        result => result?,
-    };
-    Ok(by_trace(runs))
+    Ok(by_trace(store.traces(project.tenant_id, project.project_id, &ids).await?))
 }
 
 fn by_trace(runs: Vec<StoredRun>) -> Vec<LoadedTrace> {
@@ -302,9 +270,4 @@ fn summed(id: TraceId, runs: Vec<StoredRun>) -> LoadedTrace {
         .map(|(run, (feedback, changed_seq))| Arc::new(StoredRun { run, feedback, changed_seq }))
         .collect();
     LoadedTrace { id, newest, runs }
-}
-
-fn pass_over(project: &Stirred, what: &str, error: &StoreError) {
-    tracing::error!(project = %project.project_id, id = what, %error, "a stored run does not decode; it is passed over");
-    metrics::counter!("runhook_runs_unreadable_total").increment(1);
 }

@@ -16,15 +16,15 @@ use crate::model::run::{Layers, StoredRun};
 use crate::model::sealed::Sealed;
 use crate::model::time::Timestamp;
 use crate::model::window::{Change, Cursor, GroupKey, Progress, Seq, Span, Window};
-use crate::store::Result;
 use crate::store::accept::{BodyRow, Place, WaitingRow};
 use crate::store::body::{unpack, unpack_json};
 use crate::store::keys::ApiKey;
 use crate::store::outbox::{Claim, Claimant};
 use crate::store::placement::Ground;
-use crate::store::row::{Cells, Columns, corrupt, readable};
+use crate::store::row::{Cells, Columns, corrupt, pass_over_run, readable};
 use crate::store::rules::RuleSnapshot;
 use crate::store::windows::{ProjectKey, Stirred};
+use crate::store::{Result, StoreError};
 
 /// Why deliveries fail whose endpoint was removed.
 pub(super) const ENDPOINT_REMOVED: &str = "endpoint removed";
@@ -114,9 +114,19 @@ pub(super) fn run(tenant: TenantId, row: &impl Columns) -> Result<Option<StoredR
     Ok(run.map(|run| StoredRun { run, feedback: Vec::new(), changed_seq }))
 }
 
-/// The complete runs among these rows.
+/// The complete runs among these rows, save those that do not decode.
 pub(super) fn runs<R: Columns>(tenant: TenantId, rows: &[R]) -> Result<Vec<StoredRun>> {
-    rows.iter().filter_map(|row| run(tenant, row).transpose()).collect()
+    let mut runs = Vec::with_capacity(rows.len());
+    for row in rows {
+        match run(tenant, row) {
+            Ok(run) => runs.extend(run),
+            Err(error @ StoreError::Corrupt { .. }) => {
+                pass_over_run(Cells::of("runs", row).take().ok().map(RunId), &error);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(runs)
 }
 
 /// Gives runs their feedback, which comes oldest first.

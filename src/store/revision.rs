@@ -139,6 +139,10 @@ async fn put_rules(rows: &mut dyn RuleRows, tenant: TenantId, rules: &[Rule]) ->
     if let Some(twice) = rules.iter().find(|rule| !keys.insert(rule.key.as_str())) {
         return Err(StoreError::Conflict(format!("a rule with the key `{}`", twice.key)));
     }
+    let mut ids = HashSet::new();
+    if let Some(twice) = rules.iter().find(|rule| !ids.insert(rule.id)) {
+        return Err(StoreError::Conflict(format!("a rule with the id {}", twice.id)));
+    }
     let put = rules
         .iter()
         .map(|rule| {
@@ -150,6 +154,10 @@ async fn put_rules(rows: &mut dyn RuleRows, tenant: TenantId, rules: &[Rule]) ->
 }
 
 async fn put_endpoints(rows: &mut dyn RuleRows, tenant: TenantId, endpoints: &[Endpoint]) -> Result<()> {
+    let mut ids = HashSet::new();
+    if let Some(twice) = endpoints.iter().find(|endpoint| !ids.insert(endpoint.id)) {
+        return Err(StoreError::Conflict(format!("an endpoint with the id {}", twice.id)));
+    }
     let put = endpoints
         .iter()
         .map(|endpoint| {

@@ -5,6 +5,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Result as SqlResult, Row};
 use uuid::Uuid;
 
+use crate::model::id::RunId;
 use crate::model::json::RawJson;
 use crate::model::time::Timestamp;
 use crate::store::{Result, StoreError};
@@ -158,6 +159,12 @@ pub(super) fn readable<R, T>(rows: &[R], read: impl Fn(&R) -> Result<T>) -> Resu
         }
     }
     Ok(values)
+}
+
+/// Notes that a stored run is passed over.
+pub(super) fn pass_over_run(run: Option<RunId>, error: &StoreError) {
+    tracing::error!(run = ?run, %error, "a stored run does not decode; it is passed over");
+    metrics::counter!("runhook_runs_unreadable_total").increment(1);
 }
 
 /// A row that does not decode.

@@ -72,10 +72,13 @@ pub struct FeedbackQuery {
 pub trait RunStore: Send + Sync {
     /// Stores a batch, and one change for each run it changed, in one transaction. Projects named for the first time
     /// are created. A patch of an unknown run that names no project waits, durably, for the part that does. Applying a
-    /// part a second time changes nothing. Feedback whose run is known appends a change for it.
+    /// part a second time changes nothing. Feedback whose run is known appends a change for it. Parts of a run whose row
+    /// does not decode are refused.
     async fn accept(&self, tenant: TenantId, batch: Batch, now: Timestamp) -> Result<Accepted>;
 
-    /// A run with its feedback. A run that lacks name, type or start is not there yet.
+    /// A run with its feedback. A run that lacks name, type or start is not there yet. Asked for alone, a run whose row
+    /// does not decode is an error; among others it is passed over, with an error in the log and in
+    /// `runhook_runs_unreadable_total`.
     async fn run(&self, tenant: TenantId, id: RunId) -> Result<Option<StoredRun>>;
 
     /// Those of these runs that are there, in no order.

@@ -98,6 +98,15 @@ impl Layers {
         Applied::Changed
     }
 
+    /// Whether the run's name, type and start are known.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        let says = |word: fn(&Fields) -> bool| word(&self.post) || word(&self.patch);
+        says(|said| said.name.is_some())
+            && says(|said| said.run_type.is_some())
+            && says(|said| said.start_time.is_some())
+    }
+
     /// Where the run stands, as far as it can be told: nowhere until its start is known.
     #[must_use]
     pub fn standpoint(&self, run_id: RunId) -> Option<Standpoint> {

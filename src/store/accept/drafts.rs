@@ -12,6 +12,7 @@ use crate::model::time::Timestamp;
 use crate::store::Result;
 use crate::store::accept::{BodyRow, Rows, WaitingRow};
 use crate::store::body::{pack_json, unpack_json};
+use crate::store::row::pass_over_run;
 use crate::store::runs::Batch;
 
 /// One run.
@@ -21,6 +22,8 @@ struct Draft {
     stored: bool,
     changed: bool,
     was_rooted: bool,
+    /// What is stored of it does not decode: nothing can be added to it.
+    unreadable: bool,
     layers: Layers,
 }
 
@@ -61,22 +64,22 @@ impl Drafts {
         all.sort_unstable();
         all.dedup();
         if !all.is_empty() {
-            loaded.take_rows(rows.lock_runs(tenant, &all, &with_parts).await?)?;
+            loaded.take_rows(rows.lock_runs(tenant, &all, &with_parts).await?);
         }
         Ok(loaded)
     }
 
     /// Takes in runs that no part is about: relatives of those that one is about.
     pub(super) async fn load_relatives(&mut self, rows: &mut dyn Rows, tenant: TenantId, runs: &[RunId]) -> Result<()> {
-        self.take_rows(rows.lock_runs(tenant, runs, runs).await?)
+        self.take_rows(rows.lock_runs(tenant, runs, runs).await?);
+        Ok(())
     }
 
-    fn take_rows(&mut self, rows: Vec<BodyRow>) -> Result<()> {
-        for BodyRow { run_id, project_id, body } in rows {
-            let project = Some(project_id);
-            let layers: Layers = unpack_json("run_bodies", &body)?;
-            let was_rooted = matches!(layers.standpoint(run_id), Some(Standpoint::Rooted(_)));
-            let draft = Draft { project, layers, stored: true, was_rooted, ..Draft::default() };
+    fn take_rows(&mut self, mut rows: Vec<BodyRow>) {
+        // The order in which relatives get their changes must not be the database's.
+        rows.sort_unstable_by_key(|row| row.run_id);
+        for row in rows {
+            let (run_id, draft) = (row.run_id, Draft::stored(&row));
             if let Some(empty) = self.get(run_id) {
                 *empty = draft;
             } else {
@@ -84,7 +87,11 @@ impl Drafts {
                 self.list.push((run_id, draft));
             }
         }
-        Ok(())
+    }
+
+    /// Whether what is stored of the run does not decode.
+    pub(super) fn is_unreadable(&self, run: RunId) -> bool {
+        self.index.get(&run).and_then(|at| self.list.get(*at)).is_some_and(|(_, draft)| draft.unreadable)
     }
 
     /// Whether the run is here.
@@ -95,16 +102,15 @@ impl Drafts {
     /// Where each run that this transaction writes stands, and whether that is a root's path for the first time.
     pub(super) fn standpoints(&self) -> impl Iterator<Item = (RunId, Standpoint, bool)> {
         let written = self.list.iter().filter(|(_, draft)| draft.project.is_some() && (draft.changed || draft.stray()));
-        written.filter_map(|(id, draft)| {
-            draft.layers.standpoint(*id).map(|stands| (*id, stands, draft.changed && !draft.was_rooted))
-        })
+        written
+            .filter_map(|(id, draft)| draft.stands(*id).map(|stands| (*id, stands, draft.changed && !draft.was_rooted)))
     }
 
     /// The path of a run in the same project as `child`, if it leads from a root.
     pub(super) fn path_of(&self, run: RunId, child: RunId) -> Option<DottedOrder> {
         let (_, draft) = self.list.get(*self.index.get(&run)?)?;
         let (_, below) = self.list.get(*self.index.get(&child)?)?;
-        match draft.layers.standpoint(run)? {
+        match draft.stands(run)? {
             Standpoint::Rooted(path) if draft.project.is_some() && draft.project == below.project => Some(path),
             _ => None,
         }
@@ -144,7 +150,13 @@ impl Drafts {
         let waiting = rows.waiting(tenant, &ids).await?;
         let any = !waiting.is_empty();
         for WaitingRow { run_id, digest, part } in waiting {
-            let Waited { kind, fields } = unpack_json("waiting_parts", &part)?;
+            let Waited { kind, fields } = match unpack_json("waiting_parts", &part) {
+                Ok(waited) => waited,
+                Err(error) => {
+                    pass_over_run(Some(run_id), &error);
+                    continue;
+                }
+            };
             if let Some(draft) = self.get(run_id) {
                 draft.apply(Part { run_id, kind, project: None, fields, digest });
             }
@@ -191,6 +203,28 @@ impl Drafts {
 }
 
 impl Draft {
+    /// A run as it is stored.
+    fn stored(row: &BodyRow) -> Self {
+        let draft = Self { project: Some(row.project_id), stored: true, ..Self::default() };
+        match unpack_json::<Layers>("run_bodies", &row.body) {
+            Ok(layers) => {
+                let draft = Self { layers, ..draft };
+                let was_rooted = matches!(draft.stands(row.run_id), Some(Standpoint::Rooted(_)));
+                Self { was_rooted, ..draft }
+            }
+            Err(error) => {
+                pass_over_run(Some(row.run_id), &error);
+                Self { unreadable: true, ..draft }
+            }
+        }
+    }
+
+    /// Where it stands, once it is there. Before that it is told nothing and tells nothing, so that nothing depends on
+    /// whether its parent or its children came first.
+    fn stands(&self, run: RunId) -> Option<Standpoint> {
+        if self.layers.is_complete() { self.layers.standpoint(run) } else { None }
+    }
+
     /// Whether it was stored as a child without a path.
     fn stray(&self) -> bool {
         self.stored && !self.was_rooted

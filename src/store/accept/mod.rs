@@ -35,6 +35,10 @@ use projects::Projects;
 pub(super) use projects::ensure_default;
 pub(super) use rows::{BodyRow, FeedbackRow, Place, Rows, RunRow, WaitingRow};
 
+/// Why nothing can be added to a run whose row does not decode.
+const UNREADABLE: &str = "what is stored of this run cannot be read, so nothing can be added to it: the server's log says \
+     why; delete its project, or send it as another run";
+
 /// Accepts batches of one tenant, each with the instant it arrived.
 pub(super) async fn accept(
     rows: &mut dyn Rows,
@@ -78,7 +82,7 @@ pub(super) async fn stir(rows: &mut dyn Rows, tenant: TenantId, run: RunId, now:
 }
 
 /// Finds the project of every run that has none yet, creating those that are named for the first time. Returns which
-/// parts of which batches are refused.
+/// parts of which batches are refused: those whose project is not there, and those of runs that cannot be read.
 async fn locate(
     rows: &mut dyn Rows,
     tenant: TenantId,
@@ -91,6 +95,10 @@ async fn locate(
     let mut projects = Projects::load(rows, tenant, wanted.filter_map(named_project)).await?;
     for (request, ((batch, now), accepted)) in batches.iter().zip(accepted).enumerate() {
         for (index, part) in batch.parts.iter().enumerate() {
+            if drafts.is_unreadable(part.run_id) {
+                refused.insert((request, index));
+                accepted.refused.push(Refusal { run_id: part.run_id, reason: UNREADABLE.to_owned() });
+            }
             if !drafts.lacks_project(part.run_id) {
                 continue;
             }

@@ -97,3 +97,7 @@ pub(super) async fn is_sealed_as(connection: &mut PgConnection, id: EndpointId, 
     let query = sqlx::query(SEALED_AS).bind(id.0).bind(sealed.0.as_slice());
     Ok(query.fetch_optional(connection).await?.is_some())
 }
+
+/// Hot statements, each with the indexes that serve it.
+#[cfg(test)]
+pub(super) const PLANNED: &[(&str, &[&str])] = &[(BY_ID, &["endpoints_by_id"]), (RESEAL, &["endpoints_by_id"])];

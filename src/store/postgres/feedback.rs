@@ -9,6 +9,7 @@ use crate::model::id::{FeedbackId, RunId, TenantId};
 use crate::model::time::Timestamp;
 use crate::store::postgres::accept::Held;
 use crate::store::postgres::ids;
+use crate::store::row::readable;
 use crate::store::runs::FeedbackQuery;
 use crate::store::{Result, accept, records};
 
@@ -36,7 +37,7 @@ pub(super) async fn on(
         return Ok(Vec::new());
     }
     let rows = sqlx::query(ON_RUNS).bind(tenant.0).bind(runs).fetch_all(connection).await?;
-    rows.iter().map(records::feedback).collect()
+    readable(&rows, records::feedback)
 }
 
 pub(super) async fn one(connection: &mut PgConnection, tenant: TenantId, id: FeedbackId) -> Result<Option<Feedback>> {
@@ -49,11 +50,11 @@ pub(super) async fn list(
     tenant: TenantId,
     query: &FeedbackQuery,
 ) -> Result<Vec<Feedback>> {
-    page(tenant, query).build().fetch_all(connection).await?.iter().map(records::feedback).collect()
+    readable(&page(tenant, query).build().fetch_all(connection).await?, records::feedback)
 }
 
 /// The page of a query, newest first.
-fn page(tenant: TenantId, query: &FeedbackQuery) -> QueryBuilder<Postgres> {
+pub(super) fn page(tenant: TenantId, query: &FeedbackQuery) -> QueryBuilder<Postgres> {
     let mut sql = QueryBuilder::new(PAGE);
     sql.push_bind(tenant.0);
     if !query.runs.is_empty() {
@@ -89,3 +90,8 @@ pub(super) async fn delete(
     }
     Ok(true)
 }
+
+/// Hot statements, each with the indexes that serve it.
+#[cfg(test)]
+pub(super) const PLANNED: &[(&str, &[&str])] =
+    &[(ON_RUNS, &["feedback_by_run"]), (ONE, &["feedback_pkey"]), (DELETE, &["feedback_pkey"])];

@@ -15,6 +15,8 @@ mod groups;
 mod inspect;
 mod keys;
 mod outbox;
+#[cfg(test)]
+mod plans;
 mod pokes;
 mod projects;
 mod revision;

@@ -157,7 +157,7 @@ impl OutboxStore for PgStore {
     }
 }
 
-fn page(tenant: TenantId, query: &DeliveryQuery) -> QueryBuilder<Postgres> {
+pub(super) fn page(tenant: TenantId, query: &DeliveryQuery) -> QueryBuilder<Postgres> {
     let mut sql = QueryBuilder::new(PAGE);
     sql.push_bind(tenant.0);
     if let Some(state) = &query.state {
@@ -314,3 +314,19 @@ async fn finish(connection: &mut PgConnection, lease: &Lease, attempt: &Attempt,
         .await?;
     Ok(())
 }
+
+/// Hot statements, each with the indexes that serve it.
+#[cfg(test)]
+pub(super) const PLANNED: &[(&str, &[&str])] = &[
+    (NEXT_READY, &["deliveries_ready"]),
+    (CLAIM, &["deliveries_ready", "deliveries_pkey"]),
+    (FINISH, &["deliveries_pending"]),
+    (MESSAGE, &["messages_pkey"]),
+    (ONE, &["deliveries_pkey"]),
+    (ATTEMPTS, &["attempts_pkey"]),
+    (REPLAY, &["deliveries_pkey"]),
+];
+
+/// Those that are read in the order of an index.
+#[cfg(test)]
+pub(super) const ORDERED: &[(&str, &str)] = &[(CLAIM, "deliveries_ready"), (NEXT_READY, "deliveries_ready")];

@@ -30,10 +30,12 @@ const UPDATE: &str = "UPDATE projects SET name = $3, description = $4, extra = $
 
 const DELETE: &str = "DELETE FROM projects WHERE tenant_id = $1 AND project_id = $2";
 
-/// What belongs to a project. Feedback and bodies come first: they are found through the runs.
+/// What belongs to a project. Feedback and bodies come first: they are found through the runs. Feedback whose run is
+/// known is where its run is, whatever its sender said before.
 const DELETE_CONTENTS: [&str; 11] = [
-    "DELETE FROM feedback WHERE tenant_id = $1 AND (project_id = $2 OR run_id IN \
-     (SELECT run_id FROM run_bodies WHERE tenant_id = $1 AND project_id = $2))",
+    "DELETE FROM feedback WHERE tenant_id = $1 AND (run_id IN \
+     (SELECT run_id FROM run_bodies WHERE tenant_id = $1 AND project_id = $2) OR (project_id = $2 AND NOT EXISTS \
+     (SELECT 1 FROM run_bodies b WHERE b.tenant_id = $1 AND b.run_id = feedback.run_id)))",
     "DELETE FROM run_bodies WHERE tenant_id = $1 AND project_id = $2",
     "DELETE FROM runs WHERE tenant_id = $1 AND project_id = $2",
     "DELETE FROM changes WHERE tenant_id = $1 AND project_id = $2",

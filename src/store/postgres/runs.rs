@@ -34,7 +34,12 @@ impl RunStore for PgStore {
     }
 
     async fn run(&self, tenant: TenantId, id: RunId) -> Result<Option<StoredRun>> {
-        Ok(self.runs(tenant, &[id]).await?.pop())
+        let mut reader = self.reader().await?;
+        let query = sqlx::query(RUNS).bind(tenant.0).bind([id.0]);
+        let Some(row) = query.fetch_optional(&mut *reader).await? else { return Ok(None) };
+        let mut runs: Vec<StoredRun> = records::run(tenant, &row)?.into_iter().collect();
+        records::attach(&mut runs, feedback::on(&mut reader, tenant, [id].into_iter()).await?);
+        Ok(runs.pop())
     }
 
     async fn runs(&self, tenant: TenantId, runs: &[RunId]) -> Result<Vec<StoredRun>> {
@@ -80,7 +85,7 @@ impl RunStore for PgStore {
 }
 
 /// The page of a query, newest start first.
-fn page(tenant: TenantId, query: &RunQuery) -> QueryBuilder<Postgres> {
+pub(super) fn page(tenant: TenantId, query: &RunQuery) -> QueryBuilder<Postgres> {
     let mut sql = QueryBuilder::new(PAGE);
     sql.push_bind(tenant.0);
     if let Some(project) = query.project_id {
@@ -108,3 +113,8 @@ async fn with_feedback(reader: &mut Reader, tenant: TenantId, rows: &[PgRow]) ->
     records::attach(&mut runs, feedback);
     Ok(runs)
 }
+
+/// Hot statements, each with the indexes that serve it.
+#[cfg(test)]
+pub(super) const PLANNED: &[(&str, &[&str])] =
+    &[(RUNS, &["run_bodies_pkey", "runs_pkey"]), (TRACES, &["runs_by_trace", "run_bodies_pkey"])];

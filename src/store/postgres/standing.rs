@@ -181,3 +181,8 @@ async fn add_span(connection: &mut PgConnection, span: &Span) -> Result<()> {
     query.bind(span.after).bind(span.through).execute(connection).await?;
     Ok(())
 }
+
+/// Hot statements, each with the indexes that serve it.
+#[cfg(test)]
+pub(super) const PLANNED: &[(&str, &[&str])] =
+    &[(CURSORS_OF_PROJECT, &["group_cursors_pkey"]), (STARTS_OF_PROJECT, &["rule_starts_pkey"])];

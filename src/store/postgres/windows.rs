@@ -201,3 +201,17 @@ fn key_columns(projects: &[ProjectKey]) -> (Vec<Uuid>, Vec<Uuid>) {
 fn columns(pairs: &[(RuleId, RunId)]) -> (Vec<Uuid>, Vec<Uuid>) {
     pairs.iter().map(|(rule, run)| (rule.0, run.0)).unzip()
 }
+
+/// Hot statements, each with the indexes that serve it.
+#[cfg(test)]
+pub(super) const PLANNED: &[(&str, &[&str])] = &[
+    (STIRRED, &["projects_stirred", "projects_pkey"]),
+    (CHANGES, &["changes_pkey"]),
+    (MATCHED, &["matches_pkey"]),
+    (SETTLE, &["projects_pkey"]),
+    (RULE_WINDOWS, &["window_finds_pkey", "windows_pkey"]),
+];
+
+/// Those that are read in the order of an index.
+#[cfg(test)]
+pub(super) const ORDERED: &[(&str, &str)] = &[(CHANGES, "changes_pkey"), (RULE_WINDOWS, "window_finds_pkey")];

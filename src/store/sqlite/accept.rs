@@ -10,7 +10,7 @@ use crate::model::id::{FeedbackId, ProjectId, RunId, TenantId};
 use crate::model::time::Timestamp;
 use crate::model::window::{Change, Seq};
 use crate::store::accept::{BodyRow, FeedbackRow, Place, Rows, RunRow, WaitingRow};
-use crate::store::row::{Cells, json_text};
+use crate::store::row::{Cells, json_text, readable};
 use crate::store::sqlite::row::{Insert, id_list, insert};
 use crate::store::{Result, records};
 
@@ -151,8 +151,8 @@ impl Rows for SqliteConnection {
 
     async fn feedback(&mut self, tenant: TenantId, ids: &[FeedbackId]) -> Result<Vec<Feedback>> {
         let ids = id_list(ids.iter().map(|id| id.0));
-        let rows = sqlx::query(FEEDBACK).bind(tenant.0).bind(ids).fetch_all(self).await?;
-        rows.iter().map(records::feedback).collect()
+        // One that does not decode counts as none, and is replaced.
+        readable(&sqlx::query(FEEDBACK).bind(tenant.0).bind(ids).fetch_all(self).await?, records::feedback)
     }
 
     async fn put_feedback(&mut self, tenant: TenantId, rows: &[FeedbackRow<'_>]) -> Result<()> {

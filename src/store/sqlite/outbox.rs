@@ -130,7 +130,7 @@ impl OutboxStore for SqliteStore {
     }
 }
 
-fn page(tenant: TenantId, query: &DeliveryQuery) -> QueryBuilder<Sqlite> {
+pub(super) fn page(tenant: TenantId, query: &DeliveryQuery) -> QueryBuilder<Sqlite> {
     let mut sql = QueryBuilder::new(LIST);
     sql.push_bind(tenant.0);
     if let Some(state) = &query.state {
@@ -245,3 +245,13 @@ async fn finish(connection: &mut SqliteConnection, lease: Lease, attempt: Attemp
         .await?;
     Ok(())
 }
+
+/// Further statements that requests and loops run, each with the step its plan must have.
+#[cfg(test)]
+pub(super) const PLANNED: [(&str, &str); 5] = [
+    (MESSAGE, "SEARCH messages USING INDEX sqlite_autoindex_messages_1 (tenant_id=? AND message_id=?)"),
+    (ONE, "SEARCH deliveries USING PRIMARY KEY (tenant_id=? AND delivery_id=?)"),
+    (ATTEMPTS, "SEARCH attempts USING PRIMARY KEY (tenant_id=? AND delivery_id=?)"),
+    (REPLAY, "SEARCH deliveries USING PRIMARY KEY (tenant_id=? AND delivery_id=?)"),
+    (REPLAY, "SEARCH e USING COVERING INDEX endpoints_by_id (endpoint_id=?)"),
+];

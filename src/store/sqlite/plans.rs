@@ -4,10 +4,11 @@ use sqlx::{AssertSqlSafe, Row};
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::model::id::{ProjectId, RunId, TenantId, TraceId};
+use crate::model::id::{DeliveryId, ProjectId, RuleId, RunId, TenantId, TraceId};
 use crate::model::time::Timestamp;
 use crate::store::KeyStore;
-use crate::store::runs::RunQuery;
+use crate::store::outbox::DeliveryQuery;
+use crate::store::runs::{FeedbackQuery, RunQuery};
 
 /// The steps of a statement's plan.
 async fn plan(store: &SqliteStore, statement: &str) -> String {
@@ -37,7 +38,8 @@ async fn hot_statements_are_served_by_their_indexes() {
         (runs::TRACES, "SEARCH r USING INDEX runs_by_trace (tenant_id=? AND project_id=? AND trace_id=?)"),
         (runs::TRACES, "SEARCH b USING INDEX sqlite_autoindex_run_bodies_1 (tenant_id=? AND run_id=?)"),
     ];
-    for (statement, step) in cases.into_iter().chain(accept::PLANNED) {
+    let more = [outbox::PLANNED.as_slice(), &windows::PLANNED, &standing::PLANNED, &feedback::PLANNED].concat();
+    for (statement, step) in cases.into_iter().chain(accept::PLANNED).chain(more) {
         let plan = plan(&store, statement).await;
         assert!(plan.contains(step), "{statement}\nis planned as\n{plan}\nand should\n{step}");
         assert!(!plan.contains("SCAN deliveries") && !plan.contains("SCAN runs"), "{statement}\n{plan}");
@@ -58,6 +60,37 @@ async fn pages_of_runs_are_read_in_the_order_of_an_index() {
     let of_trace = RunQuery { trace_id: Some(TraceId(id)), ..RunQuery::default() };
     let found = plan(&store, runs::page(TenantId::DEFAULT, &of_trace).sql().as_str()).await;
     assert!(found.contains("USING INDEX runs_by_trace (tenant_id=? AND project_id=? AND trace_id=?)"), "{found}");
+    drop(writer);
+}
+
+#[tokio::test]
+async fn pages_of_deliveries_and_of_feedback_are_read_in_the_order_of_an_index() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, writer) = SqliteStore::open(&directory.path().join("runhook.db")).await.unwrap();
+    let id = uuid::Uuid::nil();
+    let sent = |query: DeliveryQuery| outbox::page(TenantId::DEFAULT, &query).sql().as_str().to_owned();
+    let given = |query: FeedbackQuery| feedback::page(TenantId::DEFAULT, &query).unwrap().sql().as_str().to_owned();
+    let (rule_id, before) = (Some(RuleId(id)), Some((Timestamp(0), DeliveryId(id))));
+    let failed = DeliveryQuery { state: Some("failed".into()), before, ..DeliveryQuery::default() };
+    let in_project = FeedbackQuery { projects: vec![ProjectId(id)], ..FeedbackQuery::default() };
+    let cases = [
+        (sent(DeliveryQuery::default()), "deliveries_by_creation (tenant_id=?)"),
+        (sent(failed), "deliveries_by_creation (tenant_id=? AND (created_at,delivery_id)<(?,?))"),
+        (
+            sent(DeliveryQuery { rule_id, before, ..DeliveryQuery::default() }),
+            "deliveries_by_rule (tenant_id=? AND rule_id=? AND (created_at,delivery_id)<(?,?))",
+        ),
+        (given(FeedbackQuery::default()), "feedback_by_creation (tenant_id=?)"),
+        (given(in_project), "feedback_by_creation (tenant_id=?)"),
+    ];
+    for (statement, index) in cases {
+        let found = plan(&store, &statement).await;
+        assert!(found.contains(&format!("USING INDEX {index}")), "{statement}\n{found}");
+        assert!(!found.contains("TEMP B-TREE"), "{statement}\n{found}");
+    }
+    let on_runs = given(FeedbackQuery { runs: vec![RunId(id)], ..FeedbackQuery::default() });
+    let found = plan(&store, &on_runs).await;
+    assert!(found.contains("USING INDEX feedback_by_run (tenant_id=? AND run_id=?)"), "{found}");
     drop(writer);
 }
 

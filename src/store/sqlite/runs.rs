@@ -35,7 +35,11 @@ impl RunStore for SqliteStore {
     }
 
     async fn run(&self, tenant: TenantId, id: RunId) -> Result<Option<StoredRun>> {
-        Ok(self.runs(tenant, &[id]).await?.pop())
+        let query = sqlx::query(RUNS).bind(tenant.0).bind(id_list([id.0]));
+        let Some(row) = query.fetch_optional(&self.readers).await? else { return Ok(None) };
+        let mut runs: Vec<StoredRun> = records::run(tenant, &row)?.into_iter().collect();
+        records::attach(&mut runs, feedback::on(&self.readers, tenant, [id].into_iter()).await?);
+        Ok(runs.pop())
     }
 
     async fn runs(&self, tenant: TenantId, ids: &[RunId]) -> Result<Vec<StoredRun>> {

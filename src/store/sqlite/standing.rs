@@ -176,3 +176,16 @@ async fn advance_span(connection: &mut SqliteConnection, window: &Window, rule: 
 fn push_span(values: &mut crate::store::sqlite::row::Values, span: &Span) {
     values.push(span.tenant_id.0).push(span.project_id.0).push(span.rule_id.0).push(span.after).push(span.through);
 }
+
+/// Further statements that requests and loops run, each with the step its plan must have.
+#[cfg(test)]
+pub(super) const PLANNED: [(&str, &str); 5] = [
+    (CURSORS_OF_PROJECT, "SEARCH group_cursors USING PRIMARY KEY (tenant_id=? AND project_id=?)"),
+    (STARTS_OF_PROJECT, "SEARCH rule_starts USING PRIMARY KEY (tenant_id=? AND project_id=?)"),
+    (SPANS_OF_PROJECT, "SEARCH rule_spans USING PRIMARY KEY (tenant_id=? AND project_id=?)"),
+    (TAKE_SPAN, "SEARCH rule_spans USING PRIMARY KEY (tenant_id=? AND project_id=? AND rule_id=? AND after_seq=?)"),
+    (
+        MOVE_CURSOR,
+        "SEARCH group_cursors USING PRIMARY KEY (tenant_id=? AND project_id=? AND cadence=? AND settle_us=?)",
+    ),
+];

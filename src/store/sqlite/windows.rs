@@ -153,3 +153,11 @@ async fn store_matches(connection: &mut SqliteConnection, window: &Window, match
     .await?;
     Ok(())
 }
+
+/// Further statements that requests and loops run, each with the step its plan must have.
+#[cfg(test)]
+pub(super) const PLANNED: [(&str, &str); 3] = [
+    (SETTLE, "SEARCH projects USING PRIMARY KEY (tenant_id=? AND project_id=?)"),
+    (RULE_WINDOWS, "SEARCH f USING PRIMARY KEY (tenant_id=? AND rule_id=?)"),
+    (RULE_WINDOWS, "SEARCH w USING PRIMARY KEY (tenant_id=? AND window_id=?)"),
+];

@@ -229,7 +229,7 @@ async fn a_run_that_does_not_decode_does_not_hold_up_the_others() {
     let mut scheduler = world.scheduler();
     world.apply(&[rule("r")]).await;
     world.send((1..=4).map(|number| part(number, PartKind::Post, finished("a"))).collect()).await;
-    world.faults.unreadable(super::world::run_id(2));
+    world.break_run(2).await;
     assert_eq!(world.settle(&mut scheduler).await, Next::Idle);
     assert_eq!(world.told_runs("r").await, [vec![1, 3, 4]]);
 }

@@ -28,6 +28,7 @@ use runhook::store::runs::Batch;
 use runhook::store::sqlite::SqliteStore;
 use runhook::task::{Activity as _, Next, Poke, Supervisor};
 use serde::Deserialize;
+use sqlx::{Connection as _, SqliteConnection};
 use uuid::Uuid;
 
 use super::faults::{Faults, FaultyStore};
@@ -184,6 +185,15 @@ impl World {
         let place = self.folder.path().join("blobs");
         if refuse { std::fs::write(place, b"a file where a directory should be") } else { std::fs::remove_file(place) }
             .unwrap();
+    }
+
+    /// Has what is stored of a run not decode any more.
+    pub(super) async fn break_run(&self, number: u128) {
+        let file = format!("sqlite://{}", self.folder.path().join("runhook.db").display());
+        let mut connection = SqliteConnection::connect(&file).await.unwrap();
+        let broken = sqlx::query("UPDATE run_bodies SET body = x'0009' WHERE run_id = ?").bind(run_id(number).0);
+        assert_eq!(broken.execute(&mut connection).await.unwrap().rows_affected(), 1);
+        connection.close().await.unwrap();
     }
 
     pub(super) fn now(&self) -> Timestamp {

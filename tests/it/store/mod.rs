@@ -3,8 +3,10 @@
 //! A case is a function over `&dyn Store` whose name is the sentence it proves. [`store_suite!`] turns the list of all
 //! cases into tests of one backend; what only one backend can show (files, locks, queues) stands in that backend's file.
 
+mod broken;
 mod evaluation;
 mod keys;
+mod model;
 mod order;
 mod outbox;
 mod placement;
@@ -15,7 +17,8 @@ mod sample;
 mod sqlite;
 
 /// Stamps the suite for a backend: an async function that opens an empty store and returns something with a `store()`
-/// and an async `close()`, or nothing when the backend is to be left out.
+/// and an async `close()`, or nothing when the backend is to be left out. An async `sql()` does something behind the
+/// store's back.
 macro_rules! store_suite {
     ($open:path) => {
         crate::store::store_suite! { $open;
@@ -25,6 +28,7 @@ macro_rules! store_suite {
                 waiting_patches_are_found_inside_one_batch_too,
                 a_run_without_name_type_or_start_is_not_there_yet,
                 children_without_a_path_get_one_whichever_run_comes_first,
+                a_run_that_is_not_there_yet_passes_no_path_on,
                 the_first_project_named_for_a_run_wins,
                 an_unknown_project_id_refuses_its_part_and_no_other,
                 a_post_that_names_no_project_goes_to_the_default_one,
@@ -46,7 +50,8 @@ macro_rules! store_suite {
                 names_are_unique_in_a_tenant,
                 a_renamed_project_leaves_its_name_to_a_new_one,
                 projects_are_listed_by_id_name_and_part_of_the_name,
-                a_deleted_project_takes_everything_with_it;
+                a_deleted_project_takes_everything_with_it,
+                a_deleted_project_leaves_feedback_on_runs_of_others;
             evaluation: a_window_is_committed_once,
                 a_window_that_begins_elsewhere_is_stale,
                 a_run_is_matched_once_and_a_second_time_writes_nothing,
@@ -62,6 +67,7 @@ macro_rules! store_suite {
                 a_resumed_rule_sees_what_comes_after_that,
                 a_project_that_comes_after_a_glob_is_seen_from_its_first_change,
                 rules_are_applied_whole_or_not_at_all,
+                a_rule_or_an_endpoint_that_is_put_twice_is_a_conflict,
                 a_removed_rule_takes_its_endpoints_and_waiting_deliveries_along;
             outbox: due_deliveries_are_claimed_once_oldest_first,
                 an_expired_lease_can_be_claimed_and_its_holder_records_nothing,
@@ -75,6 +81,22 @@ macro_rules! store_suite {
                 markers_are_kept_and_replaced,
                 a_wipe_leaves_keys_and_markers_only;
         }
+        crate::store::store_suite! { behind $open;
+            broken: parts_of_a_run_that_does_not_decode_are_refused_and_no_others,
+                a_run_that_does_not_decode_is_missing_from_pages_alone,
+                a_waiting_part_that_does_not_decode_holds_up_no_other,
+                feedback_that_does_not_decode_is_passed_over_until_it_is_sent_again;
+        }
+    };
+    (behind $open:path; $($module:ident: $($case:ident),+;)+) => {
+        $(mod $module {
+            $(#[tokio::test]
+            async fn $case() {
+                let Some(backend) = $open().await else { return };
+                crate::store::$module::$case(backend.store(), async |statement: &str| backend.sql(statement).await).await;
+                backend.close().await;
+            })+
+        })+
     };
     ($open:path; $($module:ident: $($case:ident),+;)+) => {
         $(mod $module {

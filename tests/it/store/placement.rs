@@ -171,6 +171,19 @@ pub(crate) async fn rules_are_applied_whole_or_not_at_all(store: &dyn Store) {
     assert_eq!(store.rules_version().await.unwrap(), version);
 }
 
+pub(crate) async fn a_rule_or_an_endpoint_that_is_put_twice_is_a_conflict(store: &dyn Store) {
+    let other_key = Rule { key: "b".into(), ..rule("a", 60) };
+    let rules = RuleChanges { put_rules: vec![rule("a", 60), other_key], ..RuleChanges::default() };
+    let put_endpoints = vec![endpoint(1, None), endpoint(1, Some(rule("a", 60).id))];
+    let endpoints = RuleChanges { put_endpoints, ..RuleChanges::default() };
+    for changes in [rules, endpoints] {
+        let answer = store.apply_rules(TENANT, changes, at(0)).await;
+        assert!(matches!(answer, Err(StoreError::Conflict(_))), "{answer:?}");
+    }
+    assert!(store.list_rules(TENANT).await.unwrap().is_empty());
+    assert!(store.list_endpoints(TENANT).await.unwrap().is_empty());
+}
+
 pub(crate) async fn a_removed_rule_takes_its_endpoints_and_waiting_deliveries_along(store: &dyn Store) {
     let (a, b) = (rule("a", 60), rule("b", 60));
     let (own, named) = (endpoint(1, Some(a.id)), endpoint(2, None));

@@ -1,5 +1,6 @@
 //! Projects.
 
+use runhook::model::feedback::Feedback;
 use runhook::model::id::{ProjectId, TenantId};
 use runhook::model::project::{DEFAULT_PROJECT, Project};
 use runhook::store::projects::ProjectQuery;
@@ -87,4 +88,19 @@ pub(crate) async fn a_deleted_project_takes_everything_with_it(store: &dyn Store
     assert!(store.stirred_projects().await.unwrap().is_empty());
     assert!(accept(store, vec![post(1)]).await.changed, "it can come again");
     assert_eq!(changes(store, PROJECT).await.len(), 1);
+}
+
+pub(crate) async fn a_deleted_project_leaves_feedback_on_runs_of_others(store: &dyn Store) {
+    store.create_project(project(1, "one")).await.unwrap();
+    let said_elsewhere = |number| {
+        let session_id = Some(ProjectId(Uuid::from_u128(1)));
+        Feedback { session_id, ..feedback(number, run_id(number), 0.5) }
+    };
+    accept_feedback(store, vec![said_elsewhere(1), said_elsewhere(2)]).await;
+    accept(store, vec![post(1)]).await;
+    assert!(store.delete_project(TENANT, ProjectId(Uuid::from_u128(1))).await.unwrap());
+    assert!(store.feedback(TENANT, feedback_id(1)).await.unwrap().is_some());
+    assert!(store.feedback(TENANT, feedback_id(2)).await.unwrap().is_none(), "its run never came");
+    assert!(store.delete_project(TENANT, project_id(PROJECT)).await.unwrap());
+    assert!(store.feedback(TENANT, feedback_id(1)).await.unwrap().is_none());
 }

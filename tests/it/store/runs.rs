@@ -2,7 +2,7 @@
 
 use runhook::model::id::{ProjectId, RunId, TenantId, TraceId};
 use runhook::model::project::{DEFAULT_PROJECT, ProjectRef};
-use runhook::model::run::{Fields, PartKind, Payload, Run, Status};
+use runhook::model::run::{Fields, Part, PartKind, Payload, Run, Status};
 use runhook::store::Store;
 use runhook::store::runs::{Batch, FeedbackQuery, RunQuery};
 use uuid::Uuid;
@@ -99,6 +99,30 @@ pub(crate) async fn children_without_a_path_get_one_whichever_run_comes_first(st
     store.accept(other, Batch { parts: parts.iter().rev().cloned().collect(), feedback: vec![] }, at(1)).await.unwrap();
     let project = ProjectId::of_name(other, PROJECT);
     assert_eq!(store.traces(other, project, &[run_id(1).into()]).await.unwrap().len(), 3);
+}
+
+pub(crate) async fn a_run_that_is_not_there_yet_passes_no_path_on(store: &dyn Store) {
+    let below = |parent: u32, fields: Fields| Fields { parent_run_id: Some(run_id(parent)), ..fields };
+    let nameless = part(PartKind::Post, run_id(2), Some(PROJECT), below(1, Fields { name: None, ..begun(2) }));
+    let parts = [post(1), nameless, part(PartKind::Post, run_id(3), Some(PROJECT), below(2, begun(3)))];
+    let name = part(PartKind::Patch, run_id(2), None, Fields { name: Some("late".into()), ..Fields::default() });
+    let mut seen = Vec::new();
+    for (number, order) in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]].iter().enumerate() {
+        let tenant = TenantId(Uuid::from_u128(u128::try_from(number).unwrap() + 1));
+        let accept = async |part: &Part| {
+            let batch = Batch { parts: vec![part.clone()], feedback: vec![] };
+            store.accept(tenant, batch, at(10)).await.unwrap();
+        };
+        let path = async || store.run(tenant, run_id(3)).await.unwrap().unwrap().run.dotted_order;
+        for index in order {
+            accept(&parts[*index]).await;
+        }
+        let before = path().await;
+        accept(&name).await;
+        seen.push((before, path().await));
+    }
+    assert_eq!((seen[0].0.split('.').count(), seen[0].1.split('.').count()), (1, 3), "{seen:?}");
+    assert!(seen.iter().all(|paths| *paths == seen[0]), "{seen:#?}");
 }
 
 pub(crate) async fn the_first_project_named_for_a_run_wins(store: &dyn Store) {

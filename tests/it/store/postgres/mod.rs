@@ -4,6 +4,7 @@ mod groups;
 mod loss;
 mod races;
 mod schema;
+mod settling;
 
 use futures_util::future::join_all;
 use runhook::store::postgres::{Options, PgStore, Topic};
@@ -53,6 +54,11 @@ impl Replica {
 
     pub(crate) fn store(&self) -> &dyn Store {
         &self.store
+    }
+
+    /// Does something behind the store's back.
+    pub(crate) async fn sql(&self, statement: &str) {
+        self.database.sql(statement).await;
     }
 
     pub(crate) async fn close(self) {

@@ -22,14 +22,14 @@ use crate::store::sample::{
 };
 
 /// How many clients wait for locks.
-async fn waiters(watcher: &mut PgConnection) -> i64 {
+pub(super) async fn waiters(watcher: &mut PgConnection) -> i64 {
     let waiters = "SELECT count(*) FROM pg_stat_activity \
                    WHERE datname = current_database() AND wait_event_type = 'Lock'";
     sqlx::query_scalar(waiters).fetch_one(watcher).await.unwrap()
 }
 
 /// Waits until so many clients wait for locks.
-async fn wait_for_waiters(watcher: &mut PgConnection, count: i64) {
+pub(super) async fn wait_for_waiters(watcher: &mut PgConnection, count: i64) {
     while waiters(watcher).await < count {}
 }
 

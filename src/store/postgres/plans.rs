@@ -1,0 +1,164 @@
+//! The plans of the statements that loops and requests run: a lost index is a test that fails, not a slow server.
+//!
+//! They are the plans PostgreSQL makes without looking at the values: a prepared statement may get one at any time.
+
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, raw_sql};
+use uuid::Uuid;
+
+use super::*;
+use crate::model::id::{DeliveryId, ProjectId, RuleId, RunId, TraceId};
+use crate::model::time::Timestamp;
+use crate::store::outbox::DeliveryQuery;
+use crate::store::runs::{FeedbackQuery, RunQuery};
+
+#[path = "../../../tests/it/support/postgres.rs"]
+mod database;
+
+/// Tables that grow with what comes in: no hot statement reads one from end to end.
+const LARGE: [&str; 11] = [
+    "projects",
+    "run_bodies",
+    "runs",
+    "changes",
+    "feedback",
+    "waiting_parts",
+    "matches",
+    "windows",
+    "messages",
+    "deliveries",
+    "attempts",
+];
+
+/// Ten thousand of everything, runs in twenty projects, and what the planner knows of it.
+const FILL: &str = "
+    CREATE FUNCTION id(kind TEXT, n BIGINT) RETURNS UUID LANGUAGE sql IMMUTABLE AS 'SELECT md5(kind || n)::uuid';
+    CREATE TEMP TABLE n AS SELECT n, id('tenant', n % 2) AS t, id('project', n % 20) AS p, id('run', n) AS r,
+        id('rule', n % 20) AS u FROM generate_series(1, 10000) AS n;
+    INSERT INTO projects (tenant_id, project_id, name, start_at, last_seq, settled_seq)
+        SELECT t, id('project', n), 'project ' || n, n, 10, CASE WHEN n % 100 = 0 THEN 9 ELSE 10 END
+        FROM n;
+    INSERT INTO run_bodies SELECT t, r, p, convert_to(repeat(r::text, 10), 'UTF8') FROM n;
+    INSERT INTO runs SELECT t, p, r, id('trace', n / 4), id('run', n + 1), 'run', 'chain', 'success', n % 4 = 0,
+        n % 1000 = 0, n, n, n, n FROM n;
+    INSERT INTO changes SELECT t, p, n, r, id('trace', n / 4), n FROM n;
+    INSERT INTO feedback SELECT t, id('feedback', n), r, p, 'key', 'api', n, '{}' FROM n;
+    INSERT INTO waiting_parts (tenant_id, run_id, digest, part) SELECT t, id('waiting', n), n, '' FROM n;
+    INSERT INTO matches SELECT t, u, r, p FROM n;
+    INSERT INTO windows SELECT t, id('window', n), p, '{}', n, n, n, n FROM n;
+    INSERT INTO window_finds SELECT t, u, n, id('window', n), p, 1 FROM n;
+    INSERT INTO messages SELECT t, id('message', n), u, id('window', n), 1, 1, 1, '[]', '', n FROM n;
+    INSERT INTO endpoints SELECT t, id('endpoint', n), NULL, NULL, '', '', '', '' FROM n;
+    INSERT INTO deliveries SELECT t, id('delivery', n), id('message', n), id('endpoint', n % 1000), u,
+        CASE WHEN n % 20 = 0 THEN 0 ELSE 1 END, NULL, 1, n, n, NULL, n, n FROM n;
+    INSERT INTO attempts SELECT t, id('delivery', n), 1, n, 1, '{}' FROM n;
+    INSERT INTO group_cursors SELECT t, id('project', n), 'a', 0, 1, 1 FROM n;
+    INSERT INTO rule_starts SELECT t, id('project', n), u, 1 FROM n;
+    INSERT INTO rule_spans SELECT t, id('project', n), u, 1, 2 FROM n WHERE n <= 3;
+    ANALYZE";
+
+/// The plan of a statement for any values.
+async fn plan(connection: &mut PgConnection, statement: &str) -> String {
+    let values = (1..=20).take_while(|number| statement.contains(&format!("${number}"))).count();
+    let nulls = if values == 0 { String::new() } else { format!("({})", vec!["NULL"; values].join(", ")) };
+    raw_sql(AssertSqlSafe(format!("PREPARE hot AS {statement}"))).execute(&mut *connection).await.expect(statement);
+    let explained = AssertSqlSafe(format!("EXPLAIN EXECUTE hot{nulls}"));
+    let lines: Vec<String> = sqlx::query_scalar(explained).persistent(false).fetch_all(&mut *connection).await.unwrap();
+    raw_sql("DEALLOCATE hot").execute(connection).await.unwrap();
+    lines.join("\n")
+}
+
+async fn filled() -> Option<(database::Database, PgConnection)> {
+    let database = database::Database::create().await?;
+    PgStore::connect(database.url.as_str(), &Options::default()).await.unwrap().pool.close().await;
+    database.sql(FILL).await;
+    let mut connection = database.connect().await;
+    raw_sql("SET plan_cache_mode = force_generic_plan").execute(&mut connection).await.unwrap();
+    Some((database, connection))
+}
+
+fn scanned_whole(plan: &str) -> Option<&'static str> {
+    LARGE.into_iter().find(|table| {
+        plan.lines()
+            .any(|line| line.split("Seq Scan on ").nth(1).is_some_and(|rest| rest.split(' ').next() == Some(table)))
+    })
+}
+
+/// The plans that are not as they should be.
+#[derive(Default)]
+struct Wrong(String);
+
+impl Wrong {
+    fn note(&mut self, statement: &str, plan: &str, should: &str) {
+        for line in [statement, "is planned as", plan, "and should", should, "\n"] {
+            self.0.push_str(line);
+            self.0.push('\n');
+        }
+    }
+}
+
+#[tokio::test]
+async fn hot_statements_are_served_by_their_indexes() {
+    let Some((database, mut connection)) = filled().await else { return };
+    let mut wrong = Wrong::default();
+    served(&mut connection, &mut wrong).await;
+    in_order(&mut connection, &mut wrong).await;
+    assert!(wrong.0.is_empty(), "{}", wrong.0);
+    connection.close().await.unwrap();
+    database.remove().await;
+}
+
+/// No table is read from end to end, and these indexes are used.
+async fn served(connection: &mut PgConnection, wrong: &mut Wrong) {
+    let planned = [
+        accept::PLANNED,
+        endpoints::PLANNED,
+        feedback::PLANNED,
+        outbox::PLANNED,
+        runs::PLANNED,
+        standing::PLANNED,
+        windows::PLANNED,
+    ];
+    let of_trace = RunQuery { trace_id: Some(TraceId(Uuid::nil())), ..RunQuery::default() };
+    let of_trace = runs::page(TenantId::DEFAULT, &of_trace).sql().as_str().to_owned();
+    let on_runs = FeedbackQuery { runs: vec![RunId(Uuid::nil())], ..FeedbackQuery::default() };
+    let on_runs = feedback::page(TenantId::DEFAULT, &on_runs).sql().as_str().to_owned();
+    let pages: [(&str, &[&str]); 2] = [(&of_trace, &["runs_by_trace"]), (&on_runs, &["feedback_by_run"])];
+    for (statement, indexes) in planned.concat().into_iter().chain(pages) {
+        let plan = plan(connection, statement).await;
+        // An index is named before `on`, or after it where its rows are looked up in one go.
+        let uses = |index: &&str| plan.contains(&format!("{index} on ")) || plan.contains(&format!("on {index} "));
+        if !indexes.iter().all(uses) || scanned_whole(&plan).is_some() {
+            wrong.note(statement, &plan, &format!("use {indexes:?}"));
+        }
+    }
+}
+
+/// What is read in order comes in the order of an index, and nothing is sorted.
+async fn in_order(connection: &mut PgConnection, wrong: &mut Wrong) {
+    let id = Uuid::nil();
+    let page = |query: RunQuery| runs::page(TenantId::DEFAULT, &query).sql().as_str().to_owned();
+    let sent = |query: DeliveryQuery| outbox::page(TenantId::DEFAULT, &query).sql().as_str().to_owned();
+    let given = |query: FeedbackQuery| feedback::page(TenantId::DEFAULT, &query).sql().as_str().to_owned();
+    let before = Some((Timestamp(0), RunId(id)));
+    let in_project = RunQuery { project_id: Some(ProjectId(id)), ..RunQuery::default() };
+    let (rule_id, sent_before) = (Some(RuleId(id)), Some((Timestamp(0), DeliveryId(id))));
+    let failed = DeliveryQuery { state: Some("failed".into()), before: sent_before, ..DeliveryQuery::default() };
+    let cases = [
+        (page(in_project.clone()), "runs_by_start"),
+        (page(RunQuery { before, ..in_project.clone() }), "runs_by_start"),
+        (page(RunQuery { roots_only: true, before, ..in_project }), "runs_by_start"),
+        (given(FeedbackQuery::default()), "feedback_by_creation"),
+        (given(FeedbackQuery { projects: vec![ProjectId(id)], ..FeedbackQuery::default() }), "feedback_by_creation"),
+        (sent(DeliveryQuery::default()), "deliveries_by_creation"),
+        (sent(failed), "deliveries_by_creation"),
+        (sent(DeliveryQuery { rule_id, before: sent_before, ..DeliveryQuery::default() }), "deliveries_by_rule"),
+    ];
+    let ordered =
+        windows::ORDERED.iter().chain(outbox::ORDERED).map(|(statement, index)| ((*statement).to_owned(), *index));
+    for (statement, index) in cases.into_iter().chain(ordered) {
+        let plan = plan(connection, &statement).await;
+        if !plan.contains(index) || plan.contains("Sort") || scanned_whole(&plan).is_some() {
+            wrong.note(&statement, &plan, &format!("be read in the order of {index}"));
+        }
+    }
+}

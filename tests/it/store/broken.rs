@@ -1,0 +1,89 @@
+//! Rows that do not decode: each fails alone.
+
+use runhook::model::run::{Fields, PartKind, Status};
+use runhook::store::runs::{FeedbackQuery, RunQuery};
+use runhook::store::{Store, StoreError};
+
+use super::sample::{
+    PROJECT, TENANT, accept, accept_feedback, begun, changes, feedback, feedback_id, part, patch, post, project_id,
+    run_id,
+};
+
+/// Bytes that say nothing, where every backend finds them.
+async fn garbage(store: &dyn Store) -> &'static str {
+    store.set_marker("garbage", &[0, 9]).await.unwrap();
+    "(SELECT value FROM markers WHERE name = 'garbage')"
+}
+
+async fn break_run_1(store: &dyn Store, sql: impl AsyncFn(&str)) {
+    let garbage = garbage(store).await;
+    let run = "(SELECT run_id FROM runs WHERE name = 'run 1')";
+    sql(&format!("UPDATE run_bodies SET body = {garbage} WHERE run_id = {run}")).await;
+}
+
+pub(crate) async fn parts_of_a_run_that_does_not_decode_are_refused_and_no_others(
+    store: &dyn Store,
+    sql: impl AsyncFn(&str),
+) {
+    accept(store, vec![post(1), post(2)]).await;
+    break_run_1(store, sql).await;
+    let below = Fields { parent_run_id: Some(run_id(1)), ..begun(3) };
+    let child = part(PartKind::Post, run_id(3), Some(PROJECT), below);
+    let accepted = accept(store, vec![patch(1), patch(2), child, post(1)]).await;
+    assert_eq!(accepted.refused.iter().map(|refusal| refusal.run_id).collect::<Vec<_>>(), [run_id(1), run_id(1)]);
+    assert!(accepted.refused[0].reason.contains("cannot be read"), "{accepted:?}");
+    assert!(accepted.changed);
+    assert_eq!(store.run(TENANT, run_id(2)).await.unwrap().unwrap().run.status, Status::Success);
+    assert_eq!(store.run(TENANT, run_id(3)).await.unwrap().unwrap().run.parent_run_id, Some(run_id(1)));
+    accept_feedback(store, vec![feedback(1, run_id(1), 0.5)]).await;
+    let log: Vec<_> = changes(store, PROJECT).await.iter().map(|change| change.run_id).collect();
+    assert_eq!(log, [run_id(1), run_id(2), run_id(2), run_id(3), run_id(1)]);
+    assert!(store.delete_project(TENANT, project_id(PROJECT)).await.unwrap());
+    assert!(accept(store, vec![post(1)]).await.refused.is_empty(), "it can come again");
+}
+
+pub(crate) async fn a_run_that_does_not_decode_is_missing_from_pages_alone(store: &dyn Store, sql: impl AsyncFn(&str)) {
+    let below = Fields { parent_run_id: Some(run_id(1)), ..begun(2) };
+    accept(store, vec![post(1), part(PartKind::Post, run_id(2), Some(PROJECT), below), post(3)]).await;
+    break_run_1(store, sql).await;
+    let page = store.list_runs(TENANT, &RunQuery { limit: 9, ..RunQuery::default() }).await.unwrap();
+    assert_eq!(page.iter().map(|stored| stored.run.id).collect::<Vec<_>>(), [run_id(3), run_id(2)]);
+    assert_eq!(store.runs(TENANT, &[run_id(1), run_id(2), run_id(3)]).await.unwrap().len(), 2);
+    let trace = store.traces(TENANT, project_id(PROJECT), &[run_id(1).into()]).await.unwrap();
+    assert_eq!(trace.iter().map(|stored| stored.run.id).collect::<Vec<_>>(), [run_id(2)]);
+    let alone = store.run(TENANT, run_id(1)).await;
+    assert!(matches!(alone, Err(StoreError::Corrupt { table: "run_bodies", .. })), "{alone:?}");
+    assert!(store.run(TENANT, run_id(3)).await.unwrap().is_some());
+}
+
+pub(crate) async fn a_waiting_part_that_does_not_decode_holds_up_no_other(store: &dyn Store, sql: impl AsyncFn(&str)) {
+    let tags = Fields { tags: Some(vec!["t".into()]), ..Fields::default() };
+    accept(store, vec![patch(1)]).await;
+    sql(&format!("UPDATE waiting_parts SET part = {}", garbage(store).await)).await;
+    accept(store, vec![part(PartKind::Patch, run_id(1), None, tags)]).await;
+    assert!(accept(store, vec![post(1), post(2)]).await.refused.is_empty());
+    let run = store.run(TENANT, run_id(1)).await.unwrap().unwrap().run;
+    assert_eq!((run.status, run.tags), (Status::Pending, vec!["t".to_owned()]));
+    assert!(accept(store, vec![patch(1)]).await.changed, "it can come again");
+}
+
+pub(crate) async fn feedback_that_does_not_decode_is_passed_over_until_it_is_sent_again(
+    store: &dyn Store,
+    sql: impl AsyncFn(&str),
+) {
+    accept(store, vec![post(1)]).await;
+    let (first, second) = (feedback(1, run_id(1), 0.5), feedback(2, run_id(1), 0.7));
+    accept_feedback(store, vec![first.clone(), second.clone()]).await;
+    sql(&format!("UPDATE feedback SET body = '{{}}' WHERE created_at = {}", first.created_at.0)).await;
+    let listed = async || {
+        let all = FeedbackQuery { limit: 9, ..FeedbackQuery::default() };
+        (
+            store.list_feedback(TENANT, &all).await.unwrap(),
+            store.run(TENANT, run_id(1)).await.unwrap().unwrap().feedback,
+        )
+    };
+    assert_eq!(listed().await, (vec![second.clone()], vec![second.clone()]));
+    assert!(matches!(store.feedback(TENANT, feedback_id(1)).await, Err(StoreError::Corrupt { .. })));
+    assert!(accept_feedback(store, vec![first.clone(), second.clone()]).await.changed);
+    assert_eq!(listed().await, (vec![second.clone(), first.clone()], vec![first, second]));
+}

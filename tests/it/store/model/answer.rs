@@ -1,0 +1,164 @@
+//! Answers as they can be compared: what comes in no order is put in one, and of an error only its kind counts.
+
+use std::collections::BTreeMap;
+
+use runhook::model::delivery::{Delivery, Lease};
+use runhook::model::endpoint::Endpoint;
+use runhook::model::feedback::Feedback;
+use runhook::model::id::{EndpointId, ProjectId, RuleId, RunId, TenantId};
+use runhook::model::run::{Run, StoredRun};
+use runhook::model::sealed::Sealed;
+use runhook::model::time::Timestamp;
+use runhook::model::window::{Cursor, GroupKey, Seq, Span};
+use runhook::store::outbox::{Claim, DeliveryQuery};
+use runhook::store::projects::ProjectQuery;
+use runhook::store::runs::{Accepted, FeedbackQuery, RunQuery};
+use runhook::store::windows::{Standing, Stirred};
+use runhook::store::{Result, Store, StoreError};
+
+use super::samples::{marker, rule_id, run_ids};
+use super::step::RULES;
+
+/// What kind of error it is.
+pub(super) fn kind(error: &StoreError) -> &'static str {
+    match error {
+        StoreError::Busy { .. } => "busy",
+        StoreError::Full => "full",
+        StoreError::Unavailable(_) => "unavailable",
+        StoreError::Stale(_) => "stale",
+        StoreError::Conflict(_) => "conflict",
+        StoreError::NotFound(_) => "not found",
+        StoreError::Unusable(_) => "unusable",
+        StoreError::Corrupt { .. } => "corrupt",
+        StoreError::Internal(_) => "internal",
+    }
+}
+
+pub(super) type Answer<T> = std::result::Result<T, &'static str>;
+
+pub(super) fn answer<T>(result: Result<T>) -> Answer<T> {
+    result.map_err(|error| kind(&error))
+}
+
+/// Which runs had parts that were refused, and whether anything changed.
+pub(super) fn accepted(accepted: Accepted) -> (Vec<RunId>, bool) {
+    (accepted.refused.into_iter().map(|refusal| refusal.run_id).collect(), accepted.changed)
+}
+
+pub(super) type Shown = (Run, Vec<Feedback>, Seq);
+
+pub(super) fn runs(stored: Vec<StoredRun>) -> Vec<Shown> {
+    stored.into_iter().map(|stored| (stored.run, stored.feedback, stored.changed_seq)).collect()
+}
+
+fn unordered(stored: Vec<StoredRun>) -> Vec<Shown> {
+    let mut runs = runs(stored);
+    runs.sort_by_key(|(run, _, _)| run.id);
+    runs
+}
+
+pub(super) fn claims(claims: Vec<Claim>) -> Vec<(Lease, Delivery, Endpoint)> {
+    claims.into_iter().map(|claim| (claim.lease, claim.delivery, claim.endpoint)).collect()
+}
+
+type Standings = (BTreeMap<GroupKey, Cursor>, BTreeMap<RuleId, Seq>, Vec<Span>);
+
+fn standing(standing: Standing) -> Standings {
+    let mut spans = standing.spans;
+    spans.sort_by_key(|span| (span.rule_id, span.after));
+    (standing.groups.into_iter().collect(), standing.starts.into_iter().collect(), spans)
+}
+
+fn stirred(mut stirred: Vec<Stirred>) -> Vec<Stirred> {
+    stirred.sort_by_key(|project| (project.tenant_id, project.project_id));
+    stirred
+}
+
+fn sealed(targets: Vec<(EndpointId, Sealed)>) -> Vec<(EndpointId, Vec<u8>)> {
+    targets.into_iter().map(|(id, sealed)| (id, sealed.0)).collect()
+}
+
+/// All that can be read of a store, piece by piece, in words that can be compared.
+pub(super) async fn everything(store: &dyn Store, tenants: &[TenantId]) -> Vec<(String, String)> {
+    let mut told = Vec::new();
+    let mut tell = |what: String, answer: &dyn std::fmt::Debug| told.push((what, format!("{answer:#?}")));
+    tell("version".into(), &answer(store.rules_version().await));
+    tell("stirred".into(), &answer(store.stirred_projects().await.map(stirred)));
+    tell("next due".into(), &answer(store.next_due(&[]).await));
+    tell("api keys".into(), &answer(store.api_keys().await));
+    tell("sealed".into(), &answer(store.sealed_targets(None, 100).await.map(sealed)));
+    for name in 0..2 {
+        tell(marker(name), &answer(store.marker(&marker(name)).await));
+    }
+    let active = store.active_rules().await.map(|mut snapshot| {
+        snapshot.rules.sort_by_key(|rule| (rule.tenant_id, rule.id));
+        (snapshot.version, snapshot.rules)
+    });
+    tell("active rules".into(), &answer(active));
+    for tenant in tenants {
+        for (what, answer) in of_tenant(store, *tenant).await {
+            told.push((format!("{what} of tenant {tenant}"), answer));
+        }
+    }
+    told
+}
+
+async fn of_tenant(store: &dyn Store, tenant: TenantId) -> Vec<(String, String)> {
+    let mut told = Vec::new();
+    let mut tell = |what: String, answer: &dyn std::fmt::Debug| told.push((what, format!("{answer:#?}")));
+    tell("runs".into(), &answer(store.runs(tenant, &run_ids()).await.map(unordered)));
+    for run in run_ids() {
+        let run = store.run(tenant, run).await.map(|run| run.into_iter().collect::<Vec<_>>());
+        tell("run".into(), &answer(run.map(runs)));
+    }
+    let all = RunQuery { limit: 100, ..RunQuery::default() };
+    tell("list of runs".into(), &answer(store.list_runs(tenant, &all).await.map(runs)));
+    let all = FeedbackQuery { limit: 100, ..FeedbackQuery::default() };
+    let feedback = store.list_feedback(tenant, &all).await;
+    for record in feedback.iter().flatten() {
+        tell("feedback".into(), &answer(store.feedback(tenant, record.id).await));
+    }
+    tell("list of feedback".into(), &answer(feedback));
+    tell("rules".into(), &answer(store.list_rules(tenant).await));
+    let endpoints = store.list_endpoints(tenant).await.map(|mut endpoints| {
+        endpoints.sort_by_key(|endpoint| endpoint.id);
+        endpoints
+    });
+    tell("endpoints".into(), &answer(endpoints));
+    for rule in 0..RULES {
+        let pairs: Vec<(RuleId, RunId)> = run_ids().map(|run| (rule_id(tenant, rule), run)).to_vec();
+        let matched = store.matched(tenant, &pairs).await.map(|found| {
+            let mut found: Vec<_> = found.into_iter().collect();
+            found.sort_unstable();
+            found
+        });
+        tell(format!("matched by rule {rule}"), &answer(matched));
+        tell(format!("windows of rule {rule}"), &answer(store.rule_windows(tenant, rule_id(tenant, rule), 100).await));
+    }
+    let all = DeliveryQuery { limit: 1000, ..DeliveryQuery::default() };
+    let deliveries = store.list_deliveries(tenant, &all).await;
+    for delivery in deliveries.iter().flatten() {
+        tell("delivery".into(), &answer(store.delivery(tenant, delivery.id).await));
+        tell("message".into(), &answer(store.message(tenant, delivery.message_id).await));
+    }
+    tell("deliveries".into(), &answer(deliveries));
+    let projects = store.list_projects(tenant, &ProjectQuery { limit: 100, ..ProjectQuery::default() }).await;
+    for project in projects.iter().flatten() {
+        told.extend(of_project(store, tenant, project.id).await);
+    }
+    told.push(("projects".into(), format!("{:#?}", answer(projects))));
+    told
+}
+
+async fn of_project(store: &dyn Store, tenant: TenantId, project: ProjectId) -> Vec<(String, String)> {
+    let changes = store.changes(tenant, project, 0, Timestamp(i64::MAX), 10_000).await;
+    let traces: Vec<_> = run_ids().into_iter().map(Into::into).collect();
+    let traces = store.traces(tenant, project, &traces).await.map(unordered);
+    let stands = store.standing(tenant, project).await.map(standing);
+    vec![
+        (format!("project {project}"), format!("{:#?}", answer(store.project(tenant, project).await))),
+        (format!("changes of {project}"), format!("{:#?}", answer(changes))),
+        (format!("traces of {project}"), format!("{:#?}", answer(traces))),
+        (format!("standing in {project}"), format!("{:#?}", answer(stands))),
+    ]
+}
