@@ -8,26 +8,53 @@ export INSTA_UPDATE ?= no
 export CARGO_TERM_COLOR ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint ci clean nextest sdk
+.PHONY: help demo test lint ci bench bench-compare bench-replicas bench-curves soak clean nextest sdk
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## the whole story on one terminal: runs in, a rule, a notification out
 	cargo build --release --locked --bin runhook
 	./target/release/runhook demo
 
 test: nextest sdk ## every test, on real parts; installs what it needs (SKIP_PG=1: without PostgreSQL)
-	tests/with-postgres cargo nextest run --locked
+	tests/with-postgres cargo nextest run --locked --workspace
 	cargo test --locked --doc
 
 lint: ## format and clippy, warnings denied
-	cargo fmt --check
-	cargo clippy --locked --all-targets -- -D warnings
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
 
 ci: lint ## what .ci/run runs
 	cargo test --locked --test it -- architecture
 	$(MAKE) test
+
+BUILD_BENCH := cargo build --locked --release --package runhook --package runhook-bench
+BENCH := target/release/bench
+
+bench: ## measure the fixed set beside its targets (ARGS="--only batches --repeats 3")
+	$(BUILD_BENCH)
+	$(BENCH) run --json target/bench.json $(ARGS)
+
+bench-compare: ## measure two revisions alternately and print ratios: BASE=main (ARGS=…)
+	@test -n "$(BASE)" || { echo "say which revision to compare with: make bench-compare BASE=main"; exit 2; }
+	base=$$(bench/build-revision $(BASE)) && $(BUILD_BENCH) && $(BENCH) compare --base $$base $(ARGS)
+
+bench-replicas: ## measure 1, 2 and 4 replicas on a PostgreSQL that waits for its disk
+	$(BUILD_BENCH)
+	PG_DURABLE=1 tests/with-postgres $(BENCH) replicas --json target/bench-replicas.json $(ARGS)
+
+bench-curves: ## measure growth with rules, stored runs and endpoints, and draw docs/performance/*.svg
+	$(BUILD_BENCH)
+	$(BENCH) curves $(ARGS)
+
+# PROFILE=dev is built sooner.
+PROFILE ?= release
+
+soak: ## replicas on PostgreSQL under load, killed at random, then judged (MINUTES=3 SEED=1 PG_DURABLE=1)
+	cargo build --locked --profile $(PROFILE) --package runhook --package runhook-bench
+	tests/with-postgres target/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))/bench soak \
+		--minutes $(or $(MINUTES),3) --seed $(or $(SEED),1) $(ARGS)
 
 nextest:
 	@cargo nextest --version >/dev/null 2>&1 || cargo install --locked cargo-nextest --version $(NEXTEST_VERSION)
