@@ -12,7 +12,6 @@ pub mod keys;
 pub mod outbox;
 pub mod placement;
 pub mod postgres;
-
 pub mod projects;
 mod records;
 mod revision;
@@ -20,6 +19,8 @@ mod row;
 pub mod rules;
 pub mod runs;
 pub mod sqlite;
+pub mod transfer;
+mod versions;
 pub mod windows;
 
 pub use error::{Result, StoreError};
