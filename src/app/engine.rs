@@ -278,7 +278,7 @@ fn named(database: &str, error: StartError) -> StartError {
     StartError::Database(StoreError::Unusable(format!("{why}; `runhook doctor` looks at all of it")))
 }
 
-fn shown(place: &BlobUrl) -> String {
+pub(super) fn shown(place: &BlobUrl) -> String {
     match place {
         BlobUrl::Directory(path) => format!("the directory of blobs {}", path.display()),
         BlobUrl::S3(settings) => format!("the bucket `{}`", settings.bucket),

@@ -9,6 +9,7 @@ mod receiver;
 pub mod rules_folder;
 mod running;
 pub mod storage;
+pub mod transfer;
 
 pub use data_dir::{DataDir, DataDirError, Holder, database_in};
 pub use engine::{Engine, StartError};

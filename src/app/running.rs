@@ -70,6 +70,9 @@ pub enum ServeError {
     /// The folder of rules could not be applied.
     #[error("the folder of rules could not be applied")]
     Rules(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// A newer version has changed the schema under it.
+    #[error("{0}")]
+    Outdated(String),
     /// A task ended on its own.
     #[error(transparent)]
     Task(#[from] TaskFailed),
@@ -95,6 +98,8 @@ pub struct Running {
     engine: Engine,
     supervisor: Supervisor,
     url: Url,
+    /// Why the database is no longer for this process.
+    outdated: watch::Sender<Option<String>>,
 }
 
 impl Running {
@@ -108,7 +113,8 @@ impl Running {
         let address = listener.local_addr().map_err(failed)?;
         let url = Url::parse(&format!("http://{address}")).map_err(|_| failed(io::Error::other("it makes no URL")))?;
         let engine = Engine::open(config, place, Some(url.clone()), Arc::clone(&start.clock)).await?;
-        let mut running = Self { engine, supervisor: Supervisor::default(), url };
+        let outdated = watch::Sender::new(None);
+        let mut running = Self { engine, supervisor: Supervisor::default(), url, outdated };
         match running.prepare(&start, address).await {
             Ok(client) => {
                 running.start_loops(config, &start.clock, client);
@@ -165,21 +171,34 @@ impl Running {
         &self.supervisor
     }
 
-    /// Resolves when a task ended that should not have.
+    /// Resolves when a task ended that should not have, or when the database is no longer for this process.
     pub async fn failed(&self) {
         let (loops, storage) = (self.supervisor.soft(), self.engine.storage.soft());
+        let mut outdated = self.outdated.subscribe();
         tokio::select! {
             () = loops.cancelled() => {}
             () = storage.cancelled() => {}
+            _ = outdated.wait_for(Option::is_some) => {}
         }
     }
 
-    /// Stops: lets what has begun finish until `give_up` resolves, then closes the database.
+    /// Stops: lets what has begun finish until `give_up` resolves, then closes the database. Where the database is no
+    /// longer for this process, what has begun is dropped.
     pub async fn stop(self, give_up: impl Future<Output = ()>) -> Result<(), ServeError> {
+        let mut outdated = self.outdated.subscribe();
+        let give_up = async {
+            tokio::select! {
+                () = give_up => {}
+                _ = outdated.wait_for(Option::is_some) => {}
+            }
+        };
         self.supervisor.stop();
         let finished = self.supervisor.finished(give_up).await;
         let closed = self.engine.close().await;
-        Ok(finished.and(closed)?)
+        match self.outdated.send_replace(None) {
+            Some(why) => Err(ServeError::Outdated(why)),
+            None => Ok(finished.and(closed)?),
+        }
     }
 
     async fn keep_to(&self, folder: &Path, variables: Variables, clock: &Arc<dyn Clock>) -> Result<(), ServeError> {
@@ -243,7 +262,7 @@ impl Running {
         let api = &self.engine.api;
         let pokes = Pokes { scheduler: api.scheduler.clone(), delivery: api.delivery.clone() };
         self.supervisor.spawn("listening", listening(pokes, self.supervisor.soft()));
-        let news = News { api: api.clone(), key_file: self.engine.key_file.clone() };
+        let news = News { api: api.clone(), key_file: self.engine.key_file.clone(), outdated: self.outdated.clone() };
         let (status, _unseen) = watch::channel(Status::default());
         let soft = self.supervisor.soft();
         self.supervisor.spawn("news", task::run(news, Poke::default(), Arc::clone(clock), status, soft));

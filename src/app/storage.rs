@@ -128,7 +128,7 @@ impl Storage {
     }
 }
 
-fn options(url: &PostgresUrl) -> postgres::Options {
+pub(super) fn options(url: &PostgresUrl) -> postgres::Options {
     postgres::Options { behind_pgbouncer: url.behind_pgbouncer(), ..postgres::Options::default() }
 }
 

@@ -92,8 +92,8 @@ enum Command {
     /// Create, list and revoke the keys that callers of the API present
     #[command(subcommand)]
     ApiKeys(api_keys::Command),
-    /// Bring the database's schema up to date
-    Migrate,
+    /// Bring the database's schema up to date, or copy a data directory into PostgreSQL
+    Migrate(migrate::Arguments),
     /// Check the data directory, the keys, the database, the disk and the rules' endpoints
     Doctor,
     /// Remove all runs, rules, endpoints, messages and deliveries; API keys stay
@@ -206,7 +206,7 @@ async fn dispatch(command: Command, context: &mut Context) -> anyhow::Result<Exi
         Command::Deliveries(command) => Box::pin(deliveries::run(command, context)).await,
         Command::Keys(command) => Box::pin(keys::run(command, context)).await,
         Command::ApiKeys(command) => Box::pin(api_keys::run(command, context)).await,
-        Command::Migrate => migrate::run(context).await,
+        Command::Migrate(arguments) => Box::pin(migrate::run(arguments, context)).await,
         Command::Doctor => Box::pin(doctor::run(context)).await,
         Command::Wipe(arguments) => Box::pin(wipe::run(&arguments, context)).await,
         Command::Completions(arguments) => completions::run(&arguments, context, &mut Cli::command()),

@@ -46,6 +46,9 @@ pub trait KeyStore: Send + Sync {
     /// Proves that a write can be made durable now.
     async fn check_writable(&self, now: Timestamp) -> Result<()>;
 
+    /// That this binary may still use the schema, which a newer one may have migrated meanwhile. `Unusable` when not.
+    async fn check_schema(&self) -> Result<()>;
+
     /// Removes all data of every tenant; API keys and markers stay.
     async fn wipe(&self) -> Result<()>;
 

@@ -20,6 +20,8 @@ mod row;
 pub mod rules;
 pub mod runs;
 pub mod sqlite;
+pub mod transfer;
+mod versions;
 mod weight;
 pub mod windows;
 

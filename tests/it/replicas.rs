@@ -22,7 +22,7 @@ const KILLS: usize = 16;
 const RUNS_PER_BATCH: usize = 6;
 
 /// The longest anything takes here: a lease runs 20 seconds, a loop that sees no poke looks every 30.
-const BOUND: Duration = Duration::from_secs(55);
+pub(crate) const BOUND: Duration = Duration::from_secs(55);
 /// Less than the time after which loops look by themselves: whoever is faster than this was poked.
 const POKED: Duration = Duration::from_secs(20);
 
@@ -40,20 +40,20 @@ rules:
     webhooks: [{ url: "${RECEIVER}" }]
 "#;
 
-async fn within<T>(bound: Duration, what: &str, future: impl Future<Output = T>) -> T {
+pub(crate) async fn within<T>(bound: Duration, what: &str, future: impl Future<Output = T>) -> T {
     let ended = tokio::time::timeout(bound, future).await;
     ended.unwrap_or_else(|_| panic!("{what}: not within {bound:?}"))
 }
 
 /// What replicas share.
-struct Shared {
-    database: Database,
-    home: Arc<TempDir>,
-    receiver: Receiver,
+pub(crate) struct Shared {
+    pub(crate) database: Database,
+    pub(crate) home: Arc<TempDir>,
+    pub(crate) receiver: Receiver,
 }
 
 impl Shared {
-    async fn begin() -> Option<Self> {
+    pub(crate) async fn begin() -> Option<Self> {
         let database = Database::create().await?;
         let home = Arc::new(tempfile::tempdir().unwrap());
         std::fs::create_dir(home.path().join("rules")).unwrap();
@@ -63,7 +63,7 @@ impl Shared {
     }
 
     /// Leaves nothing on the server.
-    async fn end(self) {
+    pub(crate) async fn end(self) {
         self.database.remove().await;
     }
 
@@ -72,7 +72,7 @@ impl Shared {
     }
 
     /// How a replica with these arguments reaches the database at this URL.
-    fn settings(&self, url: &Url, more: &[&str]) -> Settings {
+    pub(crate) fn settings(&self, url: &Url, more: &[&str]) -> Settings {
         let given = ["--key-file", &self.at("keys"), "--allow-targets", "127.0.0.0/8"].map(str::to_owned);
         let blobs = ["--blob-url".to_owned(), format!("dir:{}", self.at("blobs"))];
         let more = more.iter().map(|argument| (*argument).to_owned());
@@ -87,7 +87,7 @@ impl Shared {
     }
 
     /// A replica that does everything and keeps to the folder of rules.
-    fn replica(&self) -> Server {
+    pub(crate) fn replica(&self) -> Server {
         self.start(self.settings(&self.database.url, &["--rules", &self.at("rules")]))
     }
 
@@ -96,7 +96,7 @@ impl Shared {
     }
 
     /// A command on the database, beside whoever serves.
-    fn command(&self, arguments: &[&str]) -> (i32, String) {
+    pub(crate) fn command(&self, arguments: &[&str]) -> (i32, String) {
         let settings = self.settings(&self.database.url, &[]);
         let mut command = runhook();
         command.args(arguments).args(&settings.arguments[..2]).args(&settings.arguments[4..]);
@@ -106,7 +106,7 @@ impl Shared {
     }
 
     /// Waits until the receiver has seen all of these runs that fail.
-    async fn all_notified(&self, runs: &BTreeSet<usize>) {
+    pub(crate) async fn all_notified(&self, runs: &BTreeSet<usize>) {
         let wanted: BTreeSet<_> = runs.iter().filter(|number| fails(**number)).map(|number| run_id(*number)).collect();
         loop {
             // Counted before it is looked: what arrives in between is not waited for in vain.
@@ -120,7 +120,7 @@ impl Shared {
     }
 
     /// Each run that fails is in one message, no other run is in any.
-    fn check_once(&self, runs: &BTreeSet<usize>) {
+    pub(crate) fn check_once(&self, runs: &BTreeSet<usize>) {
         let found = notified(&self.receiver);
         for number in runs.iter().filter(|number| fails(**number)) {
             let messages = found.get(&run_id(*number)).map_or(0, BTreeSet::len);
@@ -163,7 +163,7 @@ fn generate_key(file: &Path) {
     assert!(made.status.success());
 }
 
-async fn send(server: &Server, numbers: &[usize]) -> u16 {
+pub(crate) async fn send(server: &Server, numbers: &[usize]) -> u16 {
     server.call("POST", "/runs/batch", Some(&batch(numbers))).await.0
 }
 
@@ -182,7 +182,7 @@ async fn until(server: &Server, path: &str, wanted: impl Fn(u16, &Value) -> bool
 }
 
 /// Waits until nothing is left to do.
-async fn rest(server: &Server) {
+pub(crate) async fn rest(server: &Server) {
     until(server, "/v1/status", |_, status| status["projects_behind"] == 0).await;
     until(server, "/v1/deliveries?state=pending&limit=1", |_, page| page["deliveries"] == json!([])).await;
 }

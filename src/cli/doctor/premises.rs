@@ -105,7 +105,7 @@ pub(super) async fn database_file(file: &Path) -> Check {
         Err(error) => Check::fail("database", whole(error), "restore it from a backup, or name another data directory"),
         Ok(found) if !found.problems.is_empty() => Check::fail(
             "database",
-            format!("{} is damaged: {}", file.display(), found.problems.join("; ")),
+            format!("{} cannot be used: {}", file.display(), found.problems.join("; ")),
             "restore it from a backup",
         ),
         Ok(found) => schema(&found),

@@ -4,7 +4,7 @@
 use sqlx::postgres::PgConnection;
 use sqlx::{ConnectOptions as _, Connection as _};
 
-use crate::store::postgres::schema::MIGRATIONS;
+use crate::store::postgres::schema::{self, MIGRATIONS};
 use crate::store::postgres::{Options, connect_options};
 use crate::store::{Result, StoreError};
 
@@ -18,10 +18,6 @@ pub struct Inspection {
     /// What keeps this database from being used.
     pub problems: Vec<String>,
 }
-
-const TRACKED: &str = "SELECT to_regclass('_sqlx_migrations') IS NOT NULL";
-
-const APPLIED: &str = "SELECT version FROM _sqlx_migrations WHERE success ORDER BY version";
 
 const READ_ONLY: &str = "SELECT pg_is_in_recovery() OR current_setting('default_transaction_read_only') = 'on'";
 
@@ -39,16 +35,11 @@ pub async fn inspect(url: &str, options: &Options) -> Result<Inspection> {
 
 async fn look(connection: &mut PgConnection) -> Result<Inspection> {
     let is_read_only: bool = sqlx::query_scalar(READ_ONLY).fetch_one(&mut *connection).await?;
-    let is_tracked: bool = sqlx::query_scalar(TRACKED).fetch_one(&mut *connection).await?;
-    let applied: Vec<i64> =
-        if is_tracked { sqlx::query_scalar(APPLIED).fetch_all(&mut *connection).await? } else { Vec::new() };
-    let known = || MIGRATIONS.iter().map(|migration| migration.version);
+    let versions = schema::versions(connection).await?;
     let mut problems = Vec::new();
     if is_read_only {
         problems.push("it takes no writes: it is a standby, or set to read only".to_owned());
     }
-    if let Some(newer) = applied.iter().find(|version| known().all(|known| known != **version)) {
-        problems.push(format!("it was written by a newer version of runhook (its schema is {newer})"));
-    }
-    Ok(Inspection { pending: known().filter(|version| !applied.contains(version)).collect(), applied, problems })
+    problems.extend(versions.refusal(&MIGRATIONS).map(|why| format!("it {why}")));
+    Ok(Inspection { pending: versions.pending(&MIGRATIONS), applied: versions.applied, problems })
 }

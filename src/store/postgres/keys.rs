@@ -10,7 +10,7 @@ use crate::store::accept::ensure_default;
 use crate::store::keys::{ApiKey, KeyStore};
 use crate::store::postgres::accept::Held;
 use crate::store::postgres::runner::take_your_time;
-use crate::store::postgres::{PgStore, Topic, text};
+use crate::store::postgres::{PgStore, Topic, schema, text};
 use crate::store::records::api_key;
 use crate::store::revision::RuleRows as _;
 
@@ -84,6 +84,10 @@ impl KeyStore for PgStore {
             })
         })
         .await
+    }
+
+    async fn check_schema(&self) -> Result<()> {
+        schema::check(&mut *self.reader().await?).await
     }
 
     async fn wipe(&self) -> Result<()> {

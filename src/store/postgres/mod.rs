@@ -23,7 +23,7 @@ mod revision;
 mod rules;
 mod runner;
 mod runs;
-mod schema;
+pub(in crate::store) mod schema;
 mod standing;
 mod windows;
 
@@ -117,7 +117,7 @@ impl PgStore {
 }
 
 /// The text of an invalid URL may hold a password, so it is not repeated.
-fn connect_options(url: &str, options: &Options) -> Result<PgConnectOptions> {
+pub(in crate::store) fn connect_options(url: &str, options: &Options) -> Result<PgConnectOptions> {
     let connect = PgConnectOptions::from_str(url).map_err(|_| {
         StoreError::Unusable(
             "the database URL cannot be read: write postgres://user:password@host:5432/name".to_owned(),
@@ -135,7 +135,7 @@ fn connect_options(url: &str, options: &Options) -> Result<PgConnectOptions> {
 }
 
 /// A word for a text column, which cannot hold the character with the number 0.
-fn text(word: &str) -> Cow<'_, str> {
+pub(in crate::store) fn text(word: &str) -> Cow<'_, str> {
     if word.contains('\0') { Cow::Owned(word.replace('\0', "\u{FFFD}")) } else { Cow::Borrowed(word) }
 }
 

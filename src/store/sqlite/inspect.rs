@@ -6,7 +6,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions, Connection, Row};
 
 use crate::store::Result;
-use crate::store::sqlite::schema::MIGRATIONS;
+use crate::store::sqlite::schema::{self, MIGRATIONS};
 
 /// What a database file is like.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -15,7 +15,7 @@ pub struct Inspection {
     pub applied: Vec<i64>,
     /// Migrations that the next start applies.
     pub pending: Vec<i64>,
-    /// What SQLite finds wrong with its pages and indexes.
+    /// What SQLite finds wrong with its pages and indexes, and what else keeps the file from being used.
     pub problems: Vec<String>,
 }
 
@@ -31,20 +31,9 @@ pub async fn inspect(file: &Path) -> Result<Inspection> {
 
 async fn look(connection: &mut SqliteConnection) -> std::result::Result<Inspection, sqlx::Error> {
     let checked = sqlx::query("PRAGMA quick_check(10)").fetch_all(&mut *connection).await?;
-    let problems = checked.iter().map(|row| row.try_get::<String, _>(0)).collect::<std::result::Result<Vec<_>, _>>()?;
-    let tracked = "SELECT count(*) FROM sqlite_schema WHERE name = '_sqlx_migrations'";
-    let is_tracked: i64 = sqlx::query(tracked).fetch_one(&mut *connection).await?.try_get(0)?;
-    let applied = if is_tracked == 0 {
-        Vec::new()
-    } else {
-        let applied = "SELECT version FROM _sqlx_migrations WHERE success ORDER BY version";
-        let rows = sqlx::query(applied).fetch_all(&mut *connection).await?;
-        rows.iter().map(|row| row.try_get(0)).collect::<std::result::Result<Vec<i64>, _>>()?
-    };
-    let known = MIGRATIONS.iter().map(|migration| migration.version);
-    Ok(Inspection {
-        pending: known.filter(|version| !applied.contains(version)).collect(),
-        applied,
-        problems: problems.into_iter().filter(|problem| problem != "ok").collect(),
-    })
+    let found = checked.iter().map(|row| row.try_get::<String, _>(0)).collect::<std::result::Result<Vec<_>, _>>()?;
+    let versions = schema::versions(connection).await?;
+    let damage = found.into_iter().filter(|problem| problem != "ok");
+    let problems = damage.chain(versions.refusal(&MIGRATIONS).map(|why| format!("it {why}"))).collect();
+    Ok(Inspection { pending: versions.pending(&MIGRATIONS), applied: versions.applied, problems })
 }

@@ -10,7 +10,7 @@ use crate::store::accept::ensure_default;
 use crate::store::keys::{ApiKey, KeyStore};
 use crate::store::records::api_key;
 use crate::store::revision::RuleRows as _;
-use crate::store::sqlite::SqliteStore;
+use crate::store::sqlite::{SqliteStore, schema};
 
 const PUT: &str = "INSERT INTO api_keys (tenant_id, key_id, name, hash, prefix, created_at, revoked_at) \
      VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (hash) DO NOTHING";
@@ -93,6 +93,10 @@ impl KeyStore for SqliteStore {
                 })
             })
             .await
+    }
+
+    async fn check_schema(&self) -> Result<()> {
+        schema::check(&mut *self.readers.acquire().await?, "the database").await
     }
 
     async fn wipe(&self) -> Result<()> {

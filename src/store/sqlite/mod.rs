@@ -20,7 +20,7 @@ mod projects;
 mod row;
 mod rules;
 mod runs;
-mod schema;
+pub(in crate::store) mod schema;
 mod standing;
 mod windows;
 mod writer;
@@ -141,7 +141,7 @@ async fn connect(file: &Path, options: &Options) -> Result<SqliteConnection> {
 }
 
 /// Tells a file that is no database from a failure.
-fn unusable(file: &Path, error: sqlx::Error) -> StoreError {
+pub(in crate::store) fn unusable(file: &Path, error: sqlx::Error) -> StoreError {
     if crate::store::failure::is_not_a_database(&error) {
         let file = file.display();
         return StoreError::Unusable(format!(

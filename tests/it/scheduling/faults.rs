@@ -330,6 +330,10 @@ impl KeyStore for FaultyStore {
         self.real.check_writable(now).await
     }
 
+    async fn check_schema(&self) -> Result<()> {
+        self.real.check_schema().await
+    }
+
     async fn wipe(&self) -> Result<()> {
         self.real.wipe().await
     }

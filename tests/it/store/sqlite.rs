@@ -271,18 +271,24 @@ async fn refusal(directory: &Path) -> String {
 }
 
 #[tokio::test]
-async fn a_newer_schema_is_refused_and_left_as_it_is() {
+async fn a_newer_schema_is_used_until_it_asks_for_a_newer_version_and_then_left_as_it_is() {
     let backend = Embedded::open().await;
-    let directory = tempfile::tempdir().unwrap();
     let Embedded { store, writer, directory: old } = backend;
-    store.close().await;
-    writer.await.unwrap();
     let newer = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
                  VALUES (9999, 'later', 1, x'00', 0)";
     sql(old.path(), newer).await;
+    store.check_schema().await.expect("what was added is nothing to this version");
+    store.close().await;
+    writer.await.unwrap();
+    let (store, writer) = SqliteStore::open(&old.path().join("runhook.db")).await.expect("neither at the start");
+    let writer = tokio::task::spawn(writer.run(CancellationToken::new()));
+    sql(old.path(), "UPDATE counters SET value = 9998 WHERE name = 'least_version'").await;
+    let too_old = store.check_schema().await;
+    assert!(matches!(&too_old, Err(StoreError::Unusable(why)) if why.contains("9998")), "{too_old:?}");
+    store.close().await;
+    writer.await.unwrap();
     let why = refusal(old.path()).await;
-    assert!(why.contains("newer version of runhook") && why.contains("9999"), "{why}");
-    drop(directory);
+    assert!(why.contains("newer version of runhook") && why.contains("9999") && why.contains("9998"), "{why}");
 }
 
 #[tokio::test]

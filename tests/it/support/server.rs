@@ -178,8 +178,13 @@ impl Server {
     }
 
     /// Asks it to stop, and returns how it ended with all it said.
-    pub fn stop(mut self) -> (ExitStatus, String) {
+    pub fn stop(self) -> (ExitStatus, String) {
         self.signal("TERM");
+        self.ended()
+    }
+
+    /// Waits for it to end by itself, and returns how it did with all it said.
+    pub fn ended(mut self) -> (ExitStatus, String) {
         let status = self.child.wait().unwrap();
         for reader in std::mem::take(&mut self.readers) {
             reader.join().unwrap();

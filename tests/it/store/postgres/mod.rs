@@ -88,14 +88,18 @@ async fn refusal(database: &Database) -> String {
 }
 
 #[tokio::test]
-async fn a_newer_schema_is_refused_and_left_as_it_is() {
+async fn a_newer_schema_is_used_until_it_asks_for_a_newer_version_and_then_left_as_it_is() {
     let Some(replica) = Replica::open().await else { return };
-    replica.store().close().await;
     let newer = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
                  VALUES (9999, 'later', true, '', 0)";
     replica.database.sql(newer).await;
+    replica.store().check_schema().await.expect("what was added is nothing to this version");
+    replica.another().await.close().await;
+    replica.database.sql("UPDATE counters SET value = 9998 WHERE name = 'least_version'").await;
+    let too_old = replica.store().check_schema().await;
+    assert!(matches!(&too_old, Err(StoreError::Unusable(why)) if why.contains("9998")), "{too_old:?}");
     let why = refusal(&replica.database).await;
-    assert!(why.contains("newer version of runhook") && why.contains("9999"), "{why}");
+    assert!(why.contains("newer version of runhook") && why.contains("9999") && why.contains("9998"), "{why}");
     replica.close().await;
 }
 

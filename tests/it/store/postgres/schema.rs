@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use runhook::store::sqlite::SqliteStore;
+use runhook::store::transfer::TABLES;
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, Row as _, SqlSafeStr as _, SqliteConnection};
 
 use super::Replica;
@@ -72,6 +73,15 @@ async fn both_backends_have_the_same_tables_columns_and_keys() {
     for (name, table) in &of_sqlite {
         assert_eq!(Some(table), of_postgres.get(name), "{name}");
     }
+    replica.close().await;
+}
+
+#[tokio::test]
+async fn every_table_is_copied_from_a_file_into_postgres() {
+    let Some(replica) = Replica::open().await else { return };
+    let there: BTreeSet<String> = tables_of_postgres(&replica).await.into_keys().collect();
+    let copied = BTreeSet::from(TABLES.map(str::to_owned));
+    assert_eq!(there, copied, "the schema's tables, and those that `runhook migrate --from` copies");
     replica.close().await;
 }
 
