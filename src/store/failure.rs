@@ -27,8 +27,9 @@ impl From<sqlx::Error> for StoreError {
             return match code.as_str() {
                 // The disk is full.
                 "53100" => Self::Full,
-                // A limit of the server: of memory, connections, locks; or the statement took longer than it may.
-                "53000" | "53200" | "53300" | "53400" | "57014" => Self::Busy { retry_after: RETRY_AFTER },
+                // A limit of the server: of memory, connections, locks; or the statement took longer than it may, or
+                // waited longer for a lock.
+                "53000" | "53200" | "53300" | "53400" | "55P03" | "57014" => Self::Busy { retry_after: RETRY_AFTER },
                 // The server shuts down, starts, or is a standby that must not be written to.
                 "57P01" | "57P02" | "57P03" | "57P05" | "25006" => Self::Unavailable(Box::new(error)),
                 // The connection was ended: by its class, or because it idled in a transaction.

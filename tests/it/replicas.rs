@@ -22,9 +22,9 @@ const KILLS: usize = 16;
 const RUNS_PER_BATCH: usize = 6;
 
 /// The longest anything takes here: a lease runs 20 seconds, a loop that sees no poke looks every 30.
-const BOUND: Duration = Duration::from_secs(55);
+pub(crate) const BOUND: Duration = Duration::from_secs(55);
 /// Less than the time after which loops look by themselves: whoever is faster than this was poked.
-const POKED: Duration = Duration::from_secs(20);
+pub(crate) const POKED: Duration = Duration::from_secs(20);
 
 /// PostgreSQL asks nobody for one here; that is no reason to show it.
 const PASSWORD: &str = "planted-password-7f41";
@@ -40,39 +40,42 @@ rules:
     webhooks: [{ url: "${RECEIVER}" }]
 "#;
 
-async fn within<T>(bound: Duration, what: &str, future: impl Future<Output = T>) -> T {
+pub(crate) async fn within<T>(bound: Duration, what: &str, future: impl Future<Output = T>) -> T {
     let ended = tokio::time::timeout(bound, future).await;
     ended.unwrap_or_else(|_| panic!("{what}: not within {bound:?}"))
 }
 
 /// What replicas share.
-struct Shared {
-    database: Database,
-    home: Arc<TempDir>,
-    receiver: Receiver,
+pub(crate) struct Shared {
+    pub(crate) database: Database,
+    pub(crate) home: Arc<TempDir>,
+    pub(crate) receiver: Receiver,
 }
 
 impl Shared {
     async fn begin() -> Option<Self> {
-        let database = Database::create().await?;
+        Some(Self::on(Database::create().await?).await)
+    }
+
+    pub(crate) async fn on(database: Database) -> Self {
         let home = Arc::new(tempfile::tempdir().unwrap());
         std::fs::create_dir(home.path().join("rules")).unwrap();
         std::fs::write(home.path().join("rules/survival.yaml"), RULE).unwrap();
         generate_key(&home.path().join("keys"));
-        Some(Self { database, home, receiver: Receiver::start([]).await })
+        Self { database, home, receiver: Receiver::start([]).await }
     }
 
     /// Leaves nothing on the server.
-    async fn end(self) {
+    pub(crate) async fn end(self) {
         self.database.remove().await;
     }
 
-    fn at(&self, name: &str) -> String {
+    pub(crate) fn at(&self, name: &str) -> String {
         self.home.path().join(name).to_str().unwrap().to_owned()
     }
 
     /// How a replica with these arguments reaches the database at this URL.
-    fn settings(&self, url: &Url, more: &[&str]) -> Settings {
+    pub(crate) fn settings(&self, url: &Url, more: &[&str]) -> Settings {
         let given = ["--key-file", &self.at("keys"), "--allow-targets", "127.0.0.0/8"].map(str::to_owned);
         let blobs = ["--blob-url".to_owned(), format!("dir:{}", self.at("blobs"))];
         let more = more.iter().map(|argument| (*argument).to_owned());
@@ -82,12 +85,12 @@ impl Shared {
             .env("RECEIVER", &self.receiver.url())
     }
 
-    fn start(&self, settings: Settings) -> Server {
+    pub(crate) fn start(&self, settings: Settings) -> Server {
         Server::start_in(Arc::clone(&self.home), settings).unwrap_or_else(|error| panic!("{error:?}"))
     }
 
     /// A replica that does everything and keeps to the folder of rules.
-    fn replica(&self) -> Server {
+    pub(crate) fn replica(&self) -> Server {
         self.start(self.settings(&self.database.url, &["--rules", &self.at("rules")]))
     }
 
@@ -106,7 +109,7 @@ impl Shared {
     }
 
     /// Waits until the receiver has seen all of these runs that fail.
-    async fn all_notified(&self, runs: &BTreeSet<usize>) {
+    pub(crate) async fn all_notified(&self, runs: &BTreeSet<usize>) {
         let wanted: BTreeSet<_> = runs.iter().filter(|number| fails(**number)).map(|number| run_id(*number)).collect();
         loop {
             // Counted before it is looked: what arrives in between is not waited for in vain.
@@ -120,7 +123,7 @@ impl Shared {
     }
 
     /// Each run that fails is in one message, no other run is in any.
-    fn check_once(&self, runs: &BTreeSet<usize>) {
+    pub(crate) fn check_once(&self, runs: &BTreeSet<usize>) {
         let found = notified(&self.receiver);
         for number in runs.iter().filter(|number| fails(**number)) {
             let messages = found.get(&run_id(*number)).map_or(0, BTreeSet::len);
@@ -133,7 +136,7 @@ impl Shared {
 }
 
 /// Which run was in which messages, over all the receiver ever saw.
-fn notified(receiver: &Receiver) -> BTreeMap<Uuid, BTreeSet<String>> {
+pub(crate) fn notified(receiver: &Receiver) -> BTreeMap<Uuid, BTreeSet<String>> {
     let mut found: BTreeMap<Uuid, BTreeSet<String>> = BTreeMap::new();
     for request in receiver.requests() {
         for run in request.json()["runs"].as_array().unwrap() {
@@ -145,7 +148,7 @@ fn notified(receiver: &Receiver) -> BTreeMap<Uuid, BTreeSet<String>> {
 }
 
 /// These runs as the body of a batch.
-fn batch(numbers: &[usize]) -> Value {
+pub(crate) fn batch(numbers: &[usize]) -> Value {
     let run = |number: &usize| {
         let id = run_id(*number);
         json!({
@@ -158,17 +161,17 @@ fn batch(numbers: &[usize]) -> Value {
     json!({"post": numbers.iter().map(run).collect::<Vec<_>>(), "patch": []})
 }
 
-fn generate_key(file: &Path) {
+pub(crate) fn generate_key(file: &Path) {
     let made = runhook().args(["keys", "generate", "--file"]).arg(file).output().unwrap();
     assert!(made.status.success());
 }
 
-async fn send(server: &Server, numbers: &[usize]) -> u16 {
+pub(crate) async fn send(server: &Server, numbers: &[usize]) -> u16 {
     server.call("POST", "/runs/batch", Some(&batch(numbers))).await.0
 }
 
 /// Asks until the answer is the one that is waited for.
-async fn until(server: &Server, path: &str, wanted: impl Fn(u16, &Value) -> bool) {
+pub(crate) async fn until(server: &Server, path: &str, wanted: impl Fn(u16, &Value) -> bool) {
     let ask = async {
         loop {
             let (status, answer) = server.call("GET", path, None).await;
@@ -182,7 +185,7 @@ async fn until(server: &Server, path: &str, wanted: impl Fn(u16, &Value) -> bool
 }
 
 /// Waits until nothing is left to do.
-async fn rest(server: &Server) {
+pub(crate) async fn rest(server: &Server) {
     until(server, "/v1/status", |_, status| status["projects_behind"] == 0).await;
     until(server, "/v1/deliveries?state=pending&limit=1", |_, page| page["deliveries"] == json!([])).await;
 }

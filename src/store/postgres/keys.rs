@@ -46,7 +46,10 @@ impl KeyStore for PgStore {
     }
 
     async fn api_keys(&self) -> Result<Vec<ApiKey>> {
-        sqlx::query(LIST).fetch_all(&mut *self.reader().await?).await?.iter().map(api_key).collect()
+        self.read(async {
+            sqlx::query(LIST).fetch_all(&mut *self.reader().await?).await?.iter().map(api_key).collect()
+        })
+        .await
     }
 
     async fn revoke_api_key(&self, id: ApiKeyId, now: Timestamp) -> Result<bool> {
@@ -61,8 +64,11 @@ impl KeyStore for PgStore {
     }
 
     async fn marker(&self, name: &str) -> Result<Option<Vec<u8>>> {
-        let mut reader = self.reader().await?;
-        Ok(sqlx::query_scalar(MARKER).bind(name).fetch_optional(&mut *reader).await?)
+        self.read(async {
+            let mut reader = self.reader().await?;
+            Ok(sqlx::query_scalar(MARKER).bind(name).fetch_optional(&mut *reader).await?)
+        })
+        .await
     }
 
     async fn set_marker(&self, name: &str, value: &[u8]) -> Result<()> {
@@ -86,7 +92,7 @@ impl KeyStore for PgStore {
     }
 
     async fn wipe(&self) -> Result<()> {
-        self.run("wipe", |mut this| {
+        self.run_long("wipe", |mut this| {
             Box::pin(async move {
                 wipe(&mut this).await?;
                 Ok(this.done(()))
@@ -98,7 +104,7 @@ impl KeyStore for PgStore {
     }
 
     async fn close(&self) {
-        self.pool.close().await;
+        self.connections.current().pool.close().await;
     }
 }
 

@@ -9,6 +9,8 @@
 //! its operation. Statements are constants, so that tests can prepare them all.
 
 mod accept;
+mod clock;
+mod connections;
 mod endpoints;
 mod feedback;
 mod inspect;
@@ -30,19 +32,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::ConnectOptions as _;
-use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::postgres::PgConnectOptions;
 use uuid::Uuid;
 
 use crate::model::id::TenantId;
 use crate::store::{Result, StoreError};
 
+pub use clock::SharedClock;
 pub use inspect::{Inspection, inspect};
 pub use pokes::Topic;
 
 /// The store of many replicas.
 #[derive(Debug, Clone)]
 pub struct PgStore {
-    pool: PgPool,
+    connections: Arc<connections::Connections>,
+    patience: Duration,
     pokes: Arc<pokes::Pokes>,
     begin: Arc<runner::Beginnings>,
     listens: bool,
@@ -55,8 +59,11 @@ pub struct Options {
     pub connections: u32,
     /// How long an operation waits for one of them.
     pub acquire_timeout: Duration,
-    /// How long a statement may take. Deleting projects, wiping and migrating take as long as they need.
+    /// How long a statement that reads may take, and one that writes may wait for a lock. Deleting projects, wiping and
+    /// migrating take as long as they need.
     pub statement_timeout: Duration,
+    /// How long an operation waits for the server before it counts as lost: longer than a statement may take.
+    pub patience: Duration,
     /// How long a transaction may idle: a replica that stands still gives its locks back.
     pub idle_timeout: Duration,
     /// What the server calls these connections.
@@ -72,6 +79,7 @@ impl Default for Options {
             connections: 16,
             acquire_timeout: Duration::from_secs(5),
             statement_timeout: Duration::from_secs(30),
+            patience: Duration::from_secs(35),
             idle_timeout: Duration::from_secs(30),
             application_name: "runhook".to_owned(),
             behind_pgbouncer: false,
@@ -86,12 +94,9 @@ impl PgStore {
     /// Connects and brings the schema up to date. Leases of other replicas stay as they are.
     pub async fn connect(url: &str, options: &Options) -> Result<Self> {
         let connect = connect_options(url, options)?;
-        let pool = PgPoolOptions::new()
-            .max_connections(options.connections)
-            .acquire_timeout(options.acquire_timeout)
-            .connect_lazy_with(connect);
         let store = Self {
-            pool,
+            connections: connections::Connections::new(connect, options),
+            patience: options.patience,
             pokes: Arc::default(),
             begin: Arc::new(runner::Beginnings::of(options)),
             listens: !options.behind_pgbouncer,
@@ -116,6 +121,7 @@ fn connect_options(url: &str, options: &Options) -> Result<PgConnectOptions> {
     let millis = |duration: Duration| duration.as_millis().to_string();
     Ok(connect.statement_cache_capacity(STATEMENTS).options([
         ("statement_timeout", millis(options.statement_timeout)),
+        ("lock_timeout", millis(options.statement_timeout)),
         ("idle_in_transaction_session_timeout", millis(options.idle_timeout)),
     ]))
 }

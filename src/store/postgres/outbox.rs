@@ -114,27 +114,39 @@ impl OutboxStore for PgStore {
     }
 
     async fn next_due(&self, crowded: &[EndpointId]) -> Result<Option<Timestamp>> {
-        let query = sqlx::query_scalar(NEXT_READY).bind(ids(crowded, |endpoint| endpoint.0));
-        let due: Option<i64> = query.fetch_one(&mut *self.reader().await?).await?;
-        Ok(due.map(Timestamp))
+        self.read(async {
+            let query = sqlx::query_scalar(NEXT_READY).bind(ids(crowded, |endpoint| endpoint.0));
+            let due: Option<i64> = query.fetch_one(&mut *self.reader().await?).await?;
+            Ok(due.map(Timestamp))
+        })
+        .await
     }
 
     async fn message(&self, tenant: TenantId, id: MessageId) -> Result<Option<Message>> {
-        let query = sqlx::query(MESSAGE).bind(tenant.0).bind(id.0);
-        query.fetch_optional(&mut *self.reader().await?).await?.as_ref().map(message).transpose()
+        self.read(async {
+            let query = sqlx::query(MESSAGE).bind(tenant.0).bind(id.0);
+            query.fetch_optional(&mut *self.reader().await?).await?.as_ref().map(message).transpose()
+        })
+        .await
     }
 
     async fn delivery(&self, tenant: TenantId, id: DeliveryId) -> Result<Option<(Delivery, Vec<Attempt>)>> {
-        let mut reader = self.reader().await?;
-        let row = sqlx::query(ONE).bind(tenant.0).bind(id.0).fetch_optional(&mut *reader).await?;
-        let Some(row) = row else { return Ok(None) };
-        let attempts = sqlx::query(ATTEMPTS).bind(tenant.0).bind(id.0).fetch_all(&mut *reader).await?;
-        Ok(Some((delivery(&row)?, attempts.iter().map(attempt).collect::<Result<_>>()?)))
+        self.read(async {
+            let mut reader = self.reader().await?;
+            let row = sqlx::query(ONE).bind(tenant.0).bind(id.0).fetch_optional(&mut *reader).await?;
+            let Some(row) = row else { return Ok(None) };
+            let attempts = sqlx::query(ATTEMPTS).bind(tenant.0).bind(id.0).fetch_all(&mut *reader).await?;
+            Ok(Some((delivery(&row)?, attempts.iter().map(attempt).collect::<Result<_>>()?)))
+        })
+        .await
     }
 
     async fn list_deliveries(&self, tenant: TenantId, query: &DeliveryQuery) -> Result<Vec<Delivery>> {
-        let mut reader = self.reader().await?;
-        page(tenant, query).build().fetch_all(&mut *reader).await?.iter().map(delivery).collect()
+        self.read(async {
+            let mut reader = self.reader().await?;
+            page(tenant, query).build().fetch_all(&mut *reader).await?.iter().map(delivery).collect()
+        })
+        .await
     }
 
     async fn replay(&self, tenant: TenantId, deliveries: &[DeliveryId], now: Timestamp) -> Result<u64> {

@@ -74,7 +74,7 @@ impl ProjectStore for PgStore {
     }
 
     async fn delete_project(&self, tenant: TenantId, id: ProjectId) -> Result<bool> {
-        self.run("delete_project", |mut this| {
+        self.run_long("delete_project", |mut this| {
             Box::pin(async move {
                 let there = delete(&mut this, tenant, id).await? || this.in_doubt;
                 Ok(this.done(there))
@@ -84,7 +84,7 @@ impl ProjectStore for PgStore {
     }
 
     async fn project(&self, tenant: TenantId, id: ProjectId) -> Result<Option<Project>> {
-        find(&mut *self.reader().await?, tenant, id).await
+        self.read(async { find(&mut *self.reader().await?, tenant, id).await }).await
     }
 
     async fn list_projects(&self, tenant: TenantId, query: &ProjectQuery) -> Result<Vec<Project>> {
@@ -100,8 +100,11 @@ impl ProjectStore for PgStore {
 
 impl PgStore {
     async fn page(&self, tenant: TenantId, query: &ProjectQuery) -> Result<Vec<Project>> {
-        let mut reader = self.reader().await?;
-        page(tenant, query).build().fetch_all(&mut *reader).await?.iter().map(project).collect()
+        self.read(async {
+            let mut reader = self.reader().await?;
+            page(tenant, query).build().fetch_all(&mut *reader).await?.iter().map(project).collect()
+        })
+        .await
     }
 }
 

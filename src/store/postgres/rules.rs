@@ -61,23 +61,26 @@ impl RuleStore for PgStore {
     }
 
     async fn list_rules(&self, tenant: TenantId) -> Result<Vec<Rule>> {
-        readable(&sqlx::query(LIST).bind(tenant.0).fetch_all(&mut *self.reader().await?).await?, records::rule)
+        self.read(async {
+            readable(&sqlx::query(LIST).bind(tenant.0).fetch_all(&mut *self.reader().await?).await?, records::rule)
+        })
+        .await
     }
 
     async fn list_endpoints(&self, tenant: TenantId) -> Result<Vec<Endpoint>> {
-        endpoints::list(&mut *self.reader().await?, tenant).await
+        self.read(async { endpoints::list(&mut *self.reader().await?, tenant).await }).await
     }
 
     async fn rules_version(&self) -> Result<i64> {
-        Ok(sqlx::query_scalar(VERSION).fetch_one(&mut *self.reader().await?).await?)
+        self.read(async { Ok(sqlx::query_scalar(VERSION).fetch_one(&mut *self.reader().await?).await?) }).await
     }
 
     async fn active_rules(&self) -> Result<RuleSnapshot> {
-        records::snapshot(&sqlx::query(ACTIVE).fetch_all(&mut *self.reader().await?).await?)
+        self.read(async { records::snapshot(&sqlx::query(ACTIVE).fetch_all(&mut *self.reader().await?).await?) }).await
     }
 
     async fn sealed_targets(&self, after: Option<EndpointId>, limit: u32) -> Result<Vec<(EndpointId, Sealed)>> {
-        endpoints::sealed(&mut *self.reader().await?, after, limit).await
+        self.read(async { endpoints::sealed(&mut *self.reader().await?, after, limit).await }).await
     }
 
     async fn reseal_target(&self, id: EndpointId, old: &Sealed, new: Sealed) -> Result<bool> {

@@ -8,7 +8,11 @@
 //! leaves everything as it was. So an operation that is answered has happened, once.
 //!
 //! An operation that gives up on a lost connection answers `Unavailable`: it may have happened, and may be repeated by
-//! whoever asked for it.
+//! whoever asked for it. So does one that the server leaves without an answer for too long.
+//!
+//! What writes has no `statement_timeout`, only limits on waiting for locks and on idling. That limit would fall upon
+//! COMMIT too, and there PostgreSQL takes it as leave to stop waiting for a synchronous standby: it would answer that all
+//! is well although the standby has nothing of it.
 
 use std::ops::{Deref, DerefMut};
 use std::time::Duration;
@@ -19,6 +23,7 @@ use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Postgres};
 
 use crate::store::failure::{RETRY_AFTER, postgres_code};
+use crate::store::postgres::connections::Pool;
 use crate::store::postgres::{Options, PgStore};
 use crate::store::{Result, StoreError};
 
@@ -38,6 +43,7 @@ type Transaction = sqlx::Transaction<'static, Postgres>;
 #[derive(Debug)]
 pub(super) struct Beginnings {
     write: String,
+    read: String,
     snapshot: String,
     /// Reads stand in a transaction too: a connection behind PgBouncer is the same one only that long.
     transactional: bool,
@@ -45,18 +51,20 @@ pub(super) struct Beginnings {
 
 impl Beginnings {
     pub(super) fn of(options: &Options) -> Self {
-        let limits = if options.behind_pgbouncer {
-            format!(
-                "; SET LOCAL statement_timeout = {}; SET LOCAL idle_in_transaction_session_timeout = {}",
-                options.statement_timeout.as_millis(),
-                options.idle_timeout.as_millis()
+        let (statement, idle) = (options.statement_timeout.as_millis(), options.idle_timeout.as_millis());
+        let idles = format!("; SET LOCAL idle_in_transaction_session_timeout = {idle}");
+        let (reading, writing) = if options.behind_pgbouncer {
+            (
+                format!("; SET LOCAL statement_timeout = {statement}{idles}"),
+                format!("; SET LOCAL lock_timeout = {statement}{idles}"),
             )
         } else {
-            String::new()
+            (String::new(), String::new())
         };
         Self {
-            write: format!("BEGIN{limits}"),
-            snapshot: format!("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY{limits}"),
+            write: format!("BEGIN; SET LOCAL statement_timeout = 0{writing}"),
+            read: format!("BEGIN{reading}"),
+            snapshot: format!("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY{reading}"),
             transactional: options.behind_pgbouncer,
         }
     }
@@ -136,6 +144,11 @@ pub(super) fn gone(what: &'static str) -> StoreError {
     StoreError::Internal(Box::new(Gone(what)))
 }
 
+/// The server has left an operation without an answer for too long.
+#[derive(Debug, thiserror::Error)]
+#[error("the server did not answer within {0:?}")]
+struct Silent(Duration);
+
 impl PgStore {
     /// Runs an operation in a transaction until it is committed.
     pub(super) async fn run<'a, T: Send>(
@@ -143,13 +156,34 @@ impl PgStore {
         name: &'static str,
         work: impl Fn(Try) -> BoxFuture<'a, Result<(Try, T)>> + Send + Sync,
     ) -> Result<T> {
+        self.run_within(name, self.patience, work).await
+    }
+
+    /// Runs an operation that takes as long as it needs.
+    pub(super) async fn run_long<'a, T: Send>(
+        &self,
+        name: &'static str,
+        work: impl Fn(Try) -> BoxFuture<'a, Result<(Try, T)>> + Send + Sync,
+    ) -> Result<T> {
+        self.run_within(name, Duration::MAX, work).await
+    }
+
+    async fn run_within<'a, T: Send>(
+        &self,
+        name: &'static str,
+        patience: Duration,
+        work: impl Fn(Try) -> BoxFuture<'a, Result<(Try, T)>> + Send + Sync,
+    ) -> Result<T> {
         let (mut in_doubt, mut pauses) = (false, PAUSES.iter());
         loop {
-            let (error, unknown) = match self.run_once(in_doubt, &work).await {
+            let pool = self.connections.current();
+            let tried = tokio::time::timeout(patience, self.run_once(&pool, in_doubt, &work)).await;
+            let (error, unknown) = match tried.unwrap_or_else(|_| Err((silent(patience), true))) {
                 Ok(outcome) => return Ok(outcome),
                 Err(failed) => failed,
             };
             in_doubt |= unknown;
+            self.note(&pool, &error);
             if !may_pass(&error) {
                 return Err(error);
             }
@@ -163,10 +197,11 @@ impl PgStore {
     /// Runs it once. With the error comes whether the transaction may have been committed all the same.
     async fn run_once<'a, T>(
         &self,
+        pool: &Pool,
         in_doubt: bool,
         work: &(impl Fn(Try) -> BoxFuture<'a, Result<(Try, T)>> + Sync),
     ) -> std::result::Result<T, (StoreError, bool)> {
-        let transaction = self.begin(&self.begin.write).await.map_err(|error| (error, false))?;
+        let transaction = begin(pool, &self.begin.write).await.map_err(|error| (error, false))?;
         let (this, outcome) = work(Try { transaction, in_doubt }).await.map_err(|error| (error, false))?;
         match this.transaction.commit().await {
             Ok(()) => Ok(outcome),
@@ -178,43 +213,64 @@ impl PgStore {
         }
     }
 
+    /// Reads, for as long as the server answers in time.
+    pub(super) async fn read<T>(&self, reading: impl Future<Output = Result<T>> + Send) -> Result<T> {
+        let pool = self.connections.current();
+        let read = tokio::time::timeout(self.patience, reading).await.unwrap_or_else(|_| Err(silent(self.patience)));
+        read.inspect_err(|error| self.note(&pool, error))
+    }
+
     /// A connection for reading.
     pub(super) async fn reader(&self) -> Result<Reader> {
+        let pool = self.connections.current();
         if self.begin.transactional {
-            return self.begin(&self.begin.write).await.map(Reader::Transaction);
+            return begin(&pool, &self.begin.read).await.map(Reader::Transaction);
         }
-        self.pool.acquire().await.map(Reader::Plain).map_err(|error| self.unconnected(error))
+        pool.pool.acquire().await.map(Reader::Plain).map_err(|error| unconnected(&pool, error))
     }
 
     /// A connection on which all statements see the same.
     pub(super) async fn snapshot(&self) -> Result<Reader> {
-        self.begin(&self.begin.snapshot).await.map(Reader::Transaction)
+        begin(&self.connections.current(), &self.begin.snapshot).await.map(Reader::Transaction)
     }
 
-    async fn begin(&self, statement: &str) -> Result<Transaction> {
-        self.pool.begin_with(AssertSqlSafe(statement.to_owned())).await.map_err(|error| self.unconnected(error))
-    }
-
-    /// Tells a pool whose connections are all at work from a server that does not answer.
-    fn unconnected(&self, error: sqlx::Error) -> StoreError {
-        let all_taken = self.pool.size() >= self.pool.options().get_max_connections();
-        match error {
-            sqlx::Error::PoolTimedOut if all_taken => StoreError::Busy { retry_after: RETRY_AFTER },
-            error => error.into(),
+    /// Leaves a pool whose connections lead to a server that is lost.
+    fn note(&self, pool: &Pool, error: &StoreError) {
+        if matches!(error, StoreError::Unavailable(_)) {
+            self.connections.replace(pool);
         }
     }
 }
 
-/// Takes the limit off the statements of a transaction that takes as long as it needs.
+async fn begin(pool: &Pool, statement: &str) -> Result<Transaction> {
+    pool.pool.begin_with(AssertSqlSafe(statement.to_owned())).await.map_err(|error| unconnected(pool, error))
+}
+
+/// Tells a pool whose connections are all at work from a server that does not answer.
+fn unconnected(pool: &Pool, error: sqlx::Error) -> StoreError {
+    let all_taken = pool.pool.size() >= pool.pool.options().get_max_connections();
+    match error {
+        sqlx::Error::PoolTimedOut if all_taken => StoreError::Busy { retry_after: RETRY_AFTER },
+        error => error.into(),
+    }
+}
+
+fn silent(patience: Duration) -> StoreError {
+    StoreError::Unavailable(Box::new(Silent(patience)))
+}
+
+/// Takes the limit off the locks of a transaction that takes as long as it needs.
 pub(super) async fn take_your_time(connection: &mut PgConnection) -> Result<()> {
-    sqlx::raw_sql("SET LOCAL statement_timeout = 0").execute(connection).await?;
+    sqlx::raw_sql("SET LOCAL lock_timeout = 0").execute(connection).await?;
     Ok(())
 }
 
-/// Whether trying again may help.
+/// Whether trying again may help. Who has waited in vain for long enough does not wait again.
 fn may_pass(error: &StoreError) -> bool {
     match error {
-        StoreError::Unavailable(source) => !matches!(source.downcast_ref(), Some(sqlx::Error::PoolTimedOut)),
+        StoreError::Unavailable(source) => {
+            !source.is::<Silent>() && !matches!(source.downcast_ref(), Some(sqlx::Error::PoolTimedOut))
+        }
         StoreError::Internal(source) => source.is::<Gone>() || is_conflict(source.as_ref()),
         _ => false,
     }

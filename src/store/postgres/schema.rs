@@ -21,7 +21,7 @@ const TABLES: &str = "SELECT count(*), count(*) FILTER (WHERE table_name = '_sql
 impl PgStore {
     /// Brings the schema up to date. A newer schema, or somebody else's database, is left as it is.
     pub(super) async fn migrate(&self) -> Result<()> {
-        self.run("migrate", |mut this| {
+        self.run_long("migrate", |mut this| {
             Box::pin(async move {
                 migrate(&mut this).await?;
                 Ok(this.done(()))

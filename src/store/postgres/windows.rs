@@ -47,13 +47,19 @@ const RULE_WINDOWS: &str = "SELECT w.window_id, w.project_id, w.progress, w.afte
 #[async_trait]
 impl WindowStore for PgStore {
     async fn stirred_projects(&self) -> Result<Vec<Stirred>> {
-        let rows = sqlx::query(STIRRED).fetch_all(&mut *self.reader().await?).await?;
-        rows.iter().map(records::stirred).collect()
+        self.read(async {
+            let rows = sqlx::query(STIRRED).fetch_all(&mut *self.reader().await?).await?;
+            rows.iter().map(records::stirred).collect()
+        })
+        .await
     }
 
     async fn standing(&self, tenant: TenantId, project: ProjectId) -> Result<Standing> {
-        // Cursors, starts and spans are moved together.
-        standing::of_project(&mut *self.snapshot().await?, tenant, project).await
+        self.read(async {
+            // Cursors, starts and spans are moved together.
+            standing::of_project(&mut *self.snapshot().await?, tenant, project).await
+        })
+        .await
     }
 
     async fn changes(
@@ -64,15 +70,21 @@ impl WindowStore for PgStore {
         until: Timestamp,
         limit: u32,
     ) -> Result<Vec<Change>> {
-        let query = sqlx::query(CHANGES).bind(tenant.0).bind(project.0).bind(after).bind(until.0);
-        let rows = query.bind(i64::from(limit)).fetch_all(&mut *self.reader().await?).await?;
-        rows.iter().map(records::change).collect()
+        self.read(async {
+            let query = sqlx::query(CHANGES).bind(tenant.0).bind(project.0).bind(after).bind(until.0);
+            let rows = query.bind(i64::from(limit)).fetch_all(&mut *self.reader().await?).await?;
+            rows.iter().map(records::change).collect()
+        })
+        .await
     }
 
     async fn matched(&self, tenant: TenantId, pairs: &[(RuleId, RunId)]) -> Result<HashSet<(RuleId, RunId)>> {
-        let (rules, runs) = columns(pairs);
-        let query = sqlx::query(MATCHED).bind(tenant.0).bind(rules).bind(runs);
-        query.fetch_all(&mut *self.reader().await?).await?.iter().map(records::matched).collect()
+        self.read(async {
+            let (rules, runs) = columns(pairs);
+            let query = sqlx::query(MATCHED).bind(tenant.0).bind(rules).bind(runs);
+            query.fetch_all(&mut *self.reader().await?).await?.iter().map(records::matched).collect()
+        })
+        .await
     }
 
     async fn commit_window(&self, commit: WindowCommit) -> Result<()> {
@@ -107,9 +119,12 @@ impl WindowStore for PgStore {
     }
 
     async fn rule_windows(&self, tenant: TenantId, rule: RuleId, limit: u32) -> Result<Vec<(Window, u32)>> {
-        let query = sqlx::query(RULE_WINDOWS).bind(tenant.0).bind(rule.0).bind(i64::from(limit));
-        let rows = query.fetch_all(&mut *self.reader().await?).await?;
-        rows.iter().map(|row| records::window(tenant, row)).collect()
+        self.read(async {
+            let query = sqlx::query(RULE_WINDOWS).bind(tenant.0).bind(rule.0).bind(i64::from(limit));
+            let rows = query.fetch_all(&mut *self.reader().await?).await?;
+            rows.iter().map(|row| records::window(tenant, row)).collect()
+        })
+        .await
     }
 }
 

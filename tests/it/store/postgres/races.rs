@@ -29,7 +29,7 @@ async fn waiters(watcher: &mut PgConnection) -> i64 {
 }
 
 /// Waits until so many clients wait for locks.
-async fn wait_for_waiters(watcher: &mut PgConnection, count: i64) {
+pub(super) async fn wait_for_waiters(watcher: &mut PgConnection, count: i64) {
     while waiters(watcher).await < count {}
 }
 
