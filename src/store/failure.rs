@@ -21,10 +21,19 @@ const WRITE_FAILED: i32 = 778;
 /// SQLite: the write-ahead log's index could not grow.
 const INDEX_FAILED: i32 = 4874;
 
+/// PgBouncer shows itself by refusing what a session is given, or by mixing up sessions.
+pub(super) const UNNAMED_PGBOUNCER: &str = "something between here and PostgreSQL shares out its sessions, as PgBouncer \
+     does: add `pgbouncer=true` to the database URL";
+
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         if let Some(code) = postgres_code(&error) {
             return match code.as_str() {
+                // A parameter of the session is refused; a prepared statement is gone, or another's is there.
+                "08P01" if error.to_string().contains("startup parameter") => {
+                    Self::Unusable(UNNAMED_PGBOUNCER.to_owned())
+                }
+                "26000" | "42P05" => Self::Unusable(UNNAMED_PGBOUNCER.to_owned()),
                 // The disk is full.
                 "53100" => Self::Full,
                 // A limit of the server: of memory, connections, locks; or the statement took longer than it may, or

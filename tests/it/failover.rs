@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use serde_json::json;
 use tokio::sync::watch;
 
-use crate::replicas::{BOUND, Shared, batch, rest, until, within};
+use crate::replicas::{BOUND, Shared, batch, until, within};
 use crate::support::cluster::Cluster;
 use crate::support::postgres::Database;
 use crate::support::receiver::{Answer, Gate};
@@ -104,7 +104,7 @@ async fn fail_over(shared: &Shared, load: &Load<'_>, way: &Way, pair: (Cluster, 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn when_the_primary_dies_and_a_standby_is_promoted_nothing_is_lost_and_replicas_go_on() {
-    let Some(mut primary) = Cluster::create(&[]).await else { return };
+    let Some(mut primary) = Cluster::create().await else { return };
     let database = Database::create_on(primary.url()).await;
     let way = Way::to(&database.url).await;
     let url = way.url(&database.url);
@@ -122,8 +122,8 @@ async fn when_the_primary_dies_and_a_standby_is_promoted_nothing_is_lost_and_rep
     within(BOUND, "notifications", shared.all_notified(&acknowledged)).await;
     for server in &replicas {
         until(server, "/readyz", |status, _| status == 200).await;
+        until(server, "/v1/status", |_, status| status["projects_behind"] == 0).await;
     }
-    rest(&replicas[0]).await;
     for number in &acknowledged {
         let (status, run) = replicas[1].call("GET", &format!("/runs/{}", run_id(*number)), None).await;
         assert_eq!((status, &run["inputs"]["number"]), (200, &json!(number)), "run {number} was acknowledged");

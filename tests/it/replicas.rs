@@ -53,7 +53,7 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    async fn begin() -> Option<Self> {
+    pub(crate) async fn begin() -> Option<Self> {
         Some(Self::on(Database::create().await?).await)
     }
 
@@ -100,7 +100,12 @@ impl Shared {
 
     /// A command on the database, beside whoever serves.
     fn command(&self, arguments: &[&str]) -> (i32, String) {
-        let settings = self.settings(&self.database.url, &[]);
+        self.command_at(&self.database.url, arguments)
+    }
+
+    /// A command on the database at this URL.
+    pub(crate) fn command_at(&self, url: &Url, arguments: &[&str]) -> (i32, String) {
+        let settings = self.settings(url, &[]);
         let mut command = runhook();
         command.args(arguments).args(&settings.arguments[..2]).args(&settings.arguments[4..]);
         let output = command.envs(settings.environment).current_dir(self.home.path()).output().unwrap();

@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use futures_util::future::BoxFuture;
-use sqlx::Connection as _;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
+use sqlx::{Connection as _, Row as _};
 
 use crate::store::postgres::Options;
 
@@ -70,11 +70,10 @@ impl Connections {
 
     fn replace_generation(&self, lost: u64) {
         let current = self.current.load();
-        if current.generation != lost || current.pool.is_closed() {
+        if current.generation != lost || current.pool.is_closed() || current.pool.size() == 0 {
             return;
         }
-        tracing::info!("the database was lost; connections to it are made anew");
-        metrics::counter!("runhook_database_losses_total").increment(1);
+        tracing::info!("the database was lost; all connections to it are made anew");
         let next = open(&self.connect, self.most, self.acquire_timeout, &self.this, lost.wrapping_add(1));
         // Whoever was faster has replaced it.
         let _faster = self.current.compare_and_swap(&current, Arc::new(next));
@@ -118,7 +117,7 @@ async fn still_answers(
 
 fn takes_writes(connection: &mut PgConnection) -> BoxFuture<'_, sqlx::Result<()>> {
     Box::pin(async move {
-        let is_read_only: bool = sqlx::query_scalar(IS_READ_ONLY).persistent(false).fetch_one(connection).await?;
-        if is_read_only { Err(sqlx::Error::Configuration(Box::new(ReadOnly))) } else { Ok(()) }
+        let is_read_only = sqlx::raw_sql(IS_READ_ONLY).fetch_one(connection).await?;
+        if is_read_only.try_get(0)? { Err(sqlx::Error::Configuration(Box::new(ReadOnly))) } else { Ok(()) }
     })
 }

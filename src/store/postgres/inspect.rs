@@ -1,9 +1,10 @@
 //! A look at a database that changes nothing in it, over a connection of its own, so that what is wrong with the way
-//! there is said as it is.
+//! there is said as it is. Its statements are plain text: outside of transactions nothing else works behind PgBouncer.
 
 use sqlx::postgres::PgConnection;
-use sqlx::{ConnectOptions as _, Connection as _};
+use sqlx::{ConnectOptions as _, Connection as _, Row as _};
 
+use crate::store::failure::UNNAMED_PGBOUNCER;
 use crate::store::postgres::schema::MIGRATIONS;
 use crate::store::postgres::{Options, connect_options};
 use crate::store::{Result, StoreError};
@@ -25,12 +26,21 @@ const APPLIED: &str = "SELECT version FROM _sqlx_migrations WHERE success ORDER 
 
 const READ_ONLY: &str = "SELECT pg_is_in_recovery() OR current_setting('default_transaction_read_only') = 'on'";
 
+/// What a session was told when it began.
+const TOLD: &str = "SELECT setting FROM pg_settings WHERE name = 'lock_timeout'";
+
 /// Looks at a database.
 pub async fn inspect(url: &str, options: &Options) -> Result<Inspection> {
     let connecting = connect_options(url, options)?;
     let connected = tokio::time::timeout(options.acquire_timeout, connecting.connect()).await;
     let late = |_| StoreError::Unavailable("the server does not answer".into());
     let mut connection = connected.map_err(late)??;
+    if !options.behind_pgbouncer {
+        let told: String = sqlx::raw_sql(TOLD).fetch_one(&mut connection).await?.try_get(0)?;
+        if told != options.statement_timeout.as_millis().to_string() {
+            return Err(StoreError::Unusable(UNNAMED_PGBOUNCER.to_owned()));
+        }
+    }
     let found = look(&mut connection).await?;
     // What was read was read.
     let _closed = connection.close().await;
@@ -38,10 +48,14 @@ pub async fn inspect(url: &str, options: &Options) -> Result<Inspection> {
 }
 
 async fn look(connection: &mut PgConnection) -> Result<Inspection> {
-    let is_read_only: bool = sqlx::query_scalar(READ_ONLY).fetch_one(&mut *connection).await?;
-    let is_tracked: bool = sqlx::query_scalar(TRACKED).fetch_one(&mut *connection).await?;
-    let applied: Vec<i64> =
-        if is_tracked { sqlx::query_scalar(APPLIED).fetch_all(&mut *connection).await? } else { Vec::new() };
+    let is_read_only: bool = sqlx::raw_sql(READ_ONLY).fetch_one(&mut *connection).await?.try_get(0)?;
+    let is_tracked: bool = sqlx::raw_sql(TRACKED).fetch_one(&mut *connection).await?.try_get(0)?;
+    let mut applied: Vec<i64> = Vec::new();
+    if is_tracked {
+        for row in sqlx::raw_sql(APPLIED).fetch_all(&mut *connection).await? {
+            applied.push(row.try_get(0)?);
+        }
+    }
     let known = || MIGRATIONS.iter().map(|migration| migration.version);
     let mut problems = Vec::new();
     if is_read_only {

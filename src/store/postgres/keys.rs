@@ -1,7 +1,6 @@
 //! API keys, and the state of the database as a whole.
 
 use async_trait::async_trait;
-use sqlx::postgres::PgConnection;
 
 use crate::model::id::{ApiKeyId, TenantId};
 use crate::model::time::Timestamp;
@@ -10,6 +9,7 @@ use crate::store::accept::ensure_default;
 use crate::store::keys::{ApiKey, KeyStore};
 use crate::store::postgres::accept::Held;
 use crate::store::postgres::runner::take_your_time;
+use crate::store::postgres::session::Session;
 use crate::store::postgres::{PgStore, Topic, text};
 use crate::store::records::api_key;
 use crate::store::revision::RuleRows as _;
@@ -108,7 +108,7 @@ impl KeyStore for PgStore {
     }
 }
 
-async fn put(connection: &mut PgConnection, key: &ApiKey) -> Result<()> {
+async fn put(connection: &mut Session, key: &ApiKey) -> Result<()> {
     sqlx::query(PUT)
         .bind(key.tenant_id.0)
         .bind(key.id.0)
@@ -122,7 +122,7 @@ async fn put(connection: &mut PgConnection, key: &ApiKey) -> Result<()> {
     Ok(())
 }
 
-async fn wipe(connection: &mut PgConnection) -> Result<()> {
+async fn wipe(connection: &mut Session) -> Result<()> {
     take_your_time(connection).await?;
     connection.bump_version().await?;
     sqlx::query(WIPE).execute(&mut *connection).await?;

@@ -23,16 +23,19 @@ mod rules;
 mod runner;
 mod runs;
 mod schema;
+mod session;
 mod standing;
 mod windows;
 
 use std::borrow::Cow;
+use std::fs::File;
 use std::str::FromStr as _;
 use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::ConnectOptions as _;
 use sqlx::postgres::PgConnectOptions;
+use url::Url;
 use uuid::Uuid;
 
 use crate::model::id::TenantId;
@@ -107,6 +110,22 @@ impl PgStore {
     }
 }
 
+/// The parameters of a URL that name files.
+const FILES: [&str; 3] = ["sslrootcert", "sslcert", "sslkey"];
+
+/// Whoever connects only says that a file is missing, not which.
+fn find_files(url: &str) -> Result<()> {
+    let Ok(url) = Url::parse(url) else { return Ok(()) };
+    for (name, file) in url.query_pairs().filter(|(name, _)| FILES.contains(&&**name)) {
+        if !file.starts_with("-----BEGIN") {
+            let missing =
+                |error| StoreError::Unusable(format!("the file of `{name}`, {file}, cannot be read: {error}"));
+            File::open(&*file).map_err(missing)?;
+        }
+    }
+    Ok(())
+}
+
 /// The text of an invalid URL may hold a password, so it is not repeated.
 fn connect_options(url: &str, options: &Options) -> Result<PgConnectOptions> {
     let connect = PgConnectOptions::from_str(url).map_err(|_| {
@@ -114,6 +133,7 @@ fn connect_options(url: &str, options: &Options) -> Result<PgConnectOptions> {
             "the database URL cannot be read: write postgres://user:password@host:5432/name".to_owned(),
         )
     })?;
+    find_files(url)?;
     let connect = connect.application_name(&options.application_name).disable_statement_logging();
     if options.behind_pgbouncer {
         return Ok(connect.statement_cache_capacity(0).extra_float_digits(None));

@@ -1,7 +1,6 @@
 //! Messages, deliveries and attempts.
 
 use async_trait::async_trait;
-use sqlx::postgres::PgConnection;
 use sqlx::{Postgres, QueryBuilder};
 use uuid::Uuid;
 
@@ -11,6 +10,7 @@ use crate::model::message::Message;
 use crate::model::time::Timestamp;
 use crate::store::body::pack;
 use crate::store::outbox::{Claim, Claimant, DeliveryQuery, OutboxStore};
+use crate::store::postgres::session::Session;
 use crate::store::postgres::{PgStore, Topic, endpoints, ids, text};
 use crate::store::records::{ENDPOINT_LOST, attempt, claims, delivery, message, state_columns, state_of_word, verdict};
 use crate::store::row::{json_text, readable};
@@ -192,11 +192,7 @@ fn page(tenant: TenantId, query: &DeliveryQuery) -> QueryBuilder<Postgres> {
 }
 
 /// Stores the messages of a window.
-pub(super) async fn store_messages(
-    connection: &mut PgConnection,
-    tenant: TenantId,
-    messages: &[Message],
-) -> Result<()> {
+pub(super) async fn store_messages(connection: &mut Session, tenant: TenantId, messages: &[Message]) -> Result<()> {
     if messages.is_empty() {
         return Ok(());
     }
@@ -220,7 +216,7 @@ pub(super) async fn store_messages(
 
 /// Stores the deliveries of a window.
 pub(super) async fn store_deliveries(
-    connection: &mut PgConnection,
+    connection: &mut Session,
     tenant: TenantId,
     deliveries: &[Delivery],
 ) -> Result<()> {
@@ -248,7 +244,7 @@ pub(super) async fn store_deliveries(
 
 /// Ends the waiting deliveries of rules that are gone.
 pub(super) async fn fail_rules(
-    connection: &mut PgConnection,
+    connection: &mut Session,
     tenant: TenantId,
     rules: &[Uuid],
     now: Timestamp,
@@ -259,7 +255,7 @@ pub(super) async fn fail_rules(
 
 /// Ends the waiting deliveries to endpoints that cannot be sent to.
 pub(super) async fn fail_endpoints(
-    connection: &mut PgConnection,
+    connection: &mut Session,
     tenant: TenantId,
     endpoints: &[EndpointId],
     now: Timestamp,
@@ -271,7 +267,7 @@ pub(super) async fn fail_endpoints(
 }
 
 async fn claim(
-    connection: &mut PgConnection,
+    connection: &mut Session,
     claimant: Claimant,
     limit: u32,
     crowded: &[EndpointId],
@@ -297,12 +293,12 @@ async fn claim(
 }
 
 /// Whether an earlier try has recorded this attempt.
-async fn is_recorded(connection: &mut PgConnection, lease: &Lease, attempt: &Attempt) -> Result<bool> {
+async fn is_recorded(connection: &mut Session, lease: &Lease, attempt: &Attempt) -> Result<bool> {
     let query = sqlx::query(RECORDED).bind(lease.delivery_id.0).bind(i64::from(attempt.number));
     Ok(query.bind(attempt.started_at.0).fetch_optional(connection).await?.is_some())
 }
 
-async fn finish(connection: &mut PgConnection, lease: &Lease, attempt: &Attempt, outcome: Outcome) -> Result<()> {
+async fn finish(connection: &mut Session, lease: &Lease, attempt: &Attempt, outcome: Outcome) -> Result<()> {
     let verdict = verdict(attempt, outcome);
     let tenant: Option<(Uuid,)> = sqlx::query_as(FINISH)
         .bind(lease.delivery_id.0)

@@ -1,7 +1,6 @@
 //! Projects.
 
 use async_trait::async_trait;
-use sqlx::postgres::PgConnection;
 use sqlx::{Postgres, QueryBuilder};
 
 use crate::model::id::{ProjectId, TenantId};
@@ -10,6 +9,7 @@ use crate::model::time::Timestamp;
 use crate::store::failure::is_repeat;
 use crate::store::postgres::rules::own_version;
 use crate::store::postgres::runner::take_your_time;
+use crate::store::postgres::session::Session;
 use crate::store::postgres::{PgStore, ids, text};
 use crate::store::projects::{ProjectQuery, ProjectStore};
 use crate::store::records::project;
@@ -127,12 +127,12 @@ fn page(tenant: TenantId, query: &ProjectQuery) -> QueryBuilder<Postgres> {
     sql
 }
 
-async fn find(connection: &mut PgConnection, tenant: TenantId, id: ProjectId) -> Result<Option<Project>> {
+async fn find(connection: &mut Session, tenant: TenantId, id: ProjectId) -> Result<Option<Project>> {
     let row = sqlx::query(ONE).bind(tenant.0).bind(id.0).fetch_optional(connection).await?;
     row.as_ref().map(project).transpose()
 }
 
-async fn write(connection: &mut PgConnection, statement: &'static str, project: &Project) -> Result<u64> {
+async fn write(connection: &mut Session, statement: &'static str, project: &Project) -> Result<u64> {
     let done = sqlx::query(statement)
         .bind(project.tenant_id.0)
         .bind(project.id.0)
@@ -153,7 +153,7 @@ async fn write(connection: &mut PgConnection, statement: &'static str, project: 
 
 /// Replaces what is stored of a project. A new name is a matter of rules, whose version is locked before anything is
 /// looked at; the project's row is locked by whoever writes it, after that.
-async fn update(connection: &mut PgConnection, project: &Project, now: Timestamp) -> Result<()> {
+async fn update(connection: &mut Session, project: &Project, now: Timestamp) -> Result<()> {
     let name = |found: Option<Project>| found.map(|found| found.name).ok_or(StoreError::NotFound("the project"));
     if name(find(connection, project.tenant_id, project.id).await?)? != text(&project.name) {
         own_version(connection).await?;
@@ -169,7 +169,7 @@ async fn update(connection: &mut PgConnection, project: &Project, now: Timestamp
 
 /// Windows being evaluated over the project must not be committed over its next life: that is what the version is for.
 /// It is locked first, as by every commit of a window; the project's row second, which no batch gets past.
-async fn delete(connection: &mut PgConnection, tenant: TenantId, id: ProjectId) -> Result<bool> {
+async fn delete(connection: &mut Session, tenant: TenantId, id: ProjectId) -> Result<bool> {
     if find(connection, tenant, id).await?.is_none() {
         return Ok(false);
     }

@@ -1,13 +1,13 @@
 //! Rules and endpoints.
 
 use async_trait::async_trait;
-use sqlx::postgres::PgConnection;
 
 use crate::model::endpoint::Endpoint;
 use crate::model::id::{EndpointId, RuleId, TenantId};
 use crate::model::rule::{Rule, RuleState};
 use crate::model::sealed::Sealed;
 use crate::model::time::Timestamp;
+use crate::store::postgres::session::Session;
 use crate::store::postgres::{PgStore, Topic, endpoints};
 use crate::store::row::readable;
 use crate::store::rules::{RuleChanges, RuleSnapshot, RuleStore};
@@ -99,13 +99,13 @@ impl RuleStore for PgStore {
 }
 
 /// The version of the rules, which stays until the transaction ends.
-pub(super) async fn shared_version(connection: &mut PgConnection) -> Result<i64> {
+pub(super) async fn shared_version(connection: &mut Session) -> Result<i64> {
     Ok(sqlx::query_scalar(SHARED_VERSION).fetch_one(connection).await?)
 }
 
 /// Keeps other revisions and all commits of windows away until the transaction ends. What is read from here on is read
 /// after theirs.
-pub(super) async fn own_version(connection: &mut PgConnection) -> Result<()> {
+pub(super) async fn own_version(connection: &mut Session) -> Result<()> {
     sqlx::query(OWN_VERSION).execute(connection).await?;
     Ok(())
 }

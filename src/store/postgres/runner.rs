@@ -18,12 +18,11 @@ use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use sqlx::pool::PoolConnection;
-use sqlx::postgres::PgConnection;
-use sqlx::{AssertSqlSafe, Postgres};
+use sqlx::AssertSqlSafe;
 
 use crate::store::failure::{RETRY_AFTER, postgres_code};
 use crate::store::postgres::connections::Pool;
+use crate::store::postgres::session::Session;
 use crate::store::postgres::{Options, PgStore};
 use crate::store::{Result, StoreError};
 
@@ -37,15 +36,14 @@ const PAUSES: [Duration; 5] = [
     Duration::from_millis(1280),
 ];
 
-type Transaction = sqlx::Transaction<'static, Postgres>;
-
 /// How transactions begin.
 #[derive(Debug)]
 pub(super) struct Beginnings {
     write: String,
     read: String,
     snapshot: String,
-    /// Reads stand in a transaction too: a connection behind PgBouncer is the same one only that long.
+    /// Reads stand in a transaction too, and no statement has a name: a connection behind PgBouncer is the same one only
+    /// that long.
     transactional: bool,
 }
 
@@ -72,7 +70,7 @@ impl Beginnings {
 
 /// One try of an operation.
 pub(super) struct Try {
-    transaction: Transaction,
+    session: Session,
     /// An earlier try may have been committed.
     pub(super) in_doubt: bool,
 }
@@ -85,52 +83,40 @@ impl Try {
 }
 
 impl Deref for Try {
-    type Target = PgConnection;
+    type Target = Session;
 
-    fn deref(&self) -> &PgConnection {
-        &self.transaction
+    fn deref(&self) -> &Session {
+        &self.session
     }
 }
 
 impl DerefMut for Try {
-    fn deref_mut(&mut self) -> &mut PgConnection {
-        &mut self.transaction
+    fn deref_mut(&mut self) -> &mut Session {
+        &mut self.session
     }
 }
 
 /// A connection that reads.
-pub(super) enum Reader {
-    Plain(PoolConnection<Postgres>),
-    Transaction(Transaction),
-}
+pub(super) struct Reader(Session);
 
 impl Deref for Reader {
-    type Target = PgConnection;
+    type Target = Session;
 
-    fn deref(&self) -> &PgConnection {
-        match self {
-            Self::Plain(connection) => connection,
-            Self::Transaction(transaction) => transaction,
-        }
+    fn deref(&self) -> &Session {
+        &self.0
     }
 }
 
 impl DerefMut for Reader {
-    fn deref_mut(&mut self) -> &mut PgConnection {
-        match self {
-            Self::Plain(connection) => connection,
-            Self::Transaction(transaction) => transaction,
-        }
+    fn deref_mut(&mut self) -> &mut Session {
+        &mut self.0
     }
 }
 
 impl Reader {
     /// Commits what a statement did by the way, if it stands in a transaction.
     pub(super) async fn end(self) -> Result<()> {
-        match self {
-            Self::Plain(_) => Ok(()),
-            Self::Transaction(transaction) => Ok(transaction.commit().await?),
-        }
+        self.0.commit().await
     }
 }
 
@@ -201,16 +187,13 @@ impl PgStore {
         in_doubt: bool,
         work: &(impl Fn(Try) -> BoxFuture<'a, Result<(Try, T)>> + Sync),
     ) -> std::result::Result<T, (StoreError, bool)> {
-        let transaction = begin(pool, &self.begin.write).await.map_err(|error| (error, false))?;
-        let (this, outcome) = work(Try { transaction, in_doubt }).await.map_err(|error| (error, false))?;
-        match this.transaction.commit().await {
-            Ok(()) => Ok(outcome),
-            Err(error) => {
-                let error = StoreError::from(error);
-                let unknown = matches!(error, StoreError::Unavailable(_));
-                Err((error, unknown))
-            }
-        }
+        let session = self.begin_on(pool, &self.begin.write).await.map_err(|error| (error, false))?;
+        let (this, outcome) = work(Try { session, in_doubt }).await.map_err(|error| (error, false))?;
+        let committed = this.session.commit().await;
+        committed.map(|()| outcome).map_err(|error| {
+            let unknown = matches!(error, StoreError::Unavailable(_));
+            (error, unknown)
+        })
     }
 
     /// Reads, for as long as the server answers in time.
@@ -224,14 +207,21 @@ impl PgStore {
     pub(super) async fn reader(&self) -> Result<Reader> {
         let pool = self.connections.current();
         if self.begin.transactional {
-            return begin(&pool, &self.begin.read).await.map(Reader::Transaction);
+            return self.begin_on(&pool, &self.begin.read).await.map(Reader);
         }
-        pool.pool.acquire().await.map(Reader::Plain).map_err(|error| unconnected(&pool, error))
+        let connection = pool.pool.acquire().await.map_err(|error| unconnected(&pool, error))?;
+        Ok(Reader(Session::plain(connection)))
     }
 
     /// A connection on which all statements see the same.
     pub(super) async fn snapshot(&self) -> Result<Reader> {
-        begin(&self.connections.current(), &self.begin.snapshot).await.map(Reader::Transaction)
+        self.begin_on(&self.connections.current(), &self.begin.snapshot).await.map(Reader)
+    }
+
+    async fn begin_on(&self, pool: &Pool, statement: &str) -> Result<Session> {
+        let begun = pool.pool.begin_with(AssertSqlSafe(statement.to_owned())).await;
+        let transaction = begun.map_err(|error| unconnected(pool, error))?;
+        Ok(Session::within(transaction, !self.begin.transactional))
     }
 
     /// Leaves a pool whose connections lead to a server that is lost.
@@ -240,10 +230,6 @@ impl PgStore {
             self.connections.replace(pool);
         }
     }
-}
-
-async fn begin(pool: &Pool, statement: &str) -> Result<Transaction> {
-    pool.pool.begin_with(AssertSqlSafe(statement.to_owned())).await.map_err(|error| unconnected(pool, error))
 }
 
 /// Tells a pool whose connections are all at work from a server that does not answer.
@@ -260,8 +246,8 @@ fn silent(patience: Duration) -> StoreError {
 }
 
 /// Takes the limit off the locks of a transaction that takes as long as it needs.
-pub(super) async fn take_your_time(connection: &mut PgConnection) -> Result<()> {
-    sqlx::raw_sql("SET LOCAL lock_timeout = 0").execute(connection).await?;
+pub(super) async fn take_your_time(session: &mut Session) -> Result<()> {
+    sqlx::raw_sql("SET LOCAL lock_timeout = 0").execute(session).await?;
     Ok(())
 }
 

@@ -3,13 +3,13 @@
 use std::collections::HashSet;
 
 use async_trait::async_trait;
-use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 
 use crate::model::id::{ProjectId, RuleId, RunId, TenantId};
 use crate::model::time::Timestamp;
 use crate::model::window::{Change, Seq, Window};
 use crate::store::failure::is_repeat;
+use crate::store::postgres::session::Session;
 use crate::store::postgres::{PgStore, Topic, outbox, rules, standing};
 use crate::store::row::json_text;
 use crate::store::windows::{Standing, Stirred, WindowCommit, WindowStore};
@@ -130,7 +130,7 @@ impl WindowStore for PgStore {
 
 /// Whether an earlier try has committed this window. One that found nothing leaves only its cursor behind; if that has
 /// moved on since, or it was a span's, the answer is `Stale`, which is safe: the evaluation looks at what is there.
-async fn was_committed(connection: &mut PgConnection, commit: &WindowCommit) -> Result<bool> {
+async fn was_committed(connection: &mut Session, commit: &WindowCommit) -> Result<bool> {
     let window = &commit.window;
     let found = sqlx::query(COMMITTED).bind(window.tenant_id.0).bind(window.id.0).fetch_optional(&mut *connection);
     Ok(found.await?.is_some() || commit.matches.is_empty() && standing::reached(connection, window).await?)
@@ -138,7 +138,7 @@ async fn was_committed(connection: &mut PgConnection, commit: &WindowCommit) -> 
 
 /// The lock on the rules' version comes first and holds to the end, so that no revision comes in between; the cursor's
 /// second, so that of two commits of one group the later sees what the earlier did.
-async fn commit_window(connection: &mut PgConnection, commit: &WindowCommit) -> Result<()> {
+async fn commit_window(connection: &mut Session, commit: &WindowCommit) -> Result<()> {
     if rules::shared_version(connection).await? != commit.rules_version {
         return Err(StoreError::Stale("the rules have changed"));
     }
@@ -150,7 +150,7 @@ async fn commit_window(connection: &mut PgConnection, commit: &WindowCommit) -> 
     outbox::store_deliveries(connection, commit.window.tenant_id, &commit.deliveries).await
 }
 
-async fn store_matches(connection: &mut PgConnection, window: &Window, matches: &[(RuleId, RunId)]) -> Result<()> {
+async fn store_matches(connection: &mut Session, window: &Window, matches: &[(RuleId, RunId)]) -> Result<()> {
     let (tenant, project) = (window.tenant_id.0, window.project_id.0);
     let (rules, runs) = columns(matches);
     let query = sqlx::query(INSERT_MATCHES).bind(tenant).bind(project).bind(rules).bind(runs);

@@ -32,14 +32,20 @@ struct Running {
 }
 
 impl Cluster {
-    /// A new one, running with these settings; none when PostgreSQL is to be left out.
-    pub(crate) async fn create(settings: &[&str]) -> Option<Self> {
+    /// A new one, running; none when PostgreSQL is to be left out.
+    pub(crate) async fn create() -> Option<Self> {
+        Self::create_with(|_| Vec::new()).await
+    }
+
+    /// A new one, running with the settings that are prepared in its home.
+    pub(crate) async fn create_with(prepare: impl FnOnce(&Path) -> Vec<String>) -> Option<Self> {
         if is_left_out() {
             return None;
         }
-        let mut cluster = Self::place(settings.iter().map(|setting| (*setting).to_owned()).collect());
+        let mut cluster = Self::place(Vec::new());
         let data = cluster.data();
         run(server_program("initdb").arg("-D").arg(data).args(["-N", "-A", "trust", "-U", "postgres", "-E", "UTF8"]));
+        cluster.settings = prepare(cluster.home.path());
         cluster.start().await;
         Some(cluster)
     }
@@ -62,9 +68,9 @@ impl Cluster {
         self.home.path().join("data")
     }
 
-    /// Where files for the server may be put.
-    pub(crate) fn home(&self) -> &Path {
-        self.home.path()
+    /// A file that was prepared for it.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.home.path().join(name)
     }
 
     /// A superuser's URL of the database `postgres`.
@@ -227,7 +233,8 @@ fn is_root() -> bool {
     std::fs::metadata("/proc/self").unwrap().uid() == 0
 }
 
-fn run(command: &mut Command) {
+/// Runs a command to its end, which must be a good one.
+pub(crate) fn run(command: &mut Command) {
     let output = command.output().unwrap();
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
 }

@@ -39,7 +39,7 @@ fn is_unavailable<T>(result: &Result<T, StoreError>) -> bool {
 
 #[tokio::test]
 async fn what_no_standby_has_is_not_acknowledged() {
-    let Some(primary) = Cluster::create(&[]).await else { return };
+    let Some(primary) = Cluster::create().await else { return };
     let standby = primary.standby().await;
     primary.wait_for_standby().await;
     let store = opened(&primary.url(), &hasty()).await;
@@ -57,7 +57,7 @@ async fn what_no_standby_has_is_not_acknowledged() {
 
 #[tokio::test]
 async fn a_server_that_crashes_turns_read_only_or_becomes_a_standby_is_left_and_found_again() {
-    let Some(mut primary) = Cluster::create(&[]).await else { return };
+    let Some(mut primary) = Cluster::create().await else { return };
     let standby = primary.standby().await;
     primary.wait_for_standby().await;
     let way = Way::to(&primary.url()).await;
