@@ -91,7 +91,8 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Opens the engine of a database. `url` is how it is reached, for links; the configured one when absent.
+    /// Opens the engine of a database. `url` is how it is reached, for links; the configured one when absent. `clock` is
+    /// this machine's; on a database that replicas share, the database's has the last word.
     pub async fn open(
         config: &Config,
         place: Storage,
@@ -100,9 +101,9 @@ impl Engine {
     ) -> Result<Self, StartError> {
         given(config, &place)?;
         let (storage, database) = (Supervisor::default(), place.shown());
-        let opened = place.open(&storage).await.map_err(|error| named(&database, error.into()))?;
+        let opened = place.open(&storage, clock).await.map_err(|error| named(&database, error.into()))?;
         let store = Arc::clone(&opened.store);
-        let engine = Self::over(opened, storage.clone(), place, config, url, clock).await;
+        let engine = Self::over(opened, storage.clone(), place, config, url).await;
         if engine.is_err() {
             storage.stop();
             store.close().await;
@@ -116,9 +117,8 @@ impl Engine {
         place: Storage,
         config: &Config,
         url: Option<Url>,
-        clock: Arc<dyn Clock>,
     ) -> Result<Self, StartError> {
-        let Opened { store, listening } = opened;
+        let Opened { store, clock, listening } = opened;
         let blob_url = given(config, &place)?;
         let key_file = KeyFile::at(config.key_file());
         let (keyring, created) = unlock(&key_file, store.as_ref(), &place).await?;

@@ -113,6 +113,8 @@ impl Running {
         let address = listener.local_addr().map_err(failed)?;
         let url = Url::parse(&format!("http://{address}")).map_err(|_| failed(io::Error::other("it makes no URL")))?;
         let engine = Engine::open(config, place, Some(url.clone()), Arc::clone(&start.clock)).await?;
+        // The engine's clock may be another than this machine's.
+        let start = Start { clock: Arc::clone(&engine.api.clock), ..start };
         let outdated = watch::Sender::new(None);
         let mut running = Self { engine, supervisor: Supervisor::default(), url, outdated };
         match running.prepare(&start, address).await {

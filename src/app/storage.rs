@@ -12,7 +12,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::{DataDir, DataDirError, database_in};
 use crate::config::{Config, DatabaseUrl, PostgresUrl};
-use crate::store::postgres::{self, PgStore, Topic};
+use crate::model::time::{Clock, SystemClock};
+use crate::store::postgres::{self, PgStore, SharedClock, Topic};
 use crate::store::sqlite::{self, SqliteStore};
 use crate::store::{Result, Store, StoreError};
 use crate::task::{Poke, Supervisor};
@@ -42,6 +43,8 @@ pub(super) type Listening = Box<dyn FnOnce(Pokes, CancellationToken) -> BoxFutur
 pub(super) struct Opened {
     /// The store.
     pub(super) store: Arc<dyn Store>,
+    /// The time: this machine's, or that of the database that replicas share.
+    pub(super) clock: Arc<dyn Clock>,
     /// For a process that stays; absent where nobody else writes.
     pub(super) listening: Option<Listening>,
 }
@@ -86,18 +89,20 @@ impl Storage {
     }
 
     /// Opens the database, and brings its schema up to date. What it needs to run is handed to the supervisor.
-    pub(super) async fn open(&self, supervisor: &Supervisor) -> Result<Opened> {
+    pub(super) async fn open(&self, supervisor: &Supervisor, clock: Arc<dyn Clock>) -> Result<Opened> {
         match self {
             Self::Embedded(data_dir) => {
                 let (store, writer) = SqliteStore::open(data_dir.database()).await?;
                 supervisor.spawn("writer", writer.run(supervisor.soft()));
-                Ok(Opened { store: Arc::new(store), listening: None })
+                Ok(Opened { store: Arc::new(store), clock, listening: None })
             }
             Self::Shared(url) => {
                 // A pool only says that it had to wait too long; this says why.
                 postgres::inspect(url.secret(), &options(url)).await?;
                 let store = PgStore::connect(url.secret(), &options(url)).await?;
-                Ok(Opened { listening: Some(listening(store.clone())), store: Arc::new(store) })
+                let clock = Arc::new(store.clock(clock).await?);
+                let listening = listening(store.clone(), Arc::clone(&clock));
+                Ok(Opened { store: Arc::new(store), clock, listening: Some(listening) })
             }
         }
     }
@@ -109,7 +114,7 @@ impl Storage {
             _ => self.inspect().await?.applied,
         };
         let supervisor = Supervisor::default();
-        let opened = self.open(&supervisor).await?;
+        let opened = self.open(&supervisor, Arc::new(SystemClock)).await?;
         supervisor.stop();
         opened.store.close().await;
         let ended = supervisor.finished(std::future::pending()).await;
@@ -132,7 +137,7 @@ pub(super) fn options(url: &PostgresUrl) -> postgres::Options {
     postgres::Options { behind_pgbouncer: url.behind_pgbouncer(), ..postgres::Options::default() }
 }
 
-fn listening(store: PgStore) -> Listening {
+fn listening(store: PgStore, clock: Arc<SharedClock>) -> Listening {
     Box::new(move |pokes, cancelled| {
         Box::pin(async move {
             let on_poke = move |topic| match topic {
@@ -141,6 +146,7 @@ fn listening(store: PgStore) -> Listening {
             };
             tokio::select! {
                 () = store.listen(on_poke) => {}
+                () = store.keep_time(&clock) => {}
                 () = cancelled.cancelled() => {}
             }
         })

@@ -21,14 +21,24 @@ const WRITE_FAILED: i32 = 778;
 /// SQLite: the write-ahead log's index could not grow.
 const INDEX_FAILED: i32 = 4874;
 
+/// PgBouncer shows itself by refusing what a session is given, or by mixing up sessions.
+pub(super) const UNNAMED_PGBOUNCER: &str = "something between here and PostgreSQL shares out its sessions, as PgBouncer \
+     does: add `pgbouncer=true` to the database URL";
+
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         if let Some(code) = postgres_code(&error) {
             return match code.as_str() {
+                // A parameter of the session is refused; a prepared statement is gone, or another's is there.
+                "08P01" if error.to_string().contains("startup parameter") => {
+                    Self::Unusable(UNNAMED_PGBOUNCER.to_owned())
+                }
+                "26000" | "42P05" => Self::Unusable(UNNAMED_PGBOUNCER.to_owned()),
                 // The disk is full.
                 "53100" => Self::Full,
-                // A limit of the server: of memory, connections, locks; or the statement took longer than it may.
-                "53000" | "53200" | "53300" | "53400" | "57014" => Self::Busy { retry_after: RETRY_AFTER },
+                // A limit of the server: of memory, connections, locks; or the statement took longer than it may, or
+                // waited longer for a lock.
+                "53000" | "53200" | "53300" | "53400" | "55P03" | "57014" => Self::Busy { retry_after: RETRY_AFTER },
                 // The server shuts down, starts, or is a standby that must not be written to.
                 "57P01" | "57P02" | "57P03" | "57P05" | "25006" => Self::Unavailable(Box::new(error)),
                 // The connection was ended: by its class, or because it idled in a transaction.

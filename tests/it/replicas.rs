@@ -24,7 +24,7 @@ const RUNS_PER_BATCH: usize = 6;
 /// The longest anything takes here: a lease runs 20 seconds, a loop that sees no poke looks every 30.
 pub(crate) const BOUND: Duration = Duration::from_secs(55);
 /// Less than the time after which loops look by themselves: whoever is faster than this was poked.
-const POKED: Duration = Duration::from_secs(20);
+pub(crate) const POKED: Duration = Duration::from_secs(20);
 
 /// PostgreSQL asks nobody for one here; that is no reason to show it.
 const PASSWORD: &str = "planted-password-7f41";
@@ -54,12 +54,15 @@ pub(crate) struct Shared {
 
 impl Shared {
     pub(crate) async fn begin() -> Option<Self> {
-        let database = Database::create().await?;
+        Some(Self::on(Database::create().await?).await)
+    }
+
+    pub(crate) async fn on(database: Database) -> Self {
         let home = Arc::new(tempfile::tempdir().unwrap());
         std::fs::create_dir(home.path().join("rules")).unwrap();
         std::fs::write(home.path().join("rules/survival.yaml"), RULE).unwrap();
         generate_key(&home.path().join("keys"));
-        Some(Self { database, home, receiver: Receiver::start([]).await })
+        Self { database, home, receiver: Receiver::start([]).await }
     }
 
     /// Leaves nothing on the server.
@@ -67,7 +70,7 @@ impl Shared {
         self.database.remove().await;
     }
 
-    fn at(&self, name: &str) -> String {
+    pub(crate) fn at(&self, name: &str) -> String {
         self.home.path().join(name).to_str().unwrap().to_owned()
     }
 
@@ -82,7 +85,7 @@ impl Shared {
             .env("RECEIVER", &self.receiver.url())
     }
 
-    fn start(&self, settings: Settings) -> Server {
+    pub(crate) fn start(&self, settings: Settings) -> Server {
         Server::start_in(Arc::clone(&self.home), settings).unwrap_or_else(|error| panic!("{error:?}"))
     }
 
@@ -97,7 +100,12 @@ impl Shared {
 
     /// A command on the database, beside whoever serves.
     pub(crate) fn command(&self, arguments: &[&str]) -> (i32, String) {
-        let settings = self.settings(&self.database.url, &[]);
+        self.command_at(&self.database.url, arguments)
+    }
+
+    /// A command on the database at this URL.
+    pub(crate) fn command_at(&self, url: &Url, arguments: &[&str]) -> (i32, String) {
+        let settings = self.settings(url, &[]);
         let mut command = runhook();
         command.args(arguments).args(&settings.arguments[..2]).args(&settings.arguments[4..]);
         let output = command.envs(settings.environment).current_dir(self.home.path()).output().unwrap();
@@ -133,7 +141,7 @@ impl Shared {
 }
 
 /// Which run was in which messages, over all the receiver ever saw.
-fn notified(receiver: &Receiver) -> BTreeMap<Uuid, BTreeSet<String>> {
+pub(crate) fn notified(receiver: &Receiver) -> BTreeMap<Uuid, BTreeSet<String>> {
     let mut found: BTreeMap<Uuid, BTreeSet<String>> = BTreeMap::new();
     for request in receiver.requests() {
         for run in request.json()["runs"].as_array().unwrap() {
@@ -145,7 +153,7 @@ fn notified(receiver: &Receiver) -> BTreeMap<Uuid, BTreeSet<String>> {
 }
 
 /// These runs as the body of a batch.
-fn batch(numbers: &[usize]) -> Value {
+pub(crate) fn batch(numbers: &[usize]) -> Value {
     let run = |number: &usize| {
         let id = run_id(*number);
         json!({
@@ -158,7 +166,7 @@ fn batch(numbers: &[usize]) -> Value {
     json!({"post": numbers.iter().map(run).collect::<Vec<_>>(), "patch": []})
 }
 
-fn generate_key(file: &Path) {
+pub(crate) fn generate_key(file: &Path) {
     let made = runhook().args(["keys", "generate", "--file"]).arg(file).output().unwrap();
     assert!(made.status.success());
 }
@@ -168,7 +176,7 @@ pub(crate) async fn send(server: &Server, numbers: &[usize]) -> u16 {
 }
 
 /// Asks until the answer is the one that is waited for.
-async fn until(server: &Server, path: &str, wanted: impl Fn(u16, &Value) -> bool) {
+pub(crate) async fn until(server: &Server, path: &str, wanted: impl Fn(u16, &Value) -> bool) {
     let ask = async {
         loop {
             let (status, answer) = server.call("GET", path, None).await;

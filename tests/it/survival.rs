@@ -299,7 +299,7 @@ impl Life {
 
 /// A rule's windows do not overlap, neither in changes nor in time, and found what was notified. One that begins at the
 /// change where another ended begins at its instant, too.
-fn windows_follow_each_other(rule: &Value, notified: usize) {
+pub(crate) fn windows_follow_each_other(rule: &Value, notified: usize) {
     let mut windows: Vec<&Value> = rule["windows"].as_array().unwrap().iter().collect();
     windows.sort_by_key(|window| window["after"].as_i64());
     let found: u64 = windows.iter().map(|window| window["runs"].as_u64().unwrap()).sum();

@@ -13,7 +13,6 @@
 use std::collections::{HashMap, HashSet};
 
 use async_trait::async_trait;
-use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 
 use crate::model::feedback::Feedback;
@@ -22,6 +21,7 @@ use crate::model::time::Timestamp;
 use crate::model::window::{Change, Seq};
 use crate::store::accept::{BodyRow, FeedbackRow, Place, Rows, RunRow, WaitingRow, ensure_default};
 use crate::store::postgres::runner::gone;
+use crate::store::postgres::session::Session;
 use crate::store::postgres::{PgStore, ids, text};
 use crate::store::row::{Cells, readable};
 use crate::store::{Result, records};
@@ -114,14 +114,14 @@ const NUMBER_RUNS: &str = "UPDATE runs SET changed_seq = c.seq FROM changes c \
 
 /// The rows of one transaction, and which runs it holds.
 pub(super) struct Held<'c> {
-    connection: &'c mut PgConnection,
+    connection: &'c mut Session,
     locked: HashSet<Uuid>,
     empty: HashSet<Uuid>,
 }
 
 impl<'c> Held<'c> {
     /// Holds nothing yet.
-    pub(super) fn by(connection: &'c mut PgConnection) -> Self {
+    pub(super) fn by(connection: &'c mut Session) -> Self {
         Self { connection, locked: HashSet::new(), empty: HashSet::new() }
     }
 

@@ -1,6 +1,5 @@
 //! Endpoints. Their targets come and go sealed.
 
-use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 
 use crate::model::endpoint::Endpoint;
@@ -8,6 +7,7 @@ use crate::model::id::{EndpointId, TenantId};
 use crate::model::sealed::Sealed;
 use crate::store::failure::is_repeat;
 use crate::store::postgres::ids;
+use crate::store::postgres::session::Session;
 use crate::store::records::{endpoint, sealed_target};
 use crate::store::revision::EndpointRow;
 use crate::store::row::readable;
@@ -38,16 +38,16 @@ const RESEAL: &str = "UPDATE endpoints SET target_sealed = $3 WHERE endpoint_id 
 
 const SEALED_AS: &str = "SELECT 1 FROM endpoints WHERE endpoint_id = $1 AND target_sealed = $2";
 
-pub(super) async fn list(connection: &mut PgConnection, tenant: TenantId) -> Result<Vec<Endpoint>> {
+pub(super) async fn list(connection: &mut Session, tenant: TenantId) -> Result<Vec<Endpoint>> {
     readable(&sqlx::query(LIST).bind(tenant.0).fetch_all(connection).await?, endpoint)
 }
 
 /// Those of these endpoints that are there and decode.
-pub(super) async fn by_id(connection: &mut PgConnection, ids: Vec<Uuid>) -> Result<Vec<Endpoint>> {
+pub(super) async fn by_id(connection: &mut Session, ids: Vec<Uuid>) -> Result<Vec<Endpoint>> {
     readable(&sqlx::query(BY_ID).bind(ids).fetch_all(connection).await?, endpoint)
 }
 
-pub(super) async fn put(connection: &mut PgConnection, tenant: TenantId, rows: &[EndpointRow<'_>]) -> Result<()> {
+pub(super) async fn put(connection: &mut Session, tenant: TenantId, rows: &[EndpointRow<'_>]) -> Result<()> {
     let put = sqlx::query(UPSERT)
         .bind(tenant.0)
         .bind(rows.iter().map(|row| row.endpoint.id.0).collect::<Vec<_>>())
@@ -66,20 +66,20 @@ pub(super) async fn put(connection: &mut PgConnection, tenant: TenantId, rows: &
     }
 }
 
-pub(super) async fn remove(connection: &mut PgConnection, tenant: TenantId, endpoints: &[EndpointId]) -> Result<()> {
+pub(super) async fn remove(connection: &mut Session, tenant: TenantId, endpoints: &[EndpointId]) -> Result<()> {
     let endpoints = ids(endpoints, |endpoint| endpoint.0);
     sqlx::query(DELETE).bind(tenant.0).bind(endpoints).execute(connection).await?;
     Ok(())
 }
 
 /// Removes the endpoints that are written in these rules.
-pub(super) async fn remove_of_rules(connection: &mut PgConnection, tenant: TenantId, rules: &[Uuid]) -> Result<()> {
+pub(super) async fn remove_of_rules(connection: &mut Session, tenant: TenantId, rules: &[Uuid]) -> Result<()> {
     sqlx::query(DELETE_OF_RULES).bind(tenant.0).bind(rules).execute(connection).await?;
     Ok(())
 }
 
 pub(super) async fn sealed(
-    connection: &mut PgConnection,
+    connection: &mut Session,
     after: Option<EndpointId>,
     limit: u32,
 ) -> Result<Vec<(EndpointId, Sealed)>> {
@@ -87,13 +87,13 @@ pub(super) async fn sealed(
     query.fetch_all(connection).await?.iter().map(sealed_target).collect()
 }
 
-pub(super) async fn reseal(connection: &mut PgConnection, id: EndpointId, old: &Sealed, new: &Sealed) -> Result<bool> {
+pub(super) async fn reseal(connection: &mut Session, id: EndpointId, old: &Sealed, new: &Sealed) -> Result<bool> {
     let query = sqlx::query(RESEAL).bind(id.0).bind(old.0.as_slice()).bind(new.0.as_slice());
     Ok(query.execute(connection).await?.rows_affected() > 0)
 }
 
 /// Whether the target is sealed exactly so.
-pub(super) async fn is_sealed_as(connection: &mut PgConnection, id: EndpointId, sealed: &Sealed) -> Result<bool> {
+pub(super) async fn is_sealed_as(connection: &mut Session, id: EndpointId, sealed: &Sealed) -> Result<bool> {
     let query = sqlx::query(SEALED_AS).bind(id.0).bind(sealed.0.as_slice());
     Ok(query.fetch_optional(connection).await?.is_some())
 }

@@ -1,6 +1,5 @@
 //! Reading and removing feedback.
 
-use sqlx::postgres::PgConnection;
 use sqlx::{Postgres, QueryBuilder};
 use uuid::Uuid;
 
@@ -9,6 +8,7 @@ use crate::model::id::{FeedbackId, RunId, TenantId};
 use crate::model::time::Timestamp;
 use crate::store::postgres::accept::Held;
 use crate::store::postgres::ids;
+use crate::store::postgres::session::Session;
 use crate::store::row::readable;
 use crate::store::runs::FeedbackQuery;
 use crate::store::{Result, accept, records};
@@ -28,7 +28,7 @@ const DELETE: &str = "DELETE FROM feedback WHERE tenant_id = $1 AND feedback_id 
 
 /// Feedback on these runs, oldest first.
 pub(super) async fn on(
-    connection: &mut PgConnection,
+    connection: &mut Session,
     tenant: TenantId,
     runs: impl Iterator<Item = RunId>,
 ) -> Result<Vec<Feedback>> {
@@ -40,16 +40,12 @@ pub(super) async fn on(
     readable(&rows, records::feedback)
 }
 
-pub(super) async fn one(connection: &mut PgConnection, tenant: TenantId, id: FeedbackId) -> Result<Option<Feedback>> {
+pub(super) async fn one(connection: &mut Session, tenant: TenantId, id: FeedbackId) -> Result<Option<Feedback>> {
     let row = sqlx::query(ONE).bind(tenant.0).bind(id.0).fetch_optional(connection).await?;
     row.as_ref().map(records::feedback).transpose()
 }
 
-pub(super) async fn list(
-    connection: &mut PgConnection,
-    tenant: TenantId,
-    query: &FeedbackQuery,
-) -> Result<Vec<Feedback>> {
+pub(super) async fn list(connection: &mut Session, tenant: TenantId, query: &FeedbackQuery) -> Result<Vec<Feedback>> {
     readable(&page(tenant, query).build().fetch_all(connection).await?, records::feedback)
 }
 
@@ -74,12 +70,7 @@ pub(super) fn page(tenant: TenantId, query: &FeedbackQuery) -> QueryBuilder<Post
 }
 
 /// Removes a record, with a change for its run. Whether it was there.
-pub(super) async fn delete(
-    connection: &mut PgConnection,
-    tenant: TenantId,
-    id: FeedbackId,
-    now: Timestamp,
-) -> Result<bool> {
+pub(super) async fn delete(connection: &mut Session, tenant: TenantId, id: FeedbackId, now: Timestamp) -> Result<bool> {
     let deleted: Option<(Option<Uuid>,)> =
         sqlx::query_as(DELETE).bind(tenant.0).bind(id.0).fetch_optional(&mut *connection).await?;
     let Some((run,)) = deleted else { return Ok(false) };

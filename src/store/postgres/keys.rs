@@ -1,7 +1,6 @@
 //! API keys, and the state of the database as a whole.
 
 use async_trait::async_trait;
-use sqlx::postgres::PgConnection;
 
 use crate::model::id::{ApiKeyId, TenantId};
 use crate::model::time::Timestamp;
@@ -10,6 +9,7 @@ use crate::store::accept::ensure_default;
 use crate::store::keys::{ApiKey, KeyStore};
 use crate::store::postgres::accept::Held;
 use crate::store::postgres::runner::take_your_time;
+use crate::store::postgres::session::Session;
 use crate::store::postgres::{PgStore, Topic, schema, text};
 use crate::store::records::api_key;
 use crate::store::revision::RuleRows as _;
@@ -47,7 +47,10 @@ impl KeyStore for PgStore {
     }
 
     async fn api_keys(&self) -> Result<Vec<ApiKey>> {
-        sqlx::query(LIST).fetch_all(&mut *self.reader().await?).await?.iter().map(api_key).collect()
+        self.read(async {
+            sqlx::query(LIST).fetch_all(&mut *self.reader().await?).await?.iter().map(api_key).collect()
+        })
+        .await
     }
 
     async fn revoke_api_key(&self, id: ApiKeyId, now: Timestamp) -> Result<bool> {
@@ -62,8 +65,11 @@ impl KeyStore for PgStore {
     }
 
     async fn marker(&self, name: &str) -> Result<Option<Vec<u8>>> {
-        let mut reader = self.reader().await?;
-        Ok(sqlx::query_scalar(MARKER).bind(name).fetch_optional(&mut *reader).await?)
+        self.read(async {
+            let mut reader = self.reader().await?;
+            Ok(sqlx::query_scalar(MARKER).bind(name).fetch_optional(&mut *reader).await?)
+        })
+        .await
     }
 
     async fn set_marker(&self, name: &str, value: &[u8]) -> Result<()> {
@@ -87,11 +93,11 @@ impl KeyStore for PgStore {
     }
 
     async fn check_schema(&self) -> Result<()> {
-        schema::check(&mut *self.reader().await?).await
+        schema::check(self.reader().await?.connection()).await
     }
 
     async fn wipe(&self) -> Result<()> {
-        self.run("wipe", |mut this| {
+        self.run_long("wipe", |mut this| {
             Box::pin(async move {
                 wipe(&mut this).await?;
                 Ok(this.done(()))
@@ -104,11 +110,11 @@ impl KeyStore for PgStore {
 
     async fn close(&self) {
         self.groups.finish().await;
-        self.pool.close().await;
+        self.connections.current().pool.close().await;
     }
 }
 
-async fn put(connection: &mut PgConnection, key: &ApiKey) -> Result<()> {
+async fn put(connection: &mut Session, key: &ApiKey) -> Result<()> {
     sqlx::query(PUT)
         .bind(key.tenant_id.0)
         .bind(key.id.0)
@@ -122,7 +128,7 @@ async fn put(connection: &mut PgConnection, key: &ApiKey) -> Result<()> {
     Ok(())
 }
 
-async fn wipe(connection: &mut PgConnection) -> Result<()> {
+async fn wipe(connection: &mut Session) -> Result<()> {
     take_your_time(connection).await?;
     connection.bump_version().await?;
     sqlx::query(WIPE).execute(&mut *connection).await?;

@@ -9,6 +9,8 @@
 //! its operation. Statements are constants, so that tests can prepare them all.
 
 mod accept;
+mod clock;
+mod connections;
 mod endpoints;
 mod feedback;
 mod groups;
@@ -24,28 +26,33 @@ mod rules;
 mod runner;
 mod runs;
 pub(in crate::store) mod schema;
+mod session;
 mod standing;
 mod windows;
 
 use std::borrow::Cow;
+use std::fs::File;
 use std::str::FromStr as _;
 use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::ConnectOptions as _;
-use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::postgres::PgConnectOptions;
+use url::Url;
 use uuid::Uuid;
 
 use crate::model::id::TenantId;
 use crate::store::{Result, StoreError};
 
+pub use clock::SharedClock;
 pub use inspect::{Inspection, inspect};
 pub use pokes::Topic;
 
 /// The store of many replicas.
 #[derive(Debug, Clone)]
 pub struct PgStore {
-    pool: PgPool,
+    connections: Arc<connections::Connections>,
+    patience: Duration,
     pokes: Arc<pokes::Pokes>,
     begin: Arc<runner::Beginnings>,
     groups: Arc<groups::Groups>,
@@ -59,8 +66,11 @@ pub struct Options {
     pub connections: u32,
     /// How long an operation waits for one of them.
     pub acquire_timeout: Duration,
-    /// How long a statement may take. Deleting projects, wiping and migrating take as long as they need.
+    /// How long a statement that reads may take, and one that writes may wait for a lock. Deleting projects, wiping and
+    /// migrating take as long as they need.
     pub statement_timeout: Duration,
+    /// How long an operation waits for the server before it counts as lost: longer than a statement may take.
+    pub patience: Duration,
     /// How long a transaction may idle: a replica that stands still gives its locks back.
     pub idle_timeout: Duration,
     /// Groups of batches that are committed at a time; see `groups.rs`.
@@ -82,6 +92,7 @@ impl Default for Options {
             connections: 16,
             acquire_timeout: Duration::from_secs(5),
             statement_timeout: Duration::from_secs(30),
+            patience: Duration::from_secs(35),
             idle_timeout: Duration::from_secs(30),
             groups_at_once: 2,
             queued_items: 32 * 1024,
@@ -99,12 +110,9 @@ impl PgStore {
     /// Connects and brings the schema up to date. Leases of other replicas stay as they are.
     pub async fn connect(url: &str, options: &Options) -> Result<Self> {
         let connect = connect_options(url, options)?;
-        let pool = PgPoolOptions::new()
-            .max_connections(options.connections)
-            .acquire_timeout(options.acquire_timeout)
-            .connect_lazy_with(connect);
         let store = Self {
-            pool,
+            connections: connections::Connections::new(connect, options),
+            patience: options.patience,
             pokes: Arc::default(),
             begin: Arc::new(runner::Beginnings::of(options)),
             groups: Arc::new(groups::Groups::of(options)),
@@ -116,6 +124,22 @@ impl PgStore {
     }
 }
 
+/// The parameters of a URL that name files.
+const FILES: [&str; 3] = ["sslrootcert", "sslcert", "sslkey"];
+
+/// Whoever connects only says that a file is missing, not which.
+fn find_files(url: &str) -> Result<()> {
+    let Ok(url) = Url::parse(url) else { return Ok(()) };
+    for (name, file) in url.query_pairs().filter(|(name, _)| FILES.contains(&&**name)) {
+        if !file.starts_with("-----BEGIN") {
+            let missing =
+                |error| StoreError::Unusable(format!("the file of `{name}`, {file}, cannot be read: {error}"));
+            File::open(&*file).map_err(missing)?;
+        }
+    }
+    Ok(())
+}
+
 /// The text of an invalid URL may hold a password, so it is not repeated.
 pub(in crate::store) fn connect_options(url: &str, options: &Options) -> Result<PgConnectOptions> {
     let connect = PgConnectOptions::from_str(url).map_err(|_| {
@@ -123,6 +147,7 @@ pub(in crate::store) fn connect_options(url: &str, options: &Options) -> Result<
             "the database URL cannot be read: write postgres://user:password@host:5432/name".to_owned(),
         )
     })?;
+    find_files(url)?;
     let connect = connect.application_name(&options.application_name).disable_statement_logging();
     if options.behind_pgbouncer {
         return Ok(connect.statement_cache_capacity(0).extra_float_digits(None));
@@ -130,6 +155,7 @@ pub(in crate::store) fn connect_options(url: &str, options: &Options) -> Result<
     let millis = |duration: Duration| duration.as_millis().to_string();
     Ok(connect.statement_cache_capacity(STATEMENTS).options([
         ("statement_timeout", millis(options.statement_timeout)),
+        ("lock_timeout", millis(options.statement_timeout)),
         ("idle_in_transaction_session_timeout", millis(options.idle_timeout)),
     ]))
 }

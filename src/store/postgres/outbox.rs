@@ -1,7 +1,6 @@
 //! Messages, deliveries and attempts.
 
 use async_trait::async_trait;
-use sqlx::postgres::PgConnection;
 use sqlx::{Postgres, QueryBuilder};
 use uuid::Uuid;
 
@@ -11,6 +10,7 @@ use crate::model::message::Message;
 use crate::model::time::Timestamp;
 use crate::store::body::pack;
 use crate::store::outbox::{Claim, Claimant, DeliveryQuery, OutboxStore};
+use crate::store::postgres::session::Session;
 use crate::store::postgres::{PgStore, Topic, endpoints, ids, text};
 use crate::store::records::{ENDPOINT_LOST, attempt, claims, delivery, message, state_columns, state_of_word, verdict};
 use crate::store::row::{json_text, readable};
@@ -114,27 +114,39 @@ impl OutboxStore for PgStore {
     }
 
     async fn next_due(&self, crowded: &[EndpointId]) -> Result<Option<Timestamp>> {
-        let query = sqlx::query_scalar(NEXT_READY).bind(ids(crowded, |endpoint| endpoint.0));
-        let due: Option<i64> = query.fetch_one(&mut *self.reader().await?).await?;
-        Ok(due.map(Timestamp))
+        self.read(async {
+            let query = sqlx::query_scalar(NEXT_READY).bind(ids(crowded, |endpoint| endpoint.0));
+            let due: Option<i64> = query.fetch_one(&mut *self.reader().await?).await?;
+            Ok(due.map(Timestamp))
+        })
+        .await
     }
 
     async fn message(&self, tenant: TenantId, id: MessageId) -> Result<Option<Message>> {
-        let query = sqlx::query(MESSAGE).bind(tenant.0).bind(id.0);
-        query.fetch_optional(&mut *self.reader().await?).await?.as_ref().map(message).transpose()
+        self.read(async {
+            let query = sqlx::query(MESSAGE).bind(tenant.0).bind(id.0);
+            query.fetch_optional(&mut *self.reader().await?).await?.as_ref().map(message).transpose()
+        })
+        .await
     }
 
     async fn delivery(&self, tenant: TenantId, id: DeliveryId) -> Result<Option<(Delivery, Vec<Attempt>)>> {
-        let mut reader = self.reader().await?;
-        let row = sqlx::query(ONE).bind(tenant.0).bind(id.0).fetch_optional(&mut *reader).await?;
-        let Some(row) = row else { return Ok(None) };
-        let attempts = sqlx::query(ATTEMPTS).bind(tenant.0).bind(id.0).fetch_all(&mut *reader).await?;
-        Ok(Some((delivery(&row)?, attempts.iter().map(attempt).collect::<Result<_>>()?)))
+        self.read(async {
+            let mut reader = self.reader().await?;
+            let row = sqlx::query(ONE).bind(tenant.0).bind(id.0).fetch_optional(&mut *reader).await?;
+            let Some(row) = row else { return Ok(None) };
+            let attempts = sqlx::query(ATTEMPTS).bind(tenant.0).bind(id.0).fetch_all(&mut *reader).await?;
+            Ok(Some((delivery(&row)?, attempts.iter().map(attempt).collect::<Result<_>>()?)))
+        })
+        .await
     }
 
     async fn list_deliveries(&self, tenant: TenantId, query: &DeliveryQuery) -> Result<Vec<Delivery>> {
-        let mut reader = self.reader().await?;
-        page(tenant, query).build().fetch_all(&mut *reader).await?.iter().map(delivery).collect()
+        self.read(async {
+            let mut reader = self.reader().await?;
+            page(tenant, query).build().fetch_all(&mut *reader).await?.iter().map(delivery).collect()
+        })
+        .await
     }
 
     async fn replay(&self, tenant: TenantId, deliveries: &[DeliveryId], now: Timestamp) -> Result<u64> {
@@ -180,11 +192,7 @@ pub(super) fn page(tenant: TenantId, query: &DeliveryQuery) -> QueryBuilder<Post
 }
 
 /// Stores the messages of a window.
-pub(super) async fn store_messages(
-    connection: &mut PgConnection,
-    tenant: TenantId,
-    messages: &[Message],
-) -> Result<()> {
+pub(super) async fn store_messages(connection: &mut Session, tenant: TenantId, messages: &[Message]) -> Result<()> {
     if messages.is_empty() {
         return Ok(());
     }
@@ -208,7 +216,7 @@ pub(super) async fn store_messages(
 
 /// Stores the deliveries of a window.
 pub(super) async fn store_deliveries(
-    connection: &mut PgConnection,
+    connection: &mut Session,
     tenant: TenantId,
     deliveries: &[Delivery],
 ) -> Result<()> {
@@ -236,7 +244,7 @@ pub(super) async fn store_deliveries(
 
 /// Ends the waiting deliveries of rules that are gone.
 pub(super) async fn fail_rules(
-    connection: &mut PgConnection,
+    connection: &mut Session,
     tenant: TenantId,
     rules: &[Uuid],
     now: Timestamp,
@@ -247,7 +255,7 @@ pub(super) async fn fail_rules(
 
 /// Ends the waiting deliveries to endpoints that cannot be sent to.
 pub(super) async fn fail_endpoints(
-    connection: &mut PgConnection,
+    connection: &mut Session,
     tenant: TenantId,
     endpoints: &[EndpointId],
     now: Timestamp,
@@ -259,7 +267,7 @@ pub(super) async fn fail_endpoints(
 }
 
 async fn claim(
-    connection: &mut PgConnection,
+    connection: &mut Session,
     claimant: Claimant,
     limit: u32,
     crowded: &[EndpointId],
@@ -285,12 +293,12 @@ async fn claim(
 }
 
 /// Whether an earlier try has recorded this attempt.
-async fn is_recorded(connection: &mut PgConnection, lease: &Lease, attempt: &Attempt) -> Result<bool> {
+async fn is_recorded(connection: &mut Session, lease: &Lease, attempt: &Attempt) -> Result<bool> {
     let query = sqlx::query(RECORDED).bind(lease.delivery_id.0).bind(i64::from(attempt.number));
     Ok(query.bind(attempt.started_at.0).fetch_optional(connection).await?.is_some())
 }
 
-async fn finish(connection: &mut PgConnection, lease: &Lease, attempt: &Attempt, outcome: Outcome) -> Result<()> {
+async fn finish(connection: &mut Session, lease: &Lease, attempt: &Attempt, outcome: Outcome) -> Result<()> {
     let verdict = verdict(attempt, outcome);
     let tenant: Option<(Uuid,)> = sqlx::query_as(FINISH)
         .bind(lease.delivery_id.0)

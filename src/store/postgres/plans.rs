@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::*;
 use crate::model::id::{DeliveryId, ProjectId, RuleId, RunId, TraceId};
 use crate::model::time::Timestamp;
+use crate::store::KeyStore as _;
 use crate::store::outbox::DeliveryQuery;
 use crate::store::runs::{FeedbackQuery, RunQuery};
 
@@ -69,7 +70,7 @@ async fn plan(connection: &mut PgConnection, statement: &str) -> String {
 
 async fn filled() -> Option<(database::Database, PgConnection)> {
     let database = database::Database::create().await?;
-    PgStore::connect(database.url.as_str(), &Options::default()).await.unwrap().pool.close().await;
+    PgStore::connect(database.url.as_str(), &Options::default()).await.unwrap().close().await;
     database.sql(FILL).await;
     let mut connection = database.connect().await;
     raw_sql("SET plan_cache_mode = force_generic_plan").execute(&mut connection).await.unwrap();

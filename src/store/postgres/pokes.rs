@@ -4,6 +4,7 @@
 //! is about, apart from it, and many commits share one: PostgreSQL lets transactions that notify commit only one at a
 //! time, flush included, which would put every batch of every project in one line.
 
+use std::io::ErrorKind;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
@@ -20,6 +21,12 @@ const NOTIFY: &str = "SELECT pg_notify('runhook', $1)";
 
 /// How long to wait before connecting again.
 const PAUSE: Duration = Duration::from_secs(1);
+
+/// After so long without a poke the connection is asked whether it is still one.
+const QUIET: Duration = Duration::from_secs(10);
+
+/// How long it may take to answer.
+const MOMENT: Duration = Duration::from_secs(5);
 
 /// What there may be to look at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,16 +99,19 @@ impl PgStore {
     }
 
     async fn send(&self, topic: Topic) -> Result<()> {
-        let mut connection = self.reader().await?;
-        sqlx::query(NOTIFY).bind(topic.word()).execute(&mut *connection).await?;
-        connection.end().await
+        self.read(async {
+            let mut connection = self.reader().await?;
+            sqlx::query(NOTIFY).bind(topic.word()).execute(&mut *connection).await?;
+            connection.end().await
+        })
+        .await
     }
 
     async fn receive_pokes(&self, on_poke: impl Fn(Topic) + Send + Sync) {
         if !self.listens {
             return std::future::pending().await;
         }
-        while !self.pool.is_closed() {
+        while !self.connections.current().pool.is_closed() {
             if let Err(error) = self.receive(&on_poke).await {
                 tracing::warn!(%error, "pokes of other replicas are not heard for now");
             }
@@ -111,12 +121,21 @@ impl PgStore {
 
     /// Receives until the connection is lost.
     async fn receive(&self, on_poke: &(impl Fn(Topic) + Send + Sync)) -> sqlx::Result<()> {
-        let mut listener = PgListener::connect_with(&self.pool).await?;
+        let pool = self.connections.current();
+        let mut listener = PgListener::connect_with(&pool.pool).await?;
         listener.listen(CHANNEL).await?;
         Topic::ALL.into_iter().for_each(on_poke);
-        while let Some(poke) = listener.try_recv().await? {
-            Topic::ALL.into_iter().filter(|topic| topic.word() == poke.payload()).for_each(on_poke);
+        loop {
+            match tokio::time::timeout(QUIET, listener.try_recv()).await {
+                Ok(Ok(Some(poke))) => {
+                    Topic::ALL.into_iter().filter(|topic| topic.word() == poke.payload()).for_each(on_poke);
+                }
+                Ok(ended) => return ended.map(|_| ()),
+                Err(_quiet) => {
+                    let asked = tokio::time::timeout(MOMENT, sqlx::raw_sql("SELECT 1").execute(&mut listener)).await;
+                    asked.unwrap_or_else(|_| Err(sqlx::Error::Io(ErrorKind::TimedOut.into())))?;
+                }
+            }
         }
-        Ok(())
     }
 }

@@ -1,7 +1,6 @@
 //! Projects.
 
 use async_trait::async_trait;
-use sqlx::postgres::PgConnection;
 use sqlx::{Postgres, QueryBuilder};
 
 use crate::model::id::{ProjectId, TenantId};
@@ -10,6 +9,7 @@ use crate::model::time::Timestamp;
 use crate::store::failure::is_repeat;
 use crate::store::postgres::rules::own_version;
 use crate::store::postgres::runner::take_your_time;
+use crate::store::postgres::session::Session;
 use crate::store::postgres::{PgStore, ids, text};
 use crate::store::projects::{ProjectQuery, ProjectStore};
 use crate::store::records::project;
@@ -77,7 +77,7 @@ impl ProjectStore for PgStore {
     }
 
     async fn delete_project(&self, tenant: TenantId, id: ProjectId) -> Result<bool> {
-        self.run("delete_project", |mut this| {
+        self.run_long("delete_project", |mut this| {
             Box::pin(async move {
                 let there = delete(&mut this, tenant, id).await? || this.in_doubt;
                 Ok(this.done(there))
@@ -87,7 +87,7 @@ impl ProjectStore for PgStore {
     }
 
     async fn project(&self, tenant: TenantId, id: ProjectId) -> Result<Option<Project>> {
-        find(&mut *self.reader().await?, tenant, id).await
+        self.read(async { find(&mut *self.reader().await?, tenant, id).await }).await
     }
 
     async fn list_projects(&self, tenant: TenantId, query: &ProjectQuery) -> Result<Vec<Project>> {
@@ -103,8 +103,11 @@ impl ProjectStore for PgStore {
 
 impl PgStore {
     async fn page(&self, tenant: TenantId, query: &ProjectQuery) -> Result<Vec<Project>> {
-        let mut reader = self.reader().await?;
-        page(tenant, query).build().fetch_all(&mut *reader).await?.iter().map(project).collect()
+        self.read(async {
+            let mut reader = self.reader().await?;
+            page(tenant, query).build().fetch_all(&mut *reader).await?.iter().map(project).collect()
+        })
+        .await
     }
 }
 
@@ -127,12 +130,12 @@ fn page(tenant: TenantId, query: &ProjectQuery) -> QueryBuilder<Postgres> {
     sql
 }
 
-async fn find(connection: &mut PgConnection, tenant: TenantId, id: ProjectId) -> Result<Option<Project>> {
+async fn find(connection: &mut Session, tenant: TenantId, id: ProjectId) -> Result<Option<Project>> {
     let row = sqlx::query(ONE).bind(tenant.0).bind(id.0).fetch_optional(connection).await?;
     row.as_ref().map(project).transpose()
 }
 
-async fn write(connection: &mut PgConnection, statement: &'static str, project: &Project) -> Result<u64> {
+async fn write(connection: &mut Session, statement: &'static str, project: &Project) -> Result<u64> {
     let done = sqlx::query(statement)
         .bind(project.tenant_id.0)
         .bind(project.id.0)
@@ -153,7 +156,7 @@ async fn write(connection: &mut PgConnection, statement: &'static str, project: 
 
 /// Replaces what is stored of a project. A new name is a matter of rules, whose version is locked before anything is
 /// looked at; the project's row is locked by whoever writes it, after that.
-async fn update(connection: &mut PgConnection, project: &Project, now: Timestamp) -> Result<()> {
+async fn update(connection: &mut Session, project: &Project, now: Timestamp) -> Result<()> {
     let name = |found: Option<Project>| found.map(|found| found.name).ok_or(StoreError::NotFound("the project"));
     if name(find(connection, project.tenant_id, project.id).await?)? != text(&project.name) {
         own_version(connection).await?;
@@ -169,7 +172,7 @@ async fn update(connection: &mut PgConnection, project: &Project, now: Timestamp
 
 /// Windows being evaluated over the project must not be committed over its next life: that is what the version is for.
 /// It is locked first, as by every commit of a window; the project's row second, which no batch gets past.
-async fn delete(connection: &mut PgConnection, tenant: TenantId, id: ProjectId) -> Result<bool> {
+async fn delete(connection: &mut Session, tenant: TenantId, id: ProjectId) -> Result<bool> {
     if find(connection, tenant, id).await?.is_none() {
         return Ok(false);
     }

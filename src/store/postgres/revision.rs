@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 
 use async_trait::async_trait;
-use sqlx::postgres::PgConnection;
 
 use crate::model::id::{EndpointId, ProjectId, RuleId, TenantId};
 use crate::model::rule::Rule;
@@ -11,6 +10,7 @@ use crate::model::time::Timestamp;
 use crate::model::window::{Cursor, GroupKey, Seq};
 use crate::store::failure::is_repeat;
 use crate::store::placement::{Ground, Moves};
+use crate::store::postgres::session::Session;
 use crate::store::postgres::{endpoints, ids, outbox, rules, standing};
 use crate::store::revision::{EndpointRow, RuleRow, RuleRows};
 use crate::store::row::readable;
@@ -33,7 +33,7 @@ const BEFORE: &str = "SELECT seq FROM changes WHERE tenant_id = $1 AND project_i
      ORDER BY seq DESC LIMIT 1";
 
 #[async_trait]
-impl RuleRows for PgConnection {
+impl RuleRows for Session {
     async fn grounds(&mut self, tenant: TenantId) -> Result<Vec<Ground>> {
         sqlx::query(GROUNDS).bind(tenant.0).fetch_all(self).await?.iter().map(records::ground).collect()
     }

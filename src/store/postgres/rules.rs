@@ -1,13 +1,13 @@
 //! Rules and endpoints.
 
 use async_trait::async_trait;
-use sqlx::postgres::PgConnection;
 
 use crate::model::endpoint::Endpoint;
 use crate::model::id::{EndpointId, RuleId, TenantId};
 use crate::model::rule::{Rule, RuleState};
 use crate::model::sealed::Sealed;
 use crate::model::time::Timestamp;
+use crate::store::postgres::session::Session;
 use crate::store::postgres::{PgStore, Topic, endpoints};
 use crate::store::row::readable;
 use crate::store::rules::{RuleChanges, RuleSnapshot, RuleStore};
@@ -61,23 +61,26 @@ impl RuleStore for PgStore {
     }
 
     async fn list_rules(&self, tenant: TenantId) -> Result<Vec<Rule>> {
-        readable(&sqlx::query(LIST).bind(tenant.0).fetch_all(&mut *self.reader().await?).await?, records::rule)
+        self.read(async {
+            readable(&sqlx::query(LIST).bind(tenant.0).fetch_all(&mut *self.reader().await?).await?, records::rule)
+        })
+        .await
     }
 
     async fn list_endpoints(&self, tenant: TenantId) -> Result<Vec<Endpoint>> {
-        endpoints::list(&mut *self.reader().await?, tenant).await
+        self.read(async { endpoints::list(&mut *self.reader().await?, tenant).await }).await
     }
 
     async fn rules_version(&self) -> Result<i64> {
-        Ok(sqlx::query_scalar(VERSION).fetch_one(&mut *self.reader().await?).await?)
+        self.read(async { Ok(sqlx::query_scalar(VERSION).fetch_one(&mut *self.reader().await?).await?) }).await
     }
 
     async fn active_rules(&self) -> Result<RuleSnapshot> {
-        records::snapshot(&sqlx::query(ACTIVE).fetch_all(&mut *self.reader().await?).await?)
+        self.read(async { records::snapshot(&sqlx::query(ACTIVE).fetch_all(&mut *self.reader().await?).await?) }).await
     }
 
     async fn sealed_targets(&self, after: Option<EndpointId>, limit: u32) -> Result<Vec<(EndpointId, Sealed)>> {
-        endpoints::sealed(&mut *self.reader().await?, after, limit).await
+        self.read(async { endpoints::sealed(&mut *self.reader().await?, after, limit).await }).await
     }
 
     async fn reseal_target(&self, id: EndpointId, old: &Sealed, new: Sealed) -> Result<bool> {
@@ -96,13 +99,13 @@ impl RuleStore for PgStore {
 }
 
 /// The version of the rules, which stays until the transaction ends.
-pub(super) async fn shared_version(connection: &mut PgConnection) -> Result<i64> {
+pub(super) async fn shared_version(connection: &mut Session) -> Result<i64> {
     Ok(sqlx::query_scalar(SHARED_VERSION).fetch_one(connection).await?)
 }
 
 /// Keeps other revisions and all commits of windows away until the transaction ends. What is read from here on is read
 /// after theirs.
-pub(super) async fn own_version(connection: &mut PgConnection) -> Result<()> {
+pub(super) async fn own_version(connection: &mut Session) -> Result<()> {
     sqlx::query(OWN_VERSION).execute(connection).await?;
     Ok(())
 }

@@ -43,31 +43,40 @@ impl RunStore for PgStore {
     }
 
     async fn runs(&self, tenant: TenantId, runs: &[RunId]) -> Result<Vec<StoredRun>> {
-        let mut reader = self.reader().await?;
-        let query = sqlx::query(RUNS).bind(tenant.0).bind(ids(runs, |run| run.0));
-        let rows = query.fetch_all(&mut *reader).await?;
-        with_feedback(&mut reader, tenant, &rows).await
+        self.read(async {
+            let mut reader = self.reader().await?;
+            let query = sqlx::query(RUNS).bind(tenant.0).bind(ids(runs, |run| run.0));
+            let rows = query.fetch_all(&mut *reader).await?;
+            with_feedback(&mut reader, tenant, &rows).await
+        })
+        .await
     }
 
     async fn traces(&self, tenant: TenantId, project: ProjectId, traces: &[TraceId]) -> Result<Vec<StoredRun>> {
-        let mut reader = self.reader().await?;
-        let query = sqlx::query(TRACES).bind(tenant.0).bind(project.0).bind(ids(traces, |trace| trace.0));
-        let rows = query.fetch_all(&mut *reader).await?;
-        with_feedback(&mut reader, tenant, &rows).await
+        self.read(async {
+            let mut reader = self.reader().await?;
+            let query = sqlx::query(TRACES).bind(tenant.0).bind(project.0).bind(ids(traces, |trace| trace.0));
+            let rows = query.fetch_all(&mut *reader).await?;
+            with_feedback(&mut reader, tenant, &rows).await
+        })
+        .await
     }
 
     async fn list_runs(&self, tenant: TenantId, query: &RunQuery) -> Result<Vec<StoredRun>> {
-        let mut reader = self.reader().await?;
-        let rows = page(tenant, query).build().fetch_all(&mut *reader).await?;
-        with_feedback(&mut reader, tenant, &rows).await
+        self.read(async {
+            let mut reader = self.reader().await?;
+            let rows = page(tenant, query).build().fetch_all(&mut *reader).await?;
+            with_feedback(&mut reader, tenant, &rows).await
+        })
+        .await
     }
 
     async fn feedback(&self, tenant: TenantId, id: FeedbackId) -> Result<Option<Feedback>> {
-        feedback::one(&mut *self.reader().await?, tenant, id).await
+        self.read(async { feedback::one(&mut *self.reader().await?, tenant, id).await }).await
     }
 
     async fn list_feedback(&self, tenant: TenantId, query: &FeedbackQuery) -> Result<Vec<Feedback>> {
-        feedback::list(&mut *self.reader().await?, tenant, query).await
+        self.read(async { feedback::list(&mut *self.reader().await?, tenant, query).await }).await
     }
 
     async fn delete_feedback(&self, tenant: TenantId, id: FeedbackId, now: Timestamp) -> Result<bool> {

@@ -2,12 +2,12 @@
 
 use std::collections::HashMap;
 
-use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 
 use crate::model::id::{ProjectId, RuleId, TenantId};
 use crate::model::window::{Cursor, GroupKey, Progress, Seq, Span, Window};
 use crate::store::placement::Moves;
+use crate::store::postgres::session::Session;
 use crate::store::records::{cursor, micros, rest_of_span, span, start};
 use crate::store::row::json_text;
 use crate::store::windows::Standing;
@@ -66,11 +66,7 @@ const UNSETTLE: &str =
     "UPDATE projects SET settled_seq = least(settled_seq, $3) WHERE tenant_id = $1 AND project_id = $2";
 
 /// How far a project's evaluation has come.
-pub(super) async fn of_project(
-    connection: &mut PgConnection,
-    tenant: TenantId,
-    project: ProjectId,
-) -> Result<Standing> {
+pub(super) async fn of_project(connection: &mut Session, tenant: TenantId, project: ProjectId) -> Result<Standing> {
     let query = |text| sqlx::query(text).bind(tenant.0).bind(project.0);
     let rows = query(CURSORS_OF_PROJECT).fetch_all(&mut *connection).await?;
     let groups = rows.iter().map(|row| cursor(tenant, row)).collect::<Result<_>>()?;
@@ -82,20 +78,17 @@ pub(super) async fn of_project(
 }
 
 /// All cursors of a tenant.
-pub(super) async fn cursors(connection: &mut PgConnection, tenant: TenantId) -> Result<HashMap<GroupKey, Cursor>> {
+pub(super) async fn cursors(connection: &mut Session, tenant: TenantId) -> Result<HashMap<GroupKey, Cursor>> {
     sqlx::query(CURSORS).bind(tenant.0).fetch_all(connection).await?.iter().map(|row| cursor(tenant, row)).collect()
 }
 
 /// All starts of a tenant.
-pub(super) async fn starts(
-    connection: &mut PgConnection,
-    tenant: TenantId,
-) -> Result<HashMap<(ProjectId, RuleId), Seq>> {
+pub(super) async fn starts(connection: &mut Session, tenant: TenantId) -> Result<HashMap<(ProjectId, RuleId), Seq>> {
     sqlx::query(STARTS).bind(tenant.0).fetch_all(connection).await?.iter().map(start).collect()
 }
 
 /// Writes where rules have come to stand.
-pub(super) async fn store_moves(connection: &mut PgConnection, tenant: TenantId, moves: &Moves) -> Result<()> {
+pub(super) async fn store_moves(connection: &mut Session, tenant: TenantId, moves: &Moves) -> Result<()> {
     for (project, rule) in &moves.forget {
         for statement in FORGET {
             sqlx::query(statement).bind(tenant.0).bind(project.0).bind(rule.0).execute(&mut *connection).await?;
@@ -120,7 +113,7 @@ pub(super) async fn store_moves(connection: &mut PgConnection, tenant: TenantId,
 }
 
 /// Drops all starts and spans of these rules.
-pub(super) async fn forget_rules(connection: &mut PgConnection, tenant: TenantId, rules: &[Uuid]) -> Result<()> {
+pub(super) async fn forget_rules(connection: &mut Session, tenant: TenantId, rules: &[Uuid]) -> Result<()> {
     for statement in FORGET_RULES {
         sqlx::query(statement).bind(tenant.0).bind(rules).execute(&mut *connection).await?;
     }
@@ -128,7 +121,7 @@ pub(super) async fn forget_rules(connection: &mut PgConnection, tenant: TenantId
 }
 
 /// Moves on what a window is the progress of, if it is where the window begins.
-pub(super) async fn advance(connection: &mut PgConnection, window: &Window) -> Result<()> {
+pub(super) async fn advance(connection: &mut Session, window: &Window) -> Result<()> {
     match &window.progress {
         Progress::Group(key) => advance_cursor(connection, window, key).await,
         Progress::Span(rule) => advance_span(connection, window, *rule).await,
@@ -136,7 +129,7 @@ pub(super) async fn advance(connection: &mut PgConnection, window: &Window) -> R
 }
 
 /// Whether a group's cursor is exactly where this window leaves it.
-pub(super) async fn reached(connection: &mut PgConnection, window: &Window) -> Result<bool> {
+pub(super) async fn reached(connection: &mut Session, window: &Window) -> Result<bool> {
     let Progress::Group(key) = &window.progress else { return Ok(false) };
     let query = sqlx::query(REACHED).bind(window.tenant_id.0).bind(window.project_id.0);
     let query = query.bind(json_text(&key.cadence)?).bind(micros(key.settle));
@@ -144,7 +137,7 @@ pub(super) async fn reached(connection: &mut PgConnection, window: &Window) -> R
     Ok(found.is_some())
 }
 
-async fn advance_cursor(connection: &mut PgConnection, window: &Window, key: &GroupKey) -> Result<()> {
+async fn advance_cursor(connection: &mut Session, window: &Window, key: &GroupKey) -> Result<()> {
     let moved = sqlx::query(MOVE_CURSOR)
         .bind(window.tenant_id.0)
         .bind(window.project_id.0)
@@ -161,7 +154,7 @@ async fn advance_cursor(connection: &mut PgConnection, window: &Window, key: &Gr
     Ok(())
 }
 
-async fn advance_span(connection: &mut PgConnection, window: &Window, rule: RuleId) -> Result<()> {
+async fn advance_span(connection: &mut Session, window: &Window, rule: RuleId) -> Result<()> {
     let taken: Option<(Seq,)> = sqlx::query_as(TAKE_SPAN)
         .bind(window.tenant_id.0)
         .bind(window.project_id.0)
@@ -176,7 +169,7 @@ async fn advance_span(connection: &mut PgConnection, window: &Window, rule: Rule
     }
 }
 
-async fn add_span(connection: &mut PgConnection, span: &Span) -> Result<()> {
+async fn add_span(connection: &mut Session, span: &Span) -> Result<()> {
     let query = sqlx::query(ADD_SPAN).bind(span.tenant_id.0).bind(span.project_id.0).bind(span.rule_id.0);
     query.bind(span.after).bind(span.through).execute(connection).await?;
     Ok(())

@@ -3,7 +3,6 @@
 use std::collections::HashSet;
 
 use async_trait::async_trait;
-use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 
 use crate::model::id::{ProjectId, RuleId, RunId, TenantId};
@@ -11,6 +10,7 @@ use crate::model::time::Timestamp;
 use crate::model::window::{Change, Seq, Window};
 use crate::store::failure::is_repeat;
 use crate::store::outbox::Claimant;
+use crate::store::postgres::session::Session;
 use crate::store::postgres::{PgStore, Topic, outbox, rules, standing};
 use crate::store::row::json_text;
 use crate::store::windows::{ProjectKey, Standing, Stirred, WindowCommit, WindowStore};
@@ -62,8 +62,11 @@ const RULE_WINDOWS: &str = "SELECT w.window_id, w.project_id, w.progress, w.afte
 #[async_trait]
 impl WindowStore for PgStore {
     async fn stirred_projects(&self) -> Result<Vec<Stirred>> {
-        let rows = sqlx::query(STIRRED).fetch_all(&mut *self.reader().await?).await?;
-        rows.iter().map(records::stirred).collect()
+        self.read(async {
+            let rows = sqlx::query(STIRRED).fetch_all(&mut *self.reader().await?).await?;
+            rows.iter().map(records::stirred).collect()
+        })
+        .await
     }
 
     async fn lease_projects(&self, claimant: Claimant, projects: &[ProjectKey], limit: u32) -> Result<Vec<ProjectKey>> {
@@ -84,8 +87,11 @@ impl WindowStore for PgStore {
     }
 
     async fn standing(&self, tenant: TenantId, project: ProjectId) -> Result<Standing> {
-        // Cursors, starts and spans are moved together.
-        standing::of_project(&mut *self.snapshot().await?, tenant, project).await
+        self.read(async {
+            // Cursors, starts and spans are moved together.
+            standing::of_project(&mut *self.snapshot().await?, tenant, project).await
+        })
+        .await
     }
 
     async fn changes(
@@ -96,15 +102,21 @@ impl WindowStore for PgStore {
         until: Timestamp,
         limit: u32,
     ) -> Result<Vec<Change>> {
-        let query = sqlx::query(CHANGES).bind(tenant.0).bind(project.0).bind(after).bind(until.0);
-        let rows = query.bind(i64::from(limit)).fetch_all(&mut *self.reader().await?).await?;
-        rows.iter().map(records::change).collect()
+        self.read(async {
+            let query = sqlx::query(CHANGES).bind(tenant.0).bind(project.0).bind(after).bind(until.0);
+            let rows = query.bind(i64::from(limit)).fetch_all(&mut *self.reader().await?).await?;
+            rows.iter().map(records::change).collect()
+        })
+        .await
     }
 
     async fn matched(&self, tenant: TenantId, pairs: &[(RuleId, RunId)]) -> Result<HashSet<(RuleId, RunId)>> {
-        let (rules, runs) = columns(pairs);
-        let query = sqlx::query(MATCHED).bind(tenant.0).bind(rules).bind(runs);
-        query.fetch_all(&mut *self.reader().await?).await?.iter().map(records::matched).collect()
+        self.read(async {
+            let (rules, runs) = columns(pairs);
+            let query = sqlx::query(MATCHED).bind(tenant.0).bind(rules).bind(runs);
+            query.fetch_all(&mut *self.reader().await?).await?.iter().map(records::matched).collect()
+        })
+        .await
     }
 
     async fn commit_window(&self, commit: WindowCommit) -> Result<()> {
@@ -139,15 +151,18 @@ impl WindowStore for PgStore {
     }
 
     async fn rule_windows(&self, tenant: TenantId, rule: RuleId, limit: u32) -> Result<Vec<(Window, u32)>> {
-        let query = sqlx::query(RULE_WINDOWS).bind(tenant.0).bind(rule.0).bind(i64::from(limit));
-        let rows = query.fetch_all(&mut *self.reader().await?).await?;
-        rows.iter().map(|row| records::window(tenant, row)).collect()
+        self.read(async {
+            let query = sqlx::query(RULE_WINDOWS).bind(tenant.0).bind(rule.0).bind(i64::from(limit));
+            let rows = query.fetch_all(&mut *self.reader().await?).await?;
+            rows.iter().map(|row| records::window(tenant, row)).collect()
+        })
+        .await
     }
 }
 
 /// Whether an earlier try has committed this window. One that found nothing leaves only its cursor behind; if that has
 /// moved on since, or it was a span's, the answer is `Stale`, which is safe: the evaluation looks at what is there.
-async fn was_committed(connection: &mut PgConnection, commit: &WindowCommit) -> Result<bool> {
+async fn was_committed(connection: &mut Session, commit: &WindowCommit) -> Result<bool> {
     let window = &commit.window;
     let found = sqlx::query(COMMITTED).bind(window.tenant_id.0).bind(window.id.0).fetch_optional(&mut *connection);
     Ok(found.await?.is_some() || commit.matches.is_empty() && standing::reached(connection, window).await?)
@@ -155,7 +170,7 @@ async fn was_committed(connection: &mut PgConnection, commit: &WindowCommit) -> 
 
 /// The lock on the rules' version comes first and holds to the end, so that no revision comes in between; the cursor's
 /// second, so that of two commits of one group the later sees what the earlier did.
-async fn commit_window(connection: &mut PgConnection, commit: &WindowCommit) -> Result<()> {
+async fn commit_window(connection: &mut Session, commit: &WindowCommit) -> Result<()> {
     if rules::shared_version(connection).await? != commit.rules_version {
         return Err(StoreError::Stale("the rules have changed"));
     }
@@ -167,7 +182,7 @@ async fn commit_window(connection: &mut PgConnection, commit: &WindowCommit) -> 
     outbox::store_deliveries(connection, commit.window.tenant_id, &commit.deliveries).await
 }
 
-async fn store_matches(connection: &mut PgConnection, window: &Window, matches: &[(RuleId, RunId)]) -> Result<()> {
+async fn store_matches(connection: &mut Session, window: &Window, matches: &[(RuleId, RunId)]) -> Result<()> {
     let (tenant, project) = (window.tenant_id.0, window.project_id.0);
     let (rules, runs) = columns(matches);
     let query = sqlx::query(INSERT_MATCHES).bind(tenant).bind(project).bind(rules).bind(runs);

@@ -1,5 +1,6 @@
 //! What tests share.
 
+pub(crate) mod cluster;
 pub(crate) mod postgres;
 pub mod receiver;
 pub mod s3;

@@ -23,25 +23,34 @@ fn told(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
+/// Whether these tests are to be left out.
+pub(crate) fn is_left_out() -> bool {
+    told("TEST_POSTGRES_URL").is_none() && told("SKIP_PG").is_some_and(|skip| skip == "1")
+}
+
 impl Database {
     /// Makes one; none when PostgreSQL is to be left out.
     pub(crate) async fn create() -> Option<Self> {
         let Some(server) = told("TEST_POSTGRES_URL") else {
             assert!(
-                told("SKIP_PG").is_some_and(|skip| skip == "1"),
+                is_left_out(),
                 "there is no PostgreSQL to test on: run `make test`, or set TEST_POSTGRES_URL to the URL of a superuser \
                  of a server that may be thrown away, or leave these tests out with SKIP_PG=1"
             );
             return None;
         };
-        let server = Url::parse(&server).expect("TEST_POSTGRES_URL is a URL");
+        Some(Self::create_on(Url::parse(&server).expect("TEST_POSTGRES_URL is a URL")).await)
+    }
+
+    /// Makes one on this server, whose superuser the URL names.
+    pub(crate) async fn create_on(server: Url) -> Self {
         let name = format!("runhook_{}_{}", std::process::id(), MADE.fetch_add(1, Ordering::Relaxed));
         let mut url = server.clone();
         url.set_path(&name);
         let database = Self { url, server, name };
         database.tell_server(&format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", database.name)).await;
         database.tell_server(&format!("CREATE DATABASE {} TEMPLATE template0", database.name)).await;
-        Some(database)
+        database
     }
 
     /// A connection that speaks to the database behind the store's back.
@@ -62,7 +71,7 @@ impl Database {
     }
 
     async fn tell_server(&self, statement: &str) {
-        let mut connection = PgConnection::connect(self.server.as_str()).await.expect("TEST_POSTGRES_URL answers");
+        let mut connection = PgConnection::connect(self.server.as_str()).await.expect("the server answers");
         sqlx::raw_sql(AssertSqlSafe(statement.to_owned())).execute(&mut connection).await.expect(statement);
         connection.close().await.expect("closed");
     }

@@ -201,7 +201,8 @@ impl Drop for Server {
     }
 }
 
-fn keep(source: impl Read + Send + 'static, into: watch::Sender<String>) -> JoinHandle<()> {
+/// Keeps what a process says.
+pub(crate) fn keep(source: impl Read + Send + 'static, into: watch::Sender<String>) -> JoinHandle<()> {
     std::thread::spawn(move || {
         let mut source = BufReader::new(source);
         let mut line = String::new();

@@ -5,6 +5,7 @@ mod loss;
 mod races;
 mod schema;
 mod settling;
+mod standbys;
 
 use futures_util::future::join_all;
 use runhook::store::postgres::{Options, PgStore, Topic};

@@ -79,7 +79,9 @@ async fn both_backends_have_the_same_tables_columns_and_keys() {
 #[tokio::test]
 async fn every_table_is_copied_from_a_file_into_postgres() {
     let Some(replica) = Replica::open().await else { return };
-    let there: BTreeSet<String> = tables_of_postgres(&replica).await.into_keys().collect();
+    let mut there: BTreeSet<String> = tables_of_postgres(&replica).await.into_keys().collect();
+    // What schedulers hold for a moment is not in a file.
+    there.remove("project_leases");
     let copied = BTreeSet::from(TABLES.map(str::to_owned));
     assert_eq!(there, copied, "the schema's tables, and those that `runhook migrate --from` copies");
     replica.close().await;

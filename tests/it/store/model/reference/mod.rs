@@ -165,6 +165,10 @@ impl KeyStore for Reference {
         Ok(())
     }
 
+    async fn check_schema(&self) -> Result<()> {
+        Ok(())
+    }
+
     async fn wipe(&self) -> Result<()> {
         self.change(|state| {
             state.tenants.clear();
