@@ -19,12 +19,20 @@ use crate::store::runs::Batch;
 #[derive(Default)]
 struct Draft {
     project: Option<ProjectId>,
-    stored: bool,
+    stored: Stored,
     changed: bool,
     was_rooted: bool,
-    /// What is stored of it does not decode: nothing can be added to it.
-    unreadable: bool,
     layers: Layers,
+}
+
+/// What was there of it before.
+#[derive(Default, PartialEq, Eq)]
+enum Stored {
+    #[default]
+    Nothing,
+    Layers,
+    /// A row that does not decode: nothing can be added to it.
+    Unreadable,
 }
 
 /// The runs, in the order in which they were first named.
@@ -91,7 +99,10 @@ impl Drafts {
 
     /// Whether what is stored of the run does not decode.
     pub(super) fn is_unreadable(&self, run: RunId) -> bool {
-        self.index.get(&run).and_then(|at| self.list.get(*at)).is_some_and(|(_, draft)| draft.unreadable)
+        self.index
+            .get(&run)
+            .and_then(|at| self.list.get(*at))
+            .is_some_and(|(_, draft)| draft.stored == Stored::Unreadable)
     }
 
     /// Whether the run is here.
@@ -142,7 +153,7 @@ impl Drafts {
 
     /// Applies what has been waiting for the project of a run that has just been found.
     pub(super) async fn fetch_waiting(&mut self, rows: &mut dyn Rows, tenant: TenantId) -> Result<()> {
-        let found = self.list.iter().filter(|(_, draft)| !draft.stored && draft.project.is_some());
+        let found = self.list.iter().filter(|(_, draft)| draft.stored == Stored::Nothing && draft.project.is_some());
         let ids: Vec<RunId> = found.map(|(id, _)| *id).collect();
         if ids.is_empty() {
             return Ok(());
@@ -205,16 +216,16 @@ impl Drafts {
 impl Draft {
     /// A run as it is stored.
     fn stored(row: &BodyRow) -> Self {
-        let draft = Self { project: Some(row.project_id), stored: true, ..Self::default() };
+        let draft = Self { project: Some(row.project_id), ..Self::default() };
         match unpack_json::<Layers>("run_bodies", &row.body) {
             Ok(layers) => {
-                let draft = Self { layers, ..draft };
+                let draft = Self { layers, stored: Stored::Layers, ..draft };
                 let was_rooted = matches!(draft.stands(row.run_id), Some(Standpoint::Rooted(_)));
                 Self { was_rooted, ..draft }
             }
             Err(error) => {
                 pass_over_run(Some(row.run_id), &error);
-                Self { unreadable: true, ..draft }
+                Self { stored: Stored::Unreadable, ..draft }
             }
         }
     }
@@ -227,7 +238,7 @@ impl Draft {
 
     /// Whether it was stored as a child without a path.
     fn stray(&self) -> bool {
-        self.stored && !self.was_rooted
+        self.stored == Stored::Layers && !self.was_rooted
     }
 
     fn apply(&mut self, part: Part) -> bool {

@@ -68,7 +68,7 @@ impl<'a> World<'a> {
             Step::Project { tenant: of, step } => self.change_project(tenant(*of), step).await,
             Step::Commit { tenant: of, window } => self.commit(tenant(*of), window).await,
             Step::Settle { tenant: of, project, ahead, stale } => {
-                let (of, project) = (tenant(*of), self.project(tenant(*of), *project).await?);
+                let (of, project) = (tenant(*of), self.project(tenant(*of), *project));
                 let (seq, version) = (self.last_seq(of, project).await + ahead, self.version(*stale).await);
                 self.ask(async |store| answer(store.settle_project(of, project, seq, version).await)).await.map(drop)
             }
@@ -132,11 +132,8 @@ impl<'a> World<'a> {
     }
 
     /// The project that has this name now, or would be made for it.
-    async fn project(&self, of: TenantId, number: usize) -> Taken<ProjectId> {
-        let query = ProjectQuery { name: Some(name(number)), limit: 1, ..ProjectQuery::default() };
-        // Asked of all stores, because listing makes sure of the default project.
-        let found = self.ask(async |store| answer(store.list_projects(of, &query).await)).await?.unwrap_or_default();
-        Ok(found.first().map_or_else(|| ProjectId::of_name(of, &name(number)), |project| project.id))
+    fn project(&self, of: TenantId, number: usize) -> ProjectId {
+        self.reference.project_of_name(of, &name(number)).unwrap_or_else(|| ProjectId::of_name(of, &name(number)))
     }
 
     async fn last_seq(&self, of: TenantId, project: ProjectId) -> i64 {
@@ -171,21 +168,21 @@ impl<'a> World<'a> {
                 self.update(of, *project, |project| project.description = Some(format!("as of {now}"))).await
             }
             ProjectStep::Delete { project } => {
-                let id = self.project(of, *project).await?;
+                let id = self.project(of, *project);
                 self.ask(async |store| answer(store.delete_project(of, id).await)).await.map(drop)
             }
         }
     }
 
     async fn update(&self, of: TenantId, number: usize, change: impl FnOnce(&mut Project)) -> Taken {
-        let (id, now) = (self.project(of, number).await?, self.now);
+        let (id, now) = (self.project(of, number), self.now);
         let Ok(Some(mut project)) = self.reference.project(of, id).await else { return Ok(()) };
         change(&mut project);
         self.ask(async |store| answer(store.update_project(project.clone(), now).await)).await.map(drop)
     }
 
     async fn commit(&self, of: TenantId, step: &WindowStep) -> Taken {
-        let project_id = self.project(of, step.project).await?;
+        let project_id = self.project(of, step.project);
         let version = self.version(step.stale).await;
         let rules = self.reference.list_rules(of).await.unwrap_or_default();
         let standing = self.reference.standing(of, project_id).await.unwrap_or_default();
@@ -288,7 +285,7 @@ impl<'a> World<'a> {
             LookAt::Runs { project, trace, roots, before, limit } => {
                 let mut query = RunQuery { roots_only: *roots, limit: *limit, ..RunQuery::default() };
                 if let Some(project) = project {
-                    query.project_id = Some(self.project(of, *project).await?);
+                    query.project_id = Some(self.project(of, *project));
                 }
                 query.trace_id = trace.map(|run| run_id(run).into());
                 query.before = before.map(|run| (at(i64::from(run)), run_id(run)));
@@ -300,7 +297,7 @@ impl<'a> World<'a> {
                 query.keys = key.then(|| "correct".to_owned()).into_iter().collect();
                 query.sources = source.then(|| "api".to_owned()).into_iter().collect();
                 if let Some(project) = project {
-                    query.projects = vec![self.project(of, *project).await?];
+                    query.projects = vec![self.project(of, *project)];
                 }
                 self.ask(async |store| answer(store.list_feedback(of, &query).await)).await.map(drop)
             }
@@ -322,7 +319,7 @@ impl<'a> World<'a> {
                 self.ask(async |store| answer(store.list_projects(of, &query).await)).await.map(drop)
             }
             LookAt::Changes { project, after, until, limit } => {
-                let (project, until) = (self.project(of, *project).await?, at(100 + until));
+                let (project, until) = (self.project(of, *project), at(100 + until));
                 self.ask(async |store| answer(store.changes(of, project, *after, until, *limit).await)).await.map(drop)
             }
             LookAt::Due { crowded } => {

@@ -64,6 +64,13 @@ impl ProjectStore for Reference {
     }
 }
 
+impl Reference {
+    /// The project that has this name now.
+    pub(in crate::store::model) fn project_of_name(&self, tenant: TenantId, name: &str) -> Option<ProjectId> {
+        self.look_at(tenant, |tenant| tenant.id_of(name))
+    }
+}
+
 impl Tenant {
     pub(super) fn id_of(&self, name: &str) -> Option<ProjectId> {
         self.projects.values().find(|log| log.project.name == name).map(|log| log.project.id)
