@@ -281,7 +281,7 @@ async fn a_newer_schema_is_used_until_it_asks_for_a_newer_version_and_then_left_
     store.close().await;
     writer.await.unwrap();
     let (store, writer) = SqliteStore::open(&old.path().join("runhook.db")).await.expect("neither at the start");
-    let writer = tokio::task::spawn(writer.run(CancellationToken::new()));
+    let writer = run(writer);
     sql(old.path(), "UPDATE counters SET value = 9998 WHERE name = 'least_version'").await;
     let too_old = store.check_schema().await;
     assert!(matches!(&too_old, Err(StoreError::Unusable(why)) if why.contains("9998")), "{too_old:?}");
