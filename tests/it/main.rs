@@ -17,6 +17,7 @@ mod blobs;
 mod command_line;
 mod databases;
 mod deliveries;
+mod deployment;
 mod filter_language;
 mod ingest;
 mod langsmith_sdk;
