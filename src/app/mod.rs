@@ -11,7 +11,7 @@ mod running;
 pub mod storage;
 
 pub use data_dir::{DataDir, DataDirError, Holder, database_in};
-pub use engine::{Engine, StartError};
+pub use engine::{Engine, StartError, check_bucket};
 pub use key_file::{KeyFile, KeyFileError};
 pub use receiver::{Received, Receiver};
 pub use running::{Running, ServeError, Start};

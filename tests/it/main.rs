@@ -14,6 +14,7 @@
 
 mod architecture;
 mod blobs;
+mod buckets;
 mod command_line;
 mod databases;
 mod deliveries;

@@ -41,8 +41,8 @@ fn of_the_image() -> BTreeMap<String, String> {
 /// The last instruction of the Dockerfile by this name, or the command of the health check, as the list that it is.
 fn instruction(name: &str) -> Vec<String> {
     let dockerfile = text("Dockerfile");
-    let lists = dockerfile.lines().filter_map(|line| line.strip_prefix(name)).map(str::trim);
-    serde_json::from_str(lists.last().unwrap()).unwrap()
+    let mut lists = dockerfile.lines().filter_map(|line| line.strip_prefix(name)).map(str::trim);
+    serde_json::from_str(lists.next_back().unwrap()).unwrap()
 }
 
 /// The environment of a replica: the image's, and over it the service's.

@@ -16,7 +16,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use url::Url;
 
-use crate::support::s3::S3Server;
+use crate::support::s3::{ACCESS_KEY, S3Server, SECRET_KEY};
 use crate::support::server::{Server, runhook};
 
 /// What the AWS SDK reads, as far as `deploy/` uses it.
@@ -39,7 +39,7 @@ fn text(path: &str) -> String {
 /// The documents of a YAML file.
 fn documents(path: &str) -> Vec<Value> {
     let text = text(path);
-    let parts = text.split("\n---\n").map(|part| serde_saphyr::from_str(part));
+    let parts = text.split("\n---\n").map(serde_saphyr::from_str);
     parts.collect::<Result<_, _>>().unwrap_or_else(|error| panic!("deploy/{path}: {error}"))
 }
 
@@ -126,8 +126,8 @@ impl Stage {
             let value = match name.as_str() {
                 "RUNHOOK_DATABASE_URL" => database.to_string(),
                 "RUNHOOK_BLOB_URL" => self.bucket(value),
-                "AWS_ACCESS_KEY_ID" => "AKIDTEST".to_owned(),
-                "AWS_SECRET_ACCESS_KEY" => "not-a-real-secret".to_owned(),
+                "AWS_ACCESS_KEY_ID" => ACCESS_KEY.to_owned(),
+                "AWS_SECRET_ACCESS_KEY" => SECRET_KEY.to_owned(),
                 "RUNHOOK_LISTEN" => value.replace(":4710", ":0"),
                 _ => value.replace(KEYS, &self.key_folder()).replace(RULES, &rules().display().to_string()),
             };

@@ -1,5 +1,6 @@
 //! What tests share.
 
+pub(crate) mod credentials;
 pub(crate) mod postgres;
 pub mod receiver;
 pub mod s3;
