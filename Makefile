@@ -8,7 +8,7 @@ export INSTA_UPDATE ?= no
 export CARGO_TERM_COLOR ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint ci bench bench-compare bench-replicas bench-curves soak clean nextest sdk
+.PHONY: help demo test lint ci bench bench-compare bench-replicas bench-curves soak clean nextest sdk systemd
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -17,7 +17,7 @@ demo: ## the whole story on one terminal: runs in, a rule, a notification out
 	cargo build --release --locked --bin runhook
 	./target/release/runhook demo
 
-test: nextest sdk ## every test, on real parts; installs what it needs (SKIP_PG=1: without PostgreSQL)
+test: nextest sdk systemd ## every test, on real parts; installs what it needs (SKIP_PG=1: without PostgreSQL)
 	tests/with-postgres cargo nextest run --locked --workspace
 	cargo test --locked --doc
 
@@ -59,13 +59,17 @@ soak: ## replicas on PostgreSQL under load, killed at random, then judged (MINUT
 nextest:
 	@cargo nextest --version >/dev/null 2>&1 || cargo install --locked cargo-nextest --version $(NEXTEST_VERSION)
 
-# The official Python SDK, pinned, in a virtual environment of its own.
+# The official Python SDK and what checks deploy/, pinned, in a virtual environment of its own.
 sdk: $(VENV)/.installed
 
-$(VENV)/.installed: examples/traced-app/requirements.txt
+$(VENV)/.installed: examples/traced-app/requirements.txt tests/requirements.txt
 	$(PYTHON) -m venv $(VENV) || { apt-get update && apt-get install -y python3-venv && $(PYTHON) -m venv $(VENV); }
-	$(VENV)/bin/python -m pip install --quiet --requirement $<
+	$(VENV)/bin/python -m pip install --quiet $(addprefix --requirement ,$^)
 	@touch $@
+
+# Reads the unit in deploy/; nothing is started.
+systemd:
+	@command -v systemd-analyze >/dev/null || { apt-get update && apt-get install -y --no-install-recommends systemd; }
 
 clean: ## remove what building and testing left
 	cargo clean

@@ -127,7 +127,7 @@ impl Engine {
         auth.reload(store.as_ref()).await?;
         let blobs = blob::open(&blob_url, base_url(config, url.as_ref())?, Arc::clone(&keyring))
             .await
-            .map_err(|cause| StartError::Blobs { place: shown(&blob_url), cause })?;
+            .map_err(|cause| unusable(&blob_url, cause))?;
         let (scheduler_status, scheduler) = watch::channel(Status::default());
         let (delivery_status, delivery) = watch::channel(Status::default());
         let (folder_state, rules_folder) = watch::channel(None);
@@ -216,6 +216,22 @@ impl Engine {
         self.api.blobs.check().await
     }
 
+    /// Looks at the bucket before anything needs it, where blobs are in one. A bucket that refuses is a mistake, told at
+    /// the start; one that does not answer may do so later, and small values are taken meanwhile.
+    pub(super) async fn look_at_bucket(&self, config: &Config) -> Result<(), StartError> {
+        if self.api.blobs.as_directory().is_some() {
+            return Ok(());
+        }
+        match self.check_blobs().await {
+            Ok(()) => Ok(()),
+            Err(cause @ BlobError::Refused(_)) => Err(unusable(&given(config, &self.place)?, cause)),
+            Err(error) => {
+                tracing::warn!(%error, "large values are answered 503 until this is right; small ones are taken");
+                Ok(())
+            }
+        }
+    }
+
     /// What may be shown of the endpoints' URLs.
     pub async fn shown_endpoints(&self) -> Result<Vec<String>, StoreError> {
         let endpoints = self.api.store.list_endpoints(TenantId::DEFAULT).await?;
@@ -276,6 +292,24 @@ fn named(database: &str, error: StartError) -> StartError {
         other => return other,
     };
     StartError::Database(StoreError::Unusable(format!("{why}; `runhook doctor` looks at all of it")))
+}
+
+/// Proves that the bucket of a configuration can be written, with nothing else of an engine. None if it names no bucket.
+pub async fn check_bucket(config: &Config) -> Option<Result<(), StartError>> {
+    let url: BlobUrl = match config.blob_url.as_ref()?.parse() {
+        Ok(url) => url,
+        Err(error) => return Some(Err(StartError::BlobUrl(error))),
+    };
+    let BlobUrl::S3(settings) = &url else { return None };
+    let checked = match blob::open_bucket(settings).await {
+        Ok(bucket) => bucket.check().await,
+        Err(error) => Err(error),
+    };
+    Some(checked.map_err(|cause| unusable(&url, cause)))
+}
+
+fn unusable(place: &BlobUrl, cause: BlobError) -> StartError {
+    StartError::Blobs { place: shown(place), cause }
 }
 
 pub(super) fn shown(place: &BlobUrl) -> String {

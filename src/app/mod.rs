@@ -12,7 +12,7 @@ pub mod storage;
 pub mod transfer;
 
 pub use data_dir::{DataDir, DataDirError, Holder, database_in};
-pub use engine::{Engine, StartError};
+pub use engine::{Engine, StartError, check_bucket};
 pub use key_file::{KeyFile, KeyFileError};
 pub use receiver::{Received, Receiver};
 pub use running::{Running, ServeError, Start};

@@ -140,6 +140,7 @@ impl Running {
         if self.engine.api.auth.is_open() && !address.ip().is_loopback() {
             return Err(ServeError::Open(address));
         }
+        self.engine.look_at_bucket(start.config).await?;
         let client = delivery::Client::new(vetting(&self.engine, address), start.config.limits.response_bytes)?;
         match &start.config.rules {
             Some(folder) if start.config.roles.has(Role::Api) => {

@@ -21,7 +21,7 @@ use crate::crypto::Keyring;
 use crate::model::run::BlobKey;
 use crate::model::time::Timestamp;
 
-pub use self::url::{BlobUrl, InvalidBlobUrl, S3Credentials, S3Settings};
+pub use self::url::{BlobUrl, InvalidBlobUrl, Patience, S3Credentials, S3Settings};
 pub use key::key_of;
 
 /// Why a blob could not be stored, read or linked.
@@ -68,9 +68,18 @@ pub async fn open(url: &BlobUrl, base_url: Url, keyring: Arc<Keyring>) -> Result
             directory.prepare().await?;
             Ok(Arc::new(directory))
         }
-        #[cfg(feature = "s3")]
-        BlobUrl::S3(settings) => Ok(Arc::new(s3::S3Blobs::connect(settings).await?)),
-        #[cfg(not(feature = "s3"))]
-        BlobUrl::S3(_) => Err(BlobError::Refused("this build has no S3; build it with the feature `s3`".into())),
+        BlobUrl::S3(settings) => open_bucket(settings).await,
     }
+}
+
+/// Opens a bucket. Says nothing to it yet: [`BlobStore::check`] does.
+#[cfg(feature = "s3")]
+pub async fn open_bucket(settings: &S3Settings) -> Result<Arc<dyn BlobStore>, BlobError> {
+    Ok(Arc::new(s3::S3Blobs::connect(settings).await))
+}
+
+/// There are no buckets in this build.
+#[cfg(not(feature = "s3"))]
+pub async fn open_bucket(_settings: &S3Settings) -> Result<Arc<dyn BlobStore>, BlobError> {
+    Err(BlobError::Refused("this build has no S3; build it with the feature `s3`".into()))
 }

@@ -1,23 +1,28 @@
 //! Blobs as objects of a bucket, on Amazon S3 or a server that speaks its protocol.
 //!
-//! Promises: every call ends within [`LONGEST`], and what can be tried again is told apart from what cannot. Checksum
-//! headers are sent only where the protocol demands them, because other servers refuse them. Links are presigned, for
-//! the public endpoint when there is one, and last seven days at most; with temporary credentials they end with those.
-//! A link is made without asking the server, so one to an object that was deleted is made too, and answers 404.
+//! Promises: every call ends within its [`Patience`], and what can be tried again is told apart from what cannot.
+//! Checksum headers are sent only where the protocol demands them, because other servers refuse them. Links are
+//! presigned, for the public endpoint when there is one, and say the truth about their end: seven days at most, and no
+//! later than temporary credentials end. Those are renewed while they are still good, and used to their end when they
+//! cannot be. A link is made without asking the server, so one to an object that was deleted is made too, and answers
+//! 404.
 
 use std::error::Error;
+use std::sync::{Arc, Mutex, Once, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_config::BehaviorVersion;
 use aws_config::meta::region::RegionProviderChain;
+use aws_credential_types::provider::error::CredentialsError;
+use aws_credential_types::provider::future;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::config::{
-    self, Credentials, ProvideCredentials as _, Region, RequestChecksumCalculation, ResponseChecksumValidation,
-    SharedCredentialsProvider,
+    self, Credentials, IdentityCache, ProvideCredentials, Region, RequestChecksumCalculation,
+    ResponseChecksumValidation, SharedCredentialsProvider,
 };
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::operation::get_object::GetObjectError;
@@ -27,12 +32,12 @@ use bytes::Bytes;
 use secrecy::ExposeSecret as _;
 use url::Url;
 
-use crate::blob::{BlobError, BlobStore, S3Credentials, S3Settings, key};
+use crate::blob::{BlobError, BlobStore, Patience, S3Credentials, S3Settings, key};
 use crate::model::run::BlobKey;
 use crate::model::time::Timestamp;
 
-/// The longest a call takes, tries included.
-pub const LONGEST: Duration = Duration::from_mins(1);
+/// Temporary credentials are renewed this long before they end, or somewhat later.
+const RENEWED_BEFORE: Duration = Duration::from_mins(5);
 
 const LONGEST_LINK: Duration = Duration::from_hours(7 * 24);
 const DEFAULT_REGION: &str = "us-east-1";
@@ -44,25 +49,66 @@ pub struct S3Blobs {
     signer: Client,
     bucket: String,
     prefix: String,
-    credentials: Option<SharedCredentialsProvider>,
+    check_within: Duration,
+    credentials: Arc<Kept>,
+}
+
+/// Where credentials come from, and the last that came: good until they end, even if no others come.
+#[derive(Debug)]
+struct Kept {
+    source: Option<SharedCredentialsProvider>,
+    last: Mutex<Option<Credentials>>,
+}
+
+impl Kept {
+    /// When the last credentials end, if they are temporary.
+    fn end(&self) -> Option<Timestamp> {
+        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        last.as_ref().and_then(Credentials::expiry).map(|at| Timestamp::from_chrono(at.into()))
+    }
+}
+
+impl ProvideCredentials for Kept {
+    fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+    where
+        Self: 'a,
+    {
+        future::ProvideCredentials::new(async {
+            let given = match &self.source {
+                Some(source) => source.provide_credentials().await,
+                None => Err(CredentialsError::not_loaded("there is no source of credentials")),
+            };
+            let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+            match (given, last.as_ref()) {
+                (Ok(credentials), _) => Ok(last.insert(credentials).clone()),
+                (Err(error), Some(credentials)) => {
+                    tracing::warn!(error = innermost(&error), "credentials were not renewed; the last ones are used");
+                    Ok(credentials.clone())
+                }
+                (Err(error), None) => Err(error),
+            }
+        })
+    }
 }
 
 impl S3Blobs {
     /// Prepares to talk to a bucket. Says nothing yet: [`BlobStore::check`] does.
-    pub async fn connect(settings: &S3Settings) -> Result<Self, BlobError> {
-        let (builder, credentials) = match &settings.credentials {
+    pub async fn connect(settings: &S3Settings) -> Self {
+        let (builder, source) = match &settings.credentials {
             Some(given) => {
-                let provider = SharedCredentialsProvider::new(fixed(given));
                 let region = settings.region.clone().unwrap_or_else(|| DEFAULT_REGION.to_owned());
-                let builder = config::Builder::new()
-                    .behavior_version(BehaviorVersion::latest())
-                    .region(Region::new(region))
-                    .credentials_provider(provider.clone());
-                (builder, Some(provider))
+                let builder =
+                    config::Builder::new().behavior_version(BehaviorVersion::latest()).region(Region::new(region));
+                (builder, Some(SharedCredentialsProvider::new(fixed(given))))
             }
             None => from_environment(settings).await,
         };
-        let builder = with_habits(builder).force_path_style(settings.path_style);
+        let credentials = Arc::new(Kept { source, last: Mutex::default() });
+        let shared: Arc<dyn ProvideCredentials> = Arc::<Kept>::clone(&credentials);
+        let builder = with_habits(builder, settings.patience)
+            .identity_cache(IdentityCache::lazy().buffer_time(RENEWED_BEFORE).build())
+            .credentials_provider(SharedCredentialsProvider::new(shared))
+            .force_path_style(settings.path_style);
         let at = |endpoint: Option<&Url>| {
             let mut builder = builder.clone();
             if let Some(url) = endpoint {
@@ -71,23 +117,25 @@ impl S3Blobs {
             Client::from_conf(builder.build())
         };
         let endpoint = settings.endpoint.as_ref();
-        Ok(Self {
+        Self {
             client: at(endpoint),
             signer: at(settings.public_endpoint.as_ref().or(endpoint)),
             bucket: settings.bucket.clone(),
             prefix: settings.prefix.clone(),
+            check_within: settings.patience.check,
             credentials,
-        })
+        }
     }
 
-    /// When the credentials end, if they are temporary: links signed with them end then too.
-    pub async fn credentials_end(&self) -> Result<Option<Timestamp>, BlobError> {
-        let Some(provider) = &self.credentials else { return Ok(None) };
-        let credentials = provider
-            .provide_credentials()
-            .await
-            .map_err(|error| BlobError::Unavailable(format!("no credentials: {}", innermost(&error))))?;
-        Ok(credentials.expiry().map(|at| Timestamp::from_chrono(at.into())))
+    async fn presigned(&self, object: &str, now: Timestamp, lasts: Duration) -> Result<Url, BlobError> {
+        let config = PresigningConfig::builder()
+            .start_time(now.to_chrono().into())
+            .expires_in(lasts)
+            .build()
+            .map_err(|error| BlobError::Refused(error.to_string()))?;
+        let request = self.signer.get_object().bucket(&self.bucket).key(object).presigned(config).await;
+        let request = request.map_err(|error| reason(&error))?;
+        Url::parse(request.uri()).map_err(|error| BlobError::Refused(format!("the link is not a URL: {error}")))
     }
 
     fn object(&self, key: &BlobKey) -> Result<String, BlobError> {
@@ -142,19 +190,32 @@ impl BlobStore for S3Blobs {
     }
 
     async fn link(&self, key: &BlobKey, now: Timestamp, lasts: Duration) -> Result<Url, BlobError> {
-        let config = PresigningConfig::builder()
-            .start_time(now.to_chrono().into())
-            .expires_in(lasts.min(LONGEST_LINK))
-            .build()
-            .map_err(|error| BlobError::Refused(error.to_string()))?;
-        let request = self.signer.get_object().bucket(&self.bucket).key(self.object(key)?).presigned(config).await;
-        let request = request.map_err(|error| reason(&error))?;
-        Url::parse(request.uri()).map_err(|error| BlobError::Refused(format!("the link is not a URL: {error}")))
+        let (object, lasts) = (self.object(key)?, lasts.min(LONGEST_LINK));
+        // Signing asks for credentials first, so that afterwards it is known when they end.
+        let link = self.presigned(&object, now, lasts).await?;
+        let Some(end) = self.credentials.end().filter(|end| *end < now.after(lasts)) else { return Ok(link) };
+        let left = end.since(now);
+        if left < Duration::from_secs(1) {
+            return Err(BlobError::Unavailable("the temporary credentials have ended and were not renewed".into()));
+        }
+        tell_of_shorter_links(left);
+        self.presigned(&object, now, left).await
     }
 
     async fn check(&self) -> Result<(), BlobError> {
-        self.store(self.named("runhook-check"), Bytes::new(), "application/octet-stream").await
+        let stored = self.store(self.named("runhook-check"), Bytes::new(), "application/octet-stream");
+        let late = |_| BlobError::Unavailable(format!("the server did not answer within {:?}", self.check_within));
+        tokio::time::timeout(self.check_within, stored).await.map_err(late)?
     }
+}
+
+/// Said once: it is so with every role and every instance of a cloud.
+fn tell_of_shorter_links(left: Duration) {
+    static TOLD: Once = Once::new();
+    TOLD.call_once(|| {
+        let minutes = left.as_secs().div_ceil(60);
+        tracing::warn!(minutes, "links to large values end with the temporary credentials, before `link_lasts`");
+    });
 }
 
 fn fixed(given: &S3Credentials) -> Credentials {
@@ -171,12 +232,12 @@ async fn from_environment(settings: &S3Settings) -> (config::Builder, Option<Sha
     (config::Builder::from(&loaded), loaded.credentials_provider())
 }
 
-fn with_habits(builder: config::Builder) -> config::Builder {
+fn with_habits(builder: config::Builder, patience: Patience) -> config::Builder {
     let timeouts = TimeoutConfig::builder()
-        .connect_timeout(Duration::from_secs(3))
-        .read_timeout(Duration::from_secs(15))
-        .operation_attempt_timeout(Duration::from_secs(30))
-        .operation_timeout(LONGEST)
+        .connect_timeout(patience.connection)
+        .read_timeout(patience.answer)
+        .operation_attempt_timeout(patience.answer.saturating_mul(2))
+        .operation_timeout(patience.call)
         .build();
     let retries = RetryConfig::standard().with_max_attempts(3).with_initial_backoff(Duration::from_millis(200));
     builder
@@ -192,14 +253,11 @@ fn reason<E>(error: &SdkError<E, HttpResponse>) -> BlobError
 where
     E: ProvideErrorMetadata + Error + 'static,
 {
+    if let Some(lacking) = causes(error).find(|cause| cause.is::<CredentialsError>()) {
+        return BlobError::Unavailable(format!("no credentials: {}; {GIVE_CREDENTIALS}", innermost(lacking)));
+    }
     match error {
-        SdkError::ServiceError(answer) => {
-            let status = answer.raw().status().as_u16();
-            let said = format!("the server answered {status} {}", answer.err().code().unwrap_or("without a code"));
-            let again =
-                status >= 500 || matches!(status, 408 | 429) || answer.err().code() == Some("RequestTimeTooSkewed");
-            if again { BlobError::Unavailable(said) } else { BlobError::Refused(said) }
-        }
+        SdkError::ServiceError(answer) => answered(answer.raw().status().as_u16(), answer.err().code()),
         SdkError::TimeoutError(_) => BlobError::Unavailable("the server did not answer in time".into()),
         SdkError::ConstructionFailure(_) => {
             BlobError::Refused(format!("no request could be made: {}", innermost(error)))
@@ -208,7 +266,42 @@ where
     }
 }
 
+const GIVE_CREDENTIALS: &str =
+    "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give this machine a profile or a role";
+
+fn answered(status: u16, code: Option<&str>) -> BlobError {
+    let mut said = format!("the server answered {status} {}", code.unwrap_or("without a code"));
+    if let Some(advice) = advice(status, code) {
+        said = format!("{said}: {advice}");
+    }
+    let passes = matches!(code, Some("RequestTimeTooSkewed" | "ExpiredToken" | "TokenRefreshRequired"));
+    let again = status >= 500 || matches!(status, 408 | 429) || passes;
+    if again { BlobError::Unavailable(said) } else { BlobError::Refused(said) }
+}
+
+/// What to do about an answer.
+fn advice(status: u16, code: Option<&str>) -> Option<&'static str> {
+    match (status, code) {
+        (_, Some("NoSuchBucket")) => Some("make the bucket, or name another in the blob URL"),
+        (_, Some("InvalidAccessKeyId" | "SignatureDoesNotMatch" | "InvalidToken")) => {
+            Some("look at AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN, or at the profile")
+        }
+        (_, Some("ExpiredToken")) => Some("the temporary credentials have ended and were not renewed"),
+        (_, Some("RequestTimeTooSkewed")) => Some("set this machine's clock"),
+        (301 | 307, _) | (_, Some("AuthorizationHeaderMalformed" | "PermanentRedirect")) => {
+            Some("name the bucket's own region with `region` in the blob URL")
+        }
+        (403, _) => Some("let these credentials put, get and delete objects under the prefix, and list the bucket"),
+        (404, _) => Some("look at the bucket and at `endpoint` in the blob URL"),
+        _ => None,
+    }
+}
+
+fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |&error| error.source())
+}
+
 /// The text of the error at the bottom: what happened, without the URLs that wrap it.
 fn innermost(error: &(dyn Error + 'static)) -> String {
-    std::iter::successors(Some(error), |&error| error.source()).last().map(ToString::to_string).unwrap_or_default()
+    causes(error).last().map(ToString::to_string).unwrap_or_default()
 }

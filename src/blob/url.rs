@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 use percent_encoding::percent_decode_str;
 use secrecy::SecretString;
@@ -33,6 +34,32 @@ pub struct S3Settings {
     pub path_style: bool,
     /// Where receivers reach the server, when that differs from `endpoint`. Links are signed for it.
     pub public_endpoint: Option<Url>,
+    /// How long it is waited for.
+    pub patience: Patience,
+}
+
+/// How long a bucket is waited for.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// For a connection.
+    pub connection: Duration,
+    /// For the first byte of an answer, from the first byte of the request on.
+    pub answer: Duration,
+    /// For a whole call, tries included.
+    pub call: Duration,
+    /// For the call that proves that the bucket can be written.
+    pub check: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            connection: Duration::from_secs(3),
+            answer: Duration::from_secs(15),
+            call: Duration::from_mins(1),
+            check: Duration::from_secs(10),
+        }
+    }
 }
 
 /// Credentials given to the process itself. `Debug` shows the id only.
@@ -90,6 +117,7 @@ fn s3(text: &str) -> Result<S3Settings, InvalidBlobUrl> {
         credentials: None,
         path_style: false,
         public_endpoint: None,
+        patience: Patience::default(),
     };
     let mut path_style = None;
     for (name, value) in url.query_pairs() {

@@ -18,6 +18,7 @@ pub mod rules;
 mod runs;
 mod schema;
 mod serve;
+mod systemd;
 pub mod table;
 mod wipe;
 

@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use url::Url;
 
 use crate::app::{Running, ServeError, Start};
-use crate::cli::{Context, Exit, connect};
+use crate::cli::{Context, Exit, connect, systemd};
 use crate::config::{self, Config, Overrides, Role, Roles};
 use crate::model::time::SystemClock;
 use crate::telemetry::metrics;
@@ -61,6 +61,7 @@ pub(super) async fn run(arguments: Arguments, context: &mut Context) -> anyhow::
     warn_of_links(&config);
     warn_of_roles(&running, &config);
     announce(&running, context)?;
+    systemd::tell(systemd::READY);
     until_stopped(running, &mut signals, config.stop_within).await?;
     Ok(Exit::Fine)
 }
@@ -70,6 +71,7 @@ async fn until_stopped(running: Running, signals: &mut Signals, bound: Duration)
         () = signals.next() => {}
         () = running.failed() => {}
     }
+    systemd::tell(systemd::STOPPING);
     note("stopping: finishing what has begun; another signal drops it");
     running.stop(give_up(bound, signals)).await?;
     note("stopped");

@@ -60,6 +60,16 @@ pub enum PayloadError {
 
 /// Builds the messages that tell what a rule found in a window: the same request gives the same messages.
 pub fn build(request: Request<'_>) -> Result<Built, PayloadError> {
+    build_in(request, &Room::narrowing(request.rule.batch.inline_bytes))
+}
+
+/// The same for blob storage that takes nothing: all that is not stored yet travels inside, in parts as small as may be.
+pub fn build_without_uploads(request: Request<'_>) -> Result<Built, PayloadError> {
+    build_in(request, &[Room::UNBOUNDED])
+}
+
+/// Builds messages. `rooms` are tried for each run, one after the other, until it fits.
+fn build_in(request: Request<'_>, rooms: &[Room]) -> Result<Built, PayloadError> {
     let envelope = Envelope {
         rule: request.rule,
         window: request.window,
@@ -74,7 +84,7 @@ pub fn build(request: Request<'_>) -> Result<Built, PayloadError> {
     let mut sizes = Vec::with_capacity(request.runs.len());
     let mut uploads = Vec::new();
     for stored in request.runs {
-        let fitted = fit(stored, request.rule.batch.inline_bytes, room)?;
+        let fitted = fit(stored, rooms, room)?;
         pieces.push(fitted.piece);
         sizes.push(fitted.size);
         uploads.extend(fitted.uploads);
@@ -102,20 +112,20 @@ struct Fitted {
 }
 
 /// Writes a run so that it fits into a message of its own, if it can be made to.
-fn fit(stored: &StoredRun, inline_bytes: u64, room: usize) -> Result<Fitted, PayloadError> {
-    let [first, narrower @ ..] = Room::narrowing(inline_bytes);
+fn fit(stored: &StoredRun, rooms: &[Room], room: usize) -> Result<Fitted, PayloadError> {
     let beside = stats_bytes(stored)?;
-    let write = |room| {
+    let write = |room: Room| {
         let (piece, uploads) = wire::run(stored, room)?;
         let size = piece.weight().saturating_add(beside);
         Ok::<_, PayloadError>(Fitted { piece, size, uploads })
     };
-    let mut fitted = write(first)?;
+    let (first, narrower) = rooms.split_first().unwrap_or((&Room::UNBOUNDED, &[]));
+    let mut fitted = write(*first)?;
     for next in narrower {
         if fitted.size < room {
             break;
         }
-        fitted = write(next)?;
+        fitted = write(*next)?;
     }
     Ok(fitted)
 }

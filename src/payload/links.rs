@@ -18,6 +18,9 @@ pub(super) struct Room {
 }
 
 impl Room {
+    /// Nothing leaves, however large.
+    pub(super) const UNBOUNDED: Self = Self { payload: usize::MAX, rest: usize::MAX };
+
     /// What is tried for a run, one after the other, until it fits: what the rule says; then inputs and outputs leave;
     /// then everything that can. What is no larger than a link never leaves.
     pub(super) fn narrowing(inline_bytes: u64) -> [Self; 3] {

@@ -14,6 +14,6 @@ mod render;
 pub mod stats;
 mod wire;
 
-pub use build::{Built, PayloadError, Request, Upload, build};
+pub use build::{Built, PayloadError, Request, Upload, build, build_without_uploads};
 pub use render::render;
 pub use wire::{ancestors, app_path, thread_id};

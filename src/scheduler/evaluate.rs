@@ -4,10 +4,12 @@
 //! when it is committed: the cursor, the rules and the matches. Otherwise the commit is refused and the evaluation is
 //! repeated, so two schedulers on one store, or a crash between any two steps, can neither lose a match nor repeat one.
 //! Large payloads are in blob storage before the commit; a crash in between leaves a blob that nobody links to, never
-//! a link to nothing.
+//! a link to nothing. Storage that refuses them, is slow, or stays away must not hold up the other rules of the window:
+//! then they travel inside the message.
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 
@@ -15,6 +17,7 @@ use crate::blob::{BlobError, BlobStore};
 use crate::config::Limits;
 use crate::model::delivery::{Delivery, DeliveryState};
 use crate::model::id::{DeliveryId, RuleId, RunId};
+use crate::model::message::Message;
 use crate::model::rule::Rule;
 use crate::model::run::StoredRun;
 use crate::model::time::Timestamp;
@@ -27,6 +30,12 @@ use crate::store::{Store, StoreError};
 
 /// Uploads at a time.
 const UPLOADS: usize = 8;
+
+/// How long the uploads of one rule may take.
+const UPLOADING: Duration = Duration::from_secs(15);
+
+/// How messages are built: with large values as links, or with all values inside.
+type Building = fn(payload::Request<'_>) -> Result<payload::Built, payload::PayloadError>;
 
 /// Why an evaluation did not finish. It is repeated; nothing is lost by it.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +55,8 @@ pub(super) struct Evaluation<'a> {
     pub(super) limits: &'a Limits,
     pub(super) rules_version: i64,
     pub(super) now: Timestamp,
+    /// Whether to come back later when blob storage does not answer. It was waited for long enough when not.
+    pub(super) waits_for_blobs: bool,
 }
 
 /// What became of a stretch that was due.
@@ -181,14 +192,13 @@ impl Evaluation<'_> {
             return Ok(());
         }
         // A rule without endpoints remembers its matches and says nothing.
-        let built = if rule.endpoints.is_empty() {
-            payload::Built::default()
+        let messages = if rule.endpoints.is_empty() {
+            Vec::new()
         } else {
-            self.build(project, rule, &commit.window, &mut runs)
+            self.messages(project, rule, &commit.window, &mut runs).await?
         };
         commit.matches.extend(runs.iter().map(|stored| (rule.id, stored.run.id)));
-        self.upload(built.uploads).await?;
-        for message in built.messages {
+        for message in messages {
             commit.deliveries.extend(rule.endpoints.iter().map(|endpoint| Delivery {
                 tenant_id: rule.tenant_id,
                 id: DeliveryId::of(message.id, *endpoint),
@@ -206,18 +216,46 @@ impl Evaluation<'_> {
         Ok(())
     }
 
+    /// A rule's messages, once all they link to is stored.
+    async fn messages(
+        &self,
+        project: &Stirred,
+        rule: &Rule,
+        window: &Window,
+        runs: &mut Vec<Arc<StoredRun>>,
+    ) -> Result<Vec<Message>, BlobError> {
+        let built = self.build(project, rule, window, runs, payload::build);
+        match self.upload(built.uploads).await {
+            Ok(()) => Ok(built.messages),
+            Err(error @ BlobError::Unavailable(_)) if self.waits_for_blobs => Err(error),
+            Err(error) => {
+                tracing::warn!(rule = %rule.id, %error, "large values travel inside the message: they cannot be stored");
+                Ok(self.build(project, rule, window, runs, payload::build_without_uploads).messages)
+            }
+        }
+    }
+
     async fn upload(&self, uploads: Vec<payload::Upload>) -> Result<(), BlobError> {
         let put =
             |upload: payload::Upload| async move { self.blobs.put(&upload.key, upload.bytes, &upload.mime_type).await };
-        stream::iter(uploads.into_iter().map(put)).buffer_unordered(UPLOADS).try_collect().await
+        let all = stream::iter(uploads.into_iter().map(put)).buffer_unordered(UPLOADS).try_collect();
+        let slow = |_| BlobError::Refused(format!("the uploads took longer than {UPLOADING:?}"));
+        tokio::time::timeout(UPLOADING, all).await.map_err(slow)?
     }
 
     /// Builds a rule's messages. A run that cannot be written is taken out, with an error in the log: it must not hold
     /// up its project for ever.
-    fn build(&self, project: &Stirred, rule: &Rule, window: &Window, runs: &mut Vec<Arc<StoredRun>>) -> payload::Built {
+    fn build(
+        &self,
+        project: &Stirred,
+        rule: &Rule,
+        window: &Window,
+        runs: &mut Vec<Arc<StoredRun>>,
+        how: Building,
+    ) -> payload::Built {
         let build = |runs: &[Arc<StoredRun>]| {
             let runs: Vec<&StoredRun> = runs.iter().map(|stored| &**stored).collect();
-            payload::build(payload::Request { rule, window, runs: &runs, project: &project.name, created_at: self.now })
+            how(payload::Request { rule, window, runs: &runs, project: &project.name, created_at: self.now })
         };
         if let Ok(built) = build(runs) {
             return built;

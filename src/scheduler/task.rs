@@ -111,6 +111,9 @@ const HELD_ELSEWHERE: Duration = Duration::from_millis(250);
 
 /// How long a pass waits for its evaluations before it listens for news.
 const PATIENCE: Duration = Duration::from_millis(50);
+/// How many failures in a row blob storage may be the cause of, before large values go without it: the pauses between
+/// them are a quarter of a minute together.
+const PATIENCE_WITH_BLOBS: u32 = 6;
 
 impl Scheduler {
     /// A scheduler that has looked at nothing yet.
@@ -266,7 +269,7 @@ async fn news(poke: &Poke, after: Instant) {
 impl Hand {
     /// Evaluates what is due in a project, and says when it has to be looked at again.
     async fn advance(&self, project: &Stirred, known: Entry) -> Entry {
-        match self.try_advance(project, &known.unread).await {
+        match self.try_advance(project, &known).await {
             Ok(Some(entry)) => entry,
             // The rules have changed under the evaluation, or another scheduler is at work: a new pass sees it.
             Ok(None) => Entry { due: Some(self.parts.clock.now()), last_seq: project.last_seq, ..known },
@@ -283,7 +286,7 @@ impl Hand {
     }
 
     /// None if someone else was faster.
-    async fn try_advance(&self, project: &Stirred, unread: &[Progress]) -> Result<Option<Entry>, EvaluationError> {
+    async fn try_advance(&self, project: &Stirred, known: &Entry) -> Result<Option<Entry>, EvaluationError> {
         let stretches = self.plan(project).await?;
         let now = self.parts.clock.now();
         let firsts = self.firsts(project, &stretches).await?;
@@ -292,13 +295,13 @@ impl Hand {
         for stretch in stretches {
             let first = firsts.get(&stretch.from).copied().unwrap_or(now);
             let at = stretch.due_at(first, now);
-            if unread.contains(&stretch.progress) || at.is_some_and(|at| at <= now) {
+            if known.unread.contains(&stretch.progress) || at.is_some_and(|at| at <= now) {
                 due.push(stretch);
             } else {
                 entry.await_due(project, &stretch, at);
             }
         }
-        for outcome in self.evaluate(project, due, now).await? {
+        for outcome in self.evaluate(project, known, due, now).await? {
             let Some(rest) = outcome.rest else { return Ok(None) };
             entry.note(project, outcome.stretch, rest, now);
         }
@@ -335,6 +338,7 @@ impl Hand {
     async fn evaluate(
         &self,
         project: &Stirred,
+        known: &Entry,
         due: Vec<Stretch>,
         now: Timestamp,
     ) -> Result<Vec<Outcome>, EvaluationError> {
@@ -344,6 +348,7 @@ impl Hand {
             limits: &self.parts.limits,
             rules_version: self.rules.version.unwrap_or(0),
             now,
+            waits_for_blobs: known.failures < PATIENCE_WITH_BLOBS,
         };
         let mut outcomes = Vec::with_capacity(due.len());
         let result = evaluation.run(project, due, &mut outcomes).await;

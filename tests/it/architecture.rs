@@ -21,6 +21,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("sqlx", &["store/"]),
     ("aws_sdk_s3", &["blob/s3.rs"]),
     ("aws_config", &["blob/s3.rs"]),
+    ("aws_credential_types", &["blob/s3.rs"]),
     ("reqwest", &["delivery/client.rs", "cli/"]),
     ("aes_gcm", &["crypto/"]),
     ("axum", &["api/", "app/"]),

@@ -10,7 +10,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use runhook::blob::directory::{BadLink, Directory};
-use runhook::blob::s3::{LONGEST, S3Blobs};
+use runhook::blob::s3::S3Blobs;
 use runhook::blob::{BlobError, BlobStore, BlobUrl, key_of};
 use runhook::crypto::Keyring;
 use runhook::model::id::{RunId, TenantId};
@@ -78,7 +78,7 @@ async fn download(
 
 async fn s3() -> Fixture<S3Blobs> {
     let server = S3Server::start().await;
-    let store = Arc::new(S3Blobs::connect(&server.settings).await.unwrap());
+    let store = Arc::new(S3Blobs::connect(&server.settings).await);
     Fixture { store, _held: Box::new(server) }
 }
 
@@ -343,10 +343,10 @@ async fn an_s3_server_that_is_not_there_is_unavailable_within_a_bounded_time() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     settings.endpoint = Some(Url::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap());
     drop(listener);
-    let store = S3Blobs::connect(&settings).await.unwrap();
+    let store = S3Blobs::connect(&settings).await;
     let key = key("inputs", b"x");
     let put = store.put(&key, Bytes::from_static(b"x"), "application/json");
-    let put = tokio::time::timeout(LONGEST, put).await.unwrap();
+    let put = tokio::time::timeout(settings.patience.call, put).await.unwrap();
     assert!(matches!(&put, Err(BlobError::Unavailable(why)) if why.contains("not reached")), "{put:?}");
 }
 
@@ -356,9 +356,10 @@ async fn credentials_that_s3_does_not_take_are_refused_and_never_shown() {
     let mut stranger = server.settings.clone();
     stranger.credentials.as_mut().unwrap().secret_access_key = "a-wrong-secret".into();
     assert!(!format!("{stranger:?}").contains("a-wrong-secret"));
-    let store = S3Blobs::connect(&stranger).await.unwrap();
+    let store = S3Blobs::connect(&stranger).await;
     let error = store.check().await.unwrap_err();
-    assert_eq!(error.to_string(), "blob storage refused: the server answered 403 SignatureDoesNotMatch");
+    let said = "blob storage refused: the server answered 403 SignatureDoesNotMatch: look at AWS_ACCESS_KEY_ID, ";
+    assert!(error.to_string().starts_with(said), "{error}");
     assert!(!format!("{store:?}").contains("a-wrong-secret"));
 }
 
@@ -369,7 +370,7 @@ async fn objects_lie_under_the_prefix_and_links_name_the_public_endpoint() {
     let mut public = settings.endpoint.clone().unwrap();
     public.set_host(Some("localhost")).unwrap();
     settings.public_endpoint = Some(public.clone());
-    let store = S3Blobs::connect(&settings).await.unwrap();
+    let store = S3Blobs::connect(&settings).await;
     let key = key("inputs", b"x");
     store.put(&key, Bytes::from_static(b"x"), "application/json").await.unwrap();
     assert!(server.root.path().join("runs/a/b").join(&key.0).exists());
@@ -381,5 +382,4 @@ async fn objects_lie_under_the_prefix_and_links_name_the_public_endpoint() {
     let lasts = link.query_pairs().find(|(name, _)| name == "X-Amz-Expires").unwrap().1.into_owned();
     assert_eq!(lasts, "604800", "seven days at most");
     assert_eq!(fetch(link).await.0, StatusCode::OK);
-    assert_eq!(store.credentials_end().await.unwrap(), None);
 }

@@ -14,9 +14,11 @@
 
 mod architecture;
 mod blobs;
+mod buckets;
 mod command_line;
 mod databases;
 mod deliveries;
+mod deployment;
 mod failover;
 mod filter_language;
 mod ingest;

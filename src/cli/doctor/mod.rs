@@ -108,6 +108,7 @@ async fn of_embedded(config: &Config, file: &Path, context: &Context) -> anyhow:
     checks.push(database);
     if !sound {
         checks.push(premises::keys_alone(config));
+        checks.extend(premises::bucket(config).await);
         return Ok(checks);
     }
     checks.extend(premises::engine(config).await);
@@ -121,7 +122,9 @@ async fn of_shared(config: &Config) -> Vec<Check> {
     if is_current {
         [vec![database], premises::engine(config).await].concat()
     } else {
-        vec![database, premises::keys_given(config)]
+        let mut checks = vec![database, premises::keys_given(config)];
+        checks.extend(premises::bucket(config).await);
+        checks
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{Check, endpoints, whole};
 use crate::app::storage::{self, Inspection, Storage};
-use crate::app::{Engine, KeyFile};
+use crate::app::{self, Engine, KeyFile};
 use crate::config::{Config, DatabaseUrl};
 use crate::model::time::SystemClock;
 
@@ -138,6 +138,18 @@ fn schema(found: &Inspection) -> Check {
     Check::warn("database", format!("{} to apply", count(found.pending.len(), "migration")), advice)
 }
 
+/// The bucket, when nothing else of an engine can be opened; nothing where blobs are not in one.
+pub(super) async fn bucket(config: &Config) -> Option<Check> {
+    Some(match app::check_bucket(config).await? {
+        Ok(()) => Check::ok("blobs", "can be written"),
+        Err(error) => blobs_failed(whole(error)),
+    })
+}
+
+fn blobs_failed(found: String) -> Check {
+    Check::fail("blobs", found, "look at the directory's permissions, or at the bucket: docs/operations.md, \"S3\"")
+}
+
 /// What only an open engine can tell: whether the keys are the right ones, blobs can be written, endpoints resolve.
 pub(super) async fn engine(config: &Config) -> Vec<Check> {
     let file = KeyFile::at(config.key_file());
@@ -156,7 +168,7 @@ pub(super) async fn engine(config: &Config) -> Vec<Check> {
     });
     checks.push(match engine.check_blobs().await {
         Ok(()) => Check::ok("blobs", "can be written"),
-        Err(error) => Check::fail("blobs", whole(error), "look at the directory's permissions or the bucket's"),
+        Err(error) => blobs_failed(whole(error)),
     });
     checks.push(endpoints::resolve(&engine).await);
     if let Err(error) = engine.close().await {

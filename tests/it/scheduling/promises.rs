@@ -262,3 +262,21 @@ async fn a_rule_whose_window_cannot_be_stored_holds_up_no_other_rule() {
     assert_eq!(world.told_runs("heavy").await, [vec![1]]);
     assert_eq!(world.told_runs("light").await, [vec![1]]);
 }
+
+#[tokio::test]
+async fn storage_that_stays_away_holds_up_the_rules_beside_a_heavy_one_for_a_while_only() {
+    let world = World::new().await;
+    let mut scheduler = world.scheduler();
+    let heavy = Rule { batch: BatchLimits { inline_bytes: 100, ..BatchLimits::default() }, ..rule("heavy") };
+    world.apply(&[heavy, rule("light")]).await;
+    world.refuse_blobs(true);
+    world.post(1, Fields { inputs: Some(inputs(5000)), ..finished("a") }).await;
+    world.pass(&mut scheduler).await;
+    assert!(world.told("light").await.is_empty(), "they share a window, and it may still be mended");
+    for _ in 0..6 {
+        world.wait(60);
+        world.pass(&mut scheduler).await;
+    }
+    assert_eq!(world.told_runs("light").await, [vec![1]]);
+    assert_eq!(world.told_runs("heavy").await, [vec![1]]);
+}

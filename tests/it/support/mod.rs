@@ -1,6 +1,7 @@
 //! What tests share.
 
 pub(crate) mod cluster;
+pub(crate) mod credentials;
 pub(crate) mod postgres;
 pub mod receiver;
 pub mod s3;

@@ -73,16 +73,20 @@ impl Server {
 
     /// Starts a server on a home that was used before.
     pub fn start_in(home: Arc<TempDir>, settings: Settings) -> Result<Self, NotStarted> {
-        let mut child = runhook()
-            .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
-            .arg(home.path().join("data"))
-            .args(&settings.arguments)
-            .envs(settings.environment.iter().cloned())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut command = runhook();
+        command.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]).arg(home.path().join("data"));
+        command.args(&settings.arguments).envs(settings.environment.iter().cloned());
+        Self::watch(command, home, settings)
+    }
+
+    /// Starts a server by a command that says all there is to say.
+    pub fn by(command: Command, home: Arc<TempDir>) -> Result<Self, NotStarted> {
+        Self::watch(command, home, Settings::default())
+    }
+
+    fn watch(mut command: Command, home: Arc<TempDir>, settings: Settings) -> Result<Self, NotStarted> {
+        let piped = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = piped.spawn().unwrap();
         let log = watch::Sender::new(String::new());
         let stderr = keep(child.stderr.take().unwrap(), log.clone());
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
