@@ -162,23 +162,34 @@ impl Drafts {
         }
     }
 
-    /// Stores the parts that have to wait.
-    pub(super) async fn store_waiting(&mut self, rows: &mut dyn Rows, tenant: TenantId) -> Result<()> {
-        if self.waiting.is_empty() { Ok(()) } else { rows.put_waiting(tenant, &self.waiting).await }
+    /// Stores the parts that have to wait; returns the runs they are of.
+    pub(super) async fn store_waiting(&mut self, rows: &mut dyn Rows, tenant: TenantId) -> Result<Vec<RunId>> {
+        if !self.waiting.is_empty() {
+            rows.put_waiting(tenant, &self.waiting).await?;
+        }
+        Ok(self.waiting.iter().map(|row| row.run_id).collect())
     }
 
-    /// Stores what is known of the runs that changed; returns those that are complete.
-    pub(super) async fn store_bodies(self, rows: &mut dyn Rows, tenant: TenantId, now: Timestamp) -> Result<Vec<Run>> {
-        let (mut bodies, mut runs) = (Vec::new(), Vec::new());
+    /// Stores what is known of the runs that changed; returns those that are complete, and the ids of the others.
+    pub(super) async fn store_bodies(
+        self,
+        rows: &mut dyn Rows,
+        tenant: TenantId,
+        now: Timestamp,
+    ) -> Result<(Vec<Run>, Vec<RunId>)> {
+        let (mut bodies, mut runs, mut incomplete) = (Vec::new(), Vec::new(), Vec::new());
         for (id, draft) in self.list {
             let Some(project) = draft.project.filter(|_| draft.changed) else { continue };
             bodies.push(BodyRow { run_id: id, project_id: project, body: pack_json(&draft.layers)? });
-            runs.extend(draft.layers.resolve(tenant, project, id, now));
+            match draft.layers.resolve(tenant, project, id, now) {
+                Some(run) => runs.push(run),
+                None => incomplete.push(id),
+            }
         }
         if !bodies.is_empty() {
             rows.put_bodies(tenant, &bodies).await?;
         }
-        Ok(runs)
+        Ok((runs, incomplete))
     }
 }
 

@@ -16,6 +16,7 @@ mod keys;
 mod outbox;
 mod pokes;
 mod projects;
+mod retention;
 mod revision;
 mod rules;
 mod runner;
