@@ -33,9 +33,6 @@ pub use runs::RunStore;
 pub use windows::WindowStore;
 
 /// Everything the engine asks of its database.
-pub trait Store:
-    RunStore + ProjectStore + RuleStore + WindowStore + OutboxStore + KeyStore + RetentionStore
-{
-}
+pub trait Store: RunStore + ProjectStore + RuleStore + WindowStore + OutboxStore + KeyStore + RetentionStore {}
 
 impl<T: RunStore + ProjectStore + RuleStore + WindowStore + OutboxStore + KeyStore + RetentionStore> Store for T {}

@@ -215,7 +215,10 @@ pub(in crate::store) fn by_tenant<T: Ord>(things: impl IntoIterator<Item = (Tena
 pub(in crate::store) fn links_of(messages: &[Message]) -> Vec<(&Message, &str)> {
     let mut seen = HashSet::new();
     let links = messages.iter().flat_map(|message| message.body.links.iter().map(move |link| (message, &link.key)));
-    links.filter(|(message, key)| seen.insert((message.id, *key))).map(|(message, key)| (message, key.0.as_str())).collect()
+    links
+        .filter(|(message, key)| seen.insert((message.id, *key)))
+        .map(|(message, key)| (message, key.0.as_str()))
+        .collect()
 }
 
 /// What is stored of the runs that some blobs belong to.
@@ -270,6 +273,13 @@ mod tests {
     use crate::model::run::{BlobRef, Payload};
     use crate::store::body::pack_json;
 
+    /// A part as it waits.
+    #[derive(serde::Serialize)]
+    struct Waits {
+        kind: &'static str,
+        fields: Fields,
+    }
+
     fn run(number: u128) -> RunId {
         RunId(Uuid::from_u128(number))
     }
@@ -280,7 +290,8 @@ mod tests {
 
     #[test]
     fn a_run_goes_with_its_newest_change_and_older_changes_go_alone() {
-        let candidates = [candidate(1, 1, Some(3)), candidate(2, 2, Some(2)), candidate(3, 1, Some(3)), candidate(4, 9, None)];
+        let candidates =
+            [candidate(1, 1, Some(3)), candidate(2, 2, Some(2)), candidate(3, 1, Some(3)), candidate(4, 9, None)];
         let plan = plan(&candidates, &HashSet::new(), 10);
         assert_eq!(plan.superseded, [1, 4]);
         assert_eq!(plan.runs, HashMap::from([(run(2), 2), (run(1), 3)]));
@@ -309,11 +320,6 @@ mod tests {
             patch: Fields { outputs: blob("b"), ..Fields::default() },
             applied: vec![],
         };
-        #[derive(serde::Serialize)]
-        struct Waits {
-            kind: &'static str,
-            fields: Fields,
-        }
         let part = Waits { kind: "patch", fields: Fields { outputs: blob("c"), ..Fields::default() } };
         let naming = |changed| Naming {
             bodies: vec![(run(1), pack_json(&layers).unwrap(), changed)],

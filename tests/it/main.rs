@@ -24,6 +24,7 @@ mod large_runs;
 mod misuse;
 mod payloads;
 mod replicas;
+mod retention;
 mod rule_files;
 mod scheduling;
 mod secrets;

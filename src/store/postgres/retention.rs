@@ -44,11 +44,9 @@ const DROP_BODIES: &str = "DELETE FROM run_bodies WHERE tenant_id = $1 AND run_i
 
 const DROP_FEEDBACK: &str = "DELETE FROM feedback WHERE tenant_id = $1 AND run_id = ANY($2::uuid[])";
 
-const STAMP_MATCHES: &str =
-    "UPDATE matches SET run_dropped_at = $3 WHERE tenant_id = $1 AND run_id = ANY($2::uuid[])";
+const STAMP_MATCHES: &str = "UPDATE matches SET run_dropped_at = $3 WHERE tenant_id = $1 AND run_id = ANY($2::uuid[])";
 
-const DROP_CHANGES: &str =
-    "DELETE FROM changes WHERE tenant_id = $1 AND project_id = $2 AND seq = ANY($3::bigint[])";
+const DROP_CHANGES: &str = "DELETE FROM changes WHERE tenant_id = $1 AND project_id = $2 AND seq = ANY($3::bigint[])";
 
 const ENDED: &str = "SELECT tenant_id, message_id, finished_at, delivery_id FROM deliveries \
      WHERE finished_at < $1 AND (finished_at, delivery_id) > ($2, $3) ORDER BY finished_at, delivery_id LIMIT $4";
@@ -109,8 +107,7 @@ const NAMING_RUNS: &str = "SELECT b.run_id, b.body, r.modified_at FROM run_bodie
      LEFT JOIN runs r ON r.tenant_id = b.tenant_id AND r.project_id = b.project_id AND r.run_id = b.run_id \
      WHERE b.tenant_id = $1 AND b.run_id = ANY($2::uuid[])";
 
-const LINKED: &str =
-    "SELECT DISTINCT blob_key FROM message_links WHERE tenant_id = $1 AND blob_key = ANY($2::text[])";
+const LINKED: &str = "SELECT DISTINCT blob_key FROM message_links WHERE tenant_id = $1 AND blob_key = ANY($2::text[])";
 
 const BEGIN_SWEEP: &str = "UPDATE counters SET value = $1 WHERE name = 'blobs_swept_at' AND value <= $2";
 
@@ -286,12 +283,7 @@ async fn drop_messages(
 }
 
 /// Runs a statement about what is older than an instant, at most so many rows.
-async fn bounded(
-    connection: &mut PgConnection,
-    statement: &'static str,
-    before: Timestamp,
-    limit: u32,
-) -> Result<u64> {
+async fn bounded(connection: &mut PgConnection, statement: &'static str, before: Timestamp, limit: u32) -> Result<u64> {
     let query = sqlx::query(statement).bind(before.0).bind(i64::from(limit));
     Ok(query.execute(connection).await?.rows_affected())
 }

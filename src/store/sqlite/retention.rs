@@ -18,47 +18,47 @@ use crate::store::sqlite::row::id_list;
 use crate::store::sqlite::{SqliteStore, accept, rules};
 use crate::store::{Result, StoreError, records};
 
-pub(super) const AGED: &str = "SELECT p.tenant_id, p.project_id, p.name, p.last_seq FROM projects p \
+const AGED: &str = "SELECT p.tenant_id, p.project_id, p.name, p.last_seq FROM projects p \
      WHERE (SELECT c.changed_at FROM changes c WHERE c.tenant_id = p.tenant_id AND c.project_id = p.project_id \
      ORDER BY c.seq LIMIT 1) < $1";
 
-pub(super) const CANDIDATES: &str = "SELECT c.seq, c.run_id, r.changed_seq, r.trace_id FROM changes c \
+const CANDIDATES: &str = "SELECT c.seq, c.run_id, r.changed_seq, r.trace_id FROM changes c \
      LEFT JOIN runs r ON r.tenant_id = c.tenant_id AND r.project_id = c.project_id AND r.run_id = c.run_id \
      WHERE c.tenant_id = $1 AND c.project_id = $2 AND c.seq > $3 AND c.seq <= $4 ORDER BY c.seq LIMIT $5";
 
 /// Those of these traces that have changed since.
-pub(super) const LIVING: &str = "SELECT DISTINCT r.trace_id FROM runs r INDEXED BY runs_by_trace \
+const LIVING: &str = "SELECT DISTINCT r.trace_id FROM runs r INDEXED BY runs_by_trace \
      WHERE r.tenant_id = $1 AND r.project_id = $2 AND r.trace_id IN (SELECT unhex(value) FROM json_each($3)) \
      AND r.changed_seq > $4";
 
-pub(super) const DROP_RUNS: &str = "DELETE FROM runs WHERE tenant_id = $1 AND project_id = $2 \
+const DROP_RUNS: &str = "DELETE FROM runs WHERE tenant_id = $1 AND project_id = $2 \
      AND run_id IN (SELECT unhex(value) FROM json_each($3)) AND changed_seq <= $4 RETURNING run_id";
 
-pub(super) const DROP_BODIES: &str =
+const DROP_BODIES: &str =
     "DELETE FROM run_bodies WHERE tenant_id = $1 AND run_id IN (SELECT unhex(value) FROM json_each($2))";
 
-pub(super) const DROP_FEEDBACK: &str =
+const DROP_FEEDBACK: &str =
     "DELETE FROM feedback WHERE tenant_id = $1 AND run_id IN (SELECT unhex(value) FROM json_each($2))";
 
-pub(super) const STAMP_MATCHES: &str = "UPDATE matches SET run_dropped_at = $3 WHERE tenant_id = $1 \
+const STAMP_MATCHES: &str = "UPDATE matches SET run_dropped_at = $3 WHERE tenant_id = $1 \
      AND run_id IN (SELECT unhex(value) FROM json_each($2))";
 
-pub(super) const DROP_CHANGES: &str = "DELETE FROM changes WHERE tenant_id = $1 AND project_id = $2 \
+const DROP_CHANGES: &str = "DELETE FROM changes WHERE tenant_id = $1 AND project_id = $2 \
      AND seq IN (SELECT value FROM json_each($3))";
 
-pub(super) const ENDED: &str = "SELECT tenant_id, message_id, finished_at, delivery_id FROM deliveries \
+const ENDED: &str = "SELECT tenant_id, message_id, finished_at, delivery_id FROM deliveries \
      WHERE finished_at < $1 AND (finished_at, delivery_id) > ($2, $3) ORDER BY finished_at, delivery_id LIMIT $4";
 
-pub(super) const ENDED_WHOLE: &str = "SELECT m.message_id FROM messages m WHERE m.tenant_id = $1 \
+const ENDED_WHOLE: &str = "SELECT m.message_id FROM messages m WHERE m.tenant_id = $1 \
      AND m.message_id IN (SELECT unhex(value) FROM json_each($2)) \
      AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.tenant_id = m.tenant_id AND d.message_id = m.message_id \
      AND (d.finished_at IS NULL OR d.finished_at >= $3))";
 
-pub(super) const DROP_ATTEMPTS: &str = "DELETE FROM attempts WHERE tenant_id = $1 AND delivery_id IN \
+const DROP_ATTEMPTS: &str = "DELETE FROM attempts WHERE tenant_id = $1 AND delivery_id IN \
      (SELECT delivery_id FROM deliveries WHERE tenant_id = $1 \
      AND message_id IN (SELECT unhex(value) FROM json_each($2)))";
 
-pub(super) const DROP_DELIVERIES: &str =
+const DROP_DELIVERIES: &str =
     "DELETE FROM deliveries WHERE tenant_id = $1 AND message_id IN (SELECT unhex(value) FROM json_each($2))";
 
 const DROP_LINKS: &str =
@@ -67,25 +67,24 @@ const DROP_LINKS: &str =
 const DROP_MESSAGES: &str =
     "DELETE FROM messages WHERE tenant_id = $1 AND message_id IN (SELECT unhex(value) FROM json_each($2))";
 
-pub(super) const DROP_FINDS: &str = "DELETE FROM window_finds WHERE (tenant_id, rule_id, end_at, window_id) IN \
+const DROP_FINDS: &str = "DELETE FROM window_finds WHERE (tenant_id, rule_id, end_at, window_id) IN \
      (SELECT tenant_id, rule_id, end_at, window_id FROM window_finds WHERE end_at < $1 ORDER BY end_at LIMIT $2)";
 
-pub(super) const DROP_WINDOWS: &str = "DELETE FROM windows WHERE (tenant_id, window_id) IN \
+const DROP_WINDOWS: &str = "DELETE FROM windows WHERE (tenant_id, window_id) IN \
      (SELECT tenant_id, window_id FROM windows WHERE end_at < $1 ORDER BY end_at LIMIT $2)";
 
-pub(super) const UNHEARD: &str =
+const UNHEARD: &str =
     "SELECT tenant_id, run_id FROM incomplete_runs WHERE touched_at < $1 ORDER BY touched_at LIMIT $2";
 
 const FORGET_INCOMPLETE: &str =
     "DELETE FROM incomplete_runs WHERE tenant_id = $1 AND run_id IN (SELECT unhex(value) FROM json_each($2))";
 
 /// A run that has come again keeps its matches.
-pub(super) const KEEP_MATCHES: &str =
-    "UPDATE matches SET run_dropped_at = NULL WHERE (tenant_id, rule_id, run_id) IN \
+const KEEP_MATCHES: &str = "UPDATE matches SET run_dropped_at = NULL WHERE (tenant_id, rule_id, run_id) IN \
      (SELECT tenant_id, rule_id, run_id FROM matches WHERE run_dropped_at < $1 ORDER BY run_dropped_at LIMIT $2) \
      AND EXISTS (SELECT 1 FROM run_bodies b WHERE b.tenant_id = matches.tenant_id AND b.run_id = matches.run_id)";
 
-pub(super) const FORGET_MATCHES: &str = "DELETE FROM matches WHERE (tenant_id, rule_id, run_id) IN \
+const FORGET_MATCHES: &str = "DELETE FROM matches WHERE (tenant_id, rule_id, run_id) IN \
      (SELECT tenant_id, rule_id, run_id FROM matches WHERE run_dropped_at < $1 ORDER BY run_dropped_at LIMIT $2) \
      AND NOT EXISTS (SELECT 1 FROM run_bodies b WHERE b.tenant_id = matches.tenant_id AND b.run_id = matches.run_id)";
 
@@ -93,8 +92,7 @@ const NAMING_RUNS: &str = "SELECT b.run_id, b.body, r.modified_at FROM run_bodie
      LEFT JOIN runs r ON r.tenant_id = b.tenant_id AND r.project_id = b.project_id AND r.run_id = b.run_id \
      WHERE b.tenant_id = $1 AND b.run_id IN (SELECT unhex(value) FROM json_each($2))";
 
-pub(super) const LINKED: &str =
-    "SELECT DISTINCT blob_key FROM message_links WHERE tenant_id = $1 AND blob_key IN (SELECT value FROM json_each($2))";
+const LINKED: &str = "SELECT DISTINCT blob_key FROM message_links WHERE tenant_id = $1 AND blob_key IN (SELECT value FROM json_each($2))";
 
 const BEGIN_SWEEP: &str = "UPDATE counters SET value = $1 WHERE name = 'blobs_swept_at' AND value <= $2";
 
@@ -256,3 +254,30 @@ async fn forget_matches(connection: &mut SqliteConnection, before: Timestamp, li
     let rows = sqlx::query(FORGET_MATCHES).bind(before.0).bind(limit).execute(connection).await?.rows_affected();
     Ok(Dropped { rows, more: kept.saturating_add(rows) >= u64::from(limit) })
 }
+
+/// The statements that look for what is old, or drop it, each with a step its plan must have.
+#[cfg(test)]
+pub(super) const PLANNED: [(&str, &str); 22] = [
+    (AGED, "SEARCH c USING PRIMARY KEY (tenant_id=? AND project_id=?)"),
+    (CANDIDATES, "SEARCH c USING PRIMARY KEY (tenant_id=? AND project_id=? AND seq>? AND seq<?)"),
+    (CANDIDATES, "SEARCH r USING PRIMARY KEY (tenant_id=? AND project_id=? AND run_id=?)"),
+    (LIVING, "SEARCH r USING INDEX runs_by_trace (tenant_id=? AND project_id=? AND trace_id=?)"),
+    (DROP_RUNS, "SEARCH runs USING PRIMARY KEY (tenant_id=? AND project_id=? AND run_id=?)"),
+    (DROP_BODIES, "SEARCH run_bodies USING COVERING INDEX sqlite_autoindex_run_bodies_1 (tenant_id=? AND run_id=?)"),
+    (DROP_FEEDBACK, "SEARCH feedback USING COVERING INDEX feedback_by_run (tenant_id=? AND run_id=?)"),
+    (STAMP_MATCHES, "SEARCH matches USING COVERING INDEX matches_by_run (tenant_id=? AND run_id=?)"),
+    (DROP_CHANGES, "SEARCH changes USING PRIMARY KEY (tenant_id=? AND project_id=? AND seq=?)"),
+    (ENDED, "SEARCH deliveries USING INDEX deliveries_by_end"),
+    (ENDED_WHOLE, "SEARCH d USING INDEX deliveries_by_message (tenant_id=? AND message_id=?)"),
+    (DROP_ATTEMPTS, "SEARCH attempts USING PRIMARY KEY (tenant_id=? AND delivery_id=?)"),
+    (DROP_ATTEMPTS, "SEARCH deliveries USING COVERING INDEX deliveries_by_message (tenant_id=? AND message_id=?)"),
+    (DROP_DELIVERIES, "SEARCH deliveries USING COVERING INDEX deliveries_by_message (tenant_id=? AND message_id=?)"),
+    (DROP_LINKS, "SEARCH message_links USING PRIMARY KEY (tenant_id=? AND message_id=?)"),
+    (DROP_FINDS, "SEARCH window_finds USING COVERING INDEX window_finds_by_end (end_at<?)"),
+    (DROP_WINDOWS, "SEARCH windows USING COVERING INDEX windows_by_end (end_at<?)"),
+    (UNHEARD, "SEARCH incomplete_runs USING COVERING INDEX incomplete_runs_by_age (touched_at<?)"),
+    (KEEP_MATCHES, "SEARCH matches USING COVERING INDEX matches_by_drop (run_dropped_at<?)"),
+    (FORGET_MATCHES, "SEARCH matches USING COVERING INDEX matches_by_drop (run_dropped_at<?)"),
+    (NAMING_RUNS, "SEARCH b USING INDEX sqlite_autoindex_run_bodies_1 (tenant_id=? AND run_id=?)"),
+    (LINKED, "SEARCH message_links USING COVERING INDEX message_links_by_blob (tenant_id=? AND blob_key=?)"),
+];
