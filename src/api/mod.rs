@@ -69,6 +69,8 @@ pub struct Api {
     pub scheduler_status: watch::Receiver<Status>,
     /// What the delivery loop does.
     pub delivery_status: watch::Receiver<Status>,
+    /// What retention does.
+    pub retention_status: watch::Receiver<Status>,
 }
 
 impl Api {

@@ -81,6 +81,7 @@ pub struct Engine {
     pub(super) key_file: KeyFile,
     pub(super) scheduler_status: watch::Sender<Status>,
     pub(super) delivery_status: watch::Sender<Status>,
+    pub(super) retention_status: watch::Sender<Status>,
     pub(super) folder_state: watch::Sender<Option<FolderState>>,
     /// Owns the store's writer, which outlives everyone who writes.
     pub(super) storage: Supervisor,
@@ -130,6 +131,7 @@ impl Engine {
             .map_err(|cause| unusable(&blob_url, cause))?;
         let (scheduler_status, scheduler) = watch::channel(Status::default());
         let (delivery_status, delivery) = watch::channel(Status::default());
+        let (retention_status, retention) = watch::channel(Status::default());
         let (folder_state, rules_folder) = watch::channel(None);
         let api = Api {
             store,
@@ -143,6 +145,7 @@ impl Engine {
             delivery: Poke::default(),
             scheduler_status: scheduler,
             delivery_status: delivery,
+            retention_status: retention,
             clock: Arc::clone(&clock),
             metrics: metrics::handle(),
         };
@@ -163,6 +166,7 @@ impl Engine {
             key_file,
             scheduler_status,
             delivery_status,
+            retention_status,
             folder_state,
             storage,
             listening,

@@ -27,6 +27,7 @@ use crate::delivery::lookup::SystemLookup;
 use crate::delivery::{self, Sender, Vetting};
 use crate::model::id::TenantId;
 use crate::model::time::Clock;
+use crate::retention::{self, Keeper};
 use crate::scheduler::{self, Scheduler};
 use crate::store::{OutboxStore, StoreError};
 use crate::task::{self, Activity, Poke, Status, Supervisor, TaskFailed};
@@ -218,6 +219,7 @@ impl Running {
     fn start_loops(&mut self, config: &Config, clock: &Arc<dyn Clock>, client: delivery::Client) {
         if config.roles.has(Role::Scheduler) {
             self.start_scheduler(clock);
+            self.start_retention(config, clock);
         }
         if config.roles.has(Role::Delivery) {
             self.start_delivery(clock, client);
@@ -240,6 +242,18 @@ impl Running {
         let (poke, status) = (api.scheduler.clone(), self.engine.scheduler_status.clone());
         self.supervisor
             .spawn("scheduler", task::run(scheduler, poke, Arc::clone(clock), status, self.supervisor.soft()));
+    }
+
+    fn start_retention(&self, config: &Config, clock: &Arc<dyn Clock>) {
+        let api = &self.engine.api;
+        let keeper = Keeper::new(retention::Parts {
+            store: Arc::clone(&api.store),
+            blobs: Arc::clone(&api.blobs),
+            clock: Arc::clone(clock),
+            retention: config.retention,
+        });
+        let (status, soft) = (self.engine.retention_status.clone(), self.supervisor.soft());
+        self.supervisor.spawn("retention", task::run(keeper, Poke::default(), Arc::clone(clock), status, soft));
     }
 
     fn start_delivery(&self, clock: &Arc<dyn Clock>, client: delivery::Client) {

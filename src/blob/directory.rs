@@ -14,10 +14,11 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use url::Url;
 
-use crate::blob::{BlobError, BlobStore, key};
+use crate::blob::listing::Walk;
+use crate::blob::{BlobError, BlobPages, BlobStore, key};
 use crate::crypto::{Keyring, hex, random};
 use crate::model::run::BlobKey;
-use crate::model::time::Timestamp;
+use crate::model::time::{Clock as _, SystemClock, Timestamp};
 
 const PURPOSE: &str = "blob link";
 const ASIDE: &str = ".aside";
@@ -126,14 +127,21 @@ impl BlobStore for Directory {
         let root = self.root.clone();
         let mime_type = if is_media_type(mime_type) { mime_type.to_owned() } else { UNKNOWN.to_owned() };
         blocking(move || {
-            let parent = path.parent().unwrap_or(&root);
-            fs::create_dir_all(parent)?;
-            // The type comes first: a blob that is there has its type.
-            if mime_type != JSON {
-                write_once(&root, &beside(&path), mime_type.as_bytes())?;
+            let put = || {
+                let parent = path.parent().unwrap_or(&root);
+                fs::create_dir_all(parent)?;
+                // The type comes first: a blob that is there has its type.
+                if mime_type != JSON {
+                    write_once(&root, &beside(&path), mime_type.as_bytes())?;
+                }
+                write_once(&root, &path, &bytes)?;
+                sync_up(parent, &root)
+            };
+            // A folder may be removed with its last blob before this one is in it.
+            match put() {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => put(),
+                done => done,
             }
-            write_once(&root, &path, &bytes)?;
-            sync_up(parent, &root)
         })
         .await
     }
@@ -146,13 +154,25 @@ impl BlobStore for Directory {
     async fn delete(&self, key: &BlobKey) -> Result<(), BlobError> {
         let path = self.path(key)?;
         let root = self.root.clone();
+        blocking(move || remove(&root, &path)).await
+    }
+
+    async fn delete_older(&self, key: &BlobKey, than: Timestamp) -> Result<bool, BlobError> {
+        let path = self.path(key)?;
+        let root = self.root.clone();
         blocking(move || {
-            present(fs::remove_file(&path))?;
-            present(fs::remove_file(beside(&path)))?;
-            remove_empty(path.parent(), &root);
-            Ok(())
+            let Some(about) = present(fs::metadata(&path))? else { return Ok(false) };
+            let is_older = Timestamp::from_chrono(about.modified()?.into()) < than;
+            if is_older {
+                remove(&root, &path)?;
+            }
+            Ok(is_older)
         })
         .await
+    }
+
+    fn pages(&self) -> Box<dyn BlobPages> {
+        Box::new(Walk::of(self.root.clone()))
     }
 
     async fn link(&self, key: &BlobKey, now: Timestamp, lasts: Duration) -> Result<Url, BlobError> {
@@ -197,13 +217,26 @@ fn beside(path: &Path) -> PathBuf {
     path.with_file_name(format!(".{name}.type"))
 }
 
-/// Writes a file that is whole or not there. One that is there already has the same content: its name says so.
+/// Writes a file that is whole or not there. One that is there already has the same content, as its name says, and is as
+/// good as new.
 fn write_once(root: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
     if fs::metadata(path).is_ok_and(|there| there.len() == bytes.len() as u64) {
-        return Ok(());
+        return renew(path);
     }
     let aside = write_aside(root, bytes)?;
     fs::rename(&aside, path).inspect_err(|_| drop(fs::remove_file(&aside)))
+}
+
+/// Makes a file count as written now, by the machine's clock, as a new one does.
+fn renew(path: &Path) -> io::Result<()> {
+    fs::File::options().append(true).open(path)?.set_modified(SystemClock.now().to_chrono().into())
+}
+
+fn remove(root: &Path, path: &Path) -> io::Result<()> {
+    present(fs::remove_file(path))?;
+    present(fs::remove_file(beside(path)))?;
+    remove_empty(path.parent(), root);
+    Ok(())
 }
 
 fn write_aside(root: &Path, bytes: &[u8]) -> io::Result<PathBuf> {
@@ -254,7 +287,7 @@ fn collect_keys(folder: &Path, above: &str, into: &mut Vec<String>) -> io::Resul
     Ok(())
 }
 
-fn present<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+pub(super) fn present<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     match result {
         Ok(value) => Ok(Some(value)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -262,7 +295,9 @@ fn present<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     }
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> Result<T, BlobError> {
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> Result<T, BlobError> {
     match tokio::task::spawn_blocking(work).await {
         Ok(result) => result.map_err(|error| reason(&error)),
         Err(_) => Err(BlobError::Unavailable("the process is stopping".into())),

@@ -21,6 +21,14 @@ pub fn key_of(tenant: TenantId, run: RunId, field: &str, bytes: &[u8]) -> BlobKe
     BlobKey(format!("{tenant}/{run}/{field}-{digest}"))
 }
 
+/// Whose blob it is, and of which run. Nobody's if the key is not one that [`key_of`] makes.
+#[must_use]
+pub fn owner_of(key: &BlobKey) -> Option<(TenantId, RunId)> {
+    let mut segments = key.0.split('/');
+    let owner = (segments.next()?.parse().ok()?, segments.next()?.parse().ok()?);
+    (segments.next().is_some() && segments.next().is_none()).then_some(owner)
+}
+
 /// Whether a key is a relative path of plain segments: nothing hidden, nothing that leads elsewhere.
 pub(super) fn is_valid(key: &BlobKey) -> bool {
     key.0.split('/').all(|segment| {
@@ -59,11 +67,22 @@ mod tests {
         assert!(is_valid(&BlobKey("a/b-1/c.d_e".to_owned())));
     }
 
+    #[test]
+    fn what_else_lies_in_a_bucket_is_nobodys() {
+        let (tenant, run) = (TenantId::DEFAULT, RunId(Uuid::nil()));
+        for key in
+            ["runhook-check".to_owned(), format!("{tenant}/{run}"), format!("{tenant}/{run}/a/b"), format!("x/{run}/a")]
+        {
+            assert_eq!(owner_of(&BlobKey(key.clone())), None, "{key}");
+        }
+    }
+
     proptest! {
         #[test]
         fn every_key_that_is_made_is_valid(field: String, bytes: Vec<u8>) {
             let key = key_of(TenantId::DEFAULT, RunId(Uuid::nil()), &field, &bytes);
             prop_assert!(is_valid(&key), "{}", key.0);
+            prop_assert_eq!(owner_of(&key), Some((TenantId::DEFAULT, RunId(Uuid::nil()))));
         }
     }
 }

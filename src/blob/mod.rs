@@ -1,11 +1,13 @@
 //! Blob storage: where large inputs, outputs and attachments live, and links that let receivers fetch them.
 //!
 //! A blob is written once under a key that names its content, so storing it again is harmless and nothing is ever
-//! overwritten with something else. Promises: what `put` stored is durable when it returns; a link opens one blob,
-//! until it expires. Assumes that keys come from [`key_of`]. Never stores a link: they are made when a message is sent.
+//! overwritten with something else. Promises: what `put` stored is durable when it returns, and counts as stored at that
+//! moment even if it was there before; a link opens one blob, until it expires. Assumes that keys come from [`key_of`].
+//! Never stores a link: they are made when a message is sent.
 
 pub mod directory;
 mod key;
+mod listing;
 #[cfg(feature = "s3")]
 pub mod s3;
 mod url;
@@ -22,7 +24,8 @@ use crate::model::run::BlobKey;
 use crate::model::time::Timestamp;
 
 pub use self::url::{BlobUrl, InvalidBlobUrl, Patience, S3Credentials, S3Settings};
-pub use key::key_of;
+pub use key::{key_of, owner_of};
+pub use listing::{BlobPages, Listed};
 
 /// Why a blob could not be stored, read or linked.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +49,12 @@ pub trait BlobStore: Send + Sync {
 
     /// Removes a key; a missing one is no error.
     async fn delete(&self, key: &BlobKey) -> Result<(), BlobError>;
+
+    /// Removes a key unless it was put at an instant or later. Whether it did; a missing one was not removed.
+    async fn delete_older(&self, key: &BlobKey, than: Timestamp) -> Result<bool, BlobError>;
+
+    /// Goes through all blobs.
+    fn pages(&self) -> Box<dyn BlobPages>;
 
     /// A link that anyone holding it can download from until it expires. Storage that can tell without a request refuses
     /// to link to a blob that is not there.

@@ -26,13 +26,15 @@ use aws_sdk_s3::config::{
 };
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::operation::get_object::GetObjectError;
+use aws_sdk_s3::operation::head_object::HeadObjectError;
 use aws_sdk_s3::presigning::PresigningConfig;
-use aws_sdk_s3::primitives::ByteStream;
+use aws_sdk_s3::primitives::{ByteStream, DateTime};
 use bytes::Bytes;
 use secrecy::ExposeSecret as _;
 use url::Url;
 
-use crate::blob::{BlobError, BlobStore, Patience, S3Credentials, S3Settings, key};
+use crate::blob::listing::PAGE;
+use crate::blob::{BlobError, BlobPages, BlobStore, Listed, Patience, S3Credentials, S3Settings, key};
 use crate::model::run::BlobKey;
 use crate::model::time::Timestamp;
 
@@ -189,6 +191,24 @@ impl BlobStore for S3Blobs {
         }
     }
 
+    async fn delete_older(&self, key: &BlobKey, than: Timestamp) -> Result<bool, BlobError> {
+        let answer = self.client.head_object().bucket(&self.bucket).key(self.object(key)?).send().await;
+        let stored_at = match answer {
+            Ok(object) => object.last_modified,
+            Err(error) if error.as_service_error().is_some_and(HeadObjectError::is_not_found) => return Ok(false),
+            Err(error) => return Err(reason(&error)),
+        };
+        let is_older = stored_at.is_some_and(|at| instant(at) < than);
+        if is_older {
+            self.delete(key).await?;
+        }
+        Ok(is_older)
+    }
+
+    fn pages(&self) -> Box<dyn BlobPages> {
+        Box::new(Objects { blobs: self.clone(), next: Next::First })
+    }
+
     async fn link(&self, key: &BlobKey, now: Timestamp, lasts: Duration) -> Result<Url, BlobError> {
         let (object, lasts) = (self.object(key)?, lasts.min(LONGEST_LINK));
         // Signing asks for credentials first, so that afterwards it is known when they end.
@@ -216,6 +236,45 @@ fn tell_of_shorter_links(left: Duration) {
         let minutes = left.as_secs().div_ceil(60);
         tracing::warn!(minutes, "links to large values end with the temporary credentials, before `link_lasts`");
     });
+}
+
+/// The objects under the prefix.
+struct Objects {
+    blobs: S3Blobs,
+    next: Next,
+}
+
+/// Where the listing goes on.
+enum Next {
+    First,
+    After(String),
+    End,
+}
+
+#[async_trait]
+impl BlobPages for Objects {
+    async fn next(&mut self) -> Result<Option<Vec<Listed>>, BlobError> {
+        let after = match &self.next {
+            Next::First => None,
+            Next::After(token) => Some(token.clone()),
+            Next::End => return Ok(None),
+        };
+        let prefix = self.blobs.named("");
+        let request = self.blobs.client.list_objects_v2().bucket(&self.blobs.bucket).prefix(&prefix);
+        let request = request.max_keys(i32::try_from(PAGE).unwrap_or(i32::MAX)).set_continuation_token(after);
+        let answer = request.send().await.map_err(|error| reason(&error))?;
+        let objects = answer.contents.unwrap_or_default().into_iter();
+        let listed = objects.filter_map(|object| {
+            let key = BlobKey(object.key?.strip_prefix(&prefix)?.to_owned());
+            Some(Listed { stored_at: instant(object.last_modified?), key })
+        });
+        self.next = answer.next_continuation_token.map_or(Next::End, Next::After);
+        Ok(Some(listed.filter(|listed| key::is_valid(&listed.key)).collect()))
+    }
+}
+
+fn instant(at: DateTime) -> Timestamp {
+    Timestamp(at.secs().saturating_mul(1_000_000).saturating_add(i64::from(at.subsec_nanos() / 1_000)))
 }
 
 fn fixed(given: &S3Credentials) -> Credentials {

@@ -12,7 +12,7 @@ use serde_saphyr::{Error, MessageFormatter, Options, RenderOptions, SnippetMode,
 use url::Url;
 
 use crate::config::amount::{self, Bytes, Network, Period};
-use crate::config::{self, ConfigError, DatabaseUrl, Roles};
+use crate::config::{self, ConfigError, DatabaseUrl, RetentionDocument, Roles};
 
 /// The configuration of `runhook serve`. Every key is optional.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
@@ -48,6 +48,8 @@ pub struct Document {
     pub allow_targets: Option<Vec<Network>>,
     /// How long a stopping server waits for requests and deliveries it has begun.
     pub stop_within: Option<Period>,
+    /// How long things are kept.
+    pub retention: RetentionDocument,
     /// Limits that users meet.
     pub limits: Limits,
 }
@@ -190,7 +192,8 @@ impl Document {
             ConfigError::Wrong(if is_bare { format!("{name}: {rendered}") } else { rendered.to_owned() })
         })?;
         let document = document.unwrap_or_default();
-        document.quoted().or_else(|| document.limits.useless()).map_or(Ok(document), Err)
+        let wrong = document.quoted().or_else(|| document.limits.useless()).or_else(|| document.retention.hasty());
+        wrong.map_or(Ok(document), Err)
     }
 
     /// A quoted `${NAME}` stays as it is, which nobody means.

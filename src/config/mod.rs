@@ -7,6 +7,7 @@ mod amount;
 mod database_url;
 pub mod document;
 mod limits;
+mod retention;
 mod roles;
 
 use std::collections::HashMap;
@@ -20,6 +21,7 @@ use url::Url;
 pub use database_url::{DatabaseUrl, InvalidDatabaseUrl, PostgresUrl};
 pub use document::Document;
 pub use limits::Limits;
+pub use retention::{Retention, RetentionDocument};
 pub use roles::{InvalidRoles, Role, Roles};
 
 /// Why the configuration cannot be used.
@@ -64,6 +66,8 @@ pub struct Config {
     pub allow_targets: Vec<IpNet>,
     /// How long a stopping server waits for what it has begun.
     pub stop_within: Duration,
+    /// How long things are kept.
+    pub retention: Retention,
     /// Limits.
     pub limits: Limits,
 }
@@ -110,6 +114,7 @@ impl Default for Config {
             roles: Roles::default(),
             allow_targets: Vec::new(),
             stop_within: Duration::from_secs(30),
+            retention: Retention::default(),
             limits: Limits::default(),
         }
     }
@@ -149,6 +154,7 @@ impl Config {
             roles: overrides.roles.or(document.roles).unwrap_or_default(),
             allow_targets: overrides.allow_targets.or(allowed).unwrap_or_default(),
             stop_within: document.stop_within.map_or(default.stop_within, |period| period.0),
+            retention: document.retention.into(),
             limits: document.limits.into(),
         }
     }

@@ -23,7 +23,7 @@ fn the_example_names_every_key() {
     let of = |pointer: &str| -> Vec<String> {
         schema.pointer(pointer).and_then(Value::as_object).unwrap().keys().cloned().collect()
     };
-    for key in [of("/properties"), of("/$defs/Limits/properties")].concat() {
+    for key in [of("/properties"), of("/$defs/Limits/properties"), of("/$defs/Retention/properties")].concat() {
         assert!(EXAMPLE.lines().any(|line| line.trim_start().starts_with(&format!("{key}:"))), "{key} is missing");
     }
 }
@@ -58,6 +58,18 @@ fn a_wrong_value_says_what_is_expected() {
         assert!(error.contains(&format!("`limits.{key}` is 0")) && error.contains(example), "{error}");
     }
     assert!(read("limits: { attachment_bytes: 0, offload_bytes: 0 }\n").is_ok());
+}
+
+#[test]
+fn what_is_kept_for_less_than_an_hour_is_refused_and_null_is_for_ever() {
+    let kept = |text: &str| read(&format!("retention: {{ {text} }}\n")).map(|config| config.retention);
+    let day = Duration::from_hours(24);
+    assert_eq!(kept("runs: 30d"), Ok(Retention { runs: Some(30 * day), ..Retention::default() }));
+    assert_eq!(kept("deliveries: null"), Ok(Retention { deliveries: None, ..Retention::default() }));
+    for key in ["runs", "matches", "deliveries", "windows", "incomplete_runs", "unnamed_blobs"] {
+        let error = kept(&format!("{key}: 59m")).unwrap_err();
+        assert!(error.contains(&format!("`retention.{key}` is less than 1h")) && error.contains("null"), "{error}");
+    }
 }
 
 #[test]

@@ -92,6 +92,17 @@ pub struct Fields {
     pub attachments: Vec<Attachment>,
 }
 
+impl Fields {
+    /// The blobs it names.
+    pub fn blobs(&self) -> impl Iterator<Item = &BlobKey> {
+        let payloads = [&self.inputs, &self.outputs].into_iter().filter_map(|payload| match payload {
+            Some(Payload::Blob(blob)) => Some(&blob.key),
+            _ => None,
+        });
+        payloads.chain(self.attachments.iter().map(|attachment| &attachment.key))
+    }
+}
+
 /// Inputs or outputs: here, or in blob storage.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -15,6 +15,7 @@ pub mod placement;
 pub mod postgres;
 pub mod projects;
 mod records;
+pub mod retention;
 mod revision;
 mod row;
 pub mod rules;
@@ -29,11 +30,12 @@ pub use error::{Result, StoreError};
 pub use keys::KeyStore;
 pub use outbox::OutboxStore;
 pub use projects::ProjectStore;
+pub use retention::RetentionStore;
 pub use rules::RuleStore;
 pub use runs::RunStore;
 pub use windows::WindowStore;
 
 /// Everything the engine asks of its database.
-pub trait Store: RunStore + ProjectStore + RuleStore + WindowStore + OutboxStore + KeyStore {}
+pub trait Store: RunStore + ProjectStore + RuleStore + WindowStore + OutboxStore + KeyStore + RetentionStore {}
 
-impl<T: RunStore + ProjectStore + RuleStore + WindowStore + OutboxStore + KeyStore> Store for T {}
+impl<T: RunStore + ProjectStore + RuleStore + WindowStore + OutboxStore + KeyStore + RetentionStore> Store for T {}

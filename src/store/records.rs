@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use uuid::Uuid;
+
 use crate::model::delivery::{Attempt, Delivery, DeliveryState, Lease, Outcome};
 use crate::model::endpoint::Endpoint;
 use crate::model::feedback::Feedback;
@@ -21,6 +23,7 @@ use crate::store::body::{unpack, unpack_json};
 use crate::store::keys::ApiKey;
 use crate::store::outbox::{Claim, Claimant};
 use crate::store::placement::Ground;
+use crate::store::retention::{Aged, Candidate, Ended};
 use crate::store::row::{Cells, Columns, corrupt, pass_over_run, readable};
 use crate::store::rules::RuleSnapshot;
 use crate::store::windows::{ProjectKey, Stirred};
@@ -68,6 +71,41 @@ pub(super) fn stirred(row: &impl Columns) -> Result<Stirred> {
 pub(super) fn project_key(row: &impl Columns) -> Result<ProjectKey> {
     let mut cells = Cells::of("project_leases", row);
     Ok((TenantId(cells.take()?), ProjectId(cells.take()?)))
+}
+
+pub(super) fn aged(row: &impl Columns) -> Result<Aged> {
+    let Stirred { tenant_id, project_id, name, last_seq } = stirred(row)?;
+    Ok(Aged { tenant_id, project_id, name, last_seq })
+}
+
+/// An old change, and where its run stands.
+pub(super) fn candidate(row: &impl Columns) -> Result<Candidate> {
+    let mut cells = Cells::of("changes", row);
+    let (seq, run_id) = (cells.take()?, RunId(cells.take()?));
+    let (newest, trace): (Option<Seq>, Option<Uuid>) = (cells.take_or_none()?, cells.take_or_none()?);
+    Ok(Candidate { seq, run_id, stands: newest.zip(trace.map(TraceId)) })
+}
+
+pub(super) fn trace(row: &impl Columns) -> Result<TraceId> {
+    Cells::of("runs", row).take().map(TraceId)
+}
+
+/// A delivery that has ended, with its message.
+pub(super) fn ending(row: &impl Columns) -> Result<(TenantId, MessageId, Ended)> {
+    let mut cells = Cells::of("deliveries", row);
+    let (tenant, message) = (TenantId(cells.take()?), MessageId(cells.take()?));
+    Ok((tenant, message, (cells.instant()?, DeliveryId(cells.take()?))))
+}
+
+pub(super) fn tenant_and_run(row: &impl Columns) -> Result<(TenantId, RunId)> {
+    let mut cells = Cells::of("incomplete_runs", row);
+    Ok((TenantId(cells.take()?), RunId(cells.take()?)))
+}
+
+/// What is known of a run, packed, and when it last changed if it is complete.
+pub(super) fn naming(row: &impl Columns) -> Result<(RunId, Vec<u8>, Option<Timestamp>)> {
+    let mut cells = Cells::of("run_bodies", row);
+    Ok((RunId(cells.take()?), cells.take()?, cells.instant_or_none()?))
 }
 
 /// What a project's row gave: the last of the numbers taken, and the instant of their changes.

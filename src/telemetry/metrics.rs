@@ -14,7 +14,8 @@ pub const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 const SECONDS: [f64; 12] = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 30.0];
 
 /// All counters.
-const COUNTERS: [(&str, &str); 15] = [
+const COUNTERS: [(&str, &str); 17] = [
+    ("runhook_blobs_dropped_total", "Blobs deleted because nothing named them"),
     ("runhook_deliveries_total", "Attempts that ended, by outcome"),
     ("runhook_evaluation_failures_total", "Evaluations of a project that failed and are repeated"),
     ("runhook_feedback_accepted_total", "Feedback records made durable"),
@@ -25,6 +26,7 @@ const COUNTERS: [(&str, &str); 15] = [
     ("runhook_parts_refused_total", "Parts of runs that could not be read or stored"),
     ("runhook_passes_failed_total", "Passes of a loop that failed and are repeated, by task"),
     ("runhook_requests_turned_away_total", "Requests answered 429 before they were read"),
+    ("runhook_rows_dropped_total", "Rows that left by age, by kind"),
     ("runhook_rule_files_total", "Times that rule files were applied or refused, by source (folder, api) and outcome"),
     ("runhook_rows_unreadable_total", "Stored rows other than runs that did not decode and were passed over"),
     ("runhook_runs_unreadable_total", "Stored runs that did not decode, or could not be written, and were passed over"),
@@ -33,9 +35,10 @@ const COUNTERS: [(&str, &str); 15] = [
 ];
 
 /// All gauges.
-const GAUGES: [(&str, &str); 2] = [
+const GAUGES: [(&str, &str); 3] = [
     ("runhook_build_info", "Always 1; the label is the version"),
     ("runhook_changes_behind", "Changes that some rule has not seen yet"),
+    ("runhook_retention_held_back", "Projects whose old runs are kept because some rule has not seen them"),
 ];
 
 /// All histograms, in seconds.

@@ -10,7 +10,7 @@ const LAYERS: &[&[&str]] = &[
     &["filter", "crypto", "telemetry", "task"],
     &["matcher", "rule_file", "store", "blob", "config"],
     &["payload", "ingest"],
-    &["scheduler", "delivery"],
+    &["scheduler", "delivery", "retention"],
     &["api"],
     &["app"],
     &["cli"],

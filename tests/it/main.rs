@@ -29,6 +29,7 @@ mod misuse;
 mod payloads;
 mod pgbouncer;
 mod replicas;
+mod retention;
 mod rule_files;
 mod scheduling;
 mod secrets;

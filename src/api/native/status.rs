@@ -21,6 +21,7 @@ async fn status(State(api): State<Api>, _principal: Principal, Home(home): Home)
     let next_due = api.store.next_due(&[]).await?.map(|at| at.to_string());
     let scheduler = shown(&api.scheduler_status.borrow());
     let delivery = shown(&api.delivery_status.borrow());
+    let retention = shown(&api.retention_status.borrow());
     Ok(Json(json!({
         "version": env!("CARGO_PKG_VERSION"),
         "data_dir": home.data_dir().map(|dir| dir.display().to_string()),
@@ -34,6 +35,7 @@ async fn status(State(api): State<Api>, _principal: Principal, Home(home): Home)
         "next_delivery_due_at": next_due,
         "scheduler": scheduler,
         "delivery": delivery,
+        "retention": retention,
         "rules_folder": home.rules_folder().as_ref().map(folder),
     })))
 }

@@ -42,6 +42,17 @@ pub(super) struct Drafts {
     waiting: Vec<WaitingRow>,
 }
 
+/// The runs that a transaction wrote.
+#[derive(Default)]
+pub(super) struct Written {
+    /// Those that are there for readers.
+    pub(super) complete: Vec<Run>,
+    /// Those that are not yet.
+    pub(super) incomplete: Vec<RunId>,
+    /// Where all of them are.
+    pub(super) projects: BTreeSet<ProjectId>,
+}
+
 /// A part as it waits.
 #[derive(Serialize)]
 struct WaitingRef<'a> {
@@ -187,29 +198,30 @@ impl Drafts {
         }
     }
 
-    /// Stores the parts that have to wait.
-    pub(super) async fn store_waiting(&mut self, rows: &mut dyn Rows, tenant: TenantId) -> Result<()> {
-        if self.waiting.is_empty() { Ok(()) } else { rows.put_waiting(tenant, &self.waiting).await }
+    /// Stores the parts that have to wait; returns the runs they are of.
+    pub(super) async fn store_waiting(&mut self, rows: &mut dyn Rows, tenant: TenantId) -> Result<Vec<RunId>> {
+        if !self.waiting.is_empty() {
+            rows.put_waiting(tenant, &self.waiting).await?;
+        }
+        Ok(self.waiting.iter().map(|row| row.run_id).collect())
     }
 
-    /// Stores what is known of the runs that changed; returns those that are complete, and the projects of all.
-    pub(super) async fn store_bodies(
-        self,
-        rows: &mut dyn Rows,
-        tenant: TenantId,
-        now: Timestamp,
-    ) -> Result<(Vec<Run>, BTreeSet<ProjectId>)> {
-        let (mut bodies, mut runs, mut projects) = (Vec::new(), Vec::new(), BTreeSet::new());
+    /// Stores what is known of the runs that changed.
+    pub(super) async fn store_bodies(self, rows: &mut dyn Rows, tenant: TenantId, now: Timestamp) -> Result<Written> {
+        let (mut bodies, mut written) = (Vec::new(), Written::default());
         for (id, draft) in self.list {
             let Some(project) = draft.project.filter(|_| draft.changed) else { continue };
-            projects.insert(project);
+            written.projects.insert(project);
             bodies.push(BodyRow { run_id: id, project_id: project, body: pack_json(&draft.layers)? });
-            runs.extend(draft.layers.resolve(tenant, project, id, now));
+            match draft.layers.resolve(tenant, project, id, now) {
+                Some(run) => written.complete.push(run),
+                None => written.incomplete.push(id),
+            }
         }
         if !bodies.is_empty() {
             rows.put_bodies(tenant, &bodies).await?;
         }
-        Ok((runs, projects))
+        Ok(written)
     }
 }
 

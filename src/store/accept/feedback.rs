@@ -10,16 +10,16 @@ use crate::store::accept::{FeedbackRow, Rows, Stirred};
 use crate::store::row::json_text;
 use crate::store::runs::{Accepted, Batch};
 
-/// Stores the batches' feedback; the runs it is about are noted in `stirred`.
+/// Stores the batches' feedback; the runs it is about are noted in `stirred`, and returned if they are not known.
 pub(super) async fn store(
     rows: &mut dyn Rows,
     tenant: TenantId,
     batches: &[(&Batch, Timestamp)],
     stirred: &mut Stirred,
     accepted: &mut [Accepted],
-) -> Result<()> {
+) -> Result<Vec<RunId>> {
     if batches.iter().all(|(batch, _)| batch.feedback.is_empty()) {
-        return Ok(());
+        return Ok(Vec::new());
     }
     let mut known = load(rows, tenant, batches).await?;
     let mut written: Vec<FeedbackId> = Vec::new();
@@ -35,12 +35,15 @@ pub(super) async fn store(
     written.dedup();
     let written: Vec<&Feedback> = written.iter().filter_map(|id| known.get(id)).collect();
     let places = places(rows, tenant, &written, stirred).await?;
+    let mut unknown = Vec::new();
     for run in written.iter().filter_map(|feedback| feedback.run_id) {
-        if let Some((project, trace)) = places.get(&run) {
-            stirred.feedback_on(*project, run, *trace);
+        match places.get(&run) {
+            Some((project, trace)) => stirred.feedback_on(*project, run, *trace),
+            None => unknown.push(run),
         }
     }
-    write(rows, tenant, &written, &places).await
+    write(rows, tenant, &written, &places).await?;
+    Ok(unknown)
 }
 
 type Places = HashMap<RunId, (ProjectId, TraceId)>;

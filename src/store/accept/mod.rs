@@ -55,20 +55,30 @@ pub(super) async fn accept(
             accepted.changed |= !refused.contains(&(request, index)) && drafts.apply(part)?;
         }
     }
-    drafts.store_waiting(rows, tenant).await?;
+    let mut incomplete = drafts.store_waiting(rows, tenant).await?;
     paths::infer(rows, tenant, &mut drafts).await?;
     let mut stirred = Stirred::default();
-    let (complete, written_to) = drafts.store_bodies(rows, tenant, now).await?;
-    for run in complete {
+    let written = drafts.store_bodies(rows, tenant, now).await?;
+    incomplete.extend(written.incomplete);
+    for run in written.complete {
         stirred.run(run);
     }
-    feedback::store(rows, tenant, batches, &mut stirred, &mut accepted).await?;
-    let silent: Vec<ProjectId> = written_to.into_iter().filter(|project| !stirred.concerns(*project)).collect();
+    incomplete.extend(feedback::store(rows, tenant, batches, &mut stirred, &mut accepted).await?);
+    let silent: Vec<ProjectId> = written.projects.into_iter().filter(|project| !stirred.concerns(*project)).collect();
     if !silent.is_empty() {
         rows.hold_projects(tenant, &silent).await?;
     }
     stirred.store(rows, tenant, now).await?;
+    touch_incomplete(rows, tenant, incomplete, now).await?;
     Ok(accepted)
+}
+
+/// Notes when something was last heard of runs that are not complete, so that what never becomes a run does not stay for
+/// ever.
+async fn touch_incomplete(rows: &mut dyn Rows, tenant: TenantId, mut runs: Vec<RunId>, now: Timestamp) -> Result<()> {
+    runs.sort_unstable();
+    runs.dedup();
+    if runs.is_empty() { Ok(()) } else { rows.touch_incomplete(tenant, &runs, now).await }
 }
 
 /// Notes a change of a run whose feedback was removed.

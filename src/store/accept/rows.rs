@@ -74,6 +74,9 @@ pub(in crate::store) trait Rows: Send {
     /// Drops the waiting parts of these runs.
     async fn drop_waiting(&mut self, tenant: TenantId, runs: &[RunId]) -> Result<()>;
 
+    /// Notes that something came of runs that are not complete.
+    async fn touch_incomplete(&mut self, tenant: TenantId, runs: &[RunId], now: Timestamp) -> Result<()>;
+
     /// Complete runs without a path under these parents.
     async fn strays(&mut self, tenant: TenantId, parents: &[RunId]) -> Result<Vec<RunId>>;
 

@@ -45,7 +45,7 @@ const UPSERT_BODIES: &str = "INSERT INTO run_bodies (tenant_id, run_id, project_
      AS put (run_id, project_id, body) \
      ON CONFLICT (tenant_id, run_id) DO UPDATE SET project_id = excluded.project_id, body = excluded.body";
 
-const WAITING: &str = "SELECT run_id, digest, part FROM waiting_parts \
+pub(super) const WAITING: &str = "SELECT run_id, digest, part FROM waiting_parts \
      WHERE tenant_id = $1 AND run_id = ANY($2::uuid[]) ORDER BY position";
 
 const INSERT_WAITING: &str = "INSERT INTO waiting_parts (tenant_id, run_id, digest, part) \
@@ -53,7 +53,11 @@ const INSERT_WAITING: &str = "INSERT INTO waiting_parts (tenant_id, run_id, dige
      WITH ORDINALITY AS put (run_id, digest, part, position) ORDER BY position \
      ON CONFLICT (tenant_id, run_id, digest) DO NOTHING";
 
-const DELETE_WAITING: &str = "DELETE FROM waiting_parts WHERE tenant_id = $1 AND run_id = ANY($2::uuid[])";
+pub(super) const DELETE_WAITING: &str = "DELETE FROM waiting_parts WHERE tenant_id = $1 AND run_id = ANY($2::uuid[])";
+
+const TOUCH_INCOMPLETE: &str = "INSERT INTO incomplete_runs AS known (tenant_id, run_id, touched_at) \
+     SELECT $1, run_id, $3 FROM unnest($2::uuid[]) AS put (run_id) ORDER BY run_id \
+     ON CONFLICT (tenant_id, run_id) DO UPDATE SET touched_at = greatest(known.touched_at, excluded.touched_at)";
 
 const STRAYS: &str = "SELECT run_id FROM runs \
      WHERE is_stray AND tenant_id = $1 AND parent_run_id = ANY($2::uuid[])";
@@ -123,6 +127,11 @@ impl<'c> Held<'c> {
     /// Holds nothing yet.
     pub(super) fn by(connection: &'c mut Session) -> Self {
         Self { connection, locked: HashSet::new(), empty: HashSet::new() }
+    }
+
+    /// The connection of the transaction.
+    pub(super) fn connection(&mut self) -> &mut Session {
+        self.connection
     }
 
     /// Removes the rows that were only held.
@@ -206,6 +215,12 @@ impl Rows for Held<'_> {
 
     async fn drop_waiting(&mut self, tenant: TenantId, runs: &[RunId]) -> Result<()> {
         sqlx::query(DELETE_WAITING).bind(tenant.0).bind(run_ids(runs)).execute(&mut *self.connection).await?;
+        Ok(())
+    }
+
+    async fn touch_incomplete(&mut self, tenant: TenantId, runs: &[RunId], now: Timestamp) -> Result<()> {
+        let query = sqlx::query(TOUCH_INCOMPLETE).bind(tenant.0).bind(run_ids(runs)).bind(now.0);
+        query.execute(&mut *self.connection).await?;
         Ok(())
     }
 

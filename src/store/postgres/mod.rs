@@ -21,6 +21,7 @@ mod outbox;
 mod plans;
 mod pokes;
 mod projects;
+mod retention;
 mod revision;
 mod rules;
 mod runner;

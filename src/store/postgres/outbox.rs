@@ -13,6 +13,7 @@ use crate::store::outbox::{Claim, Claimant, DeliveryQuery, OutboxStore};
 use crate::store::postgres::session::Session;
 use crate::store::postgres::{PgStore, Topic, endpoints, ids, text};
 use crate::store::records::{ENDPOINT_LOST, attempt, claims, delivery, message, state_columns, state_of_word, verdict};
+use crate::store::retention::links_of;
 use crate::store::row::{json_text, readable};
 use crate::store::{Result, StoreError};
 
@@ -22,6 +23,9 @@ const INSERT_MESSAGES: &str = "INSERT INTO messages (tenant_id, message_id, rule
      FROM unnest($2::uuid[], $3::uuid[], $4::uuid[], $5::bigint[], $6::bigint[], $7::bigint[], $8::text[], \
      $9::bytea[], $10::bigint[]) \
      AS put (message_id, rule_id, window_id, part, parts, runs, links, body, created_at)";
+
+const INSERT_LINKS: &str = "INSERT INTO message_links (tenant_id, message_id, blob_key) \
+     SELECT $1, message_id, blob_key FROM unnest($2::uuid[], $3::text[]) AS put (message_id, blob_key)";
 
 const INSERT_DELIVERIES: &str = "INSERT INTO deliveries (tenant_id, delivery_id, message_id, endpoint_id, rule_id, \
      state, reason, attempts, due_at, ready_at, created_at, finished_at) \
@@ -209,8 +213,13 @@ pub(super) async fn store_messages(connection: &mut Session, tenant: TenantId, m
         .bind(links)
         .bind(bodies)
         .bind(messages.iter().map(|message| message.created_at.0).collect::<Vec<_>>())
-        .execute(connection)
+        .execute(&mut *connection)
         .await?;
+    let (of, keys): (Vec<Uuid>, Vec<&str>) =
+        links_of(messages).into_iter().map(|(message, key)| (message.id.0, key)).unzip();
+    if !of.is_empty() {
+        sqlx::query(INSERT_LINKS).bind(tenant.0).bind(of).bind(keys).execute(connection).await?;
+    }
     Ok(())
 }
 

@@ -23,16 +23,22 @@ const UPSERT_BODIES: Insert = Insert {
     tail: "ON CONFLICT (tenant_id, run_id) DO UPDATE SET body = excluded.body",
 };
 
-const WAITING: &str = "SELECT run_id, digest, part FROM waiting_parts \
+pub(super) const WAITING: &str = "SELECT run_id, digest, part FROM waiting_parts \
      WHERE tenant_id = $1 AND run_id IN (SELECT unhex(value) FROM json_each($2)) ORDER BY position";
 
-const DELETE_WAITING: &str = "DELETE FROM waiting_parts \
+pub(super) const DELETE_WAITING: &str = "DELETE FROM waiting_parts \
      WHERE tenant_id = $1 AND run_id IN (SELECT unhex(value) FROM json_each($2))";
 
 const INSERT_WAITING: Insert = Insert {
     head: "INSERT INTO waiting_parts (tenant_id, run_id, digest, part) VALUES",
     columns: 4,
     tail: "ON CONFLICT (tenant_id, run_id, digest) DO NOTHING",
+};
+
+const TOUCH_INCOMPLETE: Insert = Insert {
+    head: "INSERT INTO incomplete_runs (tenant_id, run_id, touched_at) VALUES",
+    columns: 3,
+    tail: "ON CONFLICT (tenant_id, run_id) DO UPDATE SET touched_at = max(touched_at, excluded.touched_at)",
 };
 
 /// Stored strays under these parents.
@@ -125,6 +131,14 @@ impl Rows for SqliteConnection {
 
     async fn drop_waiting(&mut self, tenant: TenantId, runs: &[RunId]) -> Result<()> {
         sqlx::query(DELETE_WAITING).bind(tenant.0).bind(ids(runs)).execute(self).await?;
+        Ok(())
+    }
+
+    async fn touch_incomplete(&mut self, tenant: TenantId, runs: &[RunId], now: Timestamp) -> Result<()> {
+        insert(self, &TOUCH_INCOMPLETE, runs, |values, run| {
+            values.push(tenant.0).push(run.0).push(now.0);
+        })
+        .await?;
         Ok(())
     }
 

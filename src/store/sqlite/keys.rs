@@ -27,11 +27,12 @@ const SET_MARKER: &str = "INSERT INTO markers (name, value) VALUES ($1, $2) \
 
 const CHECK: &str = "UPDATE counters SET value = $1 WHERE name = 'checked_at'";
 
-const WIPE: [&str; 17] = [
+const WIPE: [&str; 19] = [
     "DELETE FROM projects",
     "DELETE FROM run_bodies",
     "DELETE FROM runs",
     "DELETE FROM waiting_parts",
+    "DELETE FROM incomplete_runs",
     "DELETE FROM feedback",
     "DELETE FROM changes",
     "DELETE FROM rules",
@@ -42,6 +43,7 @@ const WIPE: [&str; 17] = [
     "DELETE FROM windows",
     "DELETE FROM window_finds",
     "DELETE FROM messages",
+    "DELETE FROM message_links",
     "DELETE FROM endpoints",
     "DELETE FROM deliveries",
     "DELETE FROM attempts",

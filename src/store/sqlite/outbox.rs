@@ -11,6 +11,7 @@ use crate::model::time::Timestamp;
 use crate::store::body::pack;
 use crate::store::outbox::{Claim, Claimant, DeliveryQuery, OutboxStore};
 use crate::store::records::{ENDPOINT_LOST, attempt, claims, delivery, message, state_columns, state_of_word, verdict};
+use crate::store::retention::links_of;
 use crate::store::row::{json_text, readable};
 use crate::store::sqlite::row::{Insert, id_list, insert};
 use crate::store::sqlite::{SqliteStore, endpoints};
@@ -22,6 +23,9 @@ const INSERT_MESSAGES: Insert = Insert {
     columns: 10,
     tail: "",
 };
+
+const INSERT_LINKS: Insert =
+    Insert { head: "INSERT INTO message_links (tenant_id, message_id, blob_key) VALUES", columns: 3, tail: "" };
 
 const INSERT_DELIVERIES: Insert = Insert {
     head: "INSERT INTO deliveries (tenant_id, delivery_id, message_id, endpoint_id, rule_id, state, reason, attempts, \
@@ -162,6 +166,10 @@ pub(super) async fn store_messages(connection: &mut SqliteConnection, messages: 
         values.push(message.tenant_id.0).push(message.id.0).push(message.rule_id.0).push(message.window_id.0);
         values.push(message.part).push(message.parts).push(message.runs);
         values.push(links.as_str()).push(body.as_slice()).push(message.created_at.0);
+    })
+    .await?;
+    insert(connection, &INSERT_LINKS, &links_of(messages), |values, (message, key)| {
+        values.push(message.tenant_id.0).push(message.id.0).push(*key);
     })
     .await?;
     Ok(())

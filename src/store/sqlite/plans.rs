@@ -39,7 +39,7 @@ async fn hot_statements_are_served_by_their_indexes() {
         (runs::TRACES, "SEARCH b USING INDEX sqlite_autoindex_run_bodies_1 (tenant_id=? AND run_id=?)"),
     ];
     let more = [outbox::PLANNED.as_slice(), &windows::PLANNED, &standing::PLANNED, &feedback::PLANNED].concat();
-    for (statement, step) in cases.into_iter().chain(accept::PLANNED).chain(more) {
+    for (statement, step) in cases.into_iter().chain(accept::PLANNED).chain(retention::PLANNED).chain(more) {
         let plan = plan(&store, statement).await;
         assert!(plan.contains(step), "{statement}\nis planned as\n{plan}\nand should\n{step}");
         assert!(!plan.contains("SCAN deliveries") && !plan.contains("SCAN runs"), "{statement}\n{plan}");

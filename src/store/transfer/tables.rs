@@ -4,11 +4,12 @@ use crate::store::StoreError;
 use crate::store::transfer::{Result, TransferError};
 
 /// Every table of the schema. A test compares this with the schema itself.
-pub const TABLES: [&str; 20] = [
+pub const TABLES: [&str; 22] = [
     "projects",
     "run_bodies",
     "runs",
     "waiting_parts",
+    "incomplete_runs",
     "feedback",
     "changes",
     "rules",
@@ -19,6 +20,7 @@ pub const TABLES: [&str; 20] = [
     "windows",
     "window_finds",
     "messages",
+    "message_links",
     "endpoints",
     "deliveries",
     "attempts",

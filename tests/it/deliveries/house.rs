@@ -106,6 +106,7 @@ impl House {
             delivery: poke,
             scheduler_status: watch::channel(Status::default()).1,
             delivery_status: watch::channel(Status::default()).1,
+            retention_status: watch::channel(Status::default()).1,
         };
         let (rule, endpoint) = (RuleId::of_key(TENANT, "low-score"), EndpointId(Uuid::from_u128(9)));
         Self { clock, store, sender, rule, endpoint, api, keyring, writing, folder }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use runhook::blob::{BlobError, BlobStore};
+use runhook::blob::{BlobError, BlobPages, BlobStore};
 use runhook::config::Limits;
 use runhook::crypto::{Keyring, seal_target, shown};
 use runhook::delivery::lookup::Lookup;
@@ -85,6 +85,14 @@ impl BlobStore for Blobs {
 
     async fn delete(&self, _key: &BlobKey) -> Result<(), BlobError> {
         Ok(())
+    }
+
+    async fn delete_older(&self, _key: &BlobKey, _than: Timestamp) -> Result<bool, BlobError> {
+        Ok(false)
+    }
+
+    fn pages(&self) -> Box<dyn BlobPages> {
+        panic!("nobody looks through these blobs")
     }
 
     async fn link(&self, key: &BlobKey, now: Timestamp, lasts: Duration) -> Result<Url, BlobError> {

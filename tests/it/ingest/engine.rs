@@ -97,6 +97,7 @@ impl Engine {
             delivery: runhook::task::Poke::default(),
             scheduler_status: watch::channel(runhook::task::Status::default()).1,
             delivery_status: watch::channel(runhook::task::Status::default()).1,
+            retention_status: watch::channel(runhook::task::Status::default()).1,
         };
         Self { store, clock, folder, auth, router: router(api), supervisor }
     }

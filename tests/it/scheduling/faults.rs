@@ -14,18 +14,19 @@ use runhook::model::id::{
 use runhook::model::message::Message;
 use runhook::model::project::Project;
 use runhook::model::rule::{Rule, RuleState};
-use runhook::model::run::StoredRun;
+use runhook::model::run::{BlobKey, StoredRun};
 use runhook::model::sealed::Sealed;
 use runhook::model::time::Timestamp;
 use runhook::model::window::{Change, Seq, Window};
 use runhook::store::keys::ApiKey;
 use runhook::store::outbox::{Claim, Claimant, DeliveryQuery};
 use runhook::store::projects::ProjectQuery;
+use runhook::store::retention::{Aged, Dropped, DroppedMessages, DroppedRuns, Ended, OldRuns};
 use runhook::store::rules::{RuleChanges, RuleSnapshot};
 use runhook::store::runs::{Accepted, Batch, FeedbackQuery, RunQuery};
 use runhook::store::windows::{ProjectKey, Standing, Stirred, WindowCommit};
 use runhook::store::{
-    KeyStore, OutboxStore, ProjectStore, Result, RuleStore, RunStore, Store, StoreError, WindowStore,
+    KeyStore, OutboxStore, ProjectStore, Result, RetentionStore, RuleStore, RunStore, Store, StoreError, WindowStore,
 };
 use uuid::Uuid;
 
@@ -301,6 +302,46 @@ impl ProjectStore for FaultyStore {
 
     async fn list_projects(&self, tenant: TenantId, query: &ProjectQuery) -> Result<Vec<Project>> {
         self.real.list_projects(tenant, query).await
+    }
+}
+
+#[async_trait]
+impl RetentionStore for FaultyStore {
+    async fn aged_projects(&self, before: Timestamp) -> Result<Vec<Aged>> {
+        self.real.aged_projects(before).await
+    }
+
+    async fn drop_runs(&self, old: OldRuns) -> Result<DroppedRuns> {
+        self.real.drop_runs(old).await
+    }
+
+    async fn drop_messages(&self, before: Timestamp, after: Option<Ended>, limit: u32) -> Result<DroppedMessages> {
+        self.real.drop_messages(before, after, limit).await
+    }
+
+    async fn drop_windows(&self, before: Timestamp, limit: u32) -> Result<Dropped> {
+        self.real.drop_windows(before, limit).await
+    }
+
+    async fn drop_incomplete(&self, before: Timestamp, limit: u32) -> Result<Dropped> {
+        self.real.drop_incomplete(before, limit).await
+    }
+
+    async fn forget_matches(&self, before: Timestamp, limit: u32) -> Result<Dropped> {
+        self.real.forget_matches(before, limit).await
+    }
+
+    async fn unnamed_blobs(
+        &self,
+        tenant: TenantId,
+        blobs: &[(RunId, BlobKey)],
+        quiet_since: Timestamp,
+    ) -> Result<Vec<BlobKey>> {
+        self.real.unnamed_blobs(tenant, blobs, quiet_since).await
+    }
+
+    async fn begin_sweep(&self, now: Timestamp, since: Timestamp) -> Result<bool> {
+        self.real.begin_sweep(now, since).await
     }
 }
 

@@ -12,8 +12,9 @@ mod outbox;
 mod placement;
 mod postgres;
 mod projects;
+mod retention;
 mod runs;
-mod sample;
+pub(crate) mod sample;
 mod sqlite;
 
 /// Stamps the suite for a backend: an async function that opens an empty store and returns something with a `store()`
@@ -77,6 +78,23 @@ macro_rules! store_suite {
                 deliveries_are_listed_newest_first_by_state_rule_and_endpoint,
                 a_message_comes_back_as_it_was,
                 sealed_targets_are_listed_by_id_and_replaced_only_if_unchanged;
+            retention: a_project_is_aged_when_its_oldest_change_is,
+                old_runs_go_with_their_feedback_and_their_changes,
+                a_run_that_changed_again_is_as_young_as_that_and_its_old_change_goes,
+                a_trace_goes_whole_once_all_of_it_is_old,
+                runs_are_looked_at_in_batches_that_follow_each_other,
+                nothing_is_dropped_under_other_rules_than_those_it_was_seen_with,
+                a_run_that_was_dropped_and_comes_again_is_still_matched,
+                a_match_is_forgotten_after_its_run_unless_the_run_is_there_again,
+                a_message_goes_with_all_its_deliveries_once_the_last_has_ended,
+                a_pending_or_replayed_delivery_keeps_its_message,
+                old_windows_go_and_young_ones_stay,
+                what_never_became_a_run_goes_when_nothing_more_was_heard_of_it,
+                a_run_that_became_complete_stays,
+                a_blob_is_named_by_its_run_a_part_that_waits_and_a_message,
+                a_run_that_has_just_changed_keeps_all_of_its_blobs,
+                all_blobs_are_looked_through_by_one_at_a_time,
+                two_who_drop_at_the_same_time_leave_what_one_would;
             keys: a_key_is_stored_once_listed_and_revoked_once,
                 markers_are_kept_and_replaced,
                 a_wipe_leaves_keys_and_markers_only;

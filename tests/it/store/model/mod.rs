@@ -26,11 +26,12 @@ use world::World;
 /// Histories that every run of the tests takes.
 const CASES: u32 = 64;
 
-const TABLES: [&str; 19] = [
+const TABLES: [&str; 21] = [
     "projects",
     "run_bodies",
     "runs",
     "waiting_parts",
+    "incomplete_runs",
     "feedback",
     "changes",
     "rules",
@@ -41,6 +42,7 @@ const TABLES: [&str; 19] = [
     "windows",
     "window_finds",
     "messages",
+    "message_links",
     "endpoints",
     "deliveries",
     "attempts",

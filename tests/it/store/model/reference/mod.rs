@@ -5,6 +5,7 @@
 
 mod outbox;
 mod projects;
+mod retention;
 mod rules;
 mod runs;
 mod windows;
