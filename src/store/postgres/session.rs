@@ -4,8 +4,6 @@
 //! be: the server's process belongs to somebody else a moment later, and has names of its own. There every statement is
 //! nameless. So that none is forgotten, statements are run through this and through nothing else.
 
-use std::ops::DerefMut as _;
-
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 use sqlx::error::BoxDynError;
@@ -50,8 +48,8 @@ impl Session {
     /// The connection itself, for what gives no statement a name anyway.
     pub(super) fn connection(&mut self) -> &mut PgConnection {
         match &mut self.held {
-            Held::Plain(connection) => connection.deref_mut(),
-            Held::Transaction(transaction) => transaction.deref_mut(),
+            Held::Plain(connection) => connection,
+            Held::Transaction(transaction) => transaction,
         }
     }
 }
