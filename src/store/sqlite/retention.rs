@@ -51,8 +51,8 @@ const ENDED: &str = "SELECT tenant_id, message_id, finished_at, delivery_id FROM
 
 const ENDED_WHOLE: &str = "SELECT m.message_id FROM messages m WHERE m.tenant_id = $1 \
      AND m.message_id IN (SELECT unhex(value) FROM json_each($2)) \
-     AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.tenant_id = m.tenant_id AND d.message_id = m.message_id \
-     AND (d.finished_at IS NULL OR d.finished_at >= $3))";
+     AND NOT EXISTS (SELECT 1 FROM deliveries d INDEXED BY deliveries_by_message \
+     WHERE d.tenant_id = m.tenant_id AND d.message_id = m.message_id AND (d.finished_at IS NULL OR d.finished_at >= $3))";
 
 const DROP_ATTEMPTS: &str = "DELETE FROM attempts WHERE tenant_id = $1 AND delivery_id IN \
      (SELECT delivery_id FROM deliveries WHERE tenant_id = $1 \
@@ -263,7 +263,7 @@ pub(super) const PLANNED: [(&str, &str); 22] = [
     (CANDIDATES, "SEARCH r USING PRIMARY KEY (tenant_id=? AND project_id=? AND run_id=?)"),
     (LIVING, "SEARCH r USING INDEX runs_by_trace (tenant_id=? AND project_id=? AND trace_id=?)"),
     (DROP_RUNS, "SEARCH runs USING PRIMARY KEY (tenant_id=? AND project_id=? AND run_id=?)"),
-    (DROP_BODIES, "SEARCH run_bodies USING COVERING INDEX sqlite_autoindex_run_bodies_1 (tenant_id=? AND run_id=?)"),
+    (DROP_BODIES, "SEARCH run_bodies USING INDEX sqlite_autoindex_run_bodies_1 (tenant_id=? AND run_id=?)"),
     (DROP_FEEDBACK, "SEARCH feedback USING COVERING INDEX feedback_by_run (tenant_id=? AND run_id=?)"),
     (STAMP_MATCHES, "SEARCH matches USING COVERING INDEX matches_by_run (tenant_id=? AND run_id=?)"),
     (DROP_CHANGES, "SEARCH changes USING PRIMARY KEY (tenant_id=? AND project_id=? AND seq=?)"),
