@@ -57,7 +57,7 @@ enum Step {
 
 type Failed = Box<dyn std::error::Error + Send + Sync>;
 
-/// Rows looked at in one transaction: on SQLite about ten milliseconds of the one writer.
+/// Rows looked at in one transaction. On SQLite whoever sends waits for at most one of these.
 const BATCH: u32 = 200;
 
 /// How long after a round the next one begins.

@@ -24,7 +24,7 @@ async fn hot_statements_are_served_by_their_indexes() {
     let cases = [
         (windows::STIRRED, "SCAN projects USING INDEX projects_stirred"),
         (windows::CHANGES, "SEARCH changes USING PRIMARY KEY (tenant_id=? AND project_id=? AND seq>?)"),
-        (windows::MATCHED, "SEARCH m USING PRIMARY KEY (tenant_id=? AND rule_id=? AND run_id=?)"),
+        (windows::MATCHED, "SEARCH m USING COVERING INDEX matches_by_run (tenant_id=? AND run_id=? AND rule_id=?)"),
         (outbox::NEXT_READY, "SEARCH deliveries USING COVERING INDEX deliveries_ready"),
         (outbox::CLAIM, "SEARCH deliveries USING PRIMARY KEY (tenant_id=? AND delivery_id=?)"),
         (outbox::CLAIM, "SEARCH deliveries USING COVERING INDEX deliveries_ready (ready_at<?)"),

@@ -165,9 +165,15 @@ pub(crate) async fn a_match_is_forgotten_after_its_run_unless_the_run_is_there_a
     assert_eq!(drop_runs(store, 2).await.runs, 2);
     assert_eq!(forget(at(1_000), 9).await, Dropped::default(), "not yet");
     accept(store, vec![post(1)]).await;
-    assert_eq!(forget(at(1_001), 1).await, Dropped { rows: 0, more: true }, "the run is there again");
-    assert_eq!(forget(at(1_001), 1).await, Dropped { rows: 1, more: true });
-    assert_eq!(forget(at(1_001), 1).await, Dropped::default());
+    let mut forgotten = 0;
+    loop {
+        let dropped = forget(at(1_001), 1).await;
+        forgotten += dropped.rows;
+        if !dropped.more {
+            break;
+        }
+    }
+    assert_eq!(forgotten, 1, "the run of the other one is there again");
     assert_eq!(are_matched(store, rule.id, [1, 2, 3]).await, [1, 3]);
     let old = OldRuns { now: at(5_000), ..old_runs(store, 4).await };
     assert_eq!(store.drop_runs(old).await.unwrap().runs, 2);
@@ -284,8 +290,8 @@ fn blob(run: u32, name: &str) -> BlobKey {
     key_of(TENANT, run_id(run), name, name.as_bytes())
 }
 
-fn offloaded(key: BlobKey) -> Option<Payload> {
-    Some(Payload::Blob(BlobRef { key, bytes: 1, extract: json("{}") }))
+fn offloaded(key: BlobKey) -> Payload {
+    Payload::Blob(BlobRef { key, bytes: 1, extract: json("{}") })
 }
 
 /// Those of the blobs of these runs with these names that nothing names.
@@ -296,8 +302,8 @@ async fn unnamed(store: &dyn Store, blobs: &[(u32, &str)], quiet_since: Timestam
 
 pub(crate) async fn a_blob_is_named_by_its_run_a_part_that_waits_and_a_message(store: &dyn Store) {
     let (rule, _) = matched(store).await;
-    let inputs = Fields { inputs: offloaded(blob(4, "inputs")), ..begun(4) };
-    let outputs = Fields { outputs: offloaded(blob(5, "outputs")), ..Fields::default() };
+    let inputs = Fields { inputs: Some(offloaded(blob(4, "inputs"))), ..begun(4) };
+    let outputs = Fields { outputs: Some(offloaded(blob(5, "outputs"))), ..Fields::default() };
     accept(
         store,
         vec![part(PartKind::Post, run_id(4), Some(PROJECT), inputs), part(PartKind::Patch, run_id(5), None, outputs)],
@@ -326,14 +332,14 @@ fn window_id(rule: &Rule) -> runhook::model::id::WindowId {
 }
 
 pub(crate) async fn a_run_that_has_just_changed_keeps_all_of_its_blobs(store: &dyn Store) {
-    let first = Fields { outputs: offloaded(blob(1, "first")), ..Fields::default() };
+    let first = Fields { outputs: Some(offloaded(blob(1, "first"))), ..Fields::default() };
     accept_at(store, vec![post(1), part(PartKind::Patch, run_id(1), None, first)], at(10)).await;
-    let second = Fields { outputs: offloaded(blob(1, "second")), ..Fields::default() };
+    let second = Fields { outputs: Some(offloaded(blob(1, "second"))), ..Fields::default() };
     accept_at(store, vec![part(PartKind::Patch, run_id(1), None, second)], at(20)).await;
     let all = [(1, "first"), (1, "second")];
     assert_eq!(unnamed(store, &all, at(20)).await, [], "a message that tells the first may be under way");
     assert_eq!(unnamed(store, &all, at(21)).await, [blob(1, "first")]);
-    let nameless = Fields { name: None, inputs: offloaded(blob(2, "inputs")), ..begun(2) };
+    let nameless = Fields { name: None, inputs: Some(offloaded(blob(2, "inputs"))), ..begun(2) };
     accept_at(store, vec![part(PartKind::Post, run_id(2), Some(PROJECT), nameless)], at(20)).await;
     assert_eq!(unnamed(store, &[(2, "inputs"), (2, "outputs")], at(9_000)).await, [], "it may become a run");
 }

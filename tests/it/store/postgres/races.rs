@@ -8,10 +8,12 @@ use runhook::model::delivery::{Attempt, AttemptResult, Outcome};
 use runhook::model::run::{Fields, PartKind, Status};
 use runhook::model::window::Progress;
 use runhook::store::outbox::Claimant;
+use runhook::store::retention::OldRuns;
 use runhook::store::rules::RuleChanges;
 use runhook::store::runs::Batch;
 use runhook::store::{
-    OutboxStore as _, ProjectStore as _, RuleStore as _, RunStore as _, StoreError, WindowStore as _,
+    OutboxStore as _, ProjectStore as _, RetentionStore as _, RuleStore as _, RunStore as _, StoreError,
+    WindowStore as _,
 };
 use sqlx::PgConnection;
 
@@ -298,5 +300,47 @@ async fn a_batch_waits_for_one_that_holds_its_run_and_loses_nothing() {
     tokio::join!(accept(replica.store(), vec![patch(1)]), accept(&other, vec![tagged]), release);
     let run = replica.store.run(TENANT, run_id(1)).await.unwrap().unwrap().run;
     assert_eq!((run.status, run.tags), (Status::Success, vec!["t".to_owned()]));
+    replica.close().await;
+}
+
+#[tokio::test]
+async fn a_run_that_a_batch_is_at_work_on_is_left_alone_and_nobody_waits_for_it() {
+    let Some(replica) = Replica::open().await else { return };
+    accept(replica.store(), vec![post(1), post(2), post(3)]).await;
+    let mut batch = replica.database.connect().await;
+    sqlx::raw_sql("BEGIN").execute(&mut batch).await.unwrap();
+    let hold = "SELECT run_id FROM run_bodies WHERE run_id = $1 FOR UPDATE";
+    sqlx::query(hold).bind(run_id(2).0).execute(&mut batch).await.unwrap();
+    let rules_version = replica.store.rules_version().await.unwrap();
+    let old = OldRuns {
+        tenant_id: TENANT,
+        project_id: project_id(PROJECT),
+        after: 0,
+        through: 3,
+        rules_version,
+        limit: 10,
+        now: at(1_000),
+    };
+    assert_eq!(replica.store.drop_runs(old).await.unwrap().runs, 2);
+    sqlx::raw_sql("ROLLBACK").execute(&mut batch).await.unwrap();
+    assert_eq!(changes(replica.store(), PROJECT).await.len(), 1, "its newest change is there with it");
+    assert_eq!(replica.store.drop_runs(old).await.unwrap().runs, 1);
+    replica.close().await;
+}
+
+#[tokio::test]
+async fn a_post_that_comes_while_its_patch_is_dropped_is_stored_whichever_is_first() {
+    let Some(replica) = Replica::open().await else { return };
+    let other = replica.another().await;
+    for number in 0..40 {
+        accept(replica.store(), vec![patch(number)]).await;
+        let batch = Batch { parts: vec![post(number)], feedback: vec![feedback(number, run_id(number), 0.5)] };
+        let (dropped, accepted) =
+            join(replica.store.drop_incomplete(at(101), 10), other.accept(TENANT, batch, at(200))).await;
+        dropped.unwrap();
+        assert!(accepted.unwrap().changed);
+        let stored = other.run(TENANT, run_id(number)).await.unwrap().unwrap();
+        assert_eq!(stored.feedback.len(), 1, "run {number}");
+    }
     replica.close().await;
 }
