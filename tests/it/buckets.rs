@@ -212,6 +212,10 @@ async fn is_there(server: &Server, number: u128) -> bool {
     server.call("GET", &format!("/runs/{}", id(number)), None).await.0 == 200
 }
 
+async fn says(server: &Server, word: &str) {
+    tokio::time::timeout(PATIENCE, server.until_it_says(word)).await.unwrap_or_else(|_| panic!("{}", server.log()));
+}
+
 fn refused() -> (u16, Option<String>, Value) {
     (503, Some("1".to_owned()), json!("the storage for large values does not answer; nothing was stored"))
 }
@@ -243,14 +247,14 @@ async fn a_server_starts_without_its_bucket_and_says_what_it_lacks() {
     let house = House::new().await;
     house.way.cut();
     let server = Server::start(house.settings());
-    server.until_it_says("large values are answered 503").await;
+    says(&server, "large values are answered 503").await;
     assert_eq!(send(&server, &[run(1, SMALL)]).await.0, 202);
     assert_eq!(send(&server, &[run(2, LARGE)]).await, refused());
     house.way.mend();
     assert_eq!(send(&server, &[run(2, LARGE)]).await.0, 202);
     drop(server);
     let server = Server::start(house.bare());
-    server.until_it_says("no credentials").await;
+    says(&server, "no credentials").await;
     assert!(server.log().contains("set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"), "{}", server.log());
     assert_eq!(send(&server, &[run(2, LARGE)]).await, refused());
 }
@@ -322,7 +326,7 @@ async fn credentials_that_are_not_renewed_are_used_to_their_end() {
     assert_eq!(send(&server, &[run(1, LARGE)]).await.0, 202, "{}", server.log());
     let link = house.next_link().await;
     assert_eq!(status_of(link).await, 200);
-    server.until_it_says("credentials were not renewed").await;
+    says(&server, "credentials were not renewed").await;
     house.s3.end("first");
     assert_eq!(send(&server, &[run(2, LARGE)]).await, refused());
     assert_eq!(send(&server, &[run(3, SMALL)]).await.0, 202);
