@@ -196,7 +196,11 @@ async fn a_project_whose_upload_is_slow_does_not_hold_up_the_others() {
     assert_eq!(told, (11..=19).collect::<Vec<_>>());
     assert!(world.told("heavy").await.is_empty());
 
+    // What arrives in the slow project meanwhile is not forgotten, though its poke is spent on a pass that cannot look.
+    world.send(vec![in_project("heavy", 2)]).await;
+    poke.poke();
+    assert_eq!(world.pass(&mut scheduler).await, Next::Now);
     slow.gate.add_permits(100);
-    world.settle(&mut scheduler).await;
-    assert_eq!(world.told_runs("heavy").await, [vec![1]]);
+    assert_eq!(world.settle(&mut scheduler).await, Next::Idle);
+    assert_eq!(world.told_runs("heavy").await, [vec![1], vec![2]]);
 }

@@ -191,13 +191,44 @@ async fn a_project_that_is_removed_while_runs_arrive_leaves_nothing_half() {
         let (_, removed) = join(join_all(arrivals), other.delete_project(TENANT, project_id(PROJECT))).await;
         removed.unwrap();
     }
+    assert_eq!(lost(&replica).await, 0);
+    replica.close().await;
+}
+
+#[tokio::test]
+async fn a_run_that_is_not_complete_goes_with_its_project_too() {
+    let Some(replica) = Replica::open().await else { return };
+    let other = replica.another().await;
+    accept(replica.store(), vec![post(1)]).await;
+    let (mut blocker, mut watcher) = (replica.database.connect().await, replica.database.connect().await);
+    // The removal has passed the bodies when it meets this row, and waits.
+    sqlx::raw_sql("BEGIN; SELECT 1 FROM runs FOR UPDATE").execute(&mut blocker).await.unwrap();
+    let accepted = Cell::new(false);
+    let arrival = async {
+        let mut watcher = replica.database.connect().await;
+        wait_for_waiters(&mut watcher, 1).await;
+        let nameless = part(PartKind::Patch, run_id(2), Some(PROJECT), crate::store::sample::ended(2));
+        accept(replica.store(), vec![nameless]).await;
+        accepted.set(true);
+    };
+    let release = async {
+        while !accepted.get() && waiters(&mut watcher).await < 2 {}
+        sqlx::raw_sql("ROLLBACK").execute(&mut blocker).await.unwrap();
+    };
+    let (removed, (), ()) = tokio::join!(other.delete_project(TENANT, project_id(PROJECT)), arrival, release);
+    assert!(removed.unwrap());
+    assert_eq!(lost(&replica).await, 0);
+    replica.close().await;
+}
+
+/// Bodies without a project, and runs without a body.
+async fn lost(replica: &Replica) -> i64 {
     let mut connection = replica.database.connect().await;
     let lost = "SELECT (SELECT count(*) FROM run_bodies b WHERE NOT EXISTS (SELECT 1 FROM projects p \
                 WHERE p.tenant_id = b.tenant_id AND p.project_id = b.project_id)) \
                 + (SELECT count(*) FROM runs r WHERE NOT EXISTS (SELECT 1 FROM run_bodies b \
                 WHERE b.tenant_id = r.tenant_id AND b.run_id = r.run_id))";
-    assert_eq!(sqlx::query_scalar::<_, i64>(lost).fetch_one(&mut connection).await.unwrap(), 0);
-    replica.close().await;
+    sqlx::query_scalar(lost).fetch_one(&mut connection).await.unwrap()
 }
 
 #[tokio::test]
