@@ -165,7 +165,7 @@ impl Arguments {
             record::write_acks(&folder.join("acks"), &outcome.acks)?;
             record::write_notices(&folder.join("notices"), &notices)?;
         }
-        let leniency = Leniency { failed_deliveries: self.script.failing > 0.0 };
+        let leniency = Leniency { failed_deliveries: self.script.failing > 0.0, ..Leniency::default() };
         let verdict = check::check(&database.url, outcome.acks, Some(notices), leniency).await?;
         let report = Report {
             replicas: self.replicas,

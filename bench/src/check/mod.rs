@@ -40,6 +40,9 @@ pub(crate) struct Arguments {
     /// Deliveries may have failed
     #[arg(long)]
     failed_deliveries: bool,
+    /// Deliveries may be pending
+    #[arg(long)]
+    pending_deliveries: bool,
 }
 
 /// What was found.
@@ -130,6 +133,10 @@ fn verdict(evidence: &Evidence, leniency: Leniency) -> Verdict {
 }
 
 impl Arguments {
+    fn leniency(&self) -> Leniency {
+        Leniency { failed_deliveries: self.failed_deliveries, pending_deliveries: self.pending_deliveries }
+    }
+
     /// Runs it.
     pub(crate) async fn run(self) -> anyhow::Result<Verdict> {
         let mut acks = Vec::new();
@@ -140,6 +147,6 @@ impl Arguments {
         for file in &self.notices {
             notices.get_or_insert_default().extend(read_notices(file)?);
         }
-        check(&self.database, acks, notices, Leniency { failed_deliveries: self.failed_deliveries }).await
+        check(&self.database, acks, notices, self.leniency()).await
     }
 }

@@ -71,12 +71,8 @@ pub(crate) async fn once(place: &Place, way: Way, seconds: f64) -> anyhow::Resul
     stage.load(warm).await?;
     stage.rest().await?;
     let warmed = stage.usage()?.cpu;
-    // Packed bodies are made beforehand, so their number must be known: more than the server can take.
-    let (time, runs) = match way.wire {
-        Wire::MultipartZstd => (None, Some(60_000)),
-        Wire::Batch | Wire::Multipart => (Some(Duration::from_secs_f64(seconds)), None),
-    };
-    let tally = stage.load(Plan { servers: to, ..plan(way, 2, time, runs) }).await?;
+    let time = Some(Duration::from_secs_f64(seconds));
+    let tally = stage.load(Plan { servers: to, ..plan(way, 2, time, most_runs(way.wire, seconds)) }).await?;
     let behind = stage.rest().await?;
     let usage = stage.usage()?;
     let all = stage.acks.len();
@@ -92,6 +88,12 @@ pub(crate) async fn once(place: &Place, way: Way, seconds: f64) -> anyhow::Resul
         load_cpu_us: tally.own_cpu_s_per_1000 * 1000.0,
         behind_s: behind.as_secs_f64(),
     })
+}
+
+/// Packed bodies are made beforehand, so their number must be known: more than a server can take.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "some seconds")]
+fn most_runs(wire: Wire, seconds: f64) -> Option<u64> {
+    (wire == Wire::MultipartZstd).then_some((seconds * 40_000.0) as u64)
 }
 
 /// The row of batches.

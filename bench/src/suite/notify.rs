@@ -96,7 +96,7 @@ impl Waiting {
         let usage = server.usage()?;
         server.stop()?;
         let notices: Vec<Notice> = sink.notices().split_off(usize::try_from(heard)?);
-        judged(copy.path(), &self.stage.acks, &notices).await?;
+        judged(copy.path(), &self.stage.acks, Some(&notices)).await?;
         Ok(Sent {
             per_second: as_f64(self.messages) / elapsed.as_secs_f64(),
             cpu_ms: usage.cpu.as_secs_f64() * 1000.0 / as_f64(self.messages),
