@@ -5,14 +5,15 @@ use sqlx::postgres::PgConnection;
 
 use crate::model::id::{ApiKeyId, TenantId};
 use crate::model::time::Timestamp;
-use crate::store::Result;
 use crate::store::accept::ensure_default;
+use crate::store::failure::is_repeat;
 use crate::store::keys::{ApiKey, KeyStore};
 use crate::store::postgres::accept::Held;
 use crate::store::postgres::runner::take_your_time;
 use crate::store::postgres::{PgStore, Topic, text};
 use crate::store::records::api_key;
 use crate::store::revision::RuleRows as _;
+use crate::store::{Result, StoreError};
 
 const PUT: &str = "INSERT INTO api_keys (tenant_id, key_id, name, hash, prefix, created_at, revoked_at) \
      VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (hash) DO NOTHING";
@@ -103,7 +104,7 @@ impl KeyStore for PgStore {
 }
 
 async fn put(connection: &mut PgConnection, key: &ApiKey) -> Result<()> {
-    sqlx::query(PUT)
+    let put = sqlx::query(PUT)
         .bind(key.tenant_id.0)
         .bind(key.id.0)
         .bind(text(&key.name))
@@ -112,8 +113,12 @@ async fn put(connection: &mut PgConnection, key: &ApiKey) -> Result<()> {
         .bind(key.created_at.0)
         .bind(key.revoked_at.map(|at| at.0))
         .execute(connection)
-        .await?;
-    Ok(())
+        .await;
+    match put {
+        Ok(_) => Ok(()),
+        Err(error) if is_repeat(&error) => Err(StoreError::Conflict("an API key with this id".to_owned())),
+        Err(error) => Err(error.into()),
+    }
 }
 
 async fn wipe(connection: &mut PgConnection) -> Result<()> {
