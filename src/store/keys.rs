@@ -28,7 +28,8 @@ pub struct ApiKey {
 /// API keys, and the state of the database as a whole.
 #[async_trait]
 pub trait KeyStore: Send + Sync {
-    /// Stores a key's record; a record with the same hash is left as it is.
+    /// Stores a key's record; a record with the same hash is left as it is. One with another hash and the same id is a
+    /// conflict.
     async fn put_api_key(&self, key: ApiKey) -> Result<()>;
 
     /// All records, oldest first.

@@ -4,8 +4,8 @@ use async_trait::async_trait;
 
 use crate::model::id::{ApiKeyId, TenantId};
 use crate::model::time::Timestamp;
-use crate::store::Result;
 use crate::store::accept::ensure_default;
+use crate::store::failure::is_repeat;
 use crate::store::keys::{ApiKey, KeyStore};
 use crate::store::postgres::accept::Held;
 use crate::store::postgres::runner::take_your_time;
@@ -13,6 +13,7 @@ use crate::store::postgres::session::Session;
 use crate::store::postgres::{PgStore, Topic, schema, text};
 use crate::store::records::api_key;
 use crate::store::revision::RuleRows as _;
+use crate::store::{Result, StoreError};
 
 const PUT: &str = "INSERT INTO api_keys (tenant_id, key_id, name, hash, prefix, created_at, revoked_at) \
      VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (hash) DO NOTHING";
@@ -115,7 +116,7 @@ impl KeyStore for PgStore {
 }
 
 async fn put(connection: &mut Session, key: &ApiKey) -> Result<()> {
-    sqlx::query(PUT)
+    let put = sqlx::query(PUT)
         .bind(key.tenant_id.0)
         .bind(key.id.0)
         .bind(text(&key.name))
@@ -124,8 +125,12 @@ async fn put(connection: &mut Session, key: &ApiKey) -> Result<()> {
         .bind(key.created_at.0)
         .bind(key.revoked_at.map(|at| at.0))
         .execute(connection)
-        .await?;
-    Ok(())
+        .await;
+    match put {
+        Ok(_) => Ok(()),
+        Err(error) if is_repeat(&error) => Err(StoreError::Conflict("an API key with this id".to_owned())),
+        Err(error) => Err(error.into()),
+    }
 }
 
 async fn wipe(connection: &mut Session) -> Result<()> {

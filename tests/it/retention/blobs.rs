@@ -52,7 +52,7 @@ async fn unnamed_blobs_of_a_directory_go_in_time() {
 async fn unnamed_blobs_of_a_bucket_go_in_time() {
     let server = S3Server::start().await;
     let mut house = House::on_a_file().await.unwrap();
-    house.blobs = Arc::new(S3Blobs::connect(&server.settings).await.unwrap());
+    house.blobs = Arc::new(S3Blobs::connect(&server.settings).await);
     unnamed_blobs_go_in_time(&house).await;
     house.close().await;
 }
@@ -84,7 +84,7 @@ async fn all_blobs_are_listed_once_however_many_pages_they_fill() {
     let folder = tempfile::tempdir().unwrap();
     let keyring = Arc::new(Keyring::parse(&Keyring::line(1, &[5; 32])).unwrap());
     let directory = Directory::new(folder.path().join("blobs"), "http://h".parse().unwrap(), keyring);
-    let bucket = S3Blobs::connect(&server.settings).await.unwrap();
+    let bucket = S3Blobs::connect(&server.settings).await;
     for blobs in [&directory as &dyn BlobStore, &bucket] {
         assert_eq!(listed(blobs).await, BTreeMap::new(), "none is no error");
         for number in 0..1_100 {

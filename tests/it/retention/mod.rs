@@ -135,6 +135,8 @@ impl House {
             clock: Arc::<ManualClock>::clone(&self.clock),
             limits: Limits::default(),
             delivery: Poke::default(),
+            poke: Poke::default(),
+            instance: Uuid::nil(),
         })
     }
 

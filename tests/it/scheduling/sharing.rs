@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use runhook::blob::{BlobError, BlobStore};
+use runhook::blob::{BlobError, BlobPages, BlobStore};
 use runhook::model::project::ProjectRef;
 use runhook::model::rule::{BatchLimits, Rule};
 use runhook::model::run::{BlobKey, Fields, Part, PartKind};
@@ -153,6 +153,14 @@ impl BlobStore for Slow {
 
     async fn delete(&self, key: &BlobKey) -> Result<(), BlobError> {
         self.real.delete(key).await
+    }
+
+    async fn delete_older(&self, key: &BlobKey, than: Timestamp) -> Result<bool, BlobError> {
+        self.real.delete_older(key, than).await
+    }
+
+    fn pages(&self) -> Box<dyn BlobPages> {
+        self.real.pages()
     }
 
     async fn link(&self, key: &BlobKey, now: Timestamp, lasts: Duration) -> Result<Url, BlobError> {

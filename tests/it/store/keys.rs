@@ -1,9 +1,9 @@
 //! API keys, markers and wiping.
 
 use runhook::model::id::ApiKeyId;
-use runhook::store::Store;
 use runhook::store::keys::ApiKey;
 use runhook::store::projects::ProjectQuery;
+use runhook::store::{Store, StoreError};
 
 use super::sample::{PROJECT, TENANT, accept, apply, at, changes, post, rule, run_id, uuid};
 
@@ -23,6 +23,9 @@ pub(crate) async fn a_key_is_stored_once_listed_and_revoked_once(store: &dyn Sto
     store.put_api_key(key(2)).await.unwrap();
     store.put_api_key(key(1)).await.unwrap();
     store.put_api_key(ApiKey { hash: key(1).hash, ..key(3) }).await.unwrap();
+    store.put_api_key(key(1)).await.unwrap();
+    let other = store.put_api_key(ApiKey { hash: key(3).hash, ..key(1) }).await;
+    assert!(matches!(other, Err(StoreError::Conflict(_))), "{other:?}");
     assert_eq!(store.api_keys().await.unwrap(), [key(1), key(2)]);
     assert!(store.revoke_api_key(key(1).id, at(9)).await.unwrap());
     assert!(!store.revoke_api_key(key(1).id, at(10)).await.unwrap());

@@ -1,6 +1,6 @@
 //! Answers as they can be compared: what comes in no order is put in one, and of an error only its kind counts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use runhook::model::delivery::{Delivery, Lease};
 use runhook::model::endpoint::Endpoint;
@@ -107,10 +107,6 @@ async fn of_tenant(store: &dyn Store, tenant: TenantId) -> Vec<(String, String)>
     let mut told = Vec::new();
     let mut tell = |what: String, answer: &dyn std::fmt::Debug| told.push((what, format!("{answer:#?}")));
     tell("runs".into(), &answer(store.runs(tenant, &run_ids()).await.map(unordered)));
-    for run in run_ids() {
-        let run = store.run(tenant, run).await.map(|run| run.into_iter().collect::<Vec<_>>());
-        tell("run".into(), &answer(run.map(runs)));
-    }
     let all = RunQuery { limit: 100, ..RunQuery::default() };
     tell("list of runs".into(), &answer(store.list_runs(tenant, &all).await.map(runs)));
     let all = FeedbackQuery { limit: 100, ..FeedbackQuery::default() };
@@ -125,14 +121,11 @@ async fn of_tenant(store: &dyn Store, tenant: TenantId) -> Vec<(String, String)>
         endpoints
     });
     tell("endpoints".into(), &answer(endpoints));
+    let pairs: Vec<(RuleId, RunId)> =
+        (0..RULES).flat_map(|rule| run_ids().map(|run| (rule_id(tenant, rule), run))).collect();
+    let matched = store.matched(tenant, &pairs).await.map(|found| found.into_iter().collect::<BTreeSet<_>>());
+    tell("matches".into(), &answer(matched));
     for rule in 0..RULES {
-        let pairs: Vec<(RuleId, RunId)> = run_ids().map(|run| (rule_id(tenant, rule), run)).to_vec();
-        let matched = store.matched(tenant, &pairs).await.map(|found| {
-            let mut found: Vec<_> = found.into_iter().collect();
-            found.sort_unstable();
-            found
-        });
-        tell(format!("matched by rule {rule}"), &answer(matched));
         tell(format!("windows of rule {rule}"), &answer(store.rule_windows(tenant, rule_id(tenant, rule), 100).await));
     }
     let all = DeliveryQuery { limit: 1000, ..DeliveryQuery::default() };

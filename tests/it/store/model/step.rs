@@ -121,6 +121,7 @@ pub(super) enum KeyStep {
 /// What is read, apart from everything at the end.
 #[derive(Debug, Clone)]
 pub(super) enum LookAt {
+    Run(u32),
     Runs { project: Option<usize>, trace: Option<u32>, roots: bool, before: Option<u32>, limit: u32 },
     Feedback { run: Option<u32>, key: bool, source: bool, project: Option<usize>, limit: u32, offset: u32 },
     Deliveries { state: usize, rule: Option<usize>, endpoint: Option<u32>, since: Option<i64>, before: Option<usize> },
@@ -216,6 +217,7 @@ fn look_at() -> impl Strategy<Value = LookAt> {
         (0..4_usize, option::of(0..RULES), option::of(0..ENDPOINTS), option::of(0..60_i64), option::of(0..4_usize));
     let projects = (option::of(0..NAMES), option::of(0..3_usize), 1..4_u32, 0..2_u32);
     prop_oneof![
+        (0..RUNS).prop_map(LookAt::Run),
         runs.prop_map(|(project, trace, roots, before, limit)| LookAt::Runs { project, trace, roots, before, limit }),
         (about, 1..4_u32, 0..2_u32).prop_map(|((run, key, source, project), limit, offset)| {
             LookAt::Feedback { run, key, source, project, limit, offset }

@@ -282,6 +282,13 @@ impl<'a> World<'a> {
 
     async fn look(&self, of: TenantId, look: &LookAt) -> Taken {
         match look {
+            LookAt::Run(run) => {
+                let ask = async |store: &dyn Store| {
+                    let found = answer(store.run(of, run_id(*run)).await)?;
+                    Ok::<_, &'static str>(answer::runs(found.into_iter().collect()))
+                };
+                self.ask(ask).await.map(drop)
+            }
             LookAt::Runs { project, trace, roots, before, limit } => {
                 let mut query = RunQuery { roots_only: *roots, limit: *limit, ..RunQuery::default() };
                 if let Some(project) = project {

@@ -131,9 +131,13 @@ fn conflict<T>(what: &str) -> Result<T> {
 impl KeyStore for Reference {
     async fn put_api_key(&self, key: ApiKey) -> Result<()> {
         self.change(|state| {
-            if state.keys.iter().all(|known| known.hash != key.hash) {
-                state.keys.push(key);
+            if state.keys.iter().any(|known| known.hash == key.hash) {
+                return Ok(());
             }
+            if state.keys.iter().any(|known| known.id == key.id) {
+                return conflict("an API key");
+            }
+            state.keys.push(key);
             Ok(())
         })
     }
