@@ -20,7 +20,7 @@ const AHEAD: &str = "+10m";
 const BEHIND: &str = "-10m";
 
 /// How far the time that receivers and operators see may be from what it is.
-const NEAR: Duration = Duration::from_secs(60);
+const NEAR: Duration = Duration::from_mins(1);
 
 const RULES: &str = r#"
 version: 1
@@ -45,7 +45,9 @@ rules:
 "#;
 
 /// Which runs each rule matches.
-const MATCHES: [(&str, fn(usize) -> bool); 3] =
+type Matching = fn(usize) -> bool;
+
+const MATCHES: [(&str, Matching); 3] =
     [("failing", fails), ("broken-traces", fails), ("fine", |number| !fails(number))];
 
 /// A replica on a machine with such a clock.

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use runhook::model::id::TenantId;
 use serde_json::{Value, json};
+use sqlx::{Connection as _, SqliteConnection};
 use tempfile::TempDir;
 use url::Url;
 use uuid::Uuid;
@@ -326,6 +327,12 @@ async fn what_stands_in_the_way_is_said_before_anything_is_copied() {
     stage.with_runs(5..9).await;
     refused(stage.migrate(&[]), 3, "the target holds data already");
     refused(stage.migrate(&["--start-over"]), 3, "the target holds data already");
+    // Its schema is another version's.
+    let url = format!("sqlite://{}", stage.at("data/runhook.db").display());
+    let mut file = SqliteConnection::connect(&url).await.unwrap();
+    sqlx::raw_sql("DELETE FROM _sqlx_migrations WHERE version = 3").execute(&mut file).await.unwrap();
+    file.close().await.unwrap();
+    refused(stage.migrate(&[]), 3, "if it is older, bring it up to date");
     stage.end().await;
 }
 

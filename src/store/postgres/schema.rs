@@ -76,7 +76,7 @@ pub(in crate::store) async fn migrate(connection: &mut PgConnection) -> Result<(
     let mut applied = Vec::new();
     for row in raw_sql(CHECKSUMS).fetch_all(&mut *connection).await? {
         let version: i64 = row.try_get(0)?;
-        recognise(version, row.try_get(1)?, row.try_get(2)?)?;
+        recognise(version, row.try_get(1)?, &row.try_get::<Vec<u8>, _>(2)?)?;
         applied.push(version);
     }
     for migration in MIGRATIONS.iter().filter(|migration| !applied.contains(&migration.version)) {

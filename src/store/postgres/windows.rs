@@ -222,7 +222,7 @@ fn columns(pairs: &[(RuleId, RunId)]) -> (Vec<Uuid>, Vec<Uuid>) {
 pub(super) const PLANNED: &[(&str, &[&str])] = &[
     (STIRRED, &["projects_stirred", "projects_pkey"]),
     (CHANGES, &["changes_pkey"]),
-    (MATCHED, &["matches_pkey"]),
+    (MATCHED, &["matches_by_run"]),
     (SETTLE, &["projects_pkey"]),
     (RULE_WINDOWS, &["window_finds_pkey", "windows_pkey"]),
 ];

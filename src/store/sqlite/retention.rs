@@ -37,8 +37,8 @@ const DROP_RUNS: &str = "DELETE FROM runs WHERE tenant_id = $1 AND project_id = 
 const DROP_BODIES: &str =
     "DELETE FROM run_bodies WHERE tenant_id = $1 AND run_id IN (SELECT unhex(value) FROM json_each($2))";
 
-const DROP_FEEDBACK: &str =
-    "DELETE FROM feedback WHERE tenant_id = $1 AND run_id IN (SELECT unhex(value) FROM json_each($2))";
+const DROP_FEEDBACK: &str = "DELETE FROM feedback INDEXED BY feedback_by_run WHERE tenant_id = $1 \
+     AND run_id IN (SELECT unhex(value) FROM json_each($2))";
 
 const STAMP_MATCHES: &str = "UPDATE matches SET run_dropped_at = $3 WHERE tenant_id = $1 \
      AND run_id IN (SELECT unhex(value) FROM json_each($2))";

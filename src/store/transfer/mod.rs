@@ -32,8 +32,8 @@ pub use tuple::Digest;
 pub enum TransferError {
     /// The file was written by another version.
     #[error(
-        "the database to copy is not at schema {known} as this version of runhook makes it: bring it up to date first, \
-         with `runhook migrate` on its data directory"
+        "the database to copy is not at schema {known}, which this version of runhook makes: if it is older, bring it up \
+         to date with `runhook migrate` on its data directory; if it is newer, copy with the version that made it"
     )]
     SourceSchema {
         /// What this binary makes.

@@ -136,7 +136,7 @@ impl House {
             limits: Limits::default(),
             delivery: Poke::default(),
             poke: Poke::default(),
-            instance: Uuid::nil(),
+            instance: uuid(9, 9),
         })
     }
 
