@@ -12,13 +12,16 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use futures_util::future::BoxFuture;
+use sqlx::Row as _;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
-use sqlx::{Connection as _, Row as _};
 
 use crate::store::postgres::Options;
 
 /// How long a connection that has idled may take to answer.
 const MOMENT: Duration = Duration::from_secs(2);
+
+/// A transaction begins with its first statement, and so later statements are younger than their transaction.
+const IS_IDLE: &str = "SELECT now() = statement_timestamp()";
 
 /// A standby says yes, and so does a server that was set to take no writes.
 const IS_READ_ONLY: &str = "SELECT current_setting('transaction_read_only') = 'on'";
@@ -106,13 +109,19 @@ async fn still_answers(
     connections: &Weak<Connections>,
     generation: u64,
 ) -> sqlx::Result<bool> {
-    if let Ok(answer) = tokio::time::timeout(MOMENT, connection.ping()).await {
-        return answer.map(|()| true);
+    if let Ok(is_idle) = tokio::time::timeout(MOMENT, is_idle(connection)).await {
+        return is_idle;
     }
     if let Some(connections) = connections.upgrade() {
         connections.replace_generation(generation);
     }
     Err(sqlx::Error::Io(io::Error::from(io::ErrorKind::TimedOut)))
+}
+
+/// Whether the connection answers, and is in no transaction. One whose user went away while `BEGIN` was under way is in
+/// one that nobody ends; it is closed.
+async fn is_idle(connection: &mut PgConnection) -> sqlx::Result<bool> {
+    sqlx::raw_sql(IS_IDLE).fetch_one(connection).await?.try_get(0)
 }
 
 fn takes_writes(connection: &mut PgConnection) -> BoxFuture<'_, sqlx::Result<()>> {

@@ -40,7 +40,7 @@ const DROP_BODIES: &str =
 const DROP_FEEDBACK: &str = "DELETE FROM feedback INDEXED BY feedback_by_run WHERE tenant_id = $1 \
      AND run_id IN (SELECT unhex(value) FROM json_each($2))";
 
-const STAMP_MATCHES: &str = "UPDATE matches SET run_dropped_at = $3 WHERE tenant_id = $1 \
+const STAMP_MATCHES: &str = "UPDATE matches INDEXED BY matches_by_run SET run_dropped_at = $3 WHERE tenant_id = $1 \
      AND run_id IN (SELECT unhex(value) FROM json_each($2))";
 
 const DROP_CHANGES: &str = "DELETE FROM changes WHERE tenant_id = $1 AND project_id = $2 \
@@ -55,11 +55,11 @@ const ENDED_WHOLE: &str = "SELECT m.message_id FROM messages m WHERE m.tenant_id
      WHERE d.tenant_id = m.tenant_id AND d.message_id = m.message_id AND (d.finished_at IS NULL OR d.finished_at >= $3))";
 
 const DROP_ATTEMPTS: &str = "DELETE FROM attempts WHERE tenant_id = $1 AND delivery_id IN \
-     (SELECT delivery_id FROM deliveries WHERE tenant_id = $1 \
+     (SELECT delivery_id FROM deliveries INDEXED BY deliveries_by_message WHERE tenant_id = $1 \
      AND message_id IN (SELECT unhex(value) FROM json_each($2)))";
 
-const DROP_DELIVERIES: &str =
-    "DELETE FROM deliveries WHERE tenant_id = $1 AND message_id IN (SELECT unhex(value) FROM json_each($2))";
+const DROP_DELIVERIES: &str = "DELETE FROM deliveries INDEXED BY deliveries_by_message WHERE tenant_id = $1 \
+     AND message_id IN (SELECT unhex(value) FROM json_each($2))";
 
 const DROP_LINKS: &str =
     "DELETE FROM message_links WHERE tenant_id = $1 AND message_id IN (SELECT unhex(value) FROM json_each($2))";
@@ -92,7 +92,8 @@ const NAMING_RUNS: &str = "SELECT b.run_id, b.body, r.modified_at FROM run_bodie
      LEFT JOIN runs r ON r.tenant_id = b.tenant_id AND r.project_id = b.project_id AND r.run_id = b.run_id \
      WHERE b.tenant_id = $1 AND b.run_id IN (SELECT unhex(value) FROM json_each($2))";
 
-const LINKED: &str = "SELECT DISTINCT blob_key FROM message_links WHERE tenant_id = $1 AND blob_key IN (SELECT value FROM json_each($2))";
+const LINKED: &str = "SELECT DISTINCT blob_key FROM message_links INDEXED BY message_links_by_blob \
+     WHERE tenant_id = $1 AND blob_key IN (SELECT value FROM json_each($2))";
 
 const BEGIN_SWEEP: &str = "UPDATE counters SET value = $1 WHERE name = 'blobs_swept_at' AND value <= $2";
 
