@@ -21,6 +21,7 @@ mod filter_language;
 mod ingest;
 mod langsmith_sdk;
 mod large_runs;
+mod matching;
 mod misuse;
 mod payloads;
 mod replicas;

@@ -1,6 +1,7 @@
 //! Rules and endpoints.
 
 use async_trait::async_trait;
+use futures_util::TryStreamExt as _;
 use sqlx::postgres::PgConnection;
 
 use crate::model::endpoint::Endpoint;
@@ -73,7 +74,13 @@ impl RuleStore for PgStore {
     }
 
     async fn active_rules(&self) -> Result<RuleSnapshot> {
-        records::snapshot(&sqlx::query(ACTIVE).fetch_all(&mut *self.reader().await?).await?)
+        let mut snapshot = RuleSnapshot::default();
+        let mut reader = self.reader().await?;
+        let mut rows = sqlx::query(ACTIVE).fetch(&mut *reader);
+        while let Some(row) = rows.try_next().await? {
+            records::join(&mut snapshot, &row)?;
+        }
+        Ok(snapshot)
     }
 
     async fn sealed_targets(&self, after: Option<EndpointId>, limit: u32) -> Result<Vec<(EndpointId, Sealed)>> {

@@ -1,6 +1,6 @@
 //! What the scheduler reads and how it commits.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use async_trait::async_trait;
 use sqlx::postgres::PgConnection;
@@ -54,6 +54,10 @@ impl WindowStore for PgStore {
     async fn standing(&self, tenant: TenantId, project: ProjectId) -> Result<Standing> {
         // Cursors, starts and spans are moved together.
         standing::of_project(&mut *self.snapshot().await?, tenant, project).await
+    }
+
+    async fn starts(&self, tenant: TenantId, project: ProjectId, beyond: Seq) -> Result<HashMap<RuleId, Seq>> {
+        standing::starts_beyond(&mut *self.reader().await?, tenant, project, beyond).await
     }
 
     async fn changes(
