@@ -8,10 +8,10 @@ export INSTA_UPDATE ?= no
 export CARGO_TERM_COLOR ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint ci clean nextest sdk
+.PHONY: help demo test lint ci clean nextest sdk bench-check
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## the whole story on one terminal: runs in, a rule, a notification out
 	cargo build --release --locked --bin runhook
@@ -28,6 +28,9 @@ lint: ## format and clippy, warnings denied
 ci: lint ## what .ci/run runs
 	cargo test --locked --test it -- architecture
 	$(MAKE) test
+
+bench-check: ## instructions of the pure parts, against those recorded in benches/counts.txt
+	benches/check
 
 nextest:
 	@cargo nextest --version >/dev/null 2>&1 || cargo install --locked cargo-nextest --version $(NEXTEST_VERSION)
