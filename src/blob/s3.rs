@@ -306,6 +306,9 @@ fn with_habits(builder: config::Builder, patience: Patience) -> config::Builder 
         .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
 }
 
+/// A single wait or all of them together were too long.
+const LATE: &str = "the server did not answer in time";
+
 /// What an error means. A server that is overloaded, broken or silent may be tried again; one that answered anything
 /// else meant it.
 fn reason<E>(error: &SdkError<E, HttpResponse>) -> BlobError
@@ -317,7 +320,8 @@ where
     }
     match error {
         SdkError::ServiceError(answer) => answered(answer.raw().status().as_u16(), answer.err().code()),
-        SdkError::TimeoutError(_) => BlobError::Unavailable("the server did not answer in time".into()),
+        SdkError::TimeoutError(_) => BlobError::Unavailable(LATE.into()),
+        SdkError::DispatchFailure(failure) if failure.is_timeout() => BlobError::Unavailable(LATE.into()),
         SdkError::ConstructionFailure(_) => {
             BlobError::Refused(format!("no request could be made: {}", innermost(error)))
         }
