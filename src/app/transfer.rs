@@ -203,7 +203,7 @@ impl Move {
     ) -> Result<u64, TransferFailed> {
         let from = Directory::new(self.blobs.clone(), no_links()?, Arc::clone(keyring));
         let place = BlobUrl::Directory(self.blobs.clone());
-        let keys = from.keys().await.map_err(|cause| unusable(&place, cause))?;
+        let keys = keys_in_order(&from).await.map_err(|cause| unusable(&place, cause))?;
         let last = transfer.blobs_copied(&self.blob_url).await?;
         let done = keys.partition_point(|key| last.as_ref().is_some_and(|last| key.0 <= *last));
         progress.step(Step::Blobs, keys.len() as u64, done as u64);
@@ -219,6 +219,16 @@ impl Move {
         progress.end();
         Ok(keys.len() as u64)
     }
+}
+
+/// All that is there. In order, so that one key says how far a copy has come.
+async fn keys_in_order(blobs: &Directory) -> Result<Vec<BlobKey>, BlobError> {
+    let (mut pages, mut keys) = (blobs.pages(), Vec::new());
+    while let Some(page) = pages.next().await? {
+        keys.extend(page.into_iter().map(|listed| listed.key));
+    }
+    keys.sort_unstable();
+    Ok(keys)
 }
 
 /// Copies a blob and reads it back.

@@ -99,18 +99,6 @@ impl Directory {
         .await
     }
 
-    /// Every key, in order. What is still being written is not among them.
-    pub async fn keys(&self) -> Result<Vec<BlobKey>, BlobError> {
-        let root = self.root.clone();
-        blocking(move || {
-            let mut keys = Vec::new();
-            collect_keys(&root, "", &mut keys)?;
-            keys.sort_unstable();
-            Ok(keys.into_iter().map(BlobKey).collect())
-        })
-        .await
-    }
-
     fn path(&self, key: &BlobKey) -> Result<PathBuf, BlobError> {
         if key::is_valid(key) {
             Ok(self.root.join(&key.0))
@@ -270,21 +258,6 @@ fn remove_empty(folder: Option<&Path>, root: &Path) {
             return;
         }
     }
-}
-
-fn collect_keys(folder: &Path, above: &str, into: &mut Vec<String>) -> io::Result<()> {
-    let Some(entries) = present(fs::read_dir(folder))? else { return Ok(()) };
-    for entry in entries {
-        let entry = entry?;
-        let name = entry.file_name().to_string_lossy().into_owned();
-        let key = BlobKey(format!("{above}{name}"));
-        if entry.file_type()?.is_dir() && !name.starts_with('.') {
-            collect_keys(&entry.path(), &format!("{}/", key.0), into)?;
-        } else if key::is_valid(&key) {
-            into.push(key.0);
-        }
-    }
-    Ok(())
 }
 
 pub(super) fn present<T>(result: io::Result<T>) -> io::Result<Option<T>> {
