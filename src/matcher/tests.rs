@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::filter::{Facts, Needs};
 use crate::model::id::{ProjectId, RuleId, RunId};
 use crate::model::rule::{BatchLimits, Cadence};
 use crate::model::run::{Run, Status};
@@ -66,7 +67,8 @@ fn run(id: u128, name: &str, status: Status) -> Run {
 }
 
 fn keys(matcher: &Matcher, project: &str) -> Vec<String> {
-    matcher.of_project(TENANT, project).iter().map(|rule| rule.rule.key.clone()).collect()
+    let sets = matcher.of_project(TENANT, project);
+    sets.iter().flat_map(|set| set.rules()).map(|rule| rule.rule.key.clone()).collect()
 }
 
 #[test]

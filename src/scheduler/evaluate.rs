@@ -24,7 +24,7 @@ use crate::model::time::Timestamp;
 use crate::model::window::{Progress, Seq, Window};
 use crate::payload;
 use crate::scheduler::look::{self, Draft, Found};
-use crate::scheduler::plan::{Reading, Rest, RuleAt, Stretch};
+use crate::scheduler::plan::{Reading, Rest, Stretch};
 use crate::store::windows::{Stirred, WindowCommit};
 use crate::store::{Store, StoreError};
 
@@ -140,8 +140,10 @@ impl Evaluation<'_> {
             messages: Vec::new(),
             deliveries: Vec::new(),
         };
-        for (at, found) in stretch.rules.iter().zip(found) {
-            self.tell(project, at, found, &mut commit).await?;
+        for (place, found) in found {
+            if let Some(rule) = stretch.watchers.rule(place) {
+                self.tell(project, &rule.rule, found, &mut commit).await?;
+            }
         }
         let (matches, messages) = (commit.matches.len(), commit.messages.len());
         let rest = match self.store.commit_window(commit).await {
@@ -163,16 +165,22 @@ impl Evaluation<'_> {
     }
 
     async fn drop_matched(&self, project: &Stirred, draft: &mut Draft) -> Result<(), StoreError> {
-        let rules = draft.stretch.rules.iter().map(|at| at.rule.rule.id);
-        let pairs: Vec<(RuleId, RunId)> =
-            rules.zip(&draft.found).flat_map(|(rule, found)| found.ids().map(move |run| (rule, run))).collect();
+        let watchers = &draft.stretch.watchers;
+        let id = |place| watchers.rule(place).map(|rule| rule.rule.id);
+        let pairs: Vec<(RuleId, RunId)> = draft
+            .found
+            .iter()
+            .filter_map(|(place, found)| Some((id(*place)?, found)))
+            .flat_map(|(rule, found)| found.ids().map(move |run| (rule, run)))
+            .collect();
         if pairs.is_empty() {
             return Ok(());
         }
         let matched: HashSet<(RuleId, RunId)> = self.store.matched(project.tenant_id, &pairs).await?;
         if !matched.is_empty() {
-            for (at, found) in draft.stretch.rules.iter().zip(&mut draft.found) {
-                found.retain(|run| !matched.contains(&(at.rule.rule.id, run)));
+            for (place, found) in &mut draft.found {
+                let Some(rule) = id(*place) else { continue };
+                found.retain(|run| !matched.contains(&(rule, run)));
             }
         }
         Ok(())
@@ -182,11 +190,10 @@ impl Evaluation<'_> {
     async fn tell(
         &self,
         project: &Stirred,
-        at: &RuleAt,
+        rule: &Rule,
         found: Found,
         commit: &mut WindowCommit,
     ) -> Result<(), BlobError> {
-        let rule = &at.rule.rule;
         let mut runs = found.into_runs();
         if runs.is_empty() {
             return Ok(());

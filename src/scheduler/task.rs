@@ -25,12 +25,14 @@ use uuid::Uuid;
 use crate::blob::BlobStore;
 use crate::config::Limits;
 use crate::matcher::Matcher;
+use crate::model::rule::Cadence;
 use crate::model::time::{Clock, Timestamp};
 use crate::model::window::{Progress, Seq};
 use crate::scheduler::cadence::Timing;
 use crate::scheduler::evaluate::{Evaluation, EvaluationError, Outcome};
 use crate::scheduler::plan::{self, Rest, Stretch, Timings};
 use crate::scheduler::shares::{RENEWED, Shares};
+use crate::store::rules::RuleSnapshot;
 use crate::store::windows::{ProjectKey, Stirred};
 use crate::store::{Store, StoreError};
 use crate::task::{Activity, Next, Poke};
@@ -78,7 +80,7 @@ struct Advanced {
 }
 
 /// The rules in force.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Rules {
     version: Option<i64>,
     matcher: Matcher,
@@ -251,10 +253,7 @@ impl Scheduler {
             return Ok(());
         }
         let snapshot = self.parts.store.active_rules().await?;
-        let cadences = snapshot.rules.iter().map(|rule| &rule.cadence);
-        let timings = cadences.map(|cadence| (cadence.clone(), Arc::new(Timing::of(cadence)))).collect();
-        let rules = Rules { version: Some(snapshot.version), matcher: Matcher::new(snapshot.rules), timings };
-        self.rules = Arc::new(rules);
+        Arc::make_mut(&mut self.rules).take(snapshot);
         self.agenda.clear();
         Ok(())
     }
@@ -313,12 +312,18 @@ impl Hand {
     }
 
     async fn plan(&self, project: &Stirred) -> Result<Vec<Stretch>, StoreError> {
-        let rules = self.rules.matcher.of_project(project.tenant_id, &project.name);
-        if rules.is_empty() {
+        let Rules { matcher, timings, .. } = &*self.rules;
+        let (tenant, id) = (project.tenant_id, project.project_id);
+        if matcher.of_project(tenant, &project.name).is_empty() {
             return Ok(Vec::new());
         }
-        let standing = self.parts.store.standing(project.tenant_id, project.project_id).await?;
-        Ok(plan::stretches(project, &standing, &rules, &self.rules.timings))
+        let standing = self.parts.store.standing(tenant, id).await?;
+        // What is read of one version of the rules and what of the next never meet in a commit: it asks for the version.
+        let starts = match plan::behind(project, &standing, matcher) {
+            Some(seen) => self.parts.store.starts(tenant, id, seen).await?,
+            None => HashMap::new(),
+        };
+        Ok(plan::stretches(project, &standing, starts, matcher, timings))
     }
 
     /// When the first unseen change of each stretch that depends on it was accepted, by where the stretch begins.
@@ -357,6 +362,15 @@ impl Hand {
             self.parts.delivery.poke();
         }
         result.map(|()| outcomes)
+    }
+}
+
+impl Rules {
+    fn take(&mut self, snapshot: RuleSnapshot) {
+        self.version = Some(snapshot.version);
+        self.matcher.update(snapshot.rules);
+        let cadences: HashSet<&Cadence> = self.matcher.cadences().collect();
+        self.timings = cadences.into_iter().map(|cadence| (cadence.clone(), Arc::new(Timing::of(cadence)))).collect();
     }
 }
 

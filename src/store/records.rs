@@ -24,7 +24,7 @@ use crate::store::keys::ApiKey;
 use crate::store::outbox::{Claim, Claimant};
 use crate::store::placement::Ground;
 use crate::store::retention::{Aged, Candidate, Ended};
-use crate::store::row::{Cells, Columns, corrupt, pass_over_run, readable};
+use crate::store::row::{Cells, Columns, corrupt, if_readable, pass_over_run};
 use crate::store::rules::RuleSnapshot;
 use crate::store::windows::{ProjectKey, Stirred};
 use crate::store::{Result, StoreError};
@@ -182,15 +182,13 @@ pub(super) fn feedback(row: &impl Columns) -> Result<Feedback> {
     Cells::of("feedback", row).json()
 }
 
-/// The rules that are active and decode, with their version, which each row begins with.
-pub(super) fn snapshot<R: Columns>(rows: &[R]) -> Result<RuleSnapshot> {
-    let version = rows.first().map(|row| Cells::of("counters", row).take()).transpose()?.unwrap_or_default();
-    let rules = readable(rows, |row| {
-        let mut cells = Cells::of("rules", row);
-        cells.take::<i64>()?;
-        cells.json_or_none()
-    })?;
-    Ok(RuleSnapshot { version, rules: rules.into_iter().flatten().collect() })
+/// Takes up one row of the rules that are active, with their version, which each row begins with. They are many, so no
+/// row is kept.
+pub(super) fn join(snapshot: &mut RuleSnapshot, row: &impl Columns) -> Result<()> {
+    let mut cells = Cells::of("rules", row);
+    snapshot.version = cells.take()?;
+    snapshot.rules.extend(if_readable(cells.json_or_none())?.flatten());
+    Ok(())
 }
 
 pub(super) fn rule(row: &impl Columns) -> Result<Rule> {

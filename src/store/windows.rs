@@ -43,8 +43,8 @@ pub type ProjectKey = (TenantId, ProjectId);
 pub struct Standing {
     /// Groups that have been evaluated, or placed by a rule's arrival.
     pub groups: HashMap<GroupKey, Cursor>,
-    /// From which change on a rule looks at this project; rules that are not here look from the first.
-    pub starts: HashMap<RuleId, Seq>,
+    /// The last change at which a rule begins to look at the project; 0 when all look from the first.
+    pub last_start: Seq,
     /// What single rules still have to see.
     pub spans: Vec<Span>,
 }
@@ -83,6 +83,10 @@ pub trait WindowStore: Send + Sync {
 
     /// How far a project's evaluation has come.
     async fn standing(&self, tenant: TenantId, project: ProjectId) -> Result<Standing>;
+
+    /// From which change on rules look at a project, of those that begin behind this number: changes up to its start are
+    /// not a rule's. A start changes only together with the version of the rules.
+    async fn starts(&self, tenant: TenantId, project: ProjectId, beyond: Seq) -> Result<HashMap<RuleId, Seq>>;
 
     /// Changes after a number, in order: at most `limit`, accepted no later than `until`.
     async fn changes(

@@ -24,6 +24,7 @@ mod filter_language;
 mod ingest;
 mod langsmith_sdk;
 mod large_runs;
+mod matching;
 mod migrations;
 mod misuse;
 mod payloads;

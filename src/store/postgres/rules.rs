@@ -1,6 +1,7 @@
 //! Rules and endpoints.
 
 use async_trait::async_trait;
+use futures_util::TryStreamExt as _;
 
 use crate::model::endpoint::Endpoint;
 use crate::model::id::{EndpointId, RuleId, TenantId};
@@ -76,7 +77,16 @@ impl RuleStore for PgStore {
     }
 
     async fn active_rules(&self) -> Result<RuleSnapshot> {
-        self.read(async { records::snapshot(&sqlx::query(ACTIVE).fetch_all(&mut *self.reader().await?).await?) }).await
+        self.read(async {
+            let mut snapshot = RuleSnapshot::default();
+            let mut reader = self.reader().await?;
+            let mut rows = sqlx::query(ACTIVE).fetch(&mut *reader);
+            while let Some(row) = rows.try_next().await? {
+                records::join(&mut snapshot, &row)?;
+            }
+            Ok(snapshot)
+        })
+        .await
     }
 
     async fn sealed_targets(&self, after: Option<EndpointId>, limit: u32) -> Result<Vec<(EndpointId, Sealed)>> {

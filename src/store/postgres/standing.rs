@@ -20,8 +20,10 @@ const CURSORS_OF_PROJECT: &str = "SELECT project_id, cadence, settle_us, seq, se
 
 const STARTS: &str = "SELECT project_id, rule_id, start_seq FROM rule_starts WHERE tenant_id = $1";
 
-const STARTS_OF_PROJECT: &str =
-    "SELECT project_id, rule_id, start_seq FROM rule_starts WHERE tenant_id = $1 AND project_id = $2";
+const LAST_START: &str = "SELECT coalesce(max(start_seq), 0) FROM rule_starts WHERE tenant_id = $1 AND project_id = $2";
+
+const STARTS_BEYOND: &str = "SELECT project_id, rule_id, start_seq FROM rule_starts \
+     WHERE tenant_id = $1 AND project_id = $2 AND start_seq > $3";
 
 const SPANS_OF_PROJECT: &str =
     "SELECT rule_id, after_seq, through_seq FROM rule_spans WHERE tenant_id = $1 AND project_id = $2";
@@ -70,11 +72,22 @@ pub(super) async fn of_project(connection: &mut Session, tenant: TenantId, proje
     let query = |text| sqlx::query(text).bind(tenant.0).bind(project.0);
     let rows = query(CURSORS_OF_PROJECT).fetch_all(&mut *connection).await?;
     let groups = rows.iter().map(|row| cursor(tenant, row)).collect::<Result<_>>()?;
-    let rows = query(STARTS_OF_PROJECT).fetch_all(&mut *connection).await?;
-    let starts = rows.iter().map(|row| start(row).map(|((_, rule), seq)| (rule, seq))).collect::<Result<_>>()?;
     let rows = query(SPANS_OF_PROJECT).fetch_all(&mut *connection).await?;
     let spans = rows.iter().map(|row| span(tenant, project, row)).collect::<Result<_>>()?;
-    Ok(Standing { groups, starts, spans })
+    let last_start = sqlx::query_scalar(LAST_START).bind(tenant.0).bind(project.0).fetch_one(connection).await?;
+    Ok(Standing { groups, last_start, spans })
+}
+
+/// Where rules begin that begin behind a number.
+pub(super) async fn starts_beyond(
+    connection: &mut Session,
+    tenant: TenantId,
+    project: ProjectId,
+    beyond: Seq,
+) -> Result<HashMap<RuleId, Seq>> {
+    let query = sqlx::query(STARTS_BEYOND).bind(tenant.0).bind(project.0).bind(beyond);
+    let rows = query.fetch_all(connection).await?;
+    rows.iter().map(|row| start(row).map(|((_, rule), seq)| (rule, seq))).collect()
 }
 
 /// All cursors of a tenant.
@@ -177,5 +190,8 @@ async fn add_span(connection: &mut Session, span: &Span) -> Result<()> {
 
 /// Hot statements, each with the indexes that serve it.
 #[cfg(test)]
-pub(super) const PLANNED: &[(&str, &[&str])] =
-    &[(CURSORS_OF_PROJECT, &["group_cursors_pkey"]), (STARTS_OF_PROJECT, &["rule_starts_pkey"])];
+pub(super) const PLANNED: &[(&str, &[&str])] = &[
+    (CURSORS_OF_PROJECT, &["group_cursors_pkey"]),
+    (LAST_START, &["rule_starts_by_seq"]),
+    (STARTS_BEYOND, &["rule_starts_by_seq"]),
+];

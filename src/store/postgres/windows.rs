@@ -1,6 +1,6 @@
 //! What the scheduler reads and how it commits.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use async_trait::async_trait;
 use uuid::Uuid;
@@ -92,6 +92,10 @@ impl WindowStore for PgStore {
             standing::of_project(&mut *self.snapshot().await?, tenant, project).await
         })
         .await
+    }
+
+    async fn starts(&self, tenant: TenantId, project: ProjectId, beyond: Seq) -> Result<HashMap<RuleId, Seq>> {
+        self.read(async { standing::starts_beyond(&mut *self.reader().await?, tenant, project, beyond).await }).await
     }
 
     async fn changes(

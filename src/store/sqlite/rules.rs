@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use async_trait::async_trait;
+use futures_util::TryStreamExt as _;
 use sqlx::sqlite::SqliteConnection;
 
 use crate::model::endpoint::Endpoint;
@@ -82,7 +83,12 @@ impl RuleStore for SqliteStore {
     }
 
     async fn active_rules(&self) -> Result<RuleSnapshot> {
-        records::snapshot(&sqlx::query(ACTIVE).fetch_all(&self.readers).await?)
+        let mut snapshot = RuleSnapshot::default();
+        let mut rows = sqlx::query(ACTIVE).fetch(&self.readers);
+        while let Some(row) = rows.try_next().await? {
+            records::join(&mut snapshot, &row)?;
+        }
+        Ok(snapshot)
     }
 
     async fn sealed_targets(&self, after: Option<EndpointId>, limit: u32) -> Result<Vec<(EndpointId, Sealed)>> {

@@ -20,8 +20,10 @@ const CURSORS_OF_PROJECT: &str = "SELECT project_id, cadence, settle_us, seq, se
 
 const STARTS: &str = "SELECT project_id, rule_id, start_seq FROM rule_starts WHERE tenant_id = $1";
 
-const STARTS_OF_PROJECT: &str =
-    "SELECT project_id, rule_id, start_seq FROM rule_starts WHERE tenant_id = $1 AND project_id = $2";
+const LAST_START: &str = "SELECT coalesce(max(start_seq), 0) FROM rule_starts WHERE tenant_id = $1 AND project_id = $2";
+
+const STARTS_BEYOND: &str = "SELECT project_id, rule_id, start_seq FROM rule_starts \
+     WHERE tenant_id = $1 AND project_id = $2 AND start_seq > $3";
 
 const SPANS_OF_PROJECT: &str =
     "SELECT rule_id, after_seq, through_seq FROM rule_spans WHERE tenant_id = $1 AND project_id = $2";
@@ -77,11 +79,22 @@ pub(super) async fn of_project(
     let query = |text| sqlx::query(text).bind(tenant.0).bind(project.0);
     let rows = query(CURSORS_OF_PROJECT).fetch_all(&mut *connection).await?;
     let groups = rows.iter().map(|row| cursor(tenant, row)).collect::<Result<_>>()?;
-    let rows = query(STARTS_OF_PROJECT).fetch_all(&mut *connection).await?;
-    let starts = rows.iter().map(|row| start(row).map(|((_, rule), seq)| (rule, seq))).collect::<Result<_>>()?;
     let rows = query(SPANS_OF_PROJECT).fetch_all(&mut *connection).await?;
     let spans = rows.iter().map(|row| span(tenant, project, row)).collect::<Result<_>>()?;
-    Ok(Standing { groups, starts, spans })
+    let last_start = sqlx::query_scalar(LAST_START).bind(tenant.0).bind(project.0).fetch_one(connection).await?;
+    Ok(Standing { groups, last_start, spans })
+}
+
+/// Where rules begin that begin behind a number.
+pub(super) async fn starts_beyond(
+    connection: &mut SqliteConnection,
+    tenant: TenantId,
+    project: ProjectId,
+    beyond: Seq,
+) -> Result<HashMap<RuleId, Seq>> {
+    let query = sqlx::query(STARTS_BEYOND).bind(tenant.0).bind(project.0).bind(beyond);
+    let rows = query.fetch_all(connection).await?;
+    rows.iter().map(|row| start(row).map(|((_, rule), seq)| (rule, seq))).collect()
 }
 
 /// All cursors of a tenant.
@@ -179,9 +192,13 @@ fn push_span(values: &mut crate::store::sqlite::row::Values, span: &Span) {
 
 /// Further statements that requests and loops run, each with the step its plan must have.
 #[cfg(test)]
-pub(super) const PLANNED: [(&str, &str); 5] = [
+pub(super) const PLANNED: [(&str, &str); 6] = [
     (CURSORS_OF_PROJECT, "SEARCH group_cursors USING PRIMARY KEY (tenant_id=? AND project_id=?)"),
-    (STARTS_OF_PROJECT, "SEARCH rule_starts USING PRIMARY KEY (tenant_id=? AND project_id=?)"),
+    (LAST_START, "SEARCH rule_starts USING COVERING INDEX rule_starts_by_seq (tenant_id=? AND project_id=?)"),
+    (
+        STARTS_BEYOND,
+        "SEARCH rule_starts USING COVERING INDEX rule_starts_by_seq (tenant_id=? AND project_id=? AND start_seq>?)",
+    ),
     (SPANS_OF_PROJECT, "SEARCH rule_spans USING PRIMARY KEY (tenant_id=? AND project_id=?)"),
     (TAKE_SPAN, "SEARCH rule_spans USING PRIMARY KEY (tenant_id=? AND project_id=? AND rule_id=? AND after_seq=?)"),
     (

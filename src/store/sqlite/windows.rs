@@ -1,6 +1,6 @@
 //! What the scheduler reads and how it commits.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use async_trait::async_trait;
 use sqlx::sqlite::SqliteConnection;
@@ -75,6 +75,10 @@ impl WindowStore for SqliteStore {
         let standing = standing::of_project(&mut transaction, tenant, project).await?;
         transaction.rollback().await?;
         Ok(standing)
+    }
+
+    async fn starts(&self, tenant: TenantId, project: ProjectId, beyond: Seq) -> Result<HashMap<RuleId, Seq>> {
+        standing::starts_beyond(&mut *self.readers.acquire().await?, tenant, project, beyond).await
     }
 
     async fn changes(

@@ -1,6 +1,6 @@
 //! A store that fails, or lets something else happen first, where it is told to. All else goes to the real one.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
@@ -136,6 +136,11 @@ impl WindowStore for FaultyStore {
     async fn standing(&self, tenant: TenantId, project: ProjectId) -> Result<Standing> {
         self.faults.read();
         self.real.standing(tenant, project).await
+    }
+
+    async fn starts(&self, tenant: TenantId, project: ProjectId, beyond: Seq) -> Result<HashMap<RuleId, Seq>> {
+        self.faults.read();
+        self.real.starts(tenant, project, beyond).await
     }
 
     async fn changes(

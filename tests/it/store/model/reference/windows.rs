@@ -1,6 +1,6 @@
 //! What the scheduler reads and how it commits.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use async_trait::async_trait;
 use runhook::model::id::{ProjectId, RuleId, RunId, TenantId};
@@ -58,9 +58,16 @@ impl WindowStore for Reference {
             };
             Standing {
                 groups: groups.map(|(key, cursor)| (key.clone(), *cursor)).collect(),
-                starts: starts.map(|((_, rule), seq)| (*rule, *seq)).collect(),
+                last_start: starts.map(|(_, seq)| *seq).max().unwrap_or(0),
                 spans: spans.map(span).collect(),
             }
+        }))
+    }
+
+    async fn starts(&self, tenant: TenantId, project_id: ProjectId, beyond: Seq) -> Result<HashMap<RuleId, Seq>> {
+        Ok(self.look_at(tenant, |tenant| {
+            let starts = tenant.starts.iter().filter(|((project, _), seq)| *project == project_id && **seq > beyond);
+            starts.map(|((_, rule), seq)| (*rule, *seq)).collect()
         }))
     }
 
