@@ -225,7 +225,8 @@ impl Places {
         self.0 |= 1 << place.number();
     }
 
-    fn have(self, place: Place) -> bool {
+    /// Whether a place is among them.
+    pub(crate) fn have(self, place: Place) -> bool {
         self.0 & (1 << place.number()) != 0
     }
 }

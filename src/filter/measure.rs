@@ -4,6 +4,7 @@
 //! thresholds up to a rounded number, itself included, misses none, and may find one too many.
 
 use rust_decimal::Decimal;
+use rust_decimal::prelude::ToPrimitive as _;
 
 use crate::filter::checked::Order;
 use crate::filter::eval::compare::plain_value;
@@ -27,20 +28,26 @@ pub(crate) enum Side {
     Below,
 }
 
+/// A measure, read from one side: whatever the side, a run passes the thresholds up to some height.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Gauge {
+    measure: Measure,
+    side: Side,
+}
+
 /// A threshold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Bound {
-    pub(crate) measure: Measure,
-    pub(crate) side: Side,
-    /// In billionths, rounded down.
-    pub(crate) at: i64,
+    pub(crate) gauge: Gauge,
+    /// How high it lies.
+    pub(crate) height: i64,
 }
 
-/// The least and the greatest that a run has of a measure, in billionths, rounded down.
+/// The least and the greatest that a run has of a measure, in billionths, rounded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Extent {
-    pub(crate) least: i64,
-    pub(crate) greatest: i64,
+struct Extent {
+    least: i64,
+    greatest: i64,
 }
 
 impl Measure {
@@ -56,30 +63,61 @@ impl Measure {
             Order::Gt | Order::Gte => Side::Above,
             Order::Lt | Order::Lte => Side::Below,
         };
-        Some(Bound { measure: self, side, at: billionths(*threshold) })
+        Some(Bound { gauge: Gauge { measure: self, side }, height: side.height(billionths(*threshold)) })
     }
 
-    /// What a run has of it, if it has any.
-    pub(crate) fn extent(self, facts: &Facts<'_>) -> Option<Extent> {
+    fn extent(self, facts: &Facts<'_>) -> Option<Extent> {
         match self {
             Self::Plain(plain) => match plain_value(plain, facts.run) {
                 Seen::Number(number) => Some(Extent::of(number)),
                 _ => None,
             },
             Self::Score => {
-                let scores = facts.feedback_rows().iter().filter_map(|row| row.score);
-                scores.map(Extent::of).reduce(Extent::and)
+                let scores = facts.feedback.iter().filter_map(|feedback| feedback.score);
+                scores.map(|score| Extent::about(score.number())).reduce(Extent::and)
             }
         }
     }
 }
 
+impl Side {
+    fn height(self, at: i64) -> i64 {
+        match self {
+            Self::Above => at,
+            // Turned around, so that lower thresholds lie higher.
+            Self::Below => !at,
+        }
+    }
+}
+
+impl Gauge {
+    /// The height up to which a run may pass thresholds. The least there is when it passes none.
+    pub(crate) fn reach(self, facts: &Facts<'_>) -> i64 {
+        let extent = self.measure.extent(facts);
+        extent.map_or(i64::MIN, |extent| match self.side {
+            Side::Above => extent.greatest,
+            Side::Below => self.side.height(extent.least),
+        })
+    }
+}
+
 impl Extent {
+    /// It is compared by what is near, so nothing can be said.
+    const ANYWHERE: Self = Self { least: i64::MIN, greatest: i64::MAX };
+
     fn of(number: Number) -> Self {
         match number {
             Number::Exact(exact) => Self { least: billionths(exact), greatest: billionths(exact) },
-            // It is compared by what is near, so nothing can be said.
-            Number::Real(_) => Self { least: i64::MIN, greatest: i64::MAX },
+            Number::Real(_) => Self::ANYWHERE,
+        }
+    }
+
+    /// Of a float, without its decimal form: wide enough for what is lost by that.
+    fn about(number: f64) -> Self {
+        const PRECISE: f64 = 1e6;
+        match (number * 1e9).to_i64() {
+            Some(near) if number.abs() < PRECISE => Self { least: near - 2, greatest: near + 2 },
+            _ => Self::ANYWHERE,
         }
     }
 
@@ -102,6 +140,16 @@ fn billionths(number: Decimal) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_float_is_where_its_decimal_is() {
+        for float in [0.0, -0.0, 0.1, -0.1, 0.3, 1e-12, -1e-12, 999_999.999_999_9, -1.5, 1e6, 1e300, f64::NAN] {
+            let about = Extent::about(float);
+            let exact = Number::of_f64(float).map_or(Extent::ANYWHERE, Extent::of);
+            assert_eq!(about.and(exact), about, "{float}");
+        }
+        assert_ne!(Extent::about(0.5), Extent::ANYWHERE);
+    }
 
     #[test]
     fn rounding_keeps_the_order() {

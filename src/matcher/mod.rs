@@ -9,7 +9,9 @@
 //! made anew. A rule that got here answers every question: whatever could be wrong with it was refused when it was
 //! compiled.
 
+mod candidates;
 mod compiled;
+mod gate;
 mod globs;
 mod index;
 mod rule_set;
@@ -24,6 +26,7 @@ use crate::model::id::{RuleId, TenantId};
 use crate::model::rule::{Cadence, Rule, RuleState};
 use globs::Globs;
 
+pub use candidates::Candidates;
 pub use compiled::{CompiledRule, InvalidRule, Trace, run_passes, trace_passes};
 pub use index::Slot;
 pub use rule_set::RuleSet;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::filter::Facts;
-use crate::matcher::CompiledRule;
 use crate::matcher::index::{Index, Slot};
+use crate::matcher::{Candidates, CompiledRule};
 use crate::model::rule::Cadence;
 
 /// Rules with one cadence and one settle time that watch the same projects. It never changes.
@@ -94,21 +94,21 @@ impl RuleSet {
 
     /// Finds the rules that look at single runs and whose filter the run may pass: all that it does pass are among them,
     /// each once. Each is still to be asked. What was in `found` is forgotten.
-    pub fn run_candidates(&self, facts: &Facts<'_>, found: &mut Vec<Slot>) {
+    pub fn run_candidates(&self, facts: &Facts<'_>, found: &mut Candidates) {
         self.runs.candidates(facts, found);
     }
 
     /// The same of rules that look at traces, for one run of a trace.
-    pub fn member_candidates(&self, facts: &Facts<'_>, found: &mut Vec<Slot>) {
+    pub fn member_candidates(&self, facts: &Facts<'_>, found: &mut Candidates) {
         self.members.candidates(facts, found);
     }
 
     /// The same of rules that look at traces and are found by the root alone, for every run of its trace.
-    pub fn root_candidates(&self, root: Option<&Facts<'_>>, found: &mut Vec<Slot>) {
+    pub fn root_candidates(&self, root: Option<&Facts<'_>>, found: &mut Candidates) {
         match root {
             Some(root) => self.roots.candidates(root, found),
             // All of them ask for a root.
-            None => found.clear(),
+            None => found.begin(0),
         }
     }
 }

@@ -34,6 +34,11 @@ impl Survey {
 
     /// The choice under which a rule is looked at least often for nothing.
     pub(super) fn lightest<'d>(&self, demands: &'d Demands) -> Option<&'d Choice> {
+        demands.choices.iter().min_by_key(|choice| self.weight(choice))
+    }
+
+    /// How often a rule is looked at for nothing under a choice, as far as that can be told.
+    pub(super) fn weight(&self, choice: &Choice) -> u32 {
         let values = |mark: Mark| self.values.get(&mark.variable).copied().unwrap_or(1);
         let [extra, payload] = self.readers;
         let reading = |reading: Reading| match reading {
@@ -41,6 +46,6 @@ impl Survey {
             Reading::Extra => reading.cost() / extra.max(1),
             Reading::Payload => reading.cost() / payload.max(1),
         };
-        demands.choices.iter().min_by_key(|choice| weight(choice, values, reading))
+        weight(choice, values, reading)
     }
 }

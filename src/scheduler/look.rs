@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use crate::filter::Facts;
-use crate::matcher::{CompiledRule, RuleSet, Slot, Trace};
+use crate::matcher::{Candidates, CompiledRule, RuleSet, Slot, Trace};
 use crate::model::id::{RunId, TraceId};
 use crate::model::run::{Payload, StoredRun};
 use crate::model::usage::roll_up;
@@ -115,7 +115,7 @@ pub(super) async fn fill(
 
 /// Shows one batch to every draft. The facts of a run are made once for all of them.
 fn show(batch: &[Change], loaded: &Loaded, drafts: &mut [Draft]) {
-    let mut slots = Vec::new();
+    let mut candidates = Candidates::default();
     let mut changes: BTreeMap<RunId, Vec<Seq>> = BTreeMap::new();
     for change in batch {
         changes.entry(change.run_id).or_default().push(change.seq);
@@ -124,7 +124,7 @@ fn show(batch: &[Change], loaded: &Loaded, drafts: &mut [Draft]) {
         let Some(stored) = loaded.runs.get(&id) else { continue };
         let facts = Facts::of(stored);
         for draft in drafts.iter_mut() {
-            draft.see_run(&seqs, stored, &facts, &mut slots);
+            draft.see_run(&seqs, stored, &facts, &mut candidates);
         }
     }
     for trace in &loaded.traces {
@@ -133,7 +133,7 @@ fn show(batch: &[Change], loaded: &Loaded, drafts: &mut [Draft]) {
         let root = root.or_else(|| facts.iter().find(|facts| facts.run.is_root()));
         let shown = Trace { root, runs: &facts };
         for draft in drafts.iter_mut().filter(|draft| draft.covers(trace.newest)) {
-            draft.see_trace(trace, &shown, &mut slots);
+            draft.see_trace(trace, &shown, &mut candidates);
         }
     }
 }
@@ -157,12 +157,12 @@ impl Draft {
         self.stretch.watchers.sets().iter().any(|set| set.asks_traces())
     }
 
-    fn see_run(&mut self, seqs: &[Seq], stored: &Arc<StoredRun>, facts: &Facts<'_>, slots: &mut Vec<Slot>) {
+    fn see_run(&mut self, seqs: &[Seq], stored: &Arc<StoredRun>, facts: &Facts<'_>, candidates: &mut Candidates) {
         let Some(newest) = seqs.iter().rev().copied().find(|seq| self.covers(*seq)) else { return };
         for nth in 0..self.stretch.watchers.sets().len() {
             let Some(set) = self.stretch.watchers.sets().get(nth) else { return };
-            set.run_candidates(facts, slots);
-            for place in slots.iter().map(|slot| Place { set: nth, slot: *slot }) {
+            set.run_candidates(facts, candidates);
+            for place in candidates.slots().iter().map(|slot| Place { set: nth, slot: *slot }) {
                 if self.wants(place, newest, stored, facts) {
                     self.add(place, stored);
                 }
@@ -170,10 +170,10 @@ impl Draft {
         }
     }
 
-    fn see_trace(&mut self, trace: &LoadedTrace, shown: &Trace<'_>, slots: &mut Vec<Slot>) {
+    fn see_trace(&mut self, trace: &LoadedTrace, shown: &Trace<'_>, candidates: &mut Candidates) {
         for nth in 0..self.stretch.watchers.sets().len() {
             let Some(set) = self.stretch.watchers.sets().get(nth) else { return };
-            for (slot, own) in self.own(nth, set, trace, shown, slots) {
+            for (slot, own) in self.own(nth, set, trace, shown, candidates) {
                 let place = Place { set: nth, slot };
                 if self.stretch.watchers.rule(place).is_some_and(|rule| rule.matches_trace(shown)) {
                     own.into_iter().for_each(|stored| self.add(place, stored));
@@ -189,7 +189,7 @@ impl Draft {
         set: &RuleSet,
         trace: &'t LoadedTrace,
         shown: &Trace<'_>,
-        slots: &mut Vec<Slot>,
+        candidates: &mut Candidates,
     ) -> BTreeMap<Slot, Vec<&'t Arc<StoredRun>>> {
         let mut own: BTreeMap<Slot, Vec<&Arc<StoredRun>>> = BTreeMap::new();
         let mut see = |slot: Slot, stored: &'t Arc<StoredRun>, facts: &Facts<'_>| {
@@ -198,11 +198,11 @@ impl Draft {
             }
         };
         for (stored, facts) in trace.runs.iter().zip(shown.runs) {
-            set.member_candidates(facts, slots);
-            slots.iter().for_each(|slot| see(*slot, stored, facts));
+            set.member_candidates(facts, candidates);
+            candidates.slots().iter().for_each(|slot| see(*slot, stored, facts));
         }
-        set.root_candidates(shown.root, slots);
-        for slot in slots.iter() {
+        set.root_candidates(shown.root, candidates);
+        for slot in candidates.slots() {
             trace.runs.iter().zip(shown.runs).for_each(|(stored, facts)| see(*slot, stored, facts));
         }
         own

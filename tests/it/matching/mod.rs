@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 use proptest::sample::Index;
 use runhook::filter::Facts;
-use runhook::matcher::{CompiledRule, Matcher, RuleSet, Trace};
+use runhook::matcher::{Candidates, CompiledRule, Matcher, RuleSet, Trace};
 use runhook::model::glob::Glob;
 use runhook::model::id::{RuleId, RunId, TenantId};
 use runhook::model::rule::{Rule, RuleState};
@@ -45,17 +45,17 @@ fn looked_up(matcher: &Matcher, project: &str, runs: &[StoredRun]) -> Matches {
     let facts: Vec<Facts<'_>> = runs.iter().map(Facts::of).collect();
     let shown = shown(&facts);
     let mut matches = Matches::new();
-    let mut slots = Vec::new();
+    let mut found = Candidates::default();
     for set in matcher.of_project(TenantId::DEFAULT, project) {
         for facts in &facts {
-            set.run_candidates(facts, &mut slots);
-            matches.extend(asked(&set, &slots, facts, &shown, false));
-            set.member_candidates(facts, &mut slots);
-            matches.extend(asked(&set, &slots, facts, &shown, true));
+            set.run_candidates(facts, &mut found);
+            matches.extend(asked(&set, found.slots(), facts, &shown, false));
+            set.member_candidates(facts, &mut found);
+            matches.extend(asked(&set, found.slots(), facts, &shown, true));
         }
-        set.root_candidates(shown.root, &mut slots);
+        set.root_candidates(shown.root, &mut found);
         for facts in &facts {
-            matches.extend(asked(&set, &slots, facts, &shown, true));
+            matches.extend(asked(&set, found.slots(), facts, &shown, true));
         }
     }
     matches
@@ -167,14 +167,14 @@ fn generated_rules_match_generated_runs_often_and_mostly_not() {
         runs.iter().map(|run| watching.iter().filter(|rule| rule.matches_run(&Facts::of(run))).count()).sum();
     assert!(matches > asked / 50 && matches < asked / 2, "{matches} of {asked}");
     let matcher = Matcher::new(rules);
-    let mut slots = Vec::new();
+    let mut found = Candidates::default();
     let mut candidates = 0;
     for (run, set) in runs
         .iter()
         .flat_map(|run| matcher.of_project(TenantId::DEFAULT, NAMES[0]).into_iter().map(move |set| (run, set)))
     {
-        set.run_candidates(&Facts::of(run), &mut slots);
-        candidates += slots.len();
+        set.run_candidates(&Facts::of(run), &mut found);
+        candidates += found.slots().len();
     }
     assert!(
         candidates >= matches && candidates < asked * 2 / 3,
