@@ -8,7 +8,7 @@ export INSTA_UPDATE ?= no
 export CARGO_TERM_COLOR ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint ci bench bench-compare bench-replicas bench-curves soak clean nextest sdk systemd
+.PHONY: help demo test lint ci bench bench-check bench-compare bench-replicas bench-curves soak clean nextest sdk systemd
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ lint: ## format and clippy, warnings denied
 ci: lint ## what .ci/run runs
 	cargo test --locked --test it -- architecture
 	$(MAKE) test
+
+bench-check: ## instructions of the pure parts, against those recorded in benches/counts.txt
+	benches/check
 
 BUILD_BENCH := cargo build --locked --release --package runhook --package runhook-bench
 BENCH := target/release/bench
