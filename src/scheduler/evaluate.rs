@@ -57,6 +57,8 @@ pub(super) struct Evaluation<'a> {
     pub(super) now: Timestamp,
     /// Whether to come back later when blob storage does not answer. It was waited for long enough when not.
     pub(super) waits_for_blobs: bool,
+    /// Whether nothing is left of the project, as it was listed, once all that is due has been seen.
+    pub(super) is_all: bool,
 }
 
 /// What became of a stretch that was due.
@@ -67,6 +69,8 @@ pub(super) struct Outcome {
     pub(super) rest: Option<Rest>,
     /// Messages that wait for delivery now.
     pub(super) messages: usize,
+    /// Whether the project was settled with it, if nothing more had come.
+    pub(super) settled: bool,
 }
 
 impl Evaluation<'_> {
@@ -88,7 +92,8 @@ impl Evaluation<'_> {
                 .into_iter()
                 .partition(|stretch| !reading.more || stretch.from == oldest || stretch.from < read_to);
             waiting = far;
-            if let Err(error) = self.evaluate(project, &reading, near, outcomes).await {
+            let is_last = self.is_all && waiting.is_empty() && failed.is_none();
+            if let Err(error) = self.evaluate(project, &reading, near, is_last, outcomes).await {
                 failed.get_or_insert(error);
             }
         }
@@ -108,19 +113,24 @@ impl Evaluation<'_> {
         project: &Stirred,
         reading: &Reading,
         stretches: Vec<Stretch>,
+        is_last: bool,
         outcomes: &mut Vec<Outcome>,
     ) -> Result<(), EvaluationError> {
         let mut drafts = Vec::with_capacity(stretches.len());
         for stretch in stretches {
             match stretch.cut(reading, self.now) {
                 Ok(cut) => drafts.push(Draft::new(stretch, cut)),
-                Err(rest) => outcomes.push(Outcome { stretch, rest: Some(rest), messages: 0 }),
+                Err(rest) => outcomes.push(Outcome { stretch, rest: Some(rest), messages: 0, settled: false }),
             }
         }
         look::fill(self.store, project, reading, &mut drafts).await?;
         let mut failed = None;
+        let mut left = drafts.len();
         for draft in drafts {
-            match self.finish(project, draft).await {
+            left -= 1;
+            let seen = || outcomes.iter().all(|outcome| outcome.rest == Some(Rest::Seen));
+            let settles = is_last && left == 0 && failed.is_none() && draft.cut.rest == Rest::Seen && seen();
+            match self.finish(project, draft, settles.then_some(project.last_seq)).await {
                 Ok(outcome) => outcomes.push(outcome),
                 Err(error) => _ = failed.get_or_insert(error),
             }
@@ -129,7 +139,12 @@ impl Evaluation<'_> {
     }
 
     /// Commits a window.
-    async fn finish(&self, project: &Stirred, mut draft: Draft) -> Result<Outcome, EvaluationError> {
+    async fn finish(
+        &self,
+        project: &Stirred,
+        mut draft: Draft,
+        settles: Option<Seq>,
+    ) -> Result<Outcome, EvaluationError> {
         self.drop_matched(project, &mut draft).await?;
         let Draft { mut stretch, cut, found, .. } = draft;
         let window = stretch.window(project, &cut, self.rules_version);
@@ -139,6 +154,7 @@ impl Evaluation<'_> {
             matches: Vec::new(),
             messages: Vec::new(),
             deliveries: Vec::new(),
+            settles,
         };
         for (place, found) in found {
             if let Some(rule) = stretch.watchers.rule(place) {
@@ -161,7 +177,7 @@ impl Evaluation<'_> {
             Err(error) => return Err(error.into()),
         };
         let messages = if rest.is_some() { messages } else { 0 };
-        Ok(Outcome { stretch, rest, messages })
+        Ok(Outcome { stretch, rest, messages, settled: settles.is_some() })
     }
 
     async fn drop_matched(&self, project: &Stirred, draft: &mut Draft) -> Result<(), StoreError> {

@@ -300,11 +300,14 @@ impl Hand {
                 entry.await_due(project, &stretch, at);
             }
         }
-        for outcome in self.evaluate(project, known, due, now).await? {
+        let is_all = entry.behind == 0;
+        let mut settled = false;
+        for outcome in self.evaluate(project, known, due, now, is_all).await? {
             let Some(rest) = outcome.rest else { return Ok(None) };
+            settled |= outcome.settled;
             entry.note(project, outcome.stretch, rest, now);
         }
-        if entry.behind == 0 {
+        if entry.behind == 0 && !settled {
             let (tenant, id, version) = (project.tenant_id, project.project_id, self.rules.version.unwrap_or(0));
             self.parts.store.settle_project(tenant, id, project.last_seq, version).await?;
         }
@@ -346,6 +349,7 @@ impl Hand {
         known: &Entry,
         due: Vec<Stretch>,
         now: Timestamp,
+        is_all: bool,
     ) -> Result<Vec<Outcome>, EvaluationError> {
         let evaluation = Evaluation {
             store: &*self.parts.store,
@@ -354,6 +358,7 @@ impl Hand {
             rules_version: self.rules.version.unwrap_or(0),
             now,
             waits_for_blobs: known.failures < PATIENCE_WITH_BLOBS,
+            is_all,
         };
         let mut outcomes = Vec::with_capacity(due.len());
         let result = evaluation.run(project, due, &mut outcomes).await;

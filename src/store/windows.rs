@@ -62,6 +62,9 @@ pub struct WindowCommit {
     pub messages: Vec<Message>,
     /// To whom.
     pub deliveries: Vec<Delivery>,
+    /// Up to where every group of the project has seen its changes with this window, if that is so:
+    /// [`WindowStore::settle_project`] in the same transaction. The window counts whether the project settles or not.
+    pub settles: Option<Seq>,
 }
 
 /// What the scheduler reads and how it commits.

@@ -43,6 +43,11 @@ const MATCHED: &str = "SELECT m.rule_id, m.run_id FROM unnest($2::uuid[], $3::uu
 const SETTLE: &str = "UPDATE projects SET settled_seq = $3 \
      WHERE tenant_id = $1 AND project_id = $2 AND last_seq = $3 AND settled_seq < $3";
 
+/// Waits for nobody: whoever has the row writes changes, as a rule, and then there is nothing to settle.
+const SETTLE_IF_FREE: &str = "UPDATE projects SET settled_seq = $3 WHERE tenant_id = $1 AND project_id = \
+     (SELECT project_id FROM projects WHERE tenant_id = $1 AND project_id = $2 AND last_seq = $3 \
+     AND settled_seq < $3 FOR UPDATE SKIP LOCKED)";
+
 const INSERT_MATCHES: &str = "INSERT INTO matches (tenant_id, rule_id, run_id, project_id) \
      SELECT $1, rule_id, run_id, $2 FROM unnest($3::uuid[], $4::uuid[]) AS put (rule_id, run_id) \
      ORDER BY rule_id, run_id";
@@ -183,7 +188,12 @@ async fn commit_window(connection: &mut Session, commit: &WindowCommit) -> Resul
         store_matches(connection, &commit.window, &commit.matches).await?;
     }
     outbox::store_messages(connection, commit.window.tenant_id, &commit.messages).await?;
-    outbox::store_deliveries(connection, commit.window.tenant_id, &commit.deliveries).await
+    outbox::store_deliveries(connection, commit.window.tenant_id, &commit.deliveries).await?;
+    if let Some(seq) = commit.settles {
+        let (tenant, project) = (commit.window.tenant_id.0, commit.window.project_id.0);
+        sqlx::query(SETTLE_IF_FREE).bind(tenant).bind(project).bind(seq).execute(connection).await?;
+    }
+    Ok(())
 }
 
 async fn store_matches(connection: &mut Session, window: &Window, matches: &[(RuleId, RunId)]) -> Result<()> {
@@ -228,6 +238,7 @@ pub(super) const PLANNED: &[(&str, &[&str])] = &[
     (CHANGES, &["changes_pkey"]),
     (MATCHED, &["matches_by_run"]),
     (SETTLE, &["projects_pkey"]),
+    (SETTLE_IF_FREE, &["projects_pkey"]),
     (RULE_WINDOWS, &["window_finds_pkey", "windows_pkey"]),
 ];
 

@@ -104,15 +104,7 @@ impl WindowStore for SqliteStore {
     }
 
     async fn settle_project(&self, tenant: TenantId, project: ProjectId, seq: Seq, rules_version: i64) -> Result<()> {
-        self.queue
-            .write(move |connection| {
-                Box::pin(async move {
-                    let query = sqlx::query(SETTLE).bind(tenant.0).bind(project.0).bind(seq).bind(rules_version);
-                    query.execute(connection).await?;
-                    Ok(())
-                })
-            })
-            .await
+        self.queue.write(move |connection| Box::pin(settle(connection, tenant, project, seq, rules_version))).await
     }
 
     async fn rule_windows(&self, tenant: TenantId, rule: RuleId, limit: u32) -> Result<Vec<(Window, u32)>> {
@@ -131,7 +123,23 @@ async fn commit_window(connection: &mut SqliteConnection, commit: WindowCommit) 
         store_matches(connection, window, &commit.matches).await?;
     }
     outbox::store_messages(connection, &commit.messages).await?;
-    outbox::store_deliveries(connection, &commit.deliveries).await
+    outbox::store_deliveries(connection, &commit.deliveries).await?;
+    if let Some(seq) = commit.settles {
+        settle(connection, window.tenant_id, window.project_id, seq, commit.rules_version).await?;
+    }
+    Ok(())
+}
+
+async fn settle(
+    connection: &mut SqliteConnection,
+    tenant: TenantId,
+    project: ProjectId,
+    seq: Seq,
+    rules_version: i64,
+) -> Result<()> {
+    let query = sqlx::query(SETTLE).bind(tenant.0).bind(project.0).bind(seq).bind(rules_version);
+    query.execute(connection).await?;
+    Ok(())
 }
 
 async fn store_matches(connection: &mut SqliteConnection, window: &Window, matches: &[(RuleId, RunId)]) -> Result<()> {

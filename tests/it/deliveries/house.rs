@@ -175,7 +175,10 @@ impl House {
         let ids = deliveries.iter().map(|delivery| delivery.id).collect();
         let rules_version = self.store.rules_version().await.unwrap();
         let matches = vec![(self.rule, run_id)];
-        self.store.commit_window(WindowCommit { window, rules_version, matches, messages, deliveries }).await.unwrap();
+        self.store
+            .commit_window(WindowCommit { window, rules_version, matches, messages, deliveries, settles: None })
+            .await
+            .unwrap();
         ids
     }
 

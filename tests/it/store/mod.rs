@@ -45,6 +45,7 @@ macro_rules! store_suite {
                 changes_never_go_back_in_time,
                 changes_are_read_in_pages_up_to_an_instant,
                 a_project_is_stirred_until_it_is_settled,
+                a_window_that_leaves_nothing_unseen_settles_its_project,
                 a_project_is_leased_to_one_holder_at_a_time,
                 a_lease_ends_with_its_time_or_when_it_is_given_back;
             projects: a_tenant_always_has_a_default_project,

@@ -186,7 +186,7 @@ pub(crate) async fn found(
     }
     let deliveries = messages.iter().map(|message| delivery(message, to, window.end_time)).collect();
     let rules_version = store.rules_version().await.expect("readable");
-    WindowCommit { window, rules_version, matches: matches.to_vec(), messages, deliveries }
+    WindowCommit { window, rules_version, matches: matches.to_vec(), messages, deliveries, settles: None }
 }
 
 pub(crate) fn message(window: &Window, rule: RuleId) -> Message {

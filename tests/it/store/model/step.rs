@@ -105,6 +105,8 @@ pub(super) struct WindowStep {
     pub(super) ahead: i64,
     pub(super) length: i64,
     pub(super) stale: bool,
+    /// Whether the project settles with it, where it ends.
+    pub(super) settles: bool,
     pub(super) matches: Vec<(usize, u32)>,
     pub(super) to: Vec<u32>,
 }
@@ -185,9 +187,10 @@ prop_compose! {
     fn window()(
         project in 0..NAMES, rule in 0..RULES, span in any::<bool>(),
         ahead in prop_oneof![6 => Just(0_i64), 1 => Just(1), 1 => Just(-1)], length in 0..6_i64,
-        stale in proptest::bool::weighted(0.1), matches in vec((0..RULES, 0..RUNS), 0..3), to in vec(0..ENDPOINTS, 0..3),
+        stale in proptest::bool::weighted(0.1), settles in any::<bool>(), matches in vec((0..RULES, 0..RUNS), 0..3),
+        to in vec(0..ENDPOINTS, 0..3),
     ) -> WindowStep {
-        WindowStep { project, rule, span, ahead, length, stale, matches, to }
+        WindowStep { project, rule, span, ahead, length, stale, settles, matches, to }
     }
 }
 

@@ -227,7 +227,8 @@ impl<'a> World<'a> {
             }
             messages.push(message);
         }
-        WindowCommit { window, rules_version, matches, messages, deliveries }
+        let settles = step.settles.then_some(window.through);
+        WindowCommit { window, rules_version, matches, messages, deliveries, settles }
     }
 
     async fn claim(&mut self, limit: u32, seconds: i64, crowded: Option<u32>) -> Taken {

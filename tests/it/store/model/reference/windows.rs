@@ -98,18 +98,18 @@ impl WindowStore for Reference {
             }
             let tenant = state.tenant(commit.window.tenant_id);
             tenant.advance(&commit.window)?;
-            tenant.note(&commit)
+            tenant.note(&commit)?;
+            if let Some(seq) = commit.settles {
+                tenant.settle(commit.window.project_id, seq);
+            }
+            Ok(())
         })
     }
 
     async fn settle_project(&self, tenant: TenantId, project: ProjectId, seq: Seq, rules_version: i64) -> Result<()> {
         self.change(|state| {
-            let current = state.rules_version == rules_version;
-            if let Some(log) = state.tenant(tenant).projects.get_mut(&project)
-                && current
-                && log.last() == seq
-            {
-                log.settled = seq;
+            if state.rules_version == rules_version {
+                state.tenant(tenant).settle(project, seq);
             }
             Ok(())
         })
@@ -143,6 +143,14 @@ impl Tenant {
             }
         }
         Ok(())
+    }
+
+    fn settle(&mut self, project: ProjectId, seq: Seq) {
+        if let Some(log) = self.projects.get_mut(&project)
+            && log.last() == seq
+        {
+            log.settled = seq;
+        }
     }
 
     fn note(&mut self, commit: &WindowCommit) -> Result<()> {
