@@ -13,7 +13,7 @@ use crate::model::id::{
 };
 use crate::model::message::{Body, Message};
 use crate::model::project::Project;
-use crate::model::rule::Rule;
+use crate::model::rule::{Cadence, Rule};
 use crate::model::run::{Layers, StoredRun};
 use crate::model::sealed::Sealed;
 use crate::model::time::Timestamp;
@@ -26,7 +26,7 @@ use crate::store::placement::Ground;
 use crate::store::retention::{Aged, Candidate, Ended};
 use crate::store::row::{Cells, Columns, corrupt, if_readable, pass_over_run};
 use crate::store::rules::RuleSnapshot;
-use crate::store::windows::{ProjectKey, Stirred};
+use crate::store::windows::{ProjectKey, Standing, Stirred};
 use crate::store::{Result, StoreError};
 
 /// Why deliveries fail whose endpoint was removed.
@@ -266,14 +266,39 @@ pub(super) fn cursor(tenant: TenantId, row: &impl Columns) -> Result<(GroupKey, 
     Ok((key, Cursor { seq: cells.take()?, at: cells.instant()? }))
 }
 
+/// How far a project's evaluation has come, in one statement, as it is all moved together: its cursors, its spans, and
+/// its last start. Each row has the columns of all three, and those that are not its own are null or 0.
+pub(super) const STANDING: &str = "SELECT NULL AS rule_id, cadence, settle_us AS one, seq AS two, seen_at AS three \
+     FROM group_cursors WHERE tenant_id = $1 AND project_id = $2 \
+     UNION ALL SELECT rule_id, NULL, after_seq, through_seq, 0 FROM rule_spans WHERE tenant_id = $1 AND project_id = $2 \
+     UNION ALL SELECT NULL, NULL, coalesce(max(start_seq), 0), 0, 0 FROM rule_starts \
+     WHERE tenant_id = $1 AND project_id = $2";
+
+pub(super) fn standing(tenant_id: TenantId, project_id: ProjectId, rows: &[impl Columns]) -> Result<Standing> {
+    let mut standing = Standing::default();
+    for row in rows {
+        let mut cells = Cells::of("standing", row);
+        let rule_id = cells.take_or_none()?.map(RuleId);
+        let cadence: Option<Cadence> = cells.json_or_none()?;
+        let (one, two, at) = (cells.take::<i64>()?, cells.take::<i64>()?, cells.instant()?);
+        match (rule_id, cadence) {
+            (Some(rule_id), _) => {
+                standing.spans.push(Span { tenant_id, project_id, rule_id, after: one, through: two });
+            }
+            (None, Some(cadence)) => {
+                let settle = Duration::from_micros(one.cast_unsigned());
+                let key = GroupKey { tenant_id, project_id, cadence, settle };
+                standing.groups.insert(key, Cursor { seq: two, at });
+            }
+            (None, None) => standing.last_start = one,
+        }
+    }
+    Ok(standing)
+}
+
 pub(super) fn start(row: &impl Columns) -> Result<((ProjectId, RuleId), Seq)> {
     let mut cells = Cells::of("rule_starts", row);
     Ok(((ProjectId(cells.take()?), RuleId(cells.take()?)), cells.take()?))
-}
-
-pub(super) fn span(tenant_id: TenantId, project_id: ProjectId, row: &impl Columns) -> Result<Span> {
-    let mut cells = Cells::of("rule_spans", row);
-    Ok(Span { tenant_id, project_id, rule_id: RuleId(cells.take()?), after: cells.take()?, through: cells.take()? })
 }
 
 /// What is left of a span after a window, if anything is.

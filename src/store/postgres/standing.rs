@@ -8,25 +8,16 @@ use crate::model::id::{ProjectId, RuleId, TenantId};
 use crate::model::window::{Cursor, GroupKey, Progress, Seq, Span, Window};
 use crate::store::placement::Moves;
 use crate::store::postgres::session::Session;
-use crate::store::records::{cursor, micros, rest_of_span, span, start};
+use crate::store::records::{cursor, micros, rest_of_span, start};
 use crate::store::row::json_text;
-use crate::store::windows::Standing;
 use crate::store::{Result, StoreError};
 
 const CURSORS: &str = "SELECT project_id, cadence, settle_us, seq, seen_at FROM group_cursors WHERE tenant_id = $1";
 
-const CURSORS_OF_PROJECT: &str = "SELECT project_id, cadence, settle_us, seq, seen_at FROM group_cursors \
-     WHERE tenant_id = $1 AND project_id = $2";
-
 const STARTS: &str = "SELECT project_id, rule_id, start_seq FROM rule_starts WHERE tenant_id = $1";
-
-const LAST_START: &str = "SELECT coalesce(max(start_seq), 0) FROM rule_starts WHERE tenant_id = $1 AND project_id = $2";
 
 const STARTS_BEYOND: &str = "SELECT project_id, rule_id, start_seq FROM rule_starts \
      WHERE tenant_id = $1 AND project_id = $2 AND start_seq > $3";
-
-const SPANS_OF_PROJECT: &str =
-    "SELECT rule_id, after_seq, through_seq FROM rule_spans WHERE tenant_id = $1 AND project_id = $2";
 
 const SET_CURSOR: &str = "INSERT INTO group_cursors (tenant_id, project_id, cadence, settle_us, seq, seen_at) \
      VALUES ($1, $2, $3, $4, $5, $6) \
@@ -66,17 +57,6 @@ const FORGET_RULES: [&str; 2] = [
 
 const UNSETTLE: &str =
     "UPDATE projects SET settled_seq = least(settled_seq, $3) WHERE tenant_id = $1 AND project_id = $2";
-
-/// How far a project's evaluation has come.
-pub(super) async fn of_project(connection: &mut Session, tenant: TenantId, project: ProjectId) -> Result<Standing> {
-    let query = |text| sqlx::query(text).bind(tenant.0).bind(project.0);
-    let rows = query(CURSORS_OF_PROJECT).fetch_all(&mut *connection).await?;
-    let groups = rows.iter().map(|row| cursor(tenant, row)).collect::<Result<_>>()?;
-    let rows = query(SPANS_OF_PROJECT).fetch_all(&mut *connection).await?;
-    let spans = rows.iter().map(|row| span(tenant, project, row)).collect::<Result<_>>()?;
-    let last_start = sqlx::query_scalar(LAST_START).bind(tenant.0).bind(project.0).fetch_one(connection).await?;
-    Ok(Standing { groups, last_start, spans })
-}
 
 /// Where rules begin that begin behind a number.
 pub(super) async fn starts_beyond(
@@ -191,7 +171,6 @@ async fn add_span(connection: &mut Session, span: &Span) -> Result<()> {
 /// Hot statements, each with the indexes that serve it.
 #[cfg(test)]
 pub(super) const PLANNED: &[(&str, &[&str])] = &[
-    (CURSORS_OF_PROJECT, &["group_cursors_pkey"]),
-    (LAST_START, &["rule_starts_by_seq"]),
+    (crate::store::records::STANDING, &["group_cursors_pkey", "rule_spans_pkey", "rule_starts_by_seq"]),
     (STARTS_BEYOND, &["rule_starts_by_seq"]),
 ];

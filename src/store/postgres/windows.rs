@@ -93,8 +93,8 @@ impl WindowStore for PgStore {
 
     async fn standing(&self, tenant: TenantId, project: ProjectId) -> Result<Standing> {
         self.read(async {
-            // Cursors, starts and spans are moved together.
-            standing::of_project(&mut *self.snapshot().await?, tenant, project).await
+            let query = sqlx::query(records::STANDING).bind(tenant.0).bind(project.0);
+            records::standing(tenant, project, &query.fetch_all(&mut *self.reader().await?).await?)
         })
         .await
     }

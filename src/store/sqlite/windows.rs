@@ -70,11 +70,8 @@ impl WindowStore for SqliteStore {
     }
 
     async fn standing(&self, tenant: TenantId, project: ProjectId) -> Result<Standing> {
-        // One snapshot: cursors, starts and spans are moved together.
-        let mut transaction = self.readers.begin().await?;
-        let standing = standing::of_project(&mut transaction, tenant, project).await?;
-        transaction.rollback().await?;
-        Ok(standing)
+        let query = sqlx::query(records::STANDING).bind(tenant.0).bind(project.0);
+        records::standing(tenant, project, &query.fetch_all(&self.readers).await?)
     }
 
     async fn starts(&self, tenant: TenantId, project: ProjectId, beyond: Seq) -> Result<HashMap<RuleId, Seq>> {
