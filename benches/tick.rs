@@ -44,6 +44,11 @@ use uuid::Uuid;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// As the server has it.
+#[cfg(feature = "mimalloc")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const RUNS: u64 = 10_000;
 const MATCHING: u64 = 10;
 const PROJECT: &str = "bot";
@@ -52,7 +57,7 @@ const PROJECT: &str = "bot";
 const ROWS: [(u64, &str); 5] =
     [(10, "same"), (100_000, "others"), (100_000, "same"), (100_000, "globs"), (100_000, "globs-fit")];
 
-fn main() {
+fn main() -> io::Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let figures = match args.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
@@ -60,13 +65,13 @@ fn main() {
         ["load", folder] => runtime.block_on(loaded(Path::new(folder))),
         _ => return table(),
     };
-    writeln!(io::stdout(), "{}", figures.iter().map(|figure| format!("{figure:.3} ")).collect::<String>()).unwrap();
+    figures.iter().try_for_each(|figure| write!(io::stdout(), "{figure:.3} "))
 }
 
 /// Every row three times; the quickest tick counts.
-fn table() {
+fn table() -> io::Result<()> {
     let mut out = io::stdout();
-    writeln!(out, "| rules | beside | store | load | reload | tick | ratio | RSS loaded |").unwrap();
+    writeln!(out, "| rules | beside | store | load | reload | tick | ratio | RSS loaded |")?;
     let mut few = None;
     for (rules, place) in ROWS {
         let best = (0..3).map(|_| row(rules, place)).min_by(|one, two| one[2].total_cmp(&two[2])).unwrap();
@@ -75,9 +80,9 @@ fn table() {
         writeln!(
             out,
             "| {rules} | {place} | {store:.2} s | {load:.2} s | {reload:.2} s | {tick:.3} s | {ratio:.2} | {rss:.0} MB |"
-        )
-        .unwrap();
+        )?;
     }
+    Ok(())
 }
 
 fn row(rules: u64, place: &str) -> Vec<f64> {

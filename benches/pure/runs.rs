@@ -1,5 +1,7 @@
 //! Runs as applications send them, about 2 KB each, from a source of numbers that is the same every time.
 
+use std::fmt::Write as _;
+
 use runhook::model::feedback::{Feedback, Score};
 use runhook::model::id::{FeedbackId, ProjectId, RunId, TenantId, TraceId};
 use runhook::model::json::RawJson;
@@ -43,7 +45,11 @@ pub(crate) fn pick<T: Copy, const N: usize>(numbers: &mut Numbers, of: [T; N]) -
 }
 
 fn text(numbers: &mut Numbers, words: u64) -> String {
-    (0..words).map(|_| format!("word{} ", numbers.below(5000))).collect()
+    let mut text = String::new();
+    for _ in 0..words {
+        write!(text, "word{} ", numbers.below(5000)).unwrap();
+    }
+    text
 }
 
 /// `extra` of a run.
@@ -132,6 +138,7 @@ pub(crate) fn run(number: u64) -> StoredRun {
         first_token_time: None,
         modified_at: start,
     };
-    let feedback = (0..2).filter_map(|_| numbers.once_in(6).then(|| feedback(&mut numbers))).collect();
+    let given = (0..2).filter(|_| numbers.once_in(6)).count();
+    let feedback = (0..given).map(|_| feedback(&mut numbers)).collect();
     StoredRun { run, feedback, changed_seq: i64::try_from(number).unwrap() }
 }

@@ -89,7 +89,9 @@ impl Candidates {
             }
         }
         if let Some(repeated) = found.get_mut(single..) {
-            repeated.iter_mut().for_each(|slot| *slot &= !REPEATED);
+            for slot in repeated.iter_mut() {
+                *slot &= !REPEATED;
+            }
             repeated.sort_unstable();
         }
         found.dedup();

@@ -27,23 +27,23 @@ impl<T> Default for Globs<T> {
 impl<T> Globs<T> {
     /// Sets what is kept for a pattern.
     pub(super) fn insert(&mut self, pattern: &str, value: T) {
-        let (shelves, text) = self.shelf(pattern);
-        let shelf = shelves.entry(text.to_owned()).or_default();
-        shelf.insert(pattern.to_owned(), (Glob::parse(pattern), value));
+        let (shelves, text) = self.shelves(pattern);
+        let kept = shelves.entry(text.to_owned()).or_default();
+        kept.insert(pattern.to_owned(), (Glob::parse(pattern), value));
     }
 
     /// Forgets a pattern.
     pub(super) fn remove(&mut self, pattern: &str) {
-        let (shelves, text) = self.shelf(pattern);
-        if let Some(shelf) = shelves.get_mut(text) {
-            shelf.remove(pattern);
-            if shelf.is_empty() {
+        let (shelves, text) = self.shelves(pattern);
+        if let Some(kept) = shelves.get_mut(text) {
+            kept.remove(pattern);
+            if kept.is_empty() {
                 shelves.remove(text);
             }
         }
     }
 
-    fn shelf<'p>(&mut self, pattern: &'p str) -> (&mut HashMap<String, Shelf<T>>, &'p str) {
+    fn shelves<'p>(&mut self, pattern: &'p str) -> (&mut HashMap<String, Shelf<T>>, &'p str) {
         match pattern.split(WILD).next() {
             Some(start) if !start.is_empty() => (&mut self.by_start, start),
             _ => (&mut self.by_end, pattern.rsplit(WILD).next().unwrap_or_default()),

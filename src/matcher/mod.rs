@@ -40,9 +40,9 @@ pub struct Matcher {
 /// The rules of a tenant.
 #[derive(Debug, Clone, Default)]
 struct Rules {
-    by_id: HashMap<RuleId, Arc<CompiledRule>>,
-    by_name: HashMap<String, Vec<Arc<RuleSet>>>,
-    by_glob: Globs<Vec<Arc<RuleSet>>>,
+    all: HashMap<RuleId, Arc<CompiledRule>>,
+    named: HashMap<String, Vec<Arc<RuleSet>>>,
+    globs: Globs<Vec<Arc<RuleSet>>>,
 }
 
 impl Matcher {
@@ -55,14 +55,14 @@ impl Matcher {
     }
 
     /// Takes these rules in the place of those it has. What is the same in both is kept.
-    pub fn update(&mut self, rules: Vec<Rule>) {
-        let mut by_tenant: HashMap<TenantId, Vec<Rule>> = HashMap::new();
-        for rule in rules.into_iter().filter(|rule| rule.state == RuleState::Active) {
-            by_tenant.entry(rule.tenant_id).or_default().push(rule);
-        }
-        self.tenants.retain(|tenant, _| by_tenant.contains_key(tenant));
-        for (tenant, rules) in by_tenant {
-            self.tenants.entry(tenant).or_default().update(rules);
+    pub fn update(&mut self, mut rules: Vec<Rule>) {
+        rules.retain(|rule| rule.state == RuleState::Active);
+        rules.sort_by_key(|rule| rule.tenant_id);
+        self.tenants.retain(|tenant, _| rules.binary_search_by_key(tenant, |rule| rule.tenant_id).is_ok());
+        let mut rules = rules.into_iter().peekable();
+        while let Some(tenant) = rules.peek().map(|rule| rule.tenant_id) {
+            let own = std::iter::from_fn(|| rules.next_if(|rule| rule.tenant_id == tenant));
+            self.tenants.entry(tenant).or_default().update(own);
         }
     }
 
@@ -70,28 +70,28 @@ impl Matcher {
     #[must_use]
     pub fn of_project(&self, tenant: TenantId, project: &str) -> Vec<Arc<RuleSet>> {
         let Some(rules) = self.tenants.get(&tenant) else { return Vec::new() };
-        let by_name = rules.by_name.get(project).into_iter();
-        by_name.chain(rules.by_glob.of(project)).flatten().map(Arc::clone).collect()
+        let named = rules.named.get(project).into_iter();
+        named.chain(rules.globs.of(project)).flatten().map(Arc::clone).collect()
     }
 
     /// A rule.
     #[must_use]
     pub fn rule(&self, tenant: TenantId, id: RuleId) -> Option<&Arc<CompiledRule>> {
-        self.tenants.get(&tenant)?.by_id.get(&id)
+        self.tenants.get(&tenant)?.all.get(&id)
     }
 
     /// The cadences of all rules, each at least once.
     pub fn cadences(&self) -> impl Iterator<Item = &Cadence> {
-        let sets = self.tenants.values().flat_map(|rules| rules.by_name.values().chain(rules.by_glob.values()));
+        let sets = self.tenants.values().flat_map(|rules| rules.named.values().chain(rules.globs.values()));
         sets.flatten().map(|set| set.cadence())
     }
 }
 
 impl Rules {
-    fn update(&mut self, rules: Vec<Rule>) {
-        let mut before = std::mem::take(&mut self.by_id);
+    fn update(&mut self, rules: impl Iterator<Item = Rule>) {
+        let mut before = std::mem::take(&mut self.all);
         let mut changed: HashSet<String> = HashSet::new();
-        let mut present: Vec<Arc<CompiledRule>> = Vec::with_capacity(rules.len());
+        let mut present: Vec<Arc<CompiledRule>> = Vec::new();
         for rule in rules {
             match before.remove(&rule.id) {
                 Some(same) if same.rule == rule => present.push(same),
@@ -111,15 +111,15 @@ impl Rules {
             let sets = touched.remove(pattern.as_str()).map(sets).unwrap_or_default();
             self.place(pattern, sets);
         }
-        self.by_id = present.into_iter().map(|rule| (rule.rule.id, rule)).collect();
+        self.all = present.into_iter().map(|rule| (rule.rule.id, rule)).collect();
     }
 
     fn place(&mut self, pattern: &str, sets: Vec<Arc<RuleSet>>) {
         match (Glob::parse(pattern).exact(), sets.is_empty()) {
-            (Some(name), true) => drop(self.by_name.remove(name)),
-            (Some(name), false) => drop(self.by_name.insert(name.to_owned(), sets)),
-            (None, true) => self.by_glob.remove(pattern),
-            (None, false) => self.by_glob.insert(pattern, sets),
+            (Some(name), true) => drop(self.named.remove(name)),
+            (Some(name), false) => drop(self.named.insert(name.to_owned(), sets)),
+            (None, true) => self.globs.remove(pattern),
+            (None, false) => self.globs.insert(pattern, sets),
         }
     }
 }

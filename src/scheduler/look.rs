@@ -176,7 +176,9 @@ impl Draft {
             for (slot, own) in self.own(nth, set, trace, shown, candidates) {
                 let place = Place { set: nth, slot };
                 if self.stretch.watchers.rule(place).is_some_and(|rule| rule.matches_trace(shown)) {
-                    own.into_iter().for_each(|stored| self.add(place, stored));
+                    for stored in own {
+                        self.add(place, stored);
+                    }
                 }
             }
         }
