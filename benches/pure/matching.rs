@@ -56,13 +56,13 @@ fn spread_over(rules: u64, projects: u64) -> Vec<Rule> {
 
 /// How many rules match one run.
 fn matches(matcher: &Matcher, project: &str, facts: &Facts<'_>, found: &mut Candidates) -> usize {
-    let mut matches = 0;
+    let mut passed = 0;
     for set in matcher.of_project(TenantId::DEFAULT, project) {
         set.run_candidates(facts, found);
-        matches +=
+        passed +=
             found.slots().iter().filter_map(|slot| set.rule(*slot)).filter(|rule| rule.matches_run(facts)).count();
     }
-    matches
+    passed
 }
 
 /// Runs whose facts are known: matching alone.

@@ -44,21 +44,21 @@ fn plainly(rules: &[Rule], project: &str, runs: &[StoredRun]) -> Matches {
 fn looked_up(matcher: &Matcher, project: &str, runs: &[StoredRun]) -> Matches {
     let facts: Vec<Facts<'_>> = runs.iter().map(Facts::of).collect();
     let shown = shown(&facts);
-    let mut matches = Matches::new();
+    let mut all = Matches::new();
     let mut found = Candidates::default();
     for set in matcher.of_project(TenantId::DEFAULT, project) {
         for facts in &facts {
             set.run_candidates(facts, &mut found);
-            matches.extend(asked(&set, found.slots(), facts, &shown, false));
+            all.extend(asked(&set, found.slots(), facts, &shown, false));
             set.member_candidates(facts, &mut found);
-            matches.extend(asked(&set, found.slots(), facts, &shown, true));
+            all.extend(asked(&set, found.slots(), facts, &shown, true));
         }
         set.root_candidates(shown.root, &mut found);
         for facts in &facts {
-            matches.extend(asked(&set, found.slots(), facts, &shown, true));
+            all.extend(asked(&set, found.slots(), facts, &shown, true));
         }
     }
-    matches
+    all
 }
 
 fn shown<'a>(facts: &'a [Facts<'a>]) -> Trace<'a> {
@@ -145,7 +145,9 @@ proptest! {
     ) {
         let mut matcher = Matcher::new(rules.clone());
         for step in steps {
-            step.into_iter().for_each(|change| apply(&mut rules, change));
+            for change in step {
+                apply(&mut rules, change);
+            }
             matcher.update(rules.clone());
             for project in PROJECTS {
                 prop_assert_eq!(looked_up(&matcher, project, &runs), plainly(&rules, project, &runs));
@@ -163,9 +165,9 @@ fn generated_rules_match_generated_runs_often_and_mostly_not() {
     let runs: Vec<StoredRun> = (0..100).map(|_| stored_run().new_tree(&mut runner).unwrap().current()).collect();
     let watching: Vec<CompiledRule> = watching(&rules, NAMES[0]).filter(|rule| !rule.looks_at_trace()).collect();
     let asked = runs.len() * watching.len();
-    let matches: usize =
+    let passed: usize =
         runs.iter().map(|run| watching.iter().filter(|rule| rule.matches_run(&Facts::of(run))).count()).sum();
-    assert!(matches > asked / 50 && matches < asked / 2, "{matches} of {asked}");
+    assert!(passed > asked / 50 && passed < asked / 2, "{passed} of {asked}");
     let matcher = Matcher::new(rules);
     let mut found = Candidates::default();
     let mut candidates = 0;
@@ -177,7 +179,7 @@ fn generated_rules_match_generated_runs_often_and_mostly_not() {
         candidates += found.slots().len();
     }
     assert!(
-        candidates >= matches && candidates < asked * 2 / 3,
-        "{candidates} candidates, {matches} matches, {asked} asked"
+        candidates >= passed && candidates < asked * 2 / 3,
+        "{candidates} candidates, {passed} matches, {asked} asked"
     );
 }
