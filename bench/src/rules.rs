@@ -128,7 +128,7 @@ mod tests {
         let rules = [Wanted::errors("a", "immediate"), Wanted::traces("b", "2s", "1s"), Wanted::idle(3, "bench-00001")];
         let text = file(&rules, "http://127.0.0.1:1/hook").unwrap();
         assert_eq!(text.matches("- key: ").count(), 4, "{text}");
-        assert_eq!(files(&rules, "http://127.0.0.1:1/hook").unwrap(), [text.clone()]);
+        assert_eq!(files(&rules, "http://127.0.0.1:1/hook").unwrap(), std::slice::from_ref(&text));
         assert!(text.contains("settle: 1s") && text.contains("filter: 'eq(status, \"error\")'"), "{text}");
     }
 }
