@@ -90,9 +90,10 @@ const NUMBER_RUNS: &str = "UPDATE runs SET changed_seq = c.seq FROM changes c \
      WHERE runs.tenant_id = $1 AND runs.project_id = $2 AND runs.run_id IN (SELECT unhex(value) FROM json_each($3)) \
      AND c.tenant_id = $1 AND c.project_id = $2 AND c.seq > $4 AND c.run_id = runs.run_id";
 
-const TAKE_NUMBERS: &str = "UPDATE projects SET last_seq = last_seq + $3, \
-     last_change_at = max(last_change_at, $4), start_at = CASE WHEN start_at = 0 THEN $4 ELSE start_at END \
-     WHERE tenant_id = $1 AND project_id = $2 RETURNING project_id, last_seq, last_change_at";
+const TAKE_NUMBERS: &str = "UPDATE projects SET last_seq = last_seq + taken.value ->> 1, \
+     last_change_at = max(last_change_at, $3), start_at = CASE WHEN start_at = 0 THEN $3 ELSE start_at END \
+     FROM json_each($2) taken WHERE tenant_id = $1 AND project_id = unhex(taken.value ->> 0) \
+     RETURNING project_id, last_seq, last_change_at";
 
 fn ids(runs: &[RunId]) -> String {
     id_list(runs.iter().map(|run| run.0))
@@ -110,7 +111,7 @@ impl Rows for SqliteConnection {
 
     async fn put_bodies(&mut self, tenant: TenantId, rows: &[BodyRow]) -> Result<()> {
         insert(self, &UPSERT_BODIES, rows, |values, row| {
-            values.push(tenant.0).push(row.run_id.0).push(row.project_id.0).push(row.body.as_slice());
+            values.push(tenant.0).push(row.run_id.0).push(row.project_id.0).push(&*row.body);
         })
         .await?;
         Ok(())
@@ -196,13 +197,9 @@ impl Rows for SqliteConnection {
         counts: &[(ProjectId, i64)],
         now: Timestamp,
     ) -> Result<HashMap<ProjectId, (Seq, Timestamp)>> {
-        let mut taken = HashMap::new();
-        for (project, count) in counts {
-            let query = sqlx::query(TAKE_NUMBERS).bind(tenant.0).bind(project.0).bind(count).bind(now.0);
-            let (project, numbers) = records::numbers(&query.fetch_one(&mut *self).await?)?;
-            taken.insert(project, numbers);
-        }
-        Ok(taken)
+        let counts: Vec<_> = counts.iter().map(|(project, count)| (project.0.simple(), count)).collect();
+        let query = sqlx::query(TAKE_NUMBERS).bind(tenant.0).bind(json_text(&counts)?).bind(now.0);
+        query.fetch_all(self).await?.iter().map(records::numbers).collect()
     }
 
     async fn put_changes(&mut self, tenant: TenantId, changes: &[(ProjectId, Change)]) -> Result<()> {
@@ -216,11 +213,11 @@ impl Rows for SqliteConnection {
 
     async fn put_runs(&mut self, tenant: TenantId, rows: &[RunRow]) -> Result<()> {
         insert(self, &UPSERT_RUNS, rows, |values, row| {
-            let run = &row.run;
-            values.push(tenant.0).push(run.project_id.0).push(run.id.0).push(run.trace_id.0);
+            let run = &row.outline;
+            values.push(tenant.0).push(row.project_id.0).push(row.run_id.0).push(run.trace_id.0);
             values.push(run.parent_run_id.map(|parent| parent.0));
             values.push(run.name.as_str()).push(run.run_type.as_str()).push(run.status.as_str());
-            values.push(run.is_root()).push(row.is_stray());
+            values.push(run.is_root()).push(run.is_stray());
             values.push(run.start_time.0).push(run.end_time.map(|end| end.0)).push(row.seq).push(row.at.0);
         })
         .await?;
