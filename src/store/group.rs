@@ -8,7 +8,9 @@
 //! How a group is committed, and what becomes of it when that fails, is the backend's.
 
 use std::collections::VecDeque;
+use std::num::NonZero;
 use std::sync::Arc;
+use std::thread;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
@@ -22,8 +24,8 @@ use crate::store::{Result, StoreError, weight};
 /// Batches are accepted as one up to this many parts and feedback records.
 const MERGED_ITEMS: usize = 1_000;
 
-/// Batches of more bytes than this, roughly, are packed apart.
-const LARGE: usize = 1024 * 1024;
+/// Batches of more bytes than this, roughly, are made ready apart, a few at a time.
+const LARGE: usize = 256 * 1024;
 
 /// Bytes are taken in units of this many: permits are numbered in 32 bits.
 const UNIT: u64 = 1024;
@@ -42,6 +44,8 @@ pub(super) struct Bounds {
 pub(super) struct Room {
     items: Dimension,
     units: Dimension,
+    /// To make large batches ready.
+    benches: Arc<Semaphore>,
 }
 
 /// One measure of the room.
@@ -83,7 +87,9 @@ impl Room {
     /// An empty room.
     pub(super) fn of(bounds: Bounds) -> Self {
         let units = u32::try_from(bounds.bytes.div_ceil(UNIT)).unwrap_or(u32::MAX);
-        Self { items: Dimension::of(bounds.items), units: Dimension::of(units) }
+        let benches = thread::available_parallelism().map_or(1, NonZero::get);
+        let benches = Arc::new(Semaphore::new(benches));
+        Self { items: Dimension::of(bounds.items), units: Dimension::of(units), benches }
     }
 
     /// Lets a batch in and makes it ready; `Busy` when there is no room for it.
@@ -92,19 +98,20 @@ impl Room {
         let items = self.items.take(u32::try_from(items(&batch)).unwrap_or(u32::MAX))?;
         let units = u64::try_from(bytes).unwrap_or(u64::MAX).div_ceil(UNIT);
         let units = self.units.take(u32::try_from(units).unwrap_or(u32::MAX))?;
-        let ready = make_ready(batch, bytes).await?;
+        let ready = self.make_ready(batch, bytes).await?;
         let (reply, answer) = oneshot::channel();
         Ok((AcceptJob { tenant, ready, now, reply: Reply(reply), _taken: [items, units] }, answer))
     }
-}
 
-/// Packing a large batch would keep a thread from everyone else's requests: it has one of its own.
-async fn make_ready(batch: Batch, bytes: usize) -> Result<Ready> {
-    if bytes < LARGE {
-        return Ready::of(batch);
+    /// Packing a large batch would keep a thread of the runtime from everyone else's requests.
+    async fn make_ready(&self, batch: Batch, bytes: usize) -> Result<Ready> {
+        if bytes < LARGE {
+            return Ready::of(batch);
+        }
+        let _bench = self.benches.acquire().await;
+        let made = tokio::task::spawn_blocking(|| Ready::of(batch)).await;
+        made.unwrap_or_else(|error| Err(StoreError::Internal(Box::new(error))))
     }
-    let made = tokio::task::spawn_blocking(|| Ready::of(batch)).await;
-    made.unwrap_or_else(|error| Err(StoreError::Internal(Box::new(error))))
 }
 
 impl Reply {

@@ -125,6 +125,7 @@ pub(super) fn body(row: &impl Columns) -> Result<BodyRow> {
         run_id: RunId(cells.take()?),
         project_id: ProjectId(cells.take()?),
         body: cells.take::<Vec<u8>>()?.into(),
+        is_new: false,
     })
 }
 
@@ -132,7 +133,7 @@ pub(super) fn body(row: &impl Columns) -> Result<BodyRow> {
 pub(super) fn body_or_none(row: &impl Columns) -> Result<Option<BodyRow>> {
     let mut cells = Cells::of("run_bodies", row);
     let (run_id, project_id) = (RunId(cells.take()?), ProjectId(cells.take()?));
-    Ok(cells.take_or_none::<Vec<u8>>()?.map(|body| BodyRow { run_id, project_id, body: body.into() }))
+    Ok(cells.take_or_none::<Vec<u8>>()?.map(|body| BodyRow { run_id, project_id, body: body.into(), is_new: false }))
 }
 
 pub(super) fn waiting(row: &impl Columns) -> Result<WaitingRow> {

@@ -56,7 +56,13 @@ pub(super) struct Drafts {
 }
 
 /// A run that is there for readers.
-pub(super) type Complete = (ProjectId, RunId, Arc<Outline>);
+pub(super) struct Complete {
+    pub(super) project: ProjectId,
+    pub(super) run: RunId,
+    pub(super) outline: Arc<Outline>,
+    /// Whether nothing was stored of it before.
+    pub(super) is_new: bool,
+}
 
 /// The runs that a transaction wrote.
 #[derive(Default)]
@@ -251,11 +257,12 @@ impl Drafts {
         for (id, draft) in self.list {
             let Some(project) = draft.project.filter(|_| draft.changed) else { continue };
             written.projects.insert(project);
-            match draft.outline(id) {
-                Some(outline) => written.complete.push((project, id, Arc::clone(outline))),
+            let is_new = draft.stored == Stored::Nothing;
+            match draft.outline(id).map(Arc::clone) {
+                Some(outline) => written.complete.push(Complete { project, run: id, outline, is_new }),
                 None => written.incomplete.push(id),
             }
-            bodies.push(BodyRow { run_id: id, project_id: project, body: draft.packed()? });
+            bodies.push(BodyRow { run_id: id, project_id: project, body: draft.packed()?, is_new });
         }
         if !bodies.is_empty() {
             rows.put_bodies(tenant, &bodies).await?;

@@ -21,17 +21,16 @@ mod ready;
 mod rows;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::Arc;
 
 use crate::model::id::{ProjectId, RunId, TenantId, TraceId};
 use crate::model::project::{DEFAULT_PROJECT, ProjectRef};
-use crate::model::run::{Outline, Part, PartKind};
+use crate::model::run::{Part, PartKind};
 use crate::model::time::Timestamp;
 use crate::model::window::{Change, Seq};
 use crate::store::Result;
 use crate::store::runs::{Accepted, Refusal};
 
-use drafts::Drafts;
+use drafts::{Complete, Drafts};
 use projects::Projects;
 
 pub(super) use projects::ensure_default;
@@ -63,8 +62,8 @@ pub(super) async fn accept(
     let mut stirred = Stirred::default();
     let written = drafts.store_bodies(rows, tenant).await?;
     incomplete.extend(written.incomplete);
-    for (project, run, outline) in written.complete {
-        stirred.run(project, run, outline);
+    for complete in written.complete {
+        stirred.run(complete);
     }
     incomplete.extend(feedback::store(rows, tenant, batches, &mut stirred, &mut accepted).await?);
     let silent: Vec<ProjectId> = written.projects.into_iter().filter(|project| !stirred.concerns(*project)).collect();
@@ -148,15 +147,15 @@ fn named_project(part: &Part) -> Option<ProjectRef> {
 #[derive(Default)]
 struct Stirred {
     order: Vec<(ProjectId, RunId, TraceId)>,
-    rows: HashMap<RunId, Arc<Outline>>,
+    rows: HashMap<RunId, Complete>,
     known: HashMap<RunId, usize>,
 }
 
 impl Stirred {
     /// Notes a run that was written.
-    fn run(&mut self, project: ProjectId, run: RunId, outline: Arc<Outline>) {
-        self.feedback_on(project, run, outline.trace_id);
-        self.rows.insert(run, outline);
+    fn run(&mut self, complete: Complete) {
+        self.feedback_on(complete.project, complete.run, complete.outline.trace_id);
+        self.rows.insert(complete.run, complete);
     }
 
     /// Notes a run whose feedback was.
@@ -223,10 +222,11 @@ impl Stirred {
         let mut only_feedback: BTreeMap<ProjectId, Vec<RunId>> = BTreeMap::new();
         for (project, change) in changes {
             match self.rows.remove(&change.run_id) {
-                Some(outline) => written.push(RunRow {
-                    run_id: change.run_id,
-                    project_id: *project,
+                Some(Complete { project, run, outline, is_new }) => written.push(RunRow {
+                    run_id: run,
+                    project_id: project,
                     outline,
+                    is_new,
                     seq: change.seq,
                     at: change.at,
                 }),

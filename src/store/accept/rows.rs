@@ -22,6 +22,8 @@ pub(in crate::store) struct BodyRow {
     pub(in crate::store) run_id: RunId,
     pub(in crate::store) project_id: ProjectId,
     pub(in crate::store) body: Bytes,
+    /// Whether nothing is stored of it yet.
+    pub(in crate::store) is_new: bool,
 }
 
 /// A part that waits for its run's project, packed.
@@ -36,6 +38,8 @@ pub(in crate::store) struct RunRow {
     pub(in crate::store) run_id: RunId,
     pub(in crate::store) project_id: ProjectId,
     pub(in crate::store) outline: Arc<Outline>,
+    /// Whether nothing was stored of it before.
+    pub(in crate::store) is_new: bool,
     pub(in crate::store) seq: Seq,
     pub(in crate::store) at: Timestamp,
 }

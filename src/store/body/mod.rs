@@ -9,6 +9,7 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 
 use zstd::bulk::{Compressor, Decompressor};
 use zstd::dict::{DecoderDictionary, EncoderDictionary};
+use zstd::zstd_safe::CParameter;
 
 use crate::store::{Result, StoreError};
 
@@ -65,13 +66,18 @@ pub(super) fn pack(bytes: &[u8]) -> Result<Vec<u8>> {
             Ok(framed(ZSTD, length, &zstd::bulk::compress(bytes, LEVEL).map_err(failed)?))
         }
         Ok(length) if bytes.len() >= WORTH_PACKING => {
-            let frame = PACKERS
-                .with(|| Compressor::with_prepared_dictionary(&PACKING), |packer| packer.compress(bytes))
-                .map_err(failed)?;
+            let frame = PACKERS.with(packer, |packer| packer.compress(bytes)).map_err(failed)?;
             Ok(framed(ZSTD_RUNS_1, length, &frame))
         }
         _ => Ok([&[PLAIN], bytes].concat()),
     }
+}
+
+/// The version names the dictionary; the frame need not.
+fn packer() -> io::Result<Compressor<'static>> {
+    let mut packer = Compressor::with_prepared_dictionary(&PACKING)?;
+    packer.set_parameter(CParameter::DictIdFlag(false))?;
+    Ok(packer)
 }
 
 fn framed(version: u8, length: u32, frame: &[u8]) -> Vec<u8> {

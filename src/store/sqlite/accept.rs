@@ -10,12 +10,21 @@ use crate::model::id::{FeedbackId, ProjectId, RunId, TenantId};
 use crate::model::time::Timestamp;
 use crate::model::window::{Change, Seq};
 use crate::store::accept::{BodyRow, FeedbackRow, Place, Rows, RunRow, WaitingRow};
+use crate::store::failure::is_repeat;
 use crate::store::row::{Cells, json_text, readable};
-use crate::store::sqlite::row::{Insert, id_list, insert};
+use crate::store::sqlite::row::{Insert, Values, id_list, insert};
 use crate::store::{Result, records};
 
 const BODIES: &str = "SELECT run_id, project_id, body FROM run_bodies \
      WHERE tenant_id = $1 AND run_id IN (SELECT unhex(value) FROM json_each($2))";
+
+/// Rows that are new. `OR FAIL`: a statement of many rows that may be undone halfway copies each page it touches aside,
+/// and whoever fails here is undone as a whole.
+const INSERT_BODIES: Insert = Insert {
+    head: "INSERT OR FAIL INTO run_bodies (tenant_id, run_id, project_id, body) VALUES",
+    columns: 4,
+    tail: "",
+};
 
 const UPSERT_BODIES: Insert = Insert {
     head: "INSERT INTO run_bodies (tenant_id, run_id, project_id, body) VALUES",
@@ -70,8 +79,15 @@ pub(super) const PLACES: &str = "SELECT r.run_id, r.project_id, r.trace_id FROM 
      WHERE b.tenant_id = $1 AND b.run_id IN (SELECT unhex(value) FROM json_each($2))";
 
 const INSERT_CHANGES: Insert = Insert {
-    head: "INSERT INTO changes (tenant_id, project_id, seq, run_id, trace_id, changed_at) VALUES",
+    head: "INSERT OR FAIL INTO changes (tenant_id, project_id, seq, run_id, trace_id, changed_at) VALUES",
     columns: 6,
+    tail: "",
+};
+
+const INSERT_RUNS: Insert = Insert {
+    head: "INSERT OR FAIL INTO runs (tenant_id, project_id, run_id, trace_id, parent_run_id, name, run_type, status, is_root, \
+           is_stray, start_at, end_at, changed_seq, modified_at) VALUES",
+    columns: 14,
     tail: "",
 };
 
@@ -90,13 +106,28 @@ const NUMBER_RUNS: &str = "UPDATE runs SET changed_seq = c.seq FROM changes c \
      WHERE runs.tenant_id = $1 AND runs.project_id = $2 AND runs.run_id IN (SELECT unhex(value) FROM json_each($3)) \
      AND c.tenant_id = $1 AND c.project_id = $2 AND c.seq > $4 AND c.run_id = runs.run_id";
 
-const TAKE_NUMBERS: &str = "UPDATE projects SET last_seq = last_seq + taken.value ->> 1, \
+/// The parameter is an object: how many, by project.
+const TAKE_NUMBERS: &str = "UPDATE projects SET last_seq = last_seq + ($2 ->> lower(hex(project_id))), \
      last_change_at = max(last_change_at, $3), start_at = CASE WHEN start_at = 0 THEN $3 ELSE start_at END \
-     FROM json_each($2) taken WHERE tenant_id = $1 AND project_id = unhex(taken.value ->> 0) \
+     WHERE tenant_id = $1 AND project_id IN (SELECT unhex(key) FROM json_each($2)) \
      RETURNING project_id, last_seq, last_change_at";
 
 fn ids(runs: &[RunId]) -> String {
     id_list(runs.iter().map(|run| run.0))
+}
+
+/// Inserts rows that should be new. If one is there all the same, they are upserted.
+async fn insert_new<T>(
+    connection: &mut SqliteConnection,
+    new: &Insert,
+    known: &Insert,
+    rows: &[T],
+    bind: impl Fn(&mut Values, &T),
+) -> sqlx::Result<()> {
+    match insert(connection, new, rows, &bind).await {
+        Err(error) if is_repeat(&error) => insert(connection, known, rows, &bind).await.map(drop),
+        other => other.map(drop),
+    }
 }
 
 #[async_trait]
@@ -110,10 +141,12 @@ impl Rows for SqliteConnection {
     }
 
     async fn put_bodies(&mut self, tenant: TenantId, rows: &[BodyRow]) -> Result<()> {
-        insert(self, &UPSERT_BODIES, rows, |values, row| {
+        let (new, known): (Vec<_>, Vec<_>) = rows.iter().partition(|row| row.is_new);
+        let bind = |values: &mut Values, row: &&BodyRow| {
             values.push(tenant.0).push(row.run_id.0).push(row.project_id.0).push(&*row.body);
-        })
-        .await?;
+        };
+        insert_new(self, &INSERT_BODIES, &UPSERT_BODIES, &new, bind).await?;
+        insert(self, &UPSERT_BODIES, &known, bind).await?;
         Ok(())
     }
 
@@ -197,7 +230,7 @@ impl Rows for SqliteConnection {
         counts: &[(ProjectId, i64)],
         now: Timestamp,
     ) -> Result<HashMap<ProjectId, (Seq, Timestamp)>> {
-        let counts: Vec<_> = counts.iter().map(|(project, count)| (project.0.simple(), count)).collect();
+        let counts: HashMap<_, _> = counts.iter().map(|(project, count)| (project.0.simple(), count)).collect();
         let query = sqlx::query(TAKE_NUMBERS).bind(tenant.0).bind(json_text(&counts)?).bind(now.0);
         query.fetch_all(self).await?.iter().map(records::numbers).collect()
     }
@@ -212,15 +245,17 @@ impl Rows for SqliteConnection {
     }
 
     async fn put_runs(&mut self, tenant: TenantId, rows: &[RunRow]) -> Result<()> {
-        insert(self, &UPSERT_RUNS, rows, |values, row| {
+        let (new, known): (Vec<_>, Vec<_>) = rows.iter().partition(|row| row.is_new);
+        let bind = |values: &mut Values, row: &&RunRow| {
             let run = &row.outline;
             values.push(tenant.0).push(row.project_id.0).push(row.run_id.0).push(run.trace_id.0);
             values.push(run.parent_run_id.map(|parent| parent.0));
             values.push(run.name.as_str()).push(run.run_type.as_str()).push(run.status.as_str());
             values.push(run.is_root()).push(run.is_stray());
             values.push(run.start_time.0).push(run.end_time.map(|end| end.0)).push(row.seq).push(row.at.0);
-        })
-        .await?;
+        };
+        insert_new(self, &INSERT_RUNS, &UPSERT_RUNS, &new, bind).await?;
+        insert(self, &UPSERT_RUNS, &known, bind).await?;
         Ok(())
     }
 

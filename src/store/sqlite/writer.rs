@@ -1,6 +1,6 @@
 //! The one writer, and group commit.
 //!
-//! Everything that writes goes through one queue to one task with one connection. The task opens a transaction, does
+//! Everything that writes goes through one queue to one thread with one connection. It opens a transaction, does
 //! what is waiting, each job so that it can be taken back and a bad one fails alone, commits when the queue is empty or the
 //! group is old or large enough, and only then answers. So a caller that has an answer has it from the disk, and many
 //! callers share one `fsync`. Batches of one tenant that wait together are accepted as one.
@@ -9,14 +9,16 @@
 //! full disk) fails its group, and the next group is tried afresh.
 
 use std::collections::VecDeque;
-use std::slice;
+use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use std::{slice, thread};
 
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use sqlx::Connection;
 use sqlx::sqlite::{SqliteConnection, SqlitePool};
+use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -205,16 +207,19 @@ impl Writer {
     /// written. Whoever stops a process should stop those who write first and close the store last.
     pub async fn run(self, cancelled: CancellationToken) {
         let Self { connection, readers, checkpoints, jobs, closing, stopped } = self;
-        let mut hand = Hand { connection, saved: false, jobs, closing, committed: checkpoints.committed() };
+        let hand = Hand { connection, saved: false, jobs, closing, committed: checkpoints.committed() };
         let written = CancellationToken::new();
         let writing = async {
-            hand.write(&cancelled).await;
+            let hand = hand.write_apart(cancelled).await;
             written.cancel();
+            hand
         };
-        tokio::join!(writing, checkpoints.run(written.clone()));
+        let (hand, ()) = tokio::join!(writing, checkpoints.run(written.clone()));
         // The last connection to go copies the log into the file, and a reader could not: it may only read.
         readers.close().await;
-        if let Err(error) = hand.connection.close().await {
+        if let Some(Hand { connection, .. }) = hand
+            && let Err(error) = connection.close().await
+        {
             tracing::warn!(%error, "closing the database failed");
         }
         drop(stopped);
@@ -222,6 +227,34 @@ impl Writer {
 }
 
 impl Hand {
+    /// Writes on a thread of its own until there is nothing more to write, or this is dropped. A group waits for SQLite a
+    /// dozen times, and on the runtime's threads it would each time wait for a turn, too, behind requests that are being
+    /// read.
+    async fn write_apart(mut self, cancelled: CancellationToken) -> Option<Self> {
+        let (runtime, dropped) = (Handle::current(), CancellationToken::new());
+        let _guard = dropped.clone().drop_guard();
+        let (reply, ended) = oneshot::channel();
+        let thread = thread::Builder::new().name("writer".to_owned()).spawn(move || {
+            if runtime.block_on(dropped.run_until_cancelled(self.write(&cancelled))).is_some() {
+                let _nobody_waits = reply.send(self);
+            }
+        });
+        match (ended.await, thread) {
+            (Ok(hand), _) => Some(hand),
+            (Err(_), Ok(thread)) => {
+                // Nothing was sent back: it has panicked.
+                if let Err(panic) = thread.join() {
+                    resume_unwind(panic);
+                }
+                None
+            }
+            (Err(_), Err(error)) => {
+                tracing::error!(%error, "the writer has no thread");
+                None
+            }
+        }
+    }
+
     async fn write(&mut self, cancelled: &CancellationToken) {
         while let Some(job) = self.next_job(cancelled).await {
             self.write_group(job).await;
