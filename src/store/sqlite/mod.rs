@@ -134,7 +134,7 @@ async fn connect(file: &Path, options: &Options) -> Result<SqliteConnection> {
         .auto_vacuum(SqliteAutoVacuum::Incremental)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
-        .pragma("cache_size", "-65536")
+        .pragma("cache_size", "-49152")
         .pragma("wal_autocheckpoint", CHECKPOINT_PAGES.to_string())
         .pragma("journal_size_limit", "67108864");
     if let Some(pages) = options.max_pages {
