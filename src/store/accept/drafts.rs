@@ -35,7 +35,7 @@ enum Said {
     /// What its only batch made of it, if nothing is stored of it: its parts are in there.
     Made(Made),
     /// What was merged so far.
-    Merged(Layers),
+    Merged(Box<Layers>),
 }
 
 /// What was there of it before.
@@ -273,7 +273,7 @@ impl Drafts {
 
 impl Default for Said {
     fn default() -> Self {
-        Self::Merged(Layers::default())
+        Self::Merged(Box::default())
     }
 }
 
@@ -288,7 +288,7 @@ impl Draft {
         let draft = Self { project: Some(row.project_id), ..Self::default() };
         match unpack_json("run_bodies", &row.body) {
             Ok(layers) => {
-                let draft = Self { said: Said::Merged(layers), stored: Stored::Layers, ..draft };
+                let draft = Self { said: Said::Merged(Box::new(layers)), stored: Stored::Layers, ..draft };
                 let was_rooted = matches!(draft.stands(row.run_id), Some(Standpoint::Rooted(_)));
                 Self { was_rooted, ..draft }
             }
@@ -323,10 +323,10 @@ impl Draft {
     fn layers(&mut self) -> Result<&mut Layers> {
         self.outline = OnceLock::new();
         if let Said::Made(made) = &self.said {
-            self.said = Said::Merged(unpack_json("run_bodies", &made.body)?);
+            self.said = Said::Merged(Box::new(unpack_json("run_bodies", &made.body)?));
         }
         match &mut self.said {
-            Said::Merged(layers) => Ok(layers),
+            Said::Merged(layers) => Ok(layers.as_mut()),
             Said::Made(_) => Err(StoreError::Internal("what was made of a run was not taken apart".into())),
         }
     }

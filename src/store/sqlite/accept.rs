@@ -279,3 +279,32 @@ pub(super) const PLANNED: [(&str, &str); 10] = [
     (NUMBER_RUNS, "SEARCH c USING PRIMARY KEY (tenant_id=? AND project_id=? AND seq>?)"),
     (TAKE_NUMBERS, "SEARCH projects USING PRIMARY KEY (tenant_id=? AND project_id=?)"),
 ];
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::store::sqlite::{Options, connect, schema};
+
+    #[tokio::test]
+    async fn a_row_that_should_be_new_and_is_not_is_replaced_and_the_others_are_written() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("runhook.db");
+        let mut connection = connect(&file, &Options::default()).await.unwrap();
+        schema::migrate(&mut connection, &file).await.unwrap();
+        let row = |run: u128, body: &'static [u8]| BodyRow {
+            run_id: RunId(Uuid::from_u128(run)),
+            project_id: ProjectId(Uuid::nil()),
+            body: body.into(),
+            is_new: true,
+        };
+        connection.put_bodies(TenantId::DEFAULT, &[row(2, b"old")]).await.unwrap();
+        connection.put_bodies(TenantId::DEFAULT, &[row(1, b"a"), row(2, b"b"), row(3, b"c")]).await.unwrap();
+        let runs = [1, 2, 3].map(|run| RunId(Uuid::from_u128(run)));
+        let stored = connection.lock_runs(TenantId::DEFAULT, &[], &runs).await.unwrap();
+        let mut bodies: Vec<&[u8]> = stored.iter().map(|row| &*row.body).collect();
+        bodies.sort_unstable();
+        assert_eq!(bodies, [b"a", b"b", b"c"]);
+    }
+}

@@ -35,25 +35,21 @@ impl Checkpoints {
         Self { file, committed: Arc::default() }
     }
 
-    /// To be told of commits.
+    /// To be told of commits that fill the log.
     pub(super) fn committed(&self) -> Arc<Notify> {
         Arc::clone(&self.committed)
     }
 
-    /// Copies until `ended`. It has no connection before the first commit, and none that is open afterwards.
+    /// Copies until `ended`. It has no connection before it is first told of one, and none that is open afterwards.
     pub(super) async fn run(self, ended: CancellationToken) {
         let mut connection = None;
         while ended.run_until_cancelled(self.committed.notified()).await.is_some() {
-            if let Err(error) = self.copy(&mut connection).await {
-                // The writer copies what stays too long.
-                tracing::warn!(%error, "copying the log into the database failed");
-            }
+            // The writer copies what stays too long.
+            warn("copying the log into the database failed", self.copy(&mut connection).await);
             ended.run_until_cancelled(tokio::time::sleep(PAUSE)).await;
         }
-        if let Some(connection) = connection
-            && let Err(error) = connection.close().await
-        {
-            tracing::warn!(%error, "closing the database failed");
+        if let Some(connection) = connection {
+            warn("closing the database failed", connection.close().await.map_err(Into::into));
         }
     }
 
@@ -64,5 +60,66 @@ impl Checkpoints {
         };
         sqlx::query(COPY).execute(connection).await?;
         Ok(())
+    }
+}
+
+fn warn(what: &'static str, outcome: Result<()>) {
+    if let Err(error) = outcome {
+        tracing::warn!(%error, what);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::store::sqlite::{Options, base, connect};
+
+    /// What the file holds without its log.
+    async fn in_the_file(file: &Path) -> i64 {
+        let directory = tempfile::tempdir().unwrap();
+        let apart = directory.path().join("t.db");
+        std::fs::copy(file, &apart).unwrap();
+        let mut connection = SqliteConnection::connect_with(&base(&apart)).await.unwrap();
+        sqlx::query_scalar("SELECT count(*) FROM t").fetch_one(&mut connection).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn nobody_is_waited_for_and_what_nobody_reads_any_more_is_copied() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("t.db");
+        let mut writer = connect(&file, &Options::default()).await.unwrap();
+        for statement in ["CREATE TABLE t (x)", "INSERT INTO t VALUES (1)"] {
+            sqlx::query(statement).execute(&mut writer).await.unwrap();
+        }
+        let mut reader = SqliteConnection::connect_with(&base(&file)).await.unwrap();
+        let mut reading = reader.begin().await.unwrap();
+        let seen: i64 = sqlx::query_scalar("SELECT count(*) FROM t").fetch_one(&mut *reading).await.unwrap();
+        sqlx::query("INSERT INTO t VALUES (2)").execute(&mut writer).await.unwrap();
+
+        let (checkpoints, mut connection) = (Checkpoints::of(base(&file)), None);
+        checkpoints.copy(&mut connection).await.unwrap();
+        let still: i64 = sqlx::query_scalar("SELECT count(*) FROM t").fetch_one(&mut *reading).await.unwrap();
+        assert_eq!((seen, still), (1, 1));
+        reading.rollback().await.unwrap();
+        checkpoints.copy(&mut connection).await.unwrap();
+        assert_eq!(in_the_file(&file).await, 2);
+    }
+
+    #[tokio::test]
+    async fn it_ends_when_it_is_told_to_however_often_something_is_committed() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("t.db");
+        connect(&file, &Options::default()).await.unwrap().close().await.unwrap();
+        let (checkpoints, ended) = (Checkpoints::of(base(&file)), CancellationToken::new());
+        let committed = checkpoints.committed();
+        let told = async {
+            committed.notify_one();
+            tokio::task::yield_now().await;
+            committed.notify_one();
+            ended.cancel();
+        };
+        tokio::join!(checkpoints.run(ended.clone()), told);
     }
 }

@@ -313,8 +313,13 @@ impl Hand {
     async fn commit(&mut self, done: Vec<Done>) {
         match self.control("COMMIT").await {
             Ok(()) => {
-                done.into_iter().for_each(|job| job.answer(Ok(())));
-                self.committed.notify_one();
+                // Runs are what fills the log; nothing else needs a connection of its own to copy it.
+                if done.iter().any(|job| matches!(job, Done::Accept(..))) {
+                    self.committed.notify_one();
+                }
+                for job in done {
+                    job.answer(Ok(()));
+                }
             }
             Err(error) => {
                 self.roll_back().await;
