@@ -121,14 +121,19 @@ pub(super) fn project_name(row: &impl Columns) -> Result<(ProjectId, String)> {
 
 pub(super) fn body(row: &impl Columns) -> Result<BodyRow> {
     let mut cells = Cells::of("run_bodies", row);
-    Ok(BodyRow { run_id: RunId(cells.take()?), project_id: ProjectId(cells.take()?), body: cells.take()? })
+    Ok(BodyRow {
+        run_id: RunId(cells.take()?),
+        project_id: ProjectId(cells.take()?),
+        body: cells.take::<Vec<u8>>()?.into(),
+        is_new: false,
+    })
 }
 
 /// What is stored of a run, unless it was not to be read.
 pub(super) fn body_or_none(row: &impl Columns) -> Result<Option<BodyRow>> {
     let mut cells = Cells::of("run_bodies", row);
     let (run_id, project_id) = (RunId(cells.take()?), ProjectId(cells.take()?));
-    Ok(cells.take_or_none()?.map(|body| BodyRow { run_id, project_id, body }))
+    Ok(cells.take_or_none::<Vec<u8>>()?.map(|body| BodyRow { run_id, project_id, body: body.into(), is_new: false }))
 }
 
 pub(super) fn waiting(row: &impl Columns) -> Result<WaitingRow> {

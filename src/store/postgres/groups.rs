@@ -103,7 +103,7 @@ impl Line {
 impl PgStore {
     /// Accepts a batch, with others if there are any; `Busy` at once when there is no room for it.
     pub(super) async fn accept_in_a_group(&self, tenant: TenantId, batch: Batch, now: Timestamp) -> Result<Accepted> {
-        let (job, answer) = self.groups.room.enter(tenant, batch, now)?;
+        let (job, answer) = self.groups.room.enter(tenant, batch, now).await?;
         let begin = {
             let mut line = self.groups.line();
             line.waiting.push_back(job);
