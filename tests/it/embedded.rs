@@ -9,6 +9,7 @@ use std::sync::Arc;
 use runhook::config::Limits;
 use serde_json::{Value, json};
 
+use crate::command_line::{apply_rule, json_of};
 use crate::ingest::engine::Engine;
 use crate::support::home::{Home, Room};
 use crate::support::server::{Server, Settings, runhook};
@@ -77,8 +78,7 @@ fn the_doctor_asks_the_server_that_holds_the_directory() {
     assert_eq!(code(&output), 0, "{}{}", out(&output), err(&output));
     assert!(out(&output).contains("takes traffic"), "{}", out(&output));
     let output = server.run(["doctor", "--json"]);
-    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(document["verdict"], "ok", "{}", out(&output));
+    assert_eq!(json_of(&output)["verdict"], "ok", "{}", out(&output));
 }
 
 #[test]
@@ -114,6 +114,39 @@ fn a_missing_key_file_stops_the_start_and_none_is_made() {
     assert_eq!(code(&stopped), 3);
     assert!(err(&stopped).contains("is missing, and this data was sealed with its keys"), "{}", err(&stopped));
     assert!(!keys.exists());
+}
+
+#[test]
+fn an_unknown_configuration_key_is_answered_with_a_suggestion() {
+    let home = Home::embedded();
+    fs::write(home.path().join("runhook.yaml"), "lisen: 127.0.0.1:0\n").unwrap();
+    let output = run(&home, ["serve", "--config", "runhook.yaml"]);
+    assert_eq!(code(&output), 3);
+    let said = err(&output);
+    assert!(said.contains("unknown key `lisen`; did you mean `listen`?"), "{said}");
+    assert!(said.contains("runhook.yaml:1:1"), "{said}");
+    assert!(!home.path().join("data").exists());
+}
+
+#[test]
+fn keys_rotate_while_the_server_serves_and_the_old_key_goes_when_it_seals_nothing() {
+    let server = serve();
+    apply_rule(&server);
+    let before = json_of(&server.run(["keys", "list", "--json"]));
+    assert_eq!((&before["keys"][0]["id"], &before["keys"][0]["values"]), (&json!(1), &json!(1)), "{before}");
+    let rotated = json_of(&server.run(["keys", "rotate", "--json"]));
+    assert_eq!(rotated["resealed"], 1, "{rotated}");
+    assert_eq!(rotated["keys"][0]["id"], 2);
+    assert_eq!(rotated["keys"][0]["seals"], true);
+    assert_eq!(rotated["keys"][1]["values"], 0);
+    let file = server.home().key_file();
+    assert!(fs::read_to_string(&file).unwrap().starts_with("2:"));
+    let dropped = json_of(&server.run(["keys", "rotate", "--drop-old", "--json"]));
+    assert_eq!((&dropped["dropped"], dropped["keys"].as_array().unwrap().len()), (&json!(1), 1), "{dropped}");
+    assert_eq!(fs::read_to_string(&file).unwrap().lines().count(), 1);
+    let server = server.restart();
+    let after = json_of(&server.run(["keys", "list", "--json"]));
+    assert_eq!((&after["keys"][0]["id"], &after["keys"][0]["values"]), (&json!(2), &json!(1)), "{after}");
 }
 
 #[test]

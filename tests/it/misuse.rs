@@ -124,4 +124,3 @@ fn addresses_and_urls_that_are_none_are_usage_errors_with_an_example() {
         assert!(err(&refused).contains(example) && err(&refused).contains("config.yaml:1:"), "{}", err(&refused));
     }
 }
-

@@ -85,4 +85,3 @@ async fn a_store_that_cannot_keep_up_is_503_with_the_time_to_come_back() {
     let accepted = answers.iter().filter(|answer| answer.status.as_u16() == 202).count();
     assert_eq!(engine.runs().await.len(), 2 * accepted, "what was acknowledged is there, and nothing else");
 }
-

@@ -37,14 +37,19 @@ pub(crate) struct Room {
     pub(crate) max_pages: Option<u32>,
 }
 
+/// Whether the backend that is tested is a server's, not a file.
+pub(crate) fn is_on_a_server() -> bool {
+    match told("TEST_STORE").as_deref() {
+        None | Some("sqlite") => false,
+        Some("postgres") => true,
+        Some(other) => panic!("TEST_STORE is `{other}`: it is `sqlite` or `postgres`"),
+    }
+}
+
 impl Home {
     /// A home of the backend that is tested.
     pub fn new() -> Self {
-        match told("TEST_STORE").as_deref() {
-            None | Some("sqlite") => Self::embedded(),
-            Some("postgres") => Self::shared(),
-            Some(other) => panic!("TEST_STORE is `{other}`: it is `sqlite` or `postgres`"),
-        }
+        if is_on_a_server() { Self::shared() } else { Self::embedded() }
     }
 
     /// A directory and nothing else, which makes the database a file in it.

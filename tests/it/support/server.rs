@@ -68,7 +68,8 @@ pub struct NotStarted {
 impl Server {
     /// Starts a server in a fresh home.
     pub fn start(settings: Settings) -> Self {
-        Self::start_in(Arc::new(Home::new()), settings).unwrap_or_else(|error| panic!("the server did not start: {error:?}"))
+        Self::start_in(Arc::new(Home::new()), settings)
+            .unwrap_or_else(|error| panic!("the server did not start: {error:?}"))
     }
 
     /// Starts a server on a home that was used before.
