@@ -29,6 +29,7 @@ mod migrations;
 mod misuse;
 mod payloads;
 mod pgbouncer;
+mod removal;
 mod replicas;
 mod retention;
 mod rule_files;

@@ -10,9 +10,11 @@ use crate::model::id::{FeedbackId, ProjectId, RunId, TenantId};
 use crate::model::time::Timestamp;
 use crate::model::window::{Change, Seq};
 use crate::store::accept::{BodyRow, FeedbackRow, Place, Rows, RunRow, WaitingRow};
+use crate::store::failure::RETRY_AFTER;
 use crate::store::row::{Cells, json_text, readable};
+use crate::store::sqlite::removal;
 use crate::store::sqlite::row::{Insert, id_list, insert};
-use crate::store::{Result, records};
+use crate::store::{Result, StoreError, records};
 
 const BODIES: &str = "SELECT run_id, project_id, body FROM run_bodies \
      WHERE tenant_id = $1 AND run_id IN (SELECT unhex(value) FROM json_each($2))";
@@ -94,6 +96,14 @@ const TAKE_NUMBERS: &str = "UPDATE projects SET last_seq = last_seq + $3, \
      last_change_at = max(last_change_at, $4), start_at = CASE WHEN start_at = 0 THEN $4 ELSE start_at END \
      WHERE tenant_id = $1 AND project_id = $2 RETURNING project_id, last_seq, last_change_at";
 
+const COUNT_PROJECTS: &str = "SELECT count(*) FROM projects \
+     WHERE tenant_id = $1 AND project_id IN (SELECT unhex(value) FROM json_each($2))";
+
+/// The project of a run is gone, and the run is about to follow it.
+fn being_removed() -> StoreError {
+    StoreError::Busy { retry_after: RETRY_AFTER }
+}
+
 fn ids(runs: &[RunId]) -> String {
     id_list(runs.iter().map(|run| run.0))
 }
@@ -159,6 +169,9 @@ impl Rows for SqliteConnection {
     }
 
     async fn create_project(&mut self, tenant: TenantId, id: ProjectId, name: &str, now: Timestamp) -> Result<bool> {
+        if removal::is_removed(self, tenant, id).await? {
+            return Ok(false);
+        }
         let query = sqlx::query(CREATE_PROJECT).bind(tenant.0).bind(id.0).bind(name).bind(now.0);
         Ok(query.execute(self).await?.rows_affected() == 1)
     }
@@ -186,8 +199,10 @@ impl Rows for SqliteConnection {
         rows.iter().map(records::place).collect()
     }
 
-    async fn hold_projects(&mut self, _tenant: TenantId, _projects: &[ProjectId]) -> Result<()> {
-        Ok(())
+    async fn hold_projects(&mut self, tenant: TenantId, projects: &[ProjectId]) -> Result<()> {
+        let ids = id_list(projects.iter().map(|project| project.0));
+        let there: i64 = sqlx::query_scalar(COUNT_PROJECTS).bind(tenant.0).bind(ids).fetch_one(self).await?;
+        if usize::try_from(there) == Ok(projects.len()) { Ok(()) } else { Err(being_removed()) }
     }
 
     async fn take_numbers(
@@ -199,7 +214,8 @@ impl Rows for SqliteConnection {
         let mut taken = HashMap::new();
         for (project, count) in counts {
             let query = sqlx::query(TAKE_NUMBERS).bind(tenant.0).bind(project.0).bind(count).bind(now.0);
-            let (project, numbers) = records::numbers(&query.fetch_one(&mut *self).await?)?;
+            let row = query.fetch_optional(&mut *self).await?.ok_or_else(being_removed)?;
+            let (project, numbers) = records::numbers(&row)?;
             taken.insert(project, numbers);
         }
         Ok(taken)
