@@ -17,8 +17,9 @@ demo: ## the whole story on one terminal: runs in, a rule, a notification out
 	cargo build --release --locked --bin runhook
 	./target/release/runhook demo
 
-test: nextest sdk systemd ## every test, on real parts; installs what it needs (SKIP_PG=1: without PostgreSQL)
+test: nextest sdk systemd ## every test, on real parts, those of the surfaces on either database (SKIP_PG=1: without PostgreSQL)
 	tests/with-postgres cargo nextest run --locked --workspace
+	$(if $(SKIP_PG),,TEST_STORE=postgres tests/with-postgres cargo nextest run --locked --workspace --profile postgres)
 	cargo test --locked --doc
 
 lint: ## format and clippy, warnings denied

@@ -42,6 +42,7 @@ pub struct Keeper {
 
 /// One bounded piece of work.
 enum Step {
+    Removed,
     Projects,
     Project { aged: Aged, rules: Arc<Rules>, before: Timestamp },
     Runs(OldRuns),
@@ -114,6 +115,7 @@ impl Keeper {
         let keep = &self.parts.retention;
         let before = |age: Option<Duration>| age.map(|age| now.before(age));
         let steps = [
+            Some(Step::Removed),
             keep.runs.map(|_| Step::Projects),
             before(keep.deliveries).map(|before| Step::Messages { before, after: None }),
             before(keep.windows).map(|before| Step::Windows { before }),
@@ -128,6 +130,7 @@ impl Keeper {
     async fn take(&mut self, step: Step, now: Timestamp) -> Result<Vec<Step>, Failed> {
         let store = &self.parts.store;
         let follow = match step {
+            Step::Removed => again("removed", store.drop_removed(BATCH).await?, Step::Removed),
             Step::Projects => self.projects(now).await?,
             Step::Project { aged, rules, before } => self.project(&aged, &rules, before, now).await?,
             Step::Runs(old) => self.runs(old).await?,

@@ -21,6 +21,7 @@ mod outbox;
 mod plans;
 mod pokes;
 mod projects;
+mod removal;
 mod retention;
 mod revision;
 mod rules;

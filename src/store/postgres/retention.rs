@@ -40,9 +40,9 @@ const HOLD: &str = "SELECT run_id FROM run_bodies WHERE tenant_id = $1 AND run_i
 const DROP_RUNS: &str = "DELETE FROM runs WHERE tenant_id = $1 AND project_id = $2 AND run_id = ANY($3::uuid[]) \
      AND changed_seq <= $4 RETURNING run_id";
 
-const DROP_BODIES: &str = "DELETE FROM run_bodies WHERE tenant_id = $1 AND run_id = ANY($2::uuid[])";
+pub(super) const DROP_BODIES: &str = "DELETE FROM run_bodies WHERE tenant_id = $1 AND run_id = ANY($2::uuid[])";
 
-const DROP_FEEDBACK: &str = "DELETE FROM feedback WHERE tenant_id = $1 AND run_id = ANY($2::uuid[])";
+pub(super) const DROP_FEEDBACK: &str = "DELETE FROM feedback WHERE tenant_id = $1 AND run_id = ANY($2::uuid[])";
 
 const STAMP_MATCHES: &str = "UPDATE matches SET run_dropped_at = $3 WHERE tenant_id = $1 AND run_id = ANY($2::uuid[])";
 
@@ -216,6 +216,13 @@ impl RetentionStore for PgStore {
         let linked = query.fetch_all(&mut *snapshot).await?.into_iter().collect();
         snapshot.end().await?;
         Ok(Naming { bodies, parts, linked }.unnamed(blobs, quiet_since))
+    }
+
+    async fn drop_removed(&self, limit: u32) -> Result<Dropped> {
+        match self.removed_project().await? {
+            Some(project) => Ok(Dropped { more: true, ..self.drop_some(project, limit).await? }),
+            None => Ok(Dropped::default()),
+        }
     }
 
     async fn begin_sweep(&self, now: Timestamp, since: Timestamp) -> Result<bool> {

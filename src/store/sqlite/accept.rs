@@ -10,10 +10,11 @@ use crate::model::id::{FeedbackId, ProjectId, RunId, TenantId};
 use crate::model::time::Timestamp;
 use crate::model::window::{Change, Seq};
 use crate::store::accept::{BodyRow, FeedbackRow, Place, Rows, RunRow, WaitingRow};
-use crate::store::failure::is_repeat;
+use crate::store::failure::{RETRY_AFTER, is_repeat};
 use crate::store::row::{Cells, json_text, readable};
+use crate::store::sqlite::removal;
 use crate::store::sqlite::row::{Insert, Values, id_list, insert};
-use crate::store::{Result, records};
+use crate::store::{Result, StoreError, records};
 
 const BODIES: &str = "SELECT run_id, project_id, body FROM run_bodies \
      WHERE tenant_id = $1 AND run_id IN (SELECT unhex(value) FROM json_each($2))";
@@ -112,6 +113,14 @@ const TAKE_NUMBERS: &str = "UPDATE projects SET last_seq = last_seq + ($2 ->> lo
      WHERE tenant_id = $1 AND project_id IN (SELECT unhex(key) FROM json_each($2)) \
      RETURNING project_id, last_seq, last_change_at";
 
+const COUNT_PROJECTS: &str = "SELECT count(*) FROM projects \
+     WHERE tenant_id = $1 AND project_id IN (SELECT unhex(value) FROM json_each($2))";
+
+/// The project of a run is gone, and the run is about to follow it.
+fn being_removed() -> StoreError {
+    StoreError::Busy { retry_after: RETRY_AFTER }
+}
+
 fn ids(runs: &[RunId]) -> String {
     id_list(runs.iter().map(|run| run.0))
 }
@@ -193,6 +202,9 @@ impl Rows for SqliteConnection {
     }
 
     async fn create_project(&mut self, tenant: TenantId, id: ProjectId, name: &str, now: Timestamp) -> Result<bool> {
+        if removal::is_removed(self, tenant, id).await? {
+            return Ok(false);
+        }
         let query = sqlx::query(CREATE_PROJECT).bind(tenant.0).bind(id.0).bind(name).bind(now.0);
         Ok(query.execute(self).await?.rows_affected() == 1)
     }
@@ -220,8 +232,10 @@ impl Rows for SqliteConnection {
         rows.iter().map(records::place).collect()
     }
 
-    async fn hold_projects(&mut self, _tenant: TenantId, _projects: &[ProjectId]) -> Result<()> {
-        Ok(())
+    async fn hold_projects(&mut self, tenant: TenantId, projects: &[ProjectId]) -> Result<()> {
+        let ids = id_list(projects.iter().map(|project| project.0));
+        let there: i64 = sqlx::query_scalar(COUNT_PROJECTS).bind(tenant.0).bind(ids).fetch_one(self).await?;
+        if usize::try_from(there) == Ok(projects.len()) { Ok(()) } else { Err(being_removed()) }
     }
 
     async fn take_numbers(
@@ -230,9 +244,10 @@ impl Rows for SqliteConnection {
         counts: &[(ProjectId, i64)],
         now: Timestamp,
     ) -> Result<HashMap<ProjectId, (Seq, Timestamp)>> {
-        let counts: HashMap<_, _> = counts.iter().map(|(project, count)| (project.0.simple(), count)).collect();
-        let query = sqlx::query(TAKE_NUMBERS).bind(tenant.0).bind(json_text(&counts)?).bind(now.0);
-        query.fetch_all(self).await?.iter().map(records::numbers).collect()
+        let wanted: HashMap<_, _> = counts.iter().map(|(project, count)| (project.0.simple(), count)).collect();
+        let query = sqlx::query(TAKE_NUMBERS).bind(tenant.0).bind(json_text(&wanted)?).bind(now.0);
+        let taken: HashMap<_, _> = query.fetch_all(self).await?.iter().map(records::numbers).collect::<Result<_>>()?;
+        if taken.len() < wanted.len() { Err(being_removed()) } else { Ok(taken) }
     }
 
     async fn put_changes(&mut self, tenant: TenantId, changes: &[(ProjectId, Change)]) -> Result<()> {

@@ -28,8 +28,9 @@ const SET_MARKER: &str = "INSERT INTO markers (name, value) VALUES ($1, $2) \
 
 const CHECK: &str = "UPDATE counters SET value = $1 WHERE name = 'checked_at'";
 
-const WIPE: [&str; 19] = [
+const WIPE: [&str; 20] = [
     "DELETE FROM projects",
+    "DELETE FROM removed_projects",
     "DELETE FROM run_bodies",
     "DELETE FROM runs",
     "DELETE FROM waiting_parts",

@@ -18,6 +18,7 @@ mod outbox;
 #[cfg(test)]
 mod plans;
 mod projects;
+mod removal;
 mod retention;
 mod row;
 mod rules;

@@ -34,10 +34,10 @@ const LIVING: &str = "SELECT DISTINCT r.trace_id FROM runs r INDEXED BY runs_by_
 const DROP_RUNS: &str = "DELETE FROM runs WHERE tenant_id = $1 AND project_id = $2 \
      AND run_id IN (SELECT unhex(value) FROM json_each($3)) AND changed_seq <= $4 RETURNING run_id";
 
-const DROP_BODIES: &str =
+pub(super) const DROP_BODIES: &str =
     "DELETE FROM run_bodies WHERE tenant_id = $1 AND run_id IN (SELECT unhex(value) FROM json_each($2))";
 
-const DROP_FEEDBACK: &str = "DELETE FROM feedback INDEXED BY feedback_by_run WHERE tenant_id = $1 \
+pub(super) const DROP_FEEDBACK: &str = "DELETE FROM feedback INDEXED BY feedback_by_run WHERE tenant_id = $1 \
      AND run_id IN (SELECT unhex(value) FROM json_each($2))";
 
 const STAMP_MATCHES: &str = "UPDATE matches INDEXED BY matches_by_run SET run_dropped_at = $3 WHERE tenant_id = $1 \
@@ -155,6 +155,13 @@ impl RetentionStore for SqliteStore {
         let linked = sqlx::query_scalar(LINKED).bind(tenant.0).bind(keys).fetch_all(&mut *snapshot).await?;
         snapshot.rollback().await?;
         Ok(Naming { bodies, parts, linked: linked.into_iter().collect() }.unnamed(blobs, quiet_since))
+    }
+
+    async fn drop_removed(&self, limit: u32) -> Result<Dropped> {
+        match self.removed_project().await? {
+            Some(project) => Ok(Dropped { more: true, ..self.drop_some(project, limit).await? }),
+            None => Ok(Dropped::default()),
+        }
     }
 
     async fn begin_sweep(&self, now: Timestamp, since: Timestamp) -> Result<bool> {

@@ -49,7 +49,7 @@ struct House {
     stores: Vec<Arc<dyn Store>>,
     blobs: Arc<dyn BlobStore>,
     clock: Arc<ManualClock>,
-    database: Option<Database>,
+    _database: Option<Database>,
     supervisor: Supervisor,
     folder: tempfile::TempDir,
 }
@@ -83,7 +83,7 @@ impl House {
         let keyring = Arc::new(Keyring::parse(&Keyring::line(1, &[5; 32])).unwrap());
         let blobs = Directory::new(folder.path().join("blobs"), "http://h".parse().unwrap(), keyring);
         let clock = Arc::new(ManualClock::at(SystemClock.now()));
-        Self { stores, blobs: Arc::new(blobs), clock, database, supervisor, folder }
+        Self { stores, blobs: Arc::new(blobs), clock, _database: database, supervisor, folder }
     }
 
     async fn close(self) {
@@ -91,9 +91,6 @@ impl House {
             store.close().await;
         }
         self.supervisor.stop();
-        if let Some(database) = self.database {
-            database.remove().await;
-        }
     }
 
     fn store(&self) -> &dyn Store {

@@ -345,6 +345,10 @@ impl RetentionStore for FaultyStore {
         self.real.unnamed_blobs(tenant, blobs, quiet_since).await
     }
 
+    async fn drop_removed(&self, limit: u32) -> Result<Dropped> {
+        self.real.drop_removed(limit).await
+    }
+
     async fn begin_sweep(&self, now: Timestamp, since: Timestamp) -> Result<bool> {
         self.real.begin_sweep(now, since).await
     }

@@ -12,6 +12,7 @@ mod outbox;
 mod placement;
 mod postgres;
 mod projects;
+mod removal;
 mod retention;
 mod runs;
 pub(crate) mod sample;
@@ -101,6 +102,7 @@ macro_rules! store_suite {
                 a_wipe_leaves_keys_and_markers_only;
         }
         crate::store::store_suite! { behind $open;
+            removal: what_a_project_held_that_was_removed_goes_step_by_step_and_nothing_else;
             broken: parts_of_a_run_that_does_not_decode_are_refused_and_no_others,
                 a_run_that_does_not_decode_is_missing_from_pages_alone,
                 a_waiting_part_that_does_not_decode_holds_up_no_other,
