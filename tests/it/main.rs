@@ -31,6 +31,7 @@ mod pgbouncer;
 mod replicas;
 mod retention;
 mod rule_files;
+mod rules_api;
 mod scheduling;
 mod secrets;
 mod serving;

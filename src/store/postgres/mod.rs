@@ -10,6 +10,7 @@
 
 mod accept;
 mod clock;
+mod collections;
 mod connections;
 mod endpoints;
 mod feedback;
@@ -23,6 +24,7 @@ mod pokes;
 mod projects;
 mod retention;
 mod revision;
+mod rule_log;
 mod rules;
 mod runner;
 mod runs;

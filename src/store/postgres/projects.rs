@@ -32,7 +32,9 @@ const DELETE: &str = "DELETE FROM projects WHERE tenant_id = $1 AND project_id =
 
 /// What belongs to a project. Feedback and bodies come first: they are found through the runs. Feedback whose run is
 /// known is where its run is, whatever its sender said before.
-const DELETE_CONTENTS: [&str; 11] = [
+const DELETE_CONTENTS: [&str; 12] = [
+    "DELETE FROM queued_runs WHERE tenant_id = $1 AND run_id IN \
+     (SELECT run_id FROM run_bodies WHERE tenant_id = $1 AND project_id = $2)",
     "DELETE FROM feedback WHERE tenant_id = $1 AND (run_id IN \
      (SELECT run_id FROM run_bodies WHERE tenant_id = $1 AND project_id = $2) OR (project_id = $2 AND NOT EXISTS \
      (SELECT 1 FROM run_bodies b WHERE b.tenant_id = $1 AND b.run_id = feedback.run_id)))",

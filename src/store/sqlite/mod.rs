@@ -7,6 +7,7 @@
 //! about, save for INSERTs, which come in a few sizes.
 
 mod accept;
+mod collections;
 mod endpoints;
 mod failure;
 mod feedback;
@@ -19,6 +20,7 @@ mod plans;
 mod projects;
 mod retention;
 mod row;
+mod rule_log;
 mod rules;
 mod runs;
 pub(in crate::store) mod schema;

@@ -8,6 +8,7 @@ use runhook::model::run::PartKind;
 use runhook::model::sealed::Sealed;
 use runhook::model::time::Timestamp;
 use runhook::model::window::{GroupKey, Progress, Window};
+use runhook::store::collections::ActionsTaken;
 use runhook::store::outbox::{Claimant, DeliveryQuery};
 use runhook::store::projects::ProjectQuery;
 use runhook::store::runs::{Batch, FeedbackQuery, RunQuery};
@@ -227,7 +228,15 @@ impl<'a> World<'a> {
             }
             messages.push(message);
         }
-        WindowCommit { window, rules_version, matches, messages, deliveries }
+        WindowCommit {
+            window,
+            rules_version,
+            matches,
+            messages,
+            deliveries,
+            actions: ActionsTaken::default(),
+            applied_at: self.now,
+        }
     }
 
     async fn claim(&mut self, limit: u32, seconds: i64, crowded: Option<u32>) -> Taken {
