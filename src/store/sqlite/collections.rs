@@ -301,7 +301,7 @@ pub(super) fn examples_page(tenant: TenantId, query: &ExampleQuery) -> QueryBuil
 /// Statements that requests and loops run, each with the step its plan must have.
 #[cfg(test)]
 pub(super) const PLANNED: [(&str, &str); 4] = [
-    (THERE, "SEARCH collections USING COVERING INDEX collections_by_name (tenant_id=? AND kind=?)"),
+    (THERE, "SEARCH collections USING PRIMARY KEY (tenant_id=? AND kind=? AND collection_id=?)"),
     (QUEUED, "SEARCH q USING COVERING INDEX queued_runs_in_order (tenant_id=? AND queue_id=?)"),
     (DELETE_EXAMPLE, "SEARCH examples USING INDEX sqlite_autoindex_examples_1 (tenant_id=? AND example_id=?)"),
     (DEQUEUE, "SEARCH queued_runs USING PRIMARY KEY (tenant_id=? AND queue_id=? AND run_id=?)"),

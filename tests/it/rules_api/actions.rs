@@ -48,6 +48,7 @@ async fn each_match_becomes_one_example_and_one_entry_of_a_queue() {
     let run = desk.send(1).await;
     let feedback = json!({"run_id": run, "key": "judged", "score": 0, "correction": {"a": "better"}});
     assert_eq!(desk.server.call("POST", "/feedback", Some(&feedback)).await.0, 200);
+    desk.trigger(&rule).await;
     let found = examples(&desk, &set, 1).await;
     assert_eq!((&found[0]["inputs"], &found[0]["outputs"]), (&json!({"q": 1}), &json!({"a": "better"})));
     assert_eq!(found[0]["source_run_id"], json!(run));
@@ -81,6 +82,7 @@ async fn a_dataset_that_is_gone_is_an_outcome_and_holds_up_nothing() {
     let rule = desk.rule(&json!({"add_to_dataset_id": set})).await;
     assert_eq!(desk.server.call("DELETE", &format!("/datasets/{}", text(&set)), None).await.0, 200);
     desk.send(1).await;
+    desk.trigger(&rule).await;
     let log = desk.log(&rule, 1).await;
     assert_eq!((&log[0]["add_to_dataset"]["outcome"], &log[0]["webhooks"]), (&json!("error"), &Value::Null));
 }
@@ -158,10 +160,11 @@ async fn the_documented_receiver_makes_an_example_of_what_it_is_told_with_the_re
     let mut program = Program::start(&desk.server.url, "38ee7761");
     let url = format!("http://127.0.0.1:{}/langsmith_webhook", program.port);
     let filter = "has(feedback_key, \"correct\")";
-    desk.rule(&json!({"webhooks": [{"url": format!("{url}?secret=38ee7761")}], "filter": filter})).await;
+    let rule = desk.rule(&json!({"webhooks": [{"url": format!("{url}?secret=38ee7761")}], "filter": filter})).await;
     let run = desk.send(7).await;
     let feedback = json!({"run_id": run, "key": "correct", "score": 0, "correction": {"label": "refund"}});
     assert_eq!(desk.server.call("POST", "/feedback", Some(&feedback)).await.0, 200);
+    desk.trigger(&rule).await;
     let (said, program) = tokio::task::spawn_blocking(move || (program.next(), program)).await.unwrap();
     assert_eq!(said, "received");
     let found = examples(&desk, &set, 1).await;

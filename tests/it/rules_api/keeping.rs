@@ -106,6 +106,7 @@ async fn masked_values_that_come_back_mean_as_it_is_and_never_under_another_url(
     let (status, refused) = desk.change(&rule, &json!({"webhooks": elsewhere})).await;
     assert_eq!(status, 422, "{refused}");
     let run = desk.send(1).await;
+    desk.trigger(&rule).await;
     let request = next(&mut receiver).await;
     assert_eq!((ids(&request), request.header("x-token")), (vec![run], "planted-token"));
     assert!(request.target.ends_with("?secret=planted-query"), "{}", request.target);

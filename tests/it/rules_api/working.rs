@@ -13,6 +13,7 @@ async fn a_rule_notifies_and_its_log_says_so_run_by_run() {
     let path = format!("/runs/rules/{}", text(&rule["id"]));
     assert_eq!(desk.server.call("GET", &format!("{path}/last_applied"), None).await.0, 404);
     let first = desk.send(1).await;
+    desk.trigger(&rule).await;
     let request = next(&mut receiver).await;
     assert_eq!((ids(&request), &request.json()["rule_id"]), (vec![first.clone()], &rule["id"]));
     let log = desk.log(&rule, 1).await;
@@ -76,6 +77,7 @@ async fn a_rule_follows_its_session_to_another_name() {
         "start_time": "2026-11-22T08:00:00Z", "end_time": "2026-11-22T08:00:01Z",
     });
     assert_eq!(desk.server.call("POST", "/runs", Some(&run)).await.0, 202);
+    desk.trigger(&rule).await;
     assert_eq!(ids(&next(&mut receiver).await), ["0195c0de-0000-7000-8000-000000000009"]);
 }
 
@@ -88,5 +90,6 @@ async fn a_disabled_rule_rests_and_an_enabled_one_sees_what_comes_after() {
     let enabled = json!({"display_name": "Told", "sampling_rate": 1, "is_enabled": true});
     assert_eq!(desk.change(&rule, &enabled).await.1["is_enabled"], true);
     let two = desk.send(2).await;
+    desk.trigger(&rule).await;
     assert_eq!(ids(&next(&mut receiver).await), [two]);
 }
