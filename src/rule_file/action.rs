@@ -16,8 +16,11 @@ pub(super) fn lower(reading: &mut Reading<'_>, rule: &Section<'_>) -> Option<Act
     let [dataset, queue] = KEYS;
     let (dataset, queue) = (id(reading, rule, dataset), id(reading, rule, queue));
     let prefer = preference(reading, rule);
-    let actions =
-        Actions { add_to_dataset_id: dataset?, prefer_correction: prefer?, add_to_annotation_queue_id: queue? };
+    let actions = Actions {
+        add_to_dataset_id: dataset.ok()?,
+        prefer_correction: prefer?,
+        add_to_annotation_queue_id: queue.ok()?,
+    };
     if actions.prefer_correction && actions.add_to_dataset_id.is_none() {
         let span = rule.key_span(PREFER).unwrap_or_else(|| rule.span());
         let message = format!("`{PREFER}` says how examples are made, and the rule makes none");
@@ -27,16 +30,22 @@ pub(super) fn lower(reading: &mut Reading<'_>, rule: &Section<'_>) -> Option<Act
     Some(actions)
 }
 
-fn id<T: FromStr<Err = InvalidId>>(reading: &mut Reading<'_>, rule: &Section<'_>, key: &str) -> Option<Option<T>> {
-    let Some(node) = rule.get(key) else { return rule.key_span(key).is_none().then_some(None) };
-    let text = reading.resolved(node, &format!("`{key}`"))?.text;
-    match text.parse() {
-        Ok(id) => Some(Some(id)),
-        Err(error) => {
-            reading.error("bad-id", &node.span, error.to_string(), "write the id that the API shows");
-            None
-        }
-    }
+/// Something is written and cannot be read; why is among the problems.
+struct Unreadable;
+
+fn id<T: FromStr<Err = InvalidId>>(
+    reading: &mut Reading<'_>,
+    rule: &Section<'_>,
+    key: &str,
+) -> Result<Option<T>, Unreadable> {
+    let Some(node) = rule.get(key) else {
+        return if rule.key_span(key).is_none() { Ok(None) } else { Err(Unreadable) };
+    };
+    let text = reading.resolved(node, &format!("`{key}`")).ok_or(Unreadable)?.text;
+    text.parse().map(Some).map_err(|error: InvalidId| {
+        reading.error("bad-id", &node.span, error.to_string(), "write the id that the API shows");
+        Unreadable
+    })
 }
 
 fn preference(reading: &mut Reading<'_>, rule: &Section<'_>) -> Option<bool> {

@@ -267,9 +267,9 @@ async fn put_queued(connection: &mut Session, tenant: TenantId, queued: &[Queued
     if queued.is_empty() {
         return Ok(());
     }
-    let (queues, runs): (Vec<Uuid>, Vec<Uuid>) =
+    let (owners, runs): (Vec<Uuid>, Vec<Uuid>) =
         queued.iter().map(|queued| (queued.queue_id.0, queued.run_id.0)).unzip();
-    sqlx::query(ENQUEUE).bind(tenant.0).bind(queues).bind(runs).bind(now.0).execute(connection).await?;
+    sqlx::query(ENQUEUE).bind(tenant.0).bind(owners).bind(runs).bind(now.0).execute(connection).await?;
     Ok(())
 }
 

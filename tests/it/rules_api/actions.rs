@@ -94,21 +94,21 @@ async fn no_kill_loses_an_example_or_makes_it_twice() {
     let set = dataset(&desk, "kept").await;
     let rule = desk.rule(&json!({"add_to_dataset_id": set})).await;
     let trigger = format!("/runs/rules/{}/trigger", text(&rule["id"]));
-    let mut sent = Vec::new();
+    let mut told = Vec::new();
     for round in 0..4_u32 {
         for number in 0..10 {
-            sent.push(desk.send(round * 10 + number).await);
+            told.push(desk.send(round * 10 + number).await);
         }
         // The evaluation begins at once and dies somewhere.
         desk.server.call("POST", &trigger, None).await;
         desk.server = desk.server.restart();
     }
     desk.server.call("POST", &trigger, None).await;
-    let found = examples(&desk, &set, sent.len()).await;
+    let found = examples(&desk, &set, told.len()).await;
     let mut made: Vec<&str> = found.iter().map(|example| text(&example["source_run_id"])).collect();
     made.sort_unstable();
-    sent.sort_unstable();
-    assert_eq!(made, sent);
+    told.sort_unstable();
+    assert_eq!(made, told);
 }
 
 /// The receiver of LangSmith's webhook page. Killed when dropped.

@@ -26,7 +26,7 @@ async fn a_rule_notifies_and_its_log_says_so_run_by_run() {
     desk.send(2).await;
     let third = desk.send(3).await;
     assert_eq!(desk.server.call("POST", &format!("{path}/trigger"), None).await.0, 200);
-    assert_eq!(ids(&next(&mut receiver).await), [third.clone()]);
+    assert_eq!(ids(&next(&mut receiver).await), std::slice::from_ref(&third));
     let (_, page) = desk.server.call("GET", &format!("{path}/logs/v2?limit=1"), None).await;
     assert_eq!((&page["logs"][0]["run_id"], &page["has_more"]), (&json!(third), &json!(true)), "{page}");
     let (_, rest) =

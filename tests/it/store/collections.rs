@@ -94,7 +94,7 @@ pub(crate) async fn examples_are_replaced_by_id_and_go_with_their_dataset(store:
     store.put_examples(TENANT, vec![changed.clone()]).await.unwrap();
     assert_eq!(of(store, set).await, [example(2, set).id, changed.id]);
     let one = ExampleQuery { ids: vec![changed.id], limit: 1, ..ExampleQuery::default() };
-    assert_eq!(store.list_examples(TENANT, &one).await.unwrap(), [changed.clone()]);
+    assert_eq!(store.list_examples(TENANT, &one).await.unwrap(), std::slice::from_ref(&changed));
     let all = CollectionQuery { limit: 10, ..CollectionQuery::default() };
     assert_eq!(names(store, CollectionKind::Dataset, all).await, [("one".into(), 2)]);
     assert!(store.delete_example(TENANT, changed.id).await.unwrap());
@@ -113,10 +113,10 @@ pub(crate) async fn a_blob_is_named_by_an_example_until_that_goes(store: &dyn St
     assert_eq!(unnamed().await, []);
     let without = Example { inputs: None, ..linked.clone() };
     store.put_examples(TENANT, vec![without]).await.unwrap();
-    assert_eq!(unnamed().await, [key.clone()]);
+    assert_eq!(unnamed().await, std::slice::from_ref(&key));
     store.put_examples(TENANT, vec![linked.clone()]).await.unwrap();
     assert!(store.delete_example(TENANT, linked.id).await.unwrap());
-    assert_eq!(unnamed().await, [key.clone()]);
+    assert_eq!(unnamed().await, std::slice::from_ref(&key));
 }
 
 pub(crate) async fn queued_runs_come_in_their_order_and_once(store: &dyn Store) {
@@ -162,8 +162,8 @@ pub(crate) async fn what_a_match_asks_for_happens_with_it_or_not_at_all(store: &
         (of(store, uuid(9, 1)).await.len(), queued.len())
     };
     let first = acting(store, 0, 1, rule.id).await;
-    let stale = WindowCommit { rules_version: first.rules_version - 1, ..first.clone() };
-    assert!(matches!(store.commit_window(stale).await, Err(StoreError::Stale(_))));
+    let outdated = WindowCommit { rules_version: first.rules_version - 1, ..first.clone() };
+    assert!(matches!(store.commit_window(outdated).await, Err(StoreError::Stale(_))));
     assert_eq!(state().await, (0, 0));
     store.commit_window(first.clone()).await.unwrap();
     assert!(matches!(store.commit_window(first).await, Err(StoreError::Stale(_))));

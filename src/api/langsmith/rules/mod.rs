@@ -1,7 +1,7 @@
 //! `/runs/rules`: rules under LangSmith's name and in its words, beside those that files have.
 //!
 //! A rule made here belongs to a session and follows it when that is renamed. A rule that came from a file is shown with
-//! its origin, and only the file changes it. What this server would not do (evaluators, PagerDuty alerts, spend limits)
+//! its origin, and only the file changes it. What this server would not do (evaluators, alerts, spend limits)
 //! is refused when it is asked for, never stored and forgotten.
 
 mod create;

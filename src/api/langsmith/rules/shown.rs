@@ -52,7 +52,7 @@ pub(super) async fn all(api: &Api, tenant: TenantId, rules: &[Rule]) -> Result<V
         let session = session(tenant, rule).and_then(|id| names.get_key_value(&id));
         // A project that was renamed away holds the id that follows from its old name.
         let session = session.filter(|(_, name)| rule.is_registered() || **name == rule.project);
-        let mut one = one(rule, &endpoints, session, backfill(api, tenant, rule).await?);
+        let mut one = one(rule, &endpoints, session, backfill(api, tenant, rule).await?.as_ref());
         if let Some(one) = one.as_object_mut() {
             let dataset = rule.actions.add_to_dataset_id.and_then(|id| filled.get(&id.0));
             let queue = rule.actions.add_to_annotation_queue_id.and_then(|id| filled.get(&id.0));
@@ -91,7 +91,7 @@ fn one(
     rule: &Rule,
     endpoints: &[Endpoint],
     session: Option<(&ProjectId, &String)>,
-    backfill: Option<Backfill>,
+    backfill: Option<&Backfill>,
 ) -> Value {
     let find = |id| endpoints.iter().find(|endpoint| endpoint.id == id);
     let registration = rule.registration.as_ref();
@@ -128,9 +128,9 @@ fn one(
     });
     if let Some(shown) = shown.as_object_mut() {
         shown.insert("backfill_from".to_owned(), json!(rule.backfill_from.map(Timestamp::with_offset)));
-        shown.insert("backfill_id".to_owned(), json!(backfill.as_ref().map(|backfill| backfill.id)));
-        shown.insert("backfill_status".to_owned(), json!(backfill.as_ref().map(|backfill| backfill.status)));
-        shown.insert("backfill_progress".to_owned(), json!(backfill.as_ref().map(|backfill| backfill.progress)));
+        shown.insert("backfill_id".to_owned(), json!(backfill.map(|backfill| backfill.id)));
+        shown.insert("backfill_status".to_owned(), json!(backfill.map(|backfill| backfill.status)));
+        shown.insert("backfill_progress".to_owned(), json!(backfill.map(|backfill| backfill.progress)));
         shown.insert("backfill_error".to_owned(), Value::Null);
         shown.insert("backfill_completed_at".to_owned(), Value::Null);
     }
