@@ -3,7 +3,7 @@ use std::time::Duration;
 use super::*;
 use crate::filter::{Facts, Needs};
 use crate::model::id::{ProjectId, RuleId, RunId};
-use crate::model::rule::{BatchLimits, Cadence};
+use crate::model::rule::{Actions, BatchLimits, Cadence};
 use crate::model::run::{Run, Status};
 use crate::model::time::Timestamp;
 use crate::model::usage::Usage;
@@ -28,6 +28,9 @@ fn rule(key: &str, project: &str, filter: &str) -> Rule {
         endpoints: Vec::new(),
         state: RuleState::Active,
         origin: None,
+        actions: Actions::default(),
+        group_by: None,
+        registration: None,
     }
 }
 

@@ -96,7 +96,7 @@ mod tests {
 
     use super::*;
     use crate::model::id::{ProjectId, RuleId, TenantId};
-    use crate::model::rule::{BatchLimits, Cadence, RuleState};
+    use crate::model::rule::{Actions, BatchLimits, Cadence, RuleState};
     use crate::model::window::{Cursor, Span};
 
     const TENANT: TenantId = TenantId::DEFAULT;
@@ -124,6 +124,9 @@ mod tests {
             endpoints: vec![],
             state: RuleState::Active,
             origin: None,
+            actions: Actions::default(),
+            group_by: None,
+            registration: None,
         }
     }
 

@@ -36,7 +36,7 @@ pub(super) fn of_rules(before: &Rule, after: &Rule) -> Vec<Difference> {
     changed.map(|((field, was), (_, will))| Difference::plain(field, was, will)).collect()
 }
 
-fn fields(rule: &Rule) -> [(&'static str, Option<String>); 14] {
+fn fields(rule: &Rule) -> [(&'static str, Option<String>); 17] {
     let BatchLimits { max_runs, max_bytes, inline_bytes } = rule.batch;
     let (every, cron, timezone) = match &rule.cadence {
         Cadence::Immediate => (Some("immediate".to_owned()), None, None),
@@ -58,6 +58,9 @@ fn fields(rule: &Rule) -> [(&'static str, Option<String>); 14] {
         ("batch.max_runs", Some(max_runs.to_string())),
         ("batch.max_bytes", Some(size_text(max_bytes))),
         ("batch.inline_bytes", Some(size_text(inline_bytes))),
+        ("add_to_dataset_id", rule.actions.add_to_dataset_id.map(|id| id.to_string())),
+        ("add_to_dataset_prefer_correction", Some(rule.actions.prefer_correction.to_string())),
+        ("add_to_annotation_queue_id", rule.actions.add_to_annotation_queue_id.map(|id| id.to_string())),
     ]
 }
 

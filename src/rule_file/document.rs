@@ -26,7 +26,12 @@ pub(super) struct File {
 
 /// Which runs of which projects are notified, when, and where to.
 #[derive(JsonSchema)]
-#[schemars(deny_unknown_fields)]
+#[schemars(
+    deny_unknown_fields,
+    extend("anyOf" = [
+        {"required": ["webhooks"]}, {"required": ["add_to_dataset_id"]}, {"required": ["add_to_annotation_queue_id"]}
+    ])
+)]
 pub(super) struct Rule {
     /// Its stable identity: the same key is the same rule, another key is another rule.
     key: Key,
@@ -55,9 +60,15 @@ pub(super) struct Rule {
     backfill_from: Option<String>,
     /// How batches are cut.
     batch: Option<Batch>,
-    /// Where its notifications go.
+    /// Where its notifications go. A rule that adds to a dataset or a queue may do without.
     #[schemars(length(min = 1))]
-    webhooks: Vec<Webhook>,
+    webhooks: Option<Vec<Webhook>>,
+    /// The dataset that gets an example of each matching run.
+    add_to_dataset_id: Option<Id>,
+    /// Whether a correction given as feedback stands in for the run's outputs in its example.
+    add_to_dataset_prefer_correction: Option<bool>,
+    /// The annotation queue that each matching run is put into.
+    add_to_annotation_queue_id: Option<Id>,
 }
 
 /// How batches are cut.
@@ -141,6 +152,10 @@ scalar!(
 scalar!(
     /// The key of a rule or an endpoint.
     Key, {"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]*$", "maxLength": 128}
+);
+scalar!(
+    /// An id.
+    Id, {"type": "string", "format": "uuid"}
 );
 scalar!(
     /// An interval.

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use crate::model::amount::{duration_text, size_text};
 use crate::model::endpoint::{Endpoint, MASK};
-use crate::model::rule::{BatchLimits, Cadence, Rule, RuleState};
+use crate::model::rule::{Actions, BatchLimits, Cadence, Rule, RuleState};
 use crate::rule_file::difference::{format_name, policy_name};
 
 /// Writes rules, in their order, with the endpoints they send to.
@@ -35,6 +35,9 @@ pub fn export(rules: &[Rule], endpoints: &[Endpoint]) -> String {
 fn write_rule(text: &mut String, rule: &Rule, endpoints: &[Endpoint], variables: &mut Variables) {
     if rule.state == RuleState::Paused {
         text.push_str("  # paused\n");
+    }
+    if rule.is_registered() {
+        text.push_str("  # made through the API: remove it there before a file has it\n");
     }
     line(text, "  - ", "key", &scalar(&rule.key));
     let mut field = |name: &str, value: &str| line(text, "    ", name, value);
@@ -66,6 +69,10 @@ fn write_rule(text: &mut String, rule: &Rule, endpoints: &[Endpoint], variables:
         let (max_bytes, inline_bytes) = (size_text(max_bytes), size_text(inline_bytes));
         field("batch", &format!("{{ max_runs: {max_runs}, max_bytes: {max_bytes}, inline_bytes: {inline_bytes} }}"));
     }
+    write_actions(text, &rule.actions);
+    if rule.endpoints.is_empty() {
+        return;
+    }
     text.push_str("    webhooks:\n");
     for id in &rule.endpoints {
         let Some(endpoint) = endpoints.iter().find(|endpoint| endpoint.id == *id) else { continue };
@@ -73,6 +80,18 @@ fn write_rule(text: &mut String, rule: &Rule, endpoints: &[Endpoint], variables:
             Some(key) => line(text, "      - ", "endpoint", &scalar(key)),
             None => write_target(text, "      - ", "        ", &rule.key, endpoint, variables),
         }
+    }
+}
+
+fn write_actions(text: &mut String, actions: &Actions) {
+    if let Some(dataset) = actions.add_to_dataset_id {
+        line(text, "    ", "add_to_dataset_id", &dataset.to_string());
+    }
+    if actions.prefer_correction {
+        line(text, "    ", "add_to_dataset_prefer_correction", "true");
+    }
+    if let Some(queue) = actions.add_to_annotation_queue_id {
+        line(text, "    ", "add_to_annotation_queue_id", &queue.to_string());
     }
 }
 

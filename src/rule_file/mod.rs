@@ -7,6 +7,7 @@
 //! Never reads a file, the environment or the clock, never resolves a name, and never decides which addresses are
 //! allowed: whoever applies a plan does that, and reports what it refuses at the spans that drafts carry.
 
+mod action;
 mod batch;
 mod cadence;
 mod difference;

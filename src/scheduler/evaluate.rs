@@ -15,6 +15,7 @@ use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 
 use crate::blob::{BlobError, BlobStore};
 use crate::config::Limits;
+use crate::model::collection::{Example, Queued};
 use crate::model::delivery::{Delivery, DeliveryState};
 use crate::model::id::{DeliveryId, RuleId, RunId};
 use crate::model::message::Message;
@@ -25,6 +26,7 @@ use crate::model::window::{Progress, Seq, Window};
 use crate::payload;
 use crate::scheduler::look::{self, Draft, Found};
 use crate::scheduler::plan::{Reading, Rest, Stretch};
+use crate::store::collections::ActionsTaken;
 use crate::store::windows::{Stirred, WindowCommit};
 use crate::store::{Store, StoreError};
 
@@ -155,6 +157,8 @@ impl Evaluation<'_> {
             messages: Vec::new(),
             deliveries: Vec::new(),
             settles,
+            actions: ActionsTaken::default(),
+            applied_at: self.now,
         };
         for (place, found) in found {
             if let Some(rule) = stretch.watchers.rule(place) {
@@ -220,6 +224,7 @@ impl Evaluation<'_> {
         } else {
             self.messages(project, rule, &commit.window, &mut runs).await?
         };
+        self.act(rule, &runs, &mut commit.actions);
         commit.matches.extend(runs.iter().map(|stored| (rule.id, stored.run.id)));
         for message in messages {
             commit.deliveries.extend(rule.endpoints.iter().map(|endpoint| Delivery {
@@ -237,6 +242,19 @@ impl Evaluation<'_> {
             commit.messages.push(message);
         }
         Ok(())
+    }
+
+    /// Adds to the commit what the rule does with its matches beside.
+    fn act(&self, rule: &Rule, runs: &[Arc<StoredRun>], taken: &mut ActionsTaken) {
+        let actions = &rule.actions;
+        if let Some(dataset) = actions.add_to_dataset_id {
+            let example = |run| Example::of_run(run, dataset, rule.id, actions.prefer_correction, self.now);
+            taken.examples.extend(runs.iter().map(|run| (rule.id, example(run))));
+        }
+        if let Some(queue_id) = actions.add_to_annotation_queue_id {
+            let queued = |stored: &Arc<StoredRun>| (rule.id, Queued { queue_id, run_id: stored.run.id });
+            taken.queued.extend(runs.iter().map(queued));
+        }
     }
 
     /// A rule's messages, once all they link to is stored.

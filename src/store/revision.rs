@@ -96,6 +96,9 @@ pub(super) async fn apply(
         }
         scene.put(rule, now, &mut moves);
     }
+    for rule in &changes.hasten_rules {
+        scene.hasten(*rule, &mut moves);
+    }
     put_rules(rows, tenant, &changes.put_rules).await?;
     put_endpoints(rows, tenant, &changes.put_endpoints).await?;
     rows.put_moves(tenant, &moves).await?;
@@ -121,7 +124,8 @@ pub(super) async fn set_state(
 pub(super) async fn rename(rows: &mut dyn RuleRows, to: &Project, now: Timestamp) -> Result<()> {
     let mut scene = scene(rows, to.tenant_id).await?;
     let mut moves = Moves::default();
-    scene.rename(to.id, &to.name, now, &mut moves);
+    let following = scene.rename(to.id, &to.name, now, &mut moves);
+    put_rules(rows, to.tenant_id, &following).await?;
     rows.put_moves(to.tenant_id, &moves).await?;
     rows.bump_version().await
 }

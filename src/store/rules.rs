@@ -20,6 +20,8 @@ pub struct RuleChanges {
     pub remove_rules: Vec<RuleId>,
     /// Endpoints to remove. Their waiting deliveries fail as `endpoint removed`.
     pub remove_endpoints: Vec<EndpointId>,
+    /// Rules that see at once what there is, whatever their cadence.
+    pub hasten_rules: Vec<RuleId>,
 }
 
 /// The rules of all tenants at one moment.

@@ -12,6 +12,7 @@ use crate::model::message::Message;
 use crate::model::time::Timestamp;
 use crate::model::window::{Change, Cursor, GroupKey, Seq, Span, Window};
 use crate::store::Result;
+use crate::store::collections::ActionsTaken;
 use crate::store::outbox::Claimant;
 
 /// A project that has changes some group may not have seen.
@@ -65,6 +66,10 @@ pub struct WindowCommit {
     /// Up to where every group of the project has seen its changes with this window, if that is so:
     /// [`WindowStore::settle_project`] in the same transaction. The window counts whether the project settles or not.
     pub settles: Option<Seq>,
+    /// What becomes of the matches beside. What cannot be done (its dataset is gone) is noted with the match.
+    pub actions: ActionsTaken,
+    /// The present.
+    pub applied_at: Timestamp,
 }
 
 /// What the scheduler reads and how it commits.

@@ -34,6 +34,7 @@ mod removal;
 mod replicas;
 mod retention;
 mod rule_files;
+mod rules_api;
 mod scheduling;
 mod secrets;
 mod serving;

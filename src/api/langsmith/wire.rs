@@ -166,7 +166,8 @@ impl Bodies {
     }
 }
 
-async fn fetch(api: &Api, payload: Option<&Payload>) -> Result<Option<RawJson>, Problem> {
+/// Inputs or outputs, wherever they are kept.
+pub(crate) async fn fetch(api: &Api, payload: Option<&Payload>) -> Result<Option<RawJson>, Problem> {
     match payload {
         None => Ok(None),
         Some(Payload::Inline(json)) => Ok(Some(json.clone())),

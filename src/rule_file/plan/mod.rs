@@ -303,7 +303,7 @@ impl<'a> Planner<'a> {
             if wanted.contains(rule.key.as_str()) {
                 continue;
             }
-            if !prune.covers(rule.origin.as_deref()) {
+            if !prune.covers(rule) {
                 left.extend(&rule.endpoints);
                 continue;
             }
@@ -331,8 +331,11 @@ impl<'a> Planner<'a> {
 }
 
 impl Prune<'_> {
-    fn covers(self, origin: Option<&str>) -> bool {
+    /// A rule that was made through the API is nobody's to prune.
+    fn covers(self, rule: &Rule) -> bool {
+        let origin = rule.origin.as_deref();
         match self {
+            _ if rule.is_registered() => false,
             Self::Nothing => false,
             Self::Files => origin.is_some_and(|origin| !origin.starts_with(FOLDER)),
             Self::Origin(prefix) => origin.is_some_and(|origin| origin.starts_with(prefix)),

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::*;
 use crate::matcher::{CompiledRule, Matcher};
 use crate::model::id::{ProjectId, RuleId, RunId, TenantId, TraceId};
-use crate::model::rule::{BatchLimits, Rule, RuleState};
+use crate::model::rule::{Actions, BatchLimits, Rule, RuleState};
 use crate::model::window::{Cursor, Span};
 
 const TENANT: TenantId = TenantId::DEFAULT;
@@ -39,6 +39,9 @@ fn rule(key: &str, cadence: Cadence) -> Rule {
         endpoints: Vec::new(),
         state: RuleState::Active,
         origin: None,
+        actions: Actions::default(),
+        group_by: None,
+        registration: None,
     }
 }
 

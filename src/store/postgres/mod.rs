@@ -10,6 +10,7 @@
 
 mod accept;
 mod clock;
+mod collections;
 mod connections;
 mod endpoints;
 mod feedback;
@@ -24,6 +25,7 @@ mod projects;
 mod removal;
 mod retention;
 mod revision;
+mod rule_log;
 mod rules;
 mod runner;
 mod runs;

@@ -127,7 +127,7 @@ async fn drop_runs(connection: &mut Session, tenant: Uuid, project: Uuid, runs: 
     let query = sqlx::query_scalar::<_, Uuid>(HOLD).bind(tenant).bind(project).bind(runs);
     let held = query.fetch_all(&mut *connection).await?;
     let mut rows = 0_u64;
-    for statement in [retention::DROP_FEEDBACK, retention::DROP_BODIES] {
+    for statement in retention::DROP_WITH_RUNS {
         let query = sqlx::query(statement).bind(tenant).bind(&held);
         rows = rows.saturating_add(query.execute(&mut *connection).await?.rows_affected());
     }

@@ -8,6 +8,7 @@
 
 mod accept;
 mod checkpoints;
+mod collections;
 mod endpoints;
 mod failure;
 mod feedback;
@@ -21,6 +22,7 @@ mod projects;
 mod removal;
 mod retention;
 mod row;
+mod rule_log;
 mod rules;
 mod runs;
 pub(in crate::store) mod schema;

@@ -139,7 +139,7 @@ async fn drop_left(
             let runs = id_list(runs);
             let query = sqlx::query_scalar::<_, Uuid>(STILL_THERE).bind(tenant).bind(project).bind(&runs);
             let still_there = id_list(query.fetch_all(&mut *connection).await?);
-            for statement in [retention::DROP_FEEDBACK, retention::DROP_BODIES] {
+            for statement in retention::DROP_WITH_RUNS {
                 let query = sqlx::query(statement).bind(tenant).bind(&still_there);
                 rows = rows.saturating_add(query.execute(&mut *connection).await?.rows_affected());
             }

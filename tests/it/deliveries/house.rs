@@ -18,11 +18,12 @@ use runhook::model::id::{DeliveryId, EndpointId, MessageId, ProjectId, RuleId, R
 use runhook::model::merge;
 use runhook::model::message::{Body, Message};
 use runhook::model::project::ProjectRef;
-use runhook::model::rule::{BatchLimits, Cadence, Rule, RuleState};
+use runhook::model::rule::{Actions, BatchLimits, Cadence, Rule, RuleState};
 use runhook::model::run::{Fields, Part, PartKind};
 use runhook::model::time::{Clock, ManualClock, Timestamp};
 use runhook::model::window::{GroupKey, Progress, Window};
 use runhook::store::Store;
+use runhook::store::collections::ActionsTaken;
 use runhook::store::rules::RuleChanges;
 use runhook::store::runs::Batch;
 use runhook::store::windows::WindowCommit;
@@ -142,6 +143,9 @@ impl House {
             endpoints: vec![self.endpoint],
             state: RuleState::Active,
             origin: None,
+            actions: Actions::default(),
+            group_by: None,
+            registration: None,
         };
         let changes = RuleChanges { put_rules: vec![rule], put_endpoints: vec![endpoint], ..RuleChanges::default() };
         self.store.apply_rules(TENANT, changes, self.clock.now()).await.unwrap();
@@ -176,10 +180,17 @@ impl House {
         let ids = deliveries.iter().map(|delivery| delivery.id).collect();
         let rules_version = self.store.rules_version().await.unwrap();
         let matches = vec![(self.rule, run_id)];
-        self.store
-            .commit_window(WindowCommit { window, rules_version, matches, messages, deliveries, settles: None })
-            .await
-            .unwrap();
+        let commit = WindowCommit {
+            window,
+            rules_version,
+            matches,
+            messages,
+            deliveries,
+            actions: ActionsTaken::default(),
+            applied_at: now,
+            settles: None,
+        };
+        self.store.commit_window(commit).await.unwrap();
         ids
     }
 

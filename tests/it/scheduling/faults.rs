@@ -5,11 +5,13 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
+use runhook::model::collection::{Collection, CollectionKind, Example};
 use runhook::model::delivery::{Attempt, Delivery, Lease, Outcome};
 use runhook::model::endpoint::Endpoint;
 use runhook::model::feedback::Feedback;
 use runhook::model::id::{
-    ApiKeyId, DeliveryId, EndpointId, FeedbackId, MessageId, ProjectId, RuleId, RunId, TenantId, TraceId,
+    ApiKeyId, DeliveryId, EndpointId, ExampleId, FeedbackId, MessageId, ProjectId, QueueId, RuleId, RunId, TenantId,
+    TraceId,
 };
 use runhook::model::message::Message;
 use runhook::model::project::Project;
@@ -18,15 +20,18 @@ use runhook::model::run::{BlobKey, StoredRun};
 use runhook::model::sealed::Sealed;
 use runhook::model::time::Timestamp;
 use runhook::model::window::{Change, Seq, Window};
+use runhook::store::collections::{CollectionQuery, ExampleQuery};
 use runhook::store::keys::ApiKey;
 use runhook::store::outbox::{Claim, Claimant, DeliveryQuery};
 use runhook::store::projects::ProjectQuery;
 use runhook::store::retention::{Aged, Dropped, DroppedMessages, DroppedRuns, Ended, OldRuns};
+use runhook::store::rule_log::{LogEntry, LogQuery};
 use runhook::store::rules::{RuleChanges, RuleSnapshot};
 use runhook::store::runs::{Accepted, Batch, FeedbackQuery, RunQuery};
 use runhook::store::windows::{ProjectKey, Standing, Stirred, WindowCommit};
 use runhook::store::{
-    KeyStore, OutboxStore, ProjectStore, Result, RetentionStore, RuleStore, RunStore, Store, StoreError, WindowStore,
+    CollectionStore, KeyStore, OutboxStore, ProjectStore, Result, RetentionStore, RuleLogStore, RuleStore, RunStore,
+    Store, StoreError, WindowStore,
 };
 use uuid::Uuid;
 
@@ -253,6 +258,71 @@ impl RuleStore for FaultyStore {
 
     async fn reseal_target(&self, id: EndpointId, old: &Sealed, new: Sealed) -> Result<bool> {
         self.real.reseal_target(id, old, new).await
+    }
+}
+
+#[async_trait]
+impl RuleLogStore for FaultyStore {
+    async fn rule_log(&self, tenant: TenantId, rule: RuleId, query: &LogQuery) -> Result<Vec<LogEntry>> {
+        self.real.rule_log(tenant, rule, query).await
+    }
+
+    async fn last_change_before(&self, tenant: TenantId, project: ProjectId, instant: Timestamp) -> Result<Seq> {
+        self.real.last_change_before(tenant, project, instant).await
+    }
+}
+
+#[async_trait]
+impl CollectionStore for FaultyStore {
+    async fn create_collection(&self, collection: Collection) -> Result<()> {
+        self.real.create_collection(collection).await
+    }
+
+    async fn update_collection(&self, collection: Collection) -> Result<()> {
+        self.real.update_collection(collection).await
+    }
+
+    async fn delete_collection(&self, tenant: TenantId, kind: CollectionKind, id: Uuid) -> Result<bool> {
+        self.real.delete_collection(tenant, kind, id).await
+    }
+
+    async fn list_collections(
+        &self,
+        tenant: TenantId,
+        kind: CollectionKind,
+        query: &CollectionQuery,
+    ) -> Result<Vec<(Collection, u64)>> {
+        self.real.list_collections(tenant, kind, query).await
+    }
+
+    async fn put_examples(&self, tenant: TenantId, examples: Vec<Example>) -> Result<()> {
+        self.real.put_examples(tenant, examples).await
+    }
+
+    async fn list_examples(&self, tenant: TenantId, query: &ExampleQuery) -> Result<Vec<Example>> {
+        self.real.list_examples(tenant, query).await
+    }
+
+    async fn delete_example(&self, tenant: TenantId, id: ExampleId) -> Result<bool> {
+        self.real.delete_example(tenant, id).await
+    }
+
+    async fn enqueue(&self, tenant: TenantId, queue: QueueId, runs: &[RunId], now: Timestamp) -> Result<bool> {
+        self.real.enqueue(tenant, queue, runs, now).await
+    }
+
+    async fn queued_runs(
+        &self,
+        tenant: TenantId,
+        queue: QueueId,
+        limit: u32,
+        offset: u32,
+    ) -> Result<Vec<(RunId, Timestamp)>> {
+        self.real.queued_runs(tenant, queue, limit, offset).await
+    }
+
+    async fn dequeue(&self, tenant: TenantId, queue: QueueId, run: RunId) -> Result<bool> {
+        self.real.dequeue(tenant, queue, run).await
     }
 }
 

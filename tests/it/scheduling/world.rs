@@ -15,7 +15,7 @@ use runhook::model::id::{EndpointId, FeedbackId, ProjectId, RuleId, RunId, Tenan
 use runhook::model::json::RawJson;
 use runhook::model::merge::digest;
 use runhook::model::project::ProjectRef;
-use runhook::model::rule::{BatchLimits, Cadence, Rule, RuleState};
+use runhook::model::rule::{Actions, BatchLimits, Cadence, Rule, RuleState};
 use runhook::model::run::{Fields, Part, PartKind, Payload};
 use runhook::model::sealed::Sealed;
 use runhook::model::time::{Clock, ManualClock, Timestamp};
@@ -121,6 +121,9 @@ pub(super) fn rule(key: &str) -> Rule {
         endpoints: vec![endpoint().id],
         state: RuleState::Active,
         origin: None,
+        actions: Actions::default(),
+        group_by: None,
+        registration: None,
     }
 }
 

@@ -4,6 +4,7 @@
 //! cases into tests of one backend; what only one backend can show (files, locks, queues) stands in that backend's file.
 
 mod broken;
+mod collections;
 mod evaluation;
 mod keys;
 mod model;
@@ -14,6 +15,7 @@ mod postgres;
 mod projects;
 mod removal;
 mod retention;
+mod rule_log;
 mod runs;
 pub(crate) mod sample;
 mod sqlite;
@@ -62,6 +64,15 @@ macro_rules! store_suite {
                 a_window_over_an_earlier_life_of_its_project_is_stale,
                 a_span_is_used_up_window_by_window,
                 windows_that_found_something_are_listed_newest_first;
+            rule_log: matches_are_logged_newest_first_with_their_windows,
+                a_hastened_rule_gets_what_its_group_has_yet_to_pass_as_a_span,
+                a_rule_that_belongs_to_a_project_keeps_its_place_when_that_is_renamed,
+                the_last_change_before_an_instant_is_found;
+            collections: collections_have_names_of_their_own_among_their_kind,
+                examples_are_replaced_by_id_and_go_with_their_dataset,
+                a_blob_is_named_by_an_example_until_that_goes,
+                queued_runs_come_in_their_order_and_once,
+                what_a_match_asks_for_happens_with_it_or_not_at_all;
             placement: a_new_rule_sees_what_comes_after_it,
                 a_backfilled_rule_sees_every_change_since_that_instant_once,
                 a_rule_that_moves_to_a_group_ahead_sees_every_change_once,

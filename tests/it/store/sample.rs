@@ -10,12 +10,13 @@ use runhook::model::json::RawJson;
 use runhook::model::merge::digest;
 use runhook::model::message::{Body, Message};
 use runhook::model::project::ProjectRef;
-use runhook::model::rule::{BatchLimits, Cadence, Rule, RuleState};
+use runhook::model::rule::{Actions, BatchLimits, Cadence, Rule, RuleState};
 use runhook::model::run::{Fields, Part, PartKind, Payload};
 use runhook::model::sealed::Sealed;
 use runhook::model::time::Timestamp;
 use runhook::model::window::{Change, Cursor, GroupKey, Progress, Window};
 use runhook::store::Store;
+use runhook::store::collections::ActionsTaken;
 use runhook::store::rules::RuleChanges;
 use runhook::store::runs::{Accepted, Batch};
 use runhook::store::windows::WindowCommit;
@@ -136,6 +137,9 @@ pub(crate) fn rule(key: &str, every: u64) -> Rule {
         endpoints: vec![],
         state: RuleState::Active,
         origin: Some("rules.yaml".into()),
+        actions: Actions::default(),
+        group_by: None,
+        registration: None,
     }
 }
 
@@ -186,7 +190,9 @@ pub(crate) async fn found(
     }
     let deliveries = messages.iter().map(|message| delivery(message, to, window.end_time)).collect();
     let rules_version = store.rules_version().await.expect("readable");
-    WindowCommit { window, rules_version, matches: matches.to_vec(), messages, deliveries, settles: None }
+    let (matches, applied_at) = (matches.to_vec(), window.end_time);
+    let actions = ActionsTaken::default();
+    WindowCommit { window, rules_version, matches, messages, deliveries, settles: None, actions, applied_at }
 }
 
 pub(crate) fn message(window: &Window, rule: RuleId) -> Message {

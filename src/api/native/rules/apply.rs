@@ -29,7 +29,7 @@ use crate::rule_file::{EndpointDraft, FileReport, Loaded, SourceFile, bounded, l
 use crate::store::rules::RuleChanges;
 
 /// One application at a time: a plan is about the rules as they were read.
-static TURN: Mutex<()> = Mutex::const_new(());
+pub(super) static TURN: Mutex<()> = Mutex::const_new(());
 
 /// Whether a plan is only made, or also carried out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -123,6 +123,9 @@ async fn make(api: &Api, tenant: TenantId, request: Request<'_>) -> Result<Outco
     }
     let _turn = TURN.lock().await;
     let current = current(api, tenant).await?;
+    if let Some(taken) = loaded.rules.iter().find(|draft| is_registered(&current, &draft.key)) {
+        return Err(registered(&taken.key));
+    }
     let wanted = Wanted { rules: &loaded.rules, endpoints: &loaded.endpoints, origin: request.origin };
     let now = api.clock.now();
     let Plan { items, writes } = plan(tenant, now, &current, wanted, request.prune);
@@ -137,7 +140,7 @@ async fn make(api: &Api, tenant: TenantId, request: Request<'_>) -> Result<Outco
     Ok(Outcome { applied, items, reports })
 }
 
-async fn current(api: &Api, tenant: TenantId) -> Result<Current, Problem> {
+pub(super) async fn current(api: &Api, tenant: TenantId) -> Result<Current, Problem> {
     let rules = api.store.list_rules(tenant).await?;
     let endpoints = api.store.list_endpoints(tenant).await?;
     let opened = |endpoint: Endpoint| {
@@ -148,6 +151,17 @@ async fn current(api: &Api, tenant: TenantId) -> Result<Current, Problem> {
         (endpoint, target.ok())
     };
     Ok(Current { rules, endpoints: endpoints.into_iter().map(opened).collect() })
+}
+
+/// Whether a rule that was made through the API has this key.
+fn is_registered(current: &Current, key: &str) -> bool {
+    current.rules.iter().any(|rule| rule.key == key && rule.is_registered())
+}
+
+fn registered(key: &str) -> Problem {
+    let detail = format!("the rule `{key}` was made through the API, and no file changes it; nothing changed");
+    Problem::new(StatusCode::CONFLICT, "rule-registered", detail)
+        .hint("remove it with DELETE /runs/rules/{id} before a file has it, or give the rule of the file another key")
 }
 
 /// What this server allows of targets.
@@ -161,7 +175,7 @@ fn check_targets(api: &Api, loaded: &mut Loaded) {
     }
 }
 
-fn target_problems(api: &Api, draft: &EndpointDraft) -> Vec<FileProblem> {
+pub(super) fn target_problems(api: &Api, draft: &EndpointDraft) -> Vec<FileProblem> {
     let (limits, target) = (&api.limits, &draft.target.target);
     let mut found = Vec::new();
     let url = target.url.expose_secret();
@@ -185,7 +199,7 @@ fn target_problems(api: &Api, draft: &EndpointDraft) -> Vec<FileProblem> {
     found
 }
 
-fn check_count(api: &Api, current: &Current, writes: &Writes) -> Result<(), Problem> {
+pub(super) fn check_count(api: &Api, current: &Current, writes: &Writes) -> Result<(), Problem> {
     let is_new = |id| !current.rules.iter().any(|rule| rule.id == id);
     let added = writes.put_rules.iter().filter(|rule| is_new(rule.id)).count();
     let after = (current.rules.len() + added).saturating_sub(writes.remove_rules.len());
@@ -198,7 +212,7 @@ fn check_count(api: &Api, current: &Current, writes: &Writes) -> Result<(), Prob
     Ok(())
 }
 
-fn sealed(api: &Api, tenant: TenantId, writes: Writes) -> Result<RuleChanges, Problem> {
+pub(super) fn sealed(api: &Api, tenant: TenantId, writes: Writes) -> Result<RuleChanges, Problem> {
     let seal = |put: PutEndpoint| {
         let target = &put.draft.target.target;
         let sealed = match put.same_target {
@@ -221,6 +235,7 @@ fn sealed(api: &Api, tenant: TenantId, writes: Writes) -> Result<RuleChanges, Pr
         put_endpoints: writes.put_endpoints.into_iter().map(seal).collect::<Result<_, Problem>>()?,
         remove_rules: writes.remove_rules,
         remove_endpoints: writes.remove_endpoints,
+        hasten_rules: Vec::new(),
     })
 }
 

@@ -3,6 +3,7 @@
 
 mod apply;
 mod shown;
+pub(crate) mod single;
 
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};

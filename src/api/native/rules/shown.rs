@@ -32,6 +32,9 @@ pub(super) fn rule(rule: &Rule, endpoints: &[Endpoint]) -> Value {
         "backfill_from": rule.backfill_from.map(|at| at.to_string()),
         "batch": rule.batch,
         "webhooks": webhooks,
+        "add_to_dataset_id": rule.actions.add_to_dataset_id,
+        "add_to_dataset_prefer_correction": rule.actions.prefer_correction,
+        "add_to_annotation_queue_id": rule.actions.add_to_annotation_queue_id,
         "state": rule.state,
         "origin": rule.origin,
     })

@@ -8,6 +8,7 @@ use runhook::model::run::PartKind;
 use runhook::model::sealed::Sealed;
 use runhook::model::time::Timestamp;
 use runhook::model::window::{GroupKey, Progress, Window};
+use runhook::store::collections::ActionsTaken;
 use runhook::store::outbox::{Claimant, DeliveryQuery};
 use runhook::store::projects::ProjectQuery;
 use runhook::store::runs::{Batch, FeedbackQuery, RunQuery};
@@ -228,7 +229,16 @@ impl<'a> World<'a> {
             messages.push(message);
         }
         let settles = step.settles.then_some(window.through);
-        WindowCommit { window, rules_version, matches, messages, deliveries, settles }
+        WindowCommit {
+            window,
+            rules_version,
+            matches,
+            messages,
+            deliveries,
+            actions: ActionsTaken::default(),
+            applied_at: self.now,
+            settles,
+        }
     }
 
     async fn claim(&mut self, limit: u32, seconds: i64, crowded: Option<u32>) -> Taken {
