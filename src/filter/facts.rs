@@ -85,7 +85,8 @@ impl<'a> Facts<'a> {
     }
 
     /// The thread the metadata names.
-    pub(crate) fn thread_id(&self) -> Option<&str> {
+    #[must_use]
+    pub fn thread_id(&self) -> Option<&str> {
         self.extra().thread_id.as_deref()
     }
 

@@ -20,6 +20,7 @@ mod revision;
 mod row;
 pub mod rules;
 pub mod runs;
+pub mod search;
 pub mod sqlite;
 pub mod transfer;
 mod versions;

@@ -26,6 +26,7 @@ use crate::store::placement::Ground;
 use crate::store::retention::{Aged, Candidate, Ended};
 use crate::store::row::{Cells, Columns, corrupt, pass_over_run, readable};
 use crate::store::rules::RuleSnapshot;
+use crate::store::search::Found;
 use crate::store::windows::{ProjectKey, Stirred};
 use crate::store::{Result, StoreError};
 
@@ -139,6 +140,12 @@ pub(super) fn waiting(row: &impl Columns) -> Result<WaitingRow> {
 pub(super) fn place(row: &impl Columns) -> Result<Place> {
     let mut cells = Cells::of("runs", row);
     Ok((RunId(cells.take()?), ProjectId(cells.take()?), TraceId(cells.take()?)))
+}
+
+pub(super) fn found(row: &impl Columns) -> Result<Found> {
+    let mut cells = Cells::of("runs", row);
+    let (run_id, project_id, trace_id) = (RunId(cells.take()?), ProjectId(cells.take()?), TraceId(cells.take()?));
+    Ok(Found { run_id, project_id, trace_id, start_time: cells.instant()? })
 }
 
 /// A run, if it is complete, without its feedback.

@@ -22,6 +22,7 @@ mod row;
 mod rules;
 mod runs;
 pub(in crate::store) mod schema;
+mod search;
 mod standing;
 mod windows;
 mod writer;
