@@ -8,7 +8,9 @@ mod info;
 mod multipart;
 mod params;
 mod runs;
+mod search;
 mod sessions;
+mod v2;
 mod wire;
 
 use axum::Router;
@@ -24,4 +26,6 @@ pub(crate) fn routes() -> Router<Api> {
         .merge(multipart::routes())
         .merge(sessions::routes())
         .merge(feedback::routes())
+        .merge(search::routes())
+        .merge(v2::routes())
 }
