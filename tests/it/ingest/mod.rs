@@ -6,6 +6,7 @@ mod laws;
 mod multipart;
 mod overload;
 mod records;
+mod queries;
 mod refusals;
 mod replay;
 mod surface;

@@ -29,7 +29,7 @@ pub(crate) struct View<'a> {
     pub(crate) bodies: &'a Bodies,
 }
 
-/// A run as JSON: these keys of it.
+/// A run as JSON: these keys of it, in small letters whatever they are selected by.
 pub(crate) struct Document<'a> {
     pub(crate) view: View<'a>,
     pub(crate) keys: &'a [Key],
@@ -51,7 +51,7 @@ impl Serialize for Document<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(Some(self.keys.len()))?;
         for (name, read) in self.keys {
-            map.serialize_entry(name, &read(&self.view))?;
+            map.serialize_entry(&name.to_ascii_lowercase(), &read(&self.view))?;
         }
         map.end()
     }
