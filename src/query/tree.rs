@@ -77,9 +77,7 @@ impl Tree {
             .zip(rest)
             .map(|(run, (feedback, changed_seq))| StoredRun { run, feedback, changed_seq })
             .collect();
-        runs.sort_by(|one, other| {
-            (&one.run.dotted_order, one.run.id).cmp(&(&other.run.dotted_order, other.run.id))
-        });
+        runs.sort_by(|one, other| (&one.run.dotted_order, one.run.id).cmp(&(&other.run.dotted_order, other.run.id)));
         let index = runs.iter().enumerate().map(|(at, stored)| (stored.run.id, at)).collect();
         let mut children: HashMap<RunId, Vec<RunId>> = HashMap::new();
         for stored in &runs {

@@ -53,8 +53,7 @@ impl Bounds {
 pub(super) fn bounds(condition: &Condition) -> Bounds {
     match condition {
         Condition::And(parts) => {
-            let mut all: Vec<Bounds> =
-                parts.iter().filter(|part| part.pair().is_none()).map(bounds).collect();
+            let mut all: Vec<Bounds> = parts.iter().filter(|part| part.pair().is_none()).map(bounds).collect();
             all.extend(pairs(parts));
             Bounds::all(all)
         }

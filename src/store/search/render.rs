@@ -56,7 +56,9 @@ pub(in crate::store) fn search(sql: &mut dyn Statement, tenant: TenantId, search
         if *part != Clause::Always {
             sql.sql(" AND EXISTS (SELECT 1 FROM runs t");
             sql.by_index("runs_by_trace");
-            sql.sql(" WHERE t.tenant_id = r.tenant_id AND t.project_id = r.project_id AND t.trace_id = r.trace_id AND ");
+            sql.sql(
+                " WHERE t.tenant_id = r.tenant_id AND t.project_id = r.project_id AND t.trace_id = r.trace_id AND ",
+            );
             of_trace(sql, part, root);
             sql.sql(")");
         }

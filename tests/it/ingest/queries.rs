@@ -94,7 +94,8 @@ async fn parameters_and_filters_narrow_together() {
 async fn what_is_selected_is_shown_and_a_root_has_what_its_tree_used() {
     let engine = Engine::start().await;
     let session = filled(&engine).await;
-    let body = json!({"session": [session], "is_root": true, "limit": 1, "select": ["total_tokens", "total_cost", "inputs"]});
+    let body =
+        json!({"session": [session], "is_root": true, "limit": 1, "select": ["total_tokens", "total_cost", "inputs"]});
     let run = engine.post("/runs/query", &body).await.expect(200).json()["runs"][0].clone();
     assert_eq!((&run["total_tokens"], &run["total_cost"], &run["inputs"]["q"]), (&json!(5), &json!("0.01"), &json!(9)));
     assert!(run.get("outputs").is_none() && run["session_id"] == json!(session));
@@ -109,9 +110,12 @@ async fn what_cannot_be_answered_is_said() {
     let nothing = engine.post("/runs/query", &json!({"limit": 5})).await.expect(400).json();
     let detail = "At least one of 'session', 'id', 'parent_run', or 'reference_example' must be specified";
     assert_eq!(nothing, json!({ "detail": detail }));
-    for (field, value) in
-        [("filter", json!("eq(nme, \"x\")")), ("select", json!(["nme"])), ("cursor", json!("x")), ("order", json!("up"))]
-    {
+    for (field, value) in [
+        ("filter", json!("eq(nme, \"x\")")),
+        ("select", json!(["nme"])),
+        ("cursor", json!("x")),
+        ("order", json!("up")),
+    ] {
         let mut body = json!({ "session": [session] });
         body[field] = value;
         let refused = engine.post("/runs/query", &body).await.expect(422).json();

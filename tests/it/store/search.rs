@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 use proptest::test_runner::TestRunner;
-use runhook::filter::{Facts, Filter, Mode};
 use runhook::filter::sql::Clause;
+use runhook::filter::{Facts, Filter, Mode};
 use runhook::model::feedback::Feedback;
 use runhook::model::id::{RunId, TraceId};
 use runhook::model::run::{Fields, PartKind, StoredRun};
@@ -21,7 +21,19 @@ const FILTERS: usize = 400;
 
 /// Words that databases are tempted to see in their own way.
 const WORDS: [&str; 13] = [
-    "agent", "Agent", "agent 1", "a*b[c]?", "a%b_c", "\\", "é", "\u{FFFD}", "a\u{0}b", "a\u{FFFD}b", "", "error", "pending",
+    "agent",
+    "Agent",
+    "agent 1",
+    "a*b[c]?",
+    "a%b_c",
+    "\\",
+    "é",
+    "\u{FFFD}",
+    "a\u{0}b",
+    "a\u{FFFD}b",
+    "",
+    "error",
+    "pending",
 ];
 
 fn word() -> impl Strategy<Value = &'static str> {
@@ -49,11 +61,13 @@ fn some_run(number: u32) -> impl Strategy<Value = Fields> {
 }
 
 fn some_feedback() -> impl Strategy<Value = Feedback> {
-    (0_u32..5000, 0..RUNS, word(), proptest::option::of(word()), 0_u8..3).prop_map(|(number, run, key, source, score)| {
-        let source = source.map(|word| json(&serde_json::json!({ "type": word }).to_string()));
-        let key = if key.is_empty() { "k" } else { key }.to_owned();
-        Feedback { key, source, ..feedback(number, run_id(run), f64::from(score)) }
-    })
+    (0_u32..5000, 0..RUNS, word(), proptest::option::of(word()), 0_u8..3).prop_map(
+        |(number, run, key, source, score)| {
+            let source = source.map(|word| json(&serde_json::json!({ "type": word }).to_string()));
+            let key = if key.is_empty() { "k" } else { key }.to_owned();
+            Feedback { key, source, ..feedback(number, run_id(run), f64::from(score)) }
+        },
+    )
 }
 
 fn quoted() -> impl Strategy<Value = String> {
@@ -67,7 +81,8 @@ fn leaf() -> impl Strategy<Value = String> {
     let order = || proptest::sample::select(vec!["eq", "neq", "gt", "gte", "lt", "lte"]);
     let known = || (0..RUNS).prop_map(|number| format!("\"{}\"", run_id(number)));
     let instant = (0_i64..25).prop_map(|second| format!("\"{}\"", at(second)));
-    let seconds = proptest::sample::select(vec!["0", "1", "2.0000005", "1.5", "\"2s\"", "-1", "1e300", "0.0000001", "null"]);
+    let seconds =
+        proptest::sample::select(vec!["0", "1", "2.0000005", "1.5", "\"2s\"", "-1", "1e300", "0.0000001", "null"]);
     prop_oneof![
         6 => (equal(), text(), quoted()).prop_map(|(call, field, word)| format!("{call}({field}, {word})")),
         3 => (text(), proptest::collection::vec(quoted(), 0..3))

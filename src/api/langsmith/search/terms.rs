@@ -22,8 +22,7 @@ use crate::store::projects::ProjectQuery;
 const MOST_IDS: usize = 1000;
 
 /// What LangSmith answers to those who would search everything.
-const NO_SCOPE: &str =
-    "At least one of 'session', 'id', 'parent_run', or 'reference_example' must be specified";
+const NO_SCOPE: &str = "At least one of 'session', 'id', 'parent_run', or 'reference_example' must be specified";
 
 /// What runs are asked for by.
 #[derive(Default)]
@@ -157,15 +156,13 @@ impl Reading {
         read: impl Fn(&str) -> Result<T, InvalidId>,
     ) -> Vec<T> {
         let all = |name: &str, raw: &RawValue| {
-            let texts = if raw.get().starts_with('"') {
-                vec![value::string(name, raw)?]
-            } else {
-                value::strings(name, raw)?
-            };
+            let texts =
+                if raw.get().starts_with('"') { vec![value::string(name, raw)?] } else { value::strings(name, raw)? };
             if texts.len() > MOST_IDS {
                 return Err(Invalid::new(name, format!("names more than {MOST_IDS} ids")));
             }
-            let read = |text: &String| read(text).map_err(|error| Invalid::new(name, format!("is no list of ids: {error}")));
+            let read =
+                |text: &String| read(text).map_err(|error| Invalid::new(name, format!("is no list of ids: {error}")));
             texts.iter().map(read).collect::<Result<Vec<T>, Invalid>>()
         };
         self.of(name, raw, all).unwrap_or_default()

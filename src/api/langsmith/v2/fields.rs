@@ -57,7 +57,11 @@ const FIELDS: &[Key] = &[
     ("PRICE_MODEL_ID", |_| Shown::NOTHING),
     ("TAGS", |view| Shown::Words(&view.stored.run.tags)),
     ("APP_PATH", |view| Shown::Written(payload::app_path(view.run()))),
-    ("ATTACHMENTS", |view| Shown::Urls(view.bodies.attachments.iter().map(|(name, link)| (name.as_str(), link.presigned_url.as_str())).collect())),
+    ("ATTACHMENTS", |view| {
+        Shown::Urls(
+            view.bodies.attachments.iter().map(|(name, link)| (name.as_str(), link.presigned_url.as_str())).collect(),
+        )
+    }),
     ("THREAD_EVALUATION_TIME", |_| Shown::NOTHING),
     ("IS_IN_DATASET", |_| Shown::Flag(false)),
     ("LAST_QUEUED_AT", |_| Shown::NOTHING),

@@ -49,7 +49,9 @@ impl Select {
         let known = |name: &String| TABLE.iter().copied().flatten().any(|(key, _)| key == name);
         match names.iter().find(|name| !known(name)) {
             Some(unknown) => Err(unknown.clone()),
-            None => Ok(Self { names: Some(names), table: TABLE, is_first: true, without_blobs: false, own_usage: false }),
+            None => {
+                Ok(Self { names: Some(names), table: TABLE, is_first: true, without_blobs: false, own_usage: false })
+            }
         }
     }
 
