@@ -35,11 +35,11 @@ impl Bounds {
     }
 
     pub(super) fn all(parts: Vec<Self>) -> Self {
-        Self::joined(parts, |clauses| Clause::all(clauses))
+        Self::joined(parts, Clause::all)
     }
 
     fn any(parts: Vec<Self>) -> Self {
-        Self::joined(parts, |clauses| Clause::any(clauses))
+        Self::joined(parts, Clause::any)
     }
 
     fn joined(parts: Vec<Self>, join: impl Fn(Vec<Clause>) -> Clause) -> Self {

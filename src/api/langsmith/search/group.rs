@@ -47,7 +47,8 @@ struct Keys<'a> {
 
 #[derive(Serialize)]
 struct Group {
-    group_key: String,
+    #[serde(rename = "group_key")]
+    key: String,
     filter: String,
     count: u64,
     total_tokens: i64,
@@ -137,7 +138,7 @@ impl Group {
         let preview = |json: &RawJson| json.text().chars().take(PREVIEW).collect();
         Ok(Self {
             filter: format!("eq(thread_id, {})", Value::String(thread.id.clone())),
-            group_key: thread.id,
+            key: thread.id,
             count: thread.runs,
             total_tokens: thread.usage.total_tokens,
             prompt_tokens: thread.usage.prompt_tokens,

@@ -30,7 +30,7 @@ const PAGE: u32 = 100;
 const LARGEST: u32 = 1000;
 
 /// How far back is looked, unless asked otherwise.
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+const DAY: Duration = Duration::from_hours(24);
 
 /// Parameters that would change the answer in ways this server does not.
 const REFUSED: &str = "is not supported by this server";
