@@ -167,7 +167,9 @@ pub(crate) async fn what_a_database_decides_is_what_the_evaluator_decides(store:
 
 pub(crate) async fn pages_of_a_search_follow_one_another_in_both_directions(store: &dyn Store) {
     let mut parts: Vec<_> = (1..=5).map(post).collect();
-    parts.iter_mut().for_each(|part| part.fields.start_time = Some(at(1)));
+    for part in &mut parts {
+        part.fields.start_time = Some(at(1));
+    }
     accept(store, parts).await;
     accept(store, vec![post(9)]).await;
     for newest_first in [true, false] {
