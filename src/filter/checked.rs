@@ -47,7 +47,7 @@ pub(crate) enum Test {
 
 /// A comparison that orders.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Order {
+pub enum Order {
     /// Greater.
     Gt,
     /// Greater or equal.

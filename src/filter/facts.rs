@@ -106,7 +106,8 @@ impl<'a> Facts<'a> {
     }
 
     /// The thread the metadata names.
-    pub(crate) fn thread_id(&self) -> Option<&str> {
+    #[must_use]
+    pub fn thread_id(&self) -> Option<&str> {
         self.metadata().thread_id.as_deref()
     }
 

@@ -84,7 +84,8 @@ impl Usage {
         })
     }
 
-    fn add(&mut self, other: &Self) {
+    /// Adds what another run used.
+    pub fn add(&mut self, other: &Self) {
         self.prompt_tokens = self.prompt_tokens.saturating_add(other.prompt_tokens);
         self.completion_tokens = self.completion_tokens.saturating_add(other.completion_tokens);
         self.total_tokens = self.total_tokens.saturating_add(other.total_tokens);

@@ -22,6 +22,7 @@ mod row;
 pub mod rule_log;
 pub mod rules;
 pub mod runs;
+pub mod search;
 pub mod sqlite;
 pub mod transfer;
 mod versions;

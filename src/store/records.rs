@@ -28,6 +28,7 @@ use crate::store::retention::{Aged, Candidate, Ended};
 use crate::store::row::{Cells, Columns, corrupt, if_readable, pass_over_run};
 use crate::store::rule_log::LogEntry;
 use crate::store::rules::RuleSnapshot;
+use crate::store::search::Found;
 use crate::store::windows::{ProjectKey, Standing, Stirred};
 use crate::store::{Result, StoreError};
 
@@ -146,6 +147,12 @@ pub(super) fn waiting(row: &impl Columns) -> Result<WaitingRow> {
 pub(super) fn place(row: &impl Columns) -> Result<Place> {
     let mut cells = Cells::of("runs", row);
     Ok((RunId(cells.take()?), ProjectId(cells.take()?), TraceId(cells.take()?)))
+}
+
+pub(super) fn found(row: &impl Columns) -> Result<Found> {
+    let mut cells = Cells::of("runs", row);
+    let (run_id, project_id, trace_id) = (RunId(cells.take()?), ProjectId(cells.take()?), TraceId(cells.take()?));
+    Ok(Found { run_id, project_id, trace_id, start_time: cells.instant()? })
 }
 
 /// A run, if it is complete, without its feedback.

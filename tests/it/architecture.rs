@@ -10,6 +10,7 @@ const LAYERS: &[&[&str]] = &[
     &["filter", "crypto", "telemetry", "task"],
     &["matcher", "rule_file", "store", "blob", "config"],
     &["payload", "ingest"],
+    &["query"],
     &["scheduler", "delivery", "retention"],
     &["api"],
     &["app"],

@@ -61,8 +61,8 @@ async fn shown(api: &Api, example: Example) -> Result<Shown, Problem> {
     Ok(Shown {
         id: example.id,
         dataset_id: example.dataset_id,
-        inputs: wire::fetch(api, example.inputs.as_ref()).await?,
-        outputs: wire::fetch(api, example.outputs.as_ref()).await?,
+        inputs: wire::whole(api, example.inputs.as_ref()).await?,
+        outputs: wire::whole(api, example.outputs.as_ref()).await?,
         metadata: example.metadata,
         source_run_id: example.source_run_id,
         created_at: example.created_at.with_offset(),

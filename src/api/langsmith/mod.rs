@@ -12,7 +12,9 @@ mod params;
 mod queues;
 mod rules;
 mod runs;
+mod search;
 mod sessions;
+mod v2;
 mod wire;
 
 use axum::Router;
@@ -32,4 +34,6 @@ pub(crate) fn routes() -> Router<Api> {
         .merge(datasets::routes())
         .merge(examples::routes())
         .merge(queues::routes())
+        .merge(search::routes())
+        .merge(v2::routes())
 }

@@ -14,7 +14,7 @@ use crate::api::auth::Principal;
 use crate::api::langsmith::datasets;
 use crate::api::langsmith::fault::Fault;
 use crate::api::langsmith::params::Params;
-use crate::api::langsmith::wire;
+use crate::api::langsmith::wire::{Select, Sheet};
 use crate::api::problem::Problem;
 use crate::api::request;
 use crate::model::collection::{Collection, CollectionKind};
@@ -165,10 +165,10 @@ async fn waiting(
     at: Timestamp,
 ) -> Result<Option<Map<String, Value>>, Problem> {
     let Some(stored) = api.store.run(tenant, run).await? else { return Ok(None) };
-    let trace = api.store.traces(tenant, stored.run.project_id, &[stored.run.trace_id]).await?;
-    let bodies = wire::Bodies::load(api, &stored.run).await?;
-    let document = wire::document(&stored, trace, &bodies).map_err(|error| Problem::internal(&error))?;
-    let mut shown: Map<String, Value> = serde_json::from_slice(&document).map_err(|error| Problem::internal(&error))?;
+    let sheet = Sheet::of(api, tenant, vec![stored], &Select::all()).await?;
+    let Some(document) = sheet.documents().into_iter().next() else { return Ok(None) };
+    let json = serde_json::to_vec(&document).map_err(|error| Problem::internal(&error))?;
+    let mut shown: Map<String, Value> = serde_json::from_slice(&json).map_err(|error| Problem::internal(&error))?;
     shown.insert("added_at".to_owned(), json!(at.with_offset()));
     shown.insert("last_reviewed_time".to_owned(), Value::Null);
     Ok(Some(shown))

@@ -30,6 +30,7 @@ mod rules;
 mod runner;
 mod runs;
 pub(in crate::store) mod schema;
+mod search;
 mod session;
 mod standing;
 mod windows;

@@ -26,6 +26,7 @@ mod rule_log;
 mod rules;
 mod runs;
 pub(in crate::store) mod schema;
+mod search;
 mod standing;
 mod windows;
 mod writer;

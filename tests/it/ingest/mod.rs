@@ -5,6 +5,7 @@ pub(crate) mod engine;
 mod laws;
 mod multipart;
 mod overload;
+mod queries;
 mod records;
 mod refusals;
 mod replay;

@@ -28,6 +28,7 @@ use runhook::store::retention::{Aged, Dropped, DroppedMessages, DroppedRuns, End
 use runhook::store::rule_log::{LogEntry, LogQuery};
 use runhook::store::rules::{RuleChanges, RuleSnapshot};
 use runhook::store::runs::{Accepted, Batch, FeedbackQuery, RunQuery};
+use runhook::store::search::{Found, Search};
 use runhook::store::windows::{ProjectKey, Standing, Stirred, WindowCommit};
 use runhook::store::{
     CollectionStore, KeyStore, OutboxStore, ProjectStore, Result, RetentionStore, RuleLogStore, RuleStore, RunStore,
@@ -211,6 +212,10 @@ impl RunStore for FaultyStore {
 
     async fn list_runs(&self, tenant: TenantId, query: &RunQuery) -> Result<Vec<StoredRun>> {
         self.real.list_runs(tenant, query).await
+    }
+
+    async fn search_runs(&self, tenant: TenantId, search: &Search) -> Result<Vec<Found>> {
+        self.real.search_runs(tenant, search).await
     }
 
     async fn feedback(&self, tenant: TenantId, id: FeedbackId) -> Result<Option<Feedback>> {

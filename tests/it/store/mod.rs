@@ -18,6 +18,7 @@ mod retention;
 mod rule_log;
 mod runs;
 pub(crate) mod sample;
+mod search;
 mod sqlite;
 
 /// Stamps the suite for a backend: an async function that opens an empty store and returns something with a `store()`
@@ -44,6 +45,9 @@ macro_rules! store_suite {
                 feedback_is_listed_newest_first_and_by_what_it_is_about,
                 large_and_small_values_come_back_byte_for_byte,
                 tenants_do_not_see_each_other;
+            search: what_a_database_decides_is_what_the_evaluator_decides,
+                pages_of_a_search_follow_one_another_in_both_directions,
+                runs_are_searched_by_project_by_trace_and_by_id;
             order: change_numbers_have_no_gaps_even_with_concurrent_batches,
                 changes_never_go_back_in_time,
                 changes_are_read_in_pages_up_to_an_instant,

@@ -9,6 +9,7 @@ mod projects;
 mod retention;
 mod rules;
 mod runs;
+mod search;
 mod windows;
 
 use std::collections::BTreeMap;
