@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use crate::model::endpoint::{Format, Policy};
+use crate::model::signing::Signature;
 
 /// Rules of Runhook: which runs are notified, when, and where to.
 #[derive(JsonSchema)]
@@ -89,6 +90,15 @@ pub(super) struct Webhook {
     format: Option<Format>,
     /// How a delivery is tried.
     policy: Option<Policy>,
+    /// What attempts are signed with: base64, or `whsec_…`, or the private key `whsk_…`. Sealed when stored.
+    signing_secret: Option<String>,
+    /// Which header carries the signature: `standard` when absent.
+    signature: Option<Signature>,
+    /// How long it may take to answer, up to `30s`: as the policy says when absent.
+    timeout: Option<Duration>,
+    /// The waits before its retries, such as `[5s, 1m, 10m]`: as the policy says when absent.
+    #[schemars(length(max = 20))]
+    retries: Option<Vec<Duration>>,
 }
 
 /// An endpoint that rules name.
@@ -107,6 +117,15 @@ pub(super) struct Endpoint {
     format: Option<Format>,
     /// How a delivery is tried.
     policy: Option<Policy>,
+    /// What attempts are signed with: base64, or `whsec_…`, or the private key `whsk_…`. Sealed when stored.
+    signing_secret: Option<String>,
+    /// Which header carries the signature: `standard` when absent.
+    signature: Option<Signature>,
+    /// How long it may take to answer, up to `30s`: as the policy says when absent.
+    timeout: Option<Duration>,
+    /// The waits before its retries, such as `[5s, 1m, 10m]`: as the policy says when absent.
+    #[schemars(length(max = 20))]
+    retries: Option<Vec<Duration>>,
 }
 
 macro_rules! scalar {

@@ -6,7 +6,9 @@ use std::fmt::Write as _;
 use crate::model::amount::{duration_text, size_text};
 use crate::model::endpoint::{Endpoint, MASK};
 use crate::model::rule::{BatchLimits, Cadence, Rule, RuleState};
-use crate::rule_file::difference::{format_name, policy_name};
+use crate::model::signing::Signature;
+use crate::rule_file::difference::{format_name, signature_name};
+use crate::rule_file::trying::{policy_name, retries_text};
 
 /// Writes rules, in their order, with the endpoints they send to.
 #[must_use]
@@ -98,6 +100,22 @@ fn write_target(
     }
     line(text, rest, "format", format_name(endpoint.format));
     line(text, rest, "policy", policy_name(endpoint.policy));
+    if let Some(timeout) = endpoint.overrides.timeout {
+        line(text, rest, "timeout", &duration_text(timeout));
+    }
+    if let Some(waits) = &endpoint.overrides.retries {
+        line(text, rest, "retries", &retries_text(waits));
+    }
+    if let Some(signing) = &endpoint.shown.signing {
+        // A private key that was made here is known here alone: the line would ask for what nobody has.
+        if signing.secrets.first().is_some_and(|newest| newest.public.is_none()) {
+            let variable = variables.name(owner, "signing_secret");
+            line(text, rest, "signing_secret", &format!("\"${{{variable}}}\""));
+        }
+        if signing.headers != Signature::Standard {
+            line(text, rest, "signature", signature_name(signing.headers));
+        }
+    }
 }
 
 fn line(text: &mut String, indent: &str, name: &str, value: &str) {

@@ -22,7 +22,9 @@ mod report;
 mod rule;
 mod schema;
 mod secret;
+mod signing;
 mod target;
+mod trying;
 mod variables;
 
 use crate::filter::Mode;
@@ -33,6 +35,7 @@ pub use export::export;
 pub use report::{FileReport, bounded};
 pub use rule::RuleDraft;
 pub use schema::schema;
+pub use signing::SigningDraft;
 pub use target::TargetDraft;
 
 /// A file as it was found.

@@ -5,28 +5,34 @@ use std::ops::Range;
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
-use crate::model::endpoint::{Format, Policy, Target, is_reserved};
+use crate::model::endpoint::{Format, Overrides, Policy, Target, is_reserved};
+use crate::model::signing::Signing;
 use crate::rule_file::node::{Node, Value};
 use crate::rule_file::reading::{Reading, Resolved, Section, nearest};
 use crate::rule_file::secret::looks_secret;
+use crate::rule_file::signing::{self, SigningDraft};
+use crate::rule_file::trying;
 
 /// Keys of an endpoint, but its own key.
-pub(super) const TARGET_KEYS: &[&str] = &["url", "query", "headers", "format", "policy", "signing_secret"];
+pub(super) const TARGET_KEYS: &[&str] =
+    &["url", "query", "headers", "format", "policy", "signing_secret", "signature", "timeout", "retries"];
 
 /// Formats a later version may send.
 const FORMATS: &[&str] = &["langsmith", "standard", "argilla", "huggingface", "slack", "pagerduty", "template"];
 
-const POLICIES: &[&str] = &["langsmith", "standard"];
-
 /// An endpoint as a file describes it. Its `Debug` shows no secret.
 #[derive(Debug, Clone)]
 pub struct TargetDraft {
-    /// Where and with what to knock.
+    /// Where and with what to knock, without its signatures: those depend on the ones it had.
     pub target: Target,
+    /// What the file says about signatures.
+    pub signing: SigningDraft,
     /// The shape of what it is sent.
     pub format: Format,
     /// How it is tried.
     pub policy: Policy,
+    /// What it says beyond its policy.
+    pub overrides: Overrides,
     /// Where its URL is written.
     pub url_span: Range<usize>,
     /// Where each header's value is written, in the order of the target's.
@@ -40,17 +46,17 @@ pub(super) fn lower(reading: &mut Reading<'_>, section: &Section<'_>) -> Option<
     let query = section.get("query").map_or(Some(Vec::new()), |node| query(reading, node));
     let headers = section.get("headers").map_or(Some(Vec::new()), |node| headers(reading, node));
     let format = supported(reading, section, "format", FORMATS);
-    let policy = supported(reading, section, "policy", POLICIES);
-    if let Some(span) = section.key_span("signing_secret") {
-        let hint = "remove it; let a secret query parameter or header prove who sends";
-        reading.error("not-supported", &span, "`signing_secret` is not supported by this version", hint);
-    }
+    let policy = trying::policy(reading, section);
+    let overrides = trying::overrides(reading, section);
+    let signing = signing::lower(reading, section);
     let (headers, header_spans) = headers?.into_iter().map(|(name, value, span)| ((name, value), span)).unzip();
-    (format && policy).then_some(())?;
+    format.then_some(())?;
     Some(TargetDraft {
-        target: Target { url: url?, query: query?, headers },
+        target: Target { url: url?, query: query?, headers, signing: Signing::default() },
+        signing: signing?,
         format: Format::Langsmith,
-        policy: Policy::Langsmith,
+        policy: policy?.unwrap_or(Policy::Langsmith),
+        overrides: overrides?,
         url_span: url_node?.span.clone(),
         header_spans,
     })
@@ -173,13 +179,13 @@ fn named_values(
     complete.then_some(found)
 }
 
-fn lint(reading: &mut Reading<'_>, node: &Node, message: &str, instead: &str) {
+pub(super) fn lint(reading: &mut Reading<'_>, node: &Node, message: &str, instead: &str) {
     let hint = format!("keep it out of the file: write {instead} and set the variable where you apply");
     reading.warning("literal-secret", &node.span, message, &hint);
 }
 
 /// `$NAME` is a text of its own; whoever wrote it most likely meant a variable.
-fn lint_bare(reading: &mut Reading<'_>, node: &Node, resolved: &Resolved) {
+pub(super) fn lint_bare(reading: &mut Reading<'_>, node: &Node, resolved: &Resolved) {
     let name = resolved.literal.strip_prefix('$').unwrap_or_default();
     if !name.is_empty() && name.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_') {
         let hint = format!("write ${{{name}}} for the variable");
@@ -272,14 +278,52 @@ mod tests {
     }
 
     #[test]
+    fn a_signing_secret_is_one_that_its_receivers_can_verify_with() {
+        let url = "url: https://h\n";
+        assert_eq!(
+            problems(&format!("{url}signing_secret: 'short'\n")).last().unwrap(),
+            "bad-secret ['short'] a signing \
+            secret has 24 to 64 bytes, which are 32 to 88 characters of base64"
+        );
+        assert_eq!(
+            problems(&format!("{url}signature: langsmith\nsigning_secret: '${{TOKEN}}'\n")),
+            ["bad-secret ['${TOKEN}'] the signing secret is empty, or begins or ends with a blank"]
+        );
+        assert_eq!(
+            problems(&format!("{url}signature: stadard\n")),
+            ["unknown-value [stadard] there is no signature `stadard`"]
+        );
+        let literal = format!("whsec_{}", "a".repeat(32));
+        assert_eq!(
+            problems(&format!("{url}signing_secret: {literal}\n")),
+            [format!("literal-secret [{literal}] `signing_secret` is written out")]
+        );
+        let found = problems(&format!("{url}signature: both\nsigning_secret: whsk_{}\n", "A".repeat(43)));
+        assert!(found.last().unwrap().ends_with("is made with a shared secret, not with a private key"), "{found:?}");
+    }
+
+    #[test]
+    fn waits_are_durations_within_bounds() {
+        let url = "url: https://h\npolicy: standard\n";
+        assert_eq!(problems(&format!("{url}timeout: 9s\nretries: [1s, 5m]\n")), Vec::<String>::new());
+        assert_eq!(
+            problems(&format!("{url}timeout: 31s\nretries: [soon, 8d]\n")),
+            [
+                "out-of-range [31s] `timeout` is out of range",
+                "bad-duration [soon] a wait before a retry is not a duration",
+                "out-of-range [8d] a wait before a retry is out of range",
+            ]
+        );
+    }
+
+    #[test]
     fn what_this_version_cannot_do_is_refused() {
-        let found = problems("url: https://h\nformat: slack\npolicy: langsmit\nsigning_secret: x\n");
+        let found = problems("url: https://h\nformat: slack\npolicy: langsmit\n");
         assert_eq!(
             found,
             [
                 "not-supported [slack] the format `slack` is not supported by this version",
                 "unknown-value [langsmit] there is no policy `langsmit`",
-                "not-supported [signing_secret] `signing_secret` is not supported by this version",
             ]
         );
     }

@@ -61,6 +61,9 @@ fn applied(current: &Current, plan: Plan) -> Current {
             shown: difference::shown(&target.target),
             format: target.format,
             policy: target.policy,
+            overrides: target.overrides,
+            origin: Some(put.origin),
+            disabled: None,
         };
         next.endpoints.push((endpoint, Some(target.target)));
     }
@@ -96,6 +99,37 @@ fn an_edited_rule_keeps_its_id_its_state_and_what_is_sealed() {
     assert_eq!(plan.writes.put_rules[0].id, RuleId::of_key(TENANT, "a"));
     assert_eq!(plan.writes.put_rules[0].state, RuleState::Paused);
     assert!(plan.writes.put_endpoints.is_empty());
+}
+
+/// Signed by this secret, and what its endpoint was told to forget.
+fn signed_with(secret: char) -> String {
+    FILE.replace(
+        "https://o.example/x\n",
+        &format!("https://o.example/x\n    signing_secret: {}\n", secret.to_string().repeat(32)),
+    )
+}
+
+fn signs(current: &Current, at: i64) -> Vec<char> {
+    let (_, target) = current.endpoints.iter().find(|(endpoint, _)| endpoint.key.is_some()).unwrap();
+    let first = |secret: &secrecy::SecretString| secret.expose_secret().chars().next().unwrap();
+    target.as_ref().unwrap().signing.active(Timestamp(at)).map(first).collect()
+}
+
+#[test]
+fn another_signing_secret_begins_a_rotation_and_none_leaves_it_alone() {
+    let day: i64 = 86_400_000_000;
+    let first = applied(&Current::default(), plan_of(&Current::default(), &signed_with('a'), Prune::Nothing));
+    assert_eq!(signs(&first, 0), ['a']);
+    let plan = plan_of(&first, &signed_with('b'), Prune::Nothing);
+    assert_eq!(said(&plan)[0], "Update Endpoint oncall signing_secret");
+    let second = applied(&first, plan);
+    assert_eq!((signs(&second, day - 1), signs(&second, day)), (vec!['b', 'a'], vec!['b']));
+    for text in [signed_with('b'), FILE.to_owned()] {
+        let again = plan_at(5, &second, &text, Prune::Nothing);
+        assert!(again.writes.is_empty(), "{:?}", said(&again));
+    }
+    let both = signed_with('b').replace("signing_secret:", "signature: both\n    signing_secret:");
+    assert_eq!(said(&plan_of(&second, &both, Prune::Nothing))[0], "Update Endpoint oncall signature");
 }
 
 #[test]

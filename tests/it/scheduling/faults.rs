@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use runhook::model::delivery::{Attempt, Delivery, Lease, Outcome};
-use runhook::model::endpoint::Endpoint;
+use runhook::model::endpoint::{Disabled, Endpoint};
 use runhook::model::feedback::Feedback;
 use runhook::model::id::{
     ApiKeyId, DeliveryId, EndpointId, FeedbackId, MessageId, ProjectId, RuleId, RunId, TenantId, TraceId,
@@ -224,6 +224,16 @@ impl RuleStore for FaultyStore {
 
     async fn set_rule_state(&self, tenant: TenantId, id: RuleId, state: RuleState, now: Timestamp) -> Result<bool> {
         self.real.set_rule_state(tenant, id, state, now).await
+    }
+
+    async fn set_endpoint_state(
+        &self,
+        tenant: TenantId,
+        id: EndpointId,
+        disabled: Option<Disabled>,
+        now: Timestamp,
+    ) -> Result<bool> {
+        self.real.set_endpoint_state(tenant, id, disabled, now).await
     }
 
     async fn list_rules(&self, tenant: TenantId) -> Result<Vec<Rule>> {

@@ -182,7 +182,7 @@ impl From<&Attempt> for Tried {
 
 fn said(result: &AttemptResult) -> String {
     match result {
-        AttemptResult::Answered { status } => format!("answered {status}"),
+        AttemptResult::Answered { status, .. } => format!("answered {status}"),
         AttemptResult::NotConnected { reason } => format!("not connected: {reason}"),
         AttemptResult::TimedOut => "connected, but no answer in time".to_owned(),
         AttemptResult::Broken { reason } => format!("connection broke: {reason}"),

@@ -214,6 +214,10 @@ fn sealed(api: &Api, tenant: TenantId, writes: Writes) -> Result<RuleChanges, Pr
             shown: shown(target),
             format: put.draft.target.format,
             policy: put.draft.target.policy,
+            overrides: put.draft.target.overrides,
+            origin: Some(put.origin),
+            // What is stored of this stays.
+            disabled: None,
         })
     };
     Ok(RuleChanges {

@@ -57,7 +57,11 @@ fn webhook(endpoint: &Endpoint) -> Value {
         "url": endpoint.shown.url,
         "query": endpoint.shown.query,
         "headers": endpoint.shown.headers,
+        "signing": endpoint.shown.signing,
         "format": endpoint.format,
         "policy": endpoint.policy,
+        "timeout": endpoint.overrides.timeout.map(duration_text),
+        "retries": endpoint.overrides.retries.as_ref().map(|waits| waits.iter().map(|wait| duration_text(*wait)).collect::<Vec<_>>()),
+        "disabled": endpoint.disabled.as_ref().map(|disabled| json!({"at": disabled.at.to_string(), "reason": disabled.reason})),
     })
 }
