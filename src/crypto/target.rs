@@ -1,4 +1,4 @@
-//! An endpoint's target, sealed as JSON `{"url", "query": [[name, value]], "headers": [[name, value]], "signing"}`, and
+//! An endpoint's target, sealed as JSON `{"url", "query": [[name, value]], "headers": [[name, value]], "secrets", "signing"}`, and
 //! what of it may be shown.
 
 use secrecy::{ExposeSecret as _, SecretString};
@@ -18,6 +18,8 @@ struct Plain<'a> {
     url: &'a str,
     query: Vec<(&'a str, &'a str)>,
     headers: Vec<(&'a str, &'a str)>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    secrets: Vec<(&'a str, &'a str)>,
     #[serde(skip_serializing_if = "Option::is_none")]
     signing: Option<PlainSigning<'a>>,
 }
@@ -34,6 +36,8 @@ struct Read {
     query: Vec<(String, String)>,
     headers: Vec<(String, String)>,
     #[serde(default)]
+    secrets: Vec<(String, String)>,
+    #[serde(default)]
     signing: Option<ReadSigning>,
 }
 
@@ -49,8 +53,8 @@ pub fn seal_target(keyring: &Keyring, id: EndpointId, target: &Target) -> Result
         headers: target.signing.headers,
         secrets: target.signing.secrets.iter().map(|one| (one.secret.expose_secret(), one.until)).collect(),
     });
-    let (query, headers) = (exposed(&target.query), exposed(&target.headers));
-    let plain = Plain { url: target.url.expose_secret(), query, headers, signing };
+    let (query, headers, secrets) = (exposed(&target.query), exposed(&target.headers), exposed(&target.secrets));
+    let plain = Plain { url: target.url.expose_secret(), query, headers, secrets, signing };
     let json = serde_json::to_vec(&plain)
         .map(Zeroizing::new)
         .map_err(|_| CryptoError::Sealed("the target does not serialize"))?;
@@ -61,14 +65,20 @@ pub fn seal_target(keyring: &Keyring, id: EndpointId, target: &Target) -> Result
 pub fn open_target(keyring: &Keyring, id: EndpointId, sealed: &Sealed) -> Result<Target, CryptoError> {
     let json = keyring.open(&id.target_place(), sealed)?;
     // The JSON error is dropped: it may quote a secret.
-    let Read { url, query, headers, signing } =
+    let Read { url, query, headers, secrets, signing } =
         serde_json::from_slice(&json).map_err(|_| CryptoError::Sealed("it holds something else than a target"))?;
     let secret = |pairs: Vec<(String, String)>| pairs.into_iter().map(|(name, value)| (name, value.into())).collect();
     let signing = signing.map(|ReadSigning { headers, secrets }| {
         let secret = |(text, until): (String, _)| SigningSecret { secret: text.into(), until };
         Signing { secrets: secrets.into_iter().map(secret).collect(), headers }
     });
-    Ok(Target { url: url.into(), query: secret(query), headers: secret(headers), signing: signing.unwrap_or_default() })
+    Ok(Target {
+        url: url.into(),
+        query: secret(query),
+        headers: secret(headers),
+        secrets: secret(secrets),
+        signing: signing.unwrap_or_default(),
+    })
 }
 
 /// What people may see of a target: scheme, host and port, and names. A path or a query in the URL may itself be the
@@ -81,6 +91,7 @@ pub fn shown(target: &Target) -> ShownTarget {
         url: shown_url(target.url.expose_secret()),
         query: masked(&target.query),
         headers: masked(&target.headers),
+        secrets: masked(&target.secrets),
         signing: shown_signing(&target.signing),
     }
 }
@@ -119,6 +130,7 @@ mod tests {
             url: url.into(),
             query: vec![("secret".into(), "s3cr3t+/&".into())],
             headers: vec![("X-Token".into(), "t0k3n".into()), ("X-Token".into(), "again".into())],
+            secrets: vec![("routing_key".into(), "r0ut1ng".into())],
             signing: Signing::with("whsec_c2lnbmVkLXdpdGgtdGhpcy0yNC1ieXRlcw==".into(), Signature::Both),
         }
     }
@@ -135,6 +147,7 @@ mod tests {
         assert_eq!(opened.url.expose_secret(), "https://example.com/hook");
         assert_eq!(exposed(&opened.query), [("secret", "s3cr3t+/&")]);
         assert_eq!(exposed(&opened.headers), [("X-Token", "t0k3n"), ("X-Token", "again")]);
+        assert_eq!(exposed(&opened.secrets), [("routing_key", "r0ut1ng")]);
         assert!(opened.signing.is_same(&target("https://example.com/hook").signing));
     }
 
@@ -163,7 +176,10 @@ mod tests {
         assert_eq!(shown_of("http://[::1]:9/x"), "http://[::1]:9/…");
         assert_eq!(shown_of("not a url: s3cr3t"), MASK);
         let shown = serde_json::to_string(&shown(&target("https://example.com/abc"))).unwrap();
-        assert!(!["s3cr3t", "t0k3n", "again", "abc", "c2lnbm"].iter().any(|secret| shown.contains(secret)), "{shown}");
+        assert!(
+            !["s3cr3t", "t0k3n", "r0ut1ng", "again", "abc", "c2lnbm"].iter().any(|secret| shown.contains(secret)),
+            "{shown}"
+        );
         assert!(shown.contains("X-Token"));
     }
 }

@@ -106,6 +106,8 @@ async fn prepare(tools: &Tools, claim: &Claim, now: Timestamp) -> Result<Prepare
     let message = tools.store.message(delivery.tenant_id, delivery.message_id).await?;
     let message = message.ok_or_else(|| Unprepared::Never("its message is gone".to_owned()))?;
     let body = body(tools, &message.body, now).await?;
+    let body = payload::format::write(&claim.endpoint.format, &message, body, &target.secrets)
+        .map_err(|error| Unprepared::Never(error.to_string()))?;
     let request = request::build(&target, delivery.message_id, now, body)
         .map_err(|reason| Unprepared::Never(reason.to_owned()))?;
     Ok(Prepared { request, earlier })

@@ -29,7 +29,7 @@ impl Masks {
     #[must_use]
     pub fn of(target: &Target) -> Self {
         let mut secrets: Vec<String> = Vec::new();
-        let pairs = target.query.iter().chain(&target.headers);
+        let pairs = target.query.iter().chain(&target.headers).chain(&target.secrets);
         for (_, value) in pairs {
             let value = value.expose_secret();
             secrets.push(value.to_owned());
@@ -81,15 +81,17 @@ mod tests {
             url: "https://h.test/services/T0/xyz?token=from-url".into(),
             query: vec![("secret".into(), "qu\"ery+1".into())],
             headers: vec![("Authorization".into(), "Bearer b34rer".into()), ("X".into(), "on".into())],
+            secrets: vec![("routing_key".into(), "r0ut1ng".into())],
             signing: Signing::with("whsec_signing".into(), Signature::Standard),
         })
     }
 
     #[test]
     fn an_answer_that_echoes_what_it_got_shows_no_secret() {
-        let echo = r#"POST /services/T0/xyz?token=from-url&secret=qu%22ery%2B1 "qu\"ery+1" b34rer whsec_signing on"#;
+        let echo =
+            r#"POST /services/T0/xyz?token=from-url&secret=qu%22ery%2B1 "qu\"ery+1" b34rer r0ut1ng whsec_signing on"#;
         let shown = masks().excerpt(echo.as_bytes());
-        for secret in ["xyz", "from-url", "ery", "b34rer", "signing"] {
+        for secret in ["xyz", "from-url", "ery", "b34rer", "r0ut1ng", "signing"] {
             assert!(!shown.contains(secret), "{secret}: {shown}");
         }
         assert!(shown.starts_with("POST ") && shown.ends_with(" on"), "{shown}");

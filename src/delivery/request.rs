@@ -126,7 +126,13 @@ mod tests {
         let secret = |pairs: &[(&str, &str)]| {
             pairs.iter().map(|(name, value)| ((*name).to_owned(), SecretString::from(*value))).collect()
         };
-        Target { url: url.into(), query: secret(query), headers: secret(headers), signing: Signing::default() }
+        Target {
+            url: url.into(),
+            query: secret(query),
+            headers: secret(headers),
+            secrets: Vec::new(),
+            signing: Signing::default(),
+        }
     }
 
     fn built(target: &Target) -> Request {

@@ -93,6 +93,8 @@ pub struct Target {
     pub query: Vec<(String, SecretString)>,
     /// Headers to send.
     pub headers: Vec<(String, SecretString)>,
+    /// What goes into the body and is secret, by name.
+    pub secrets: Vec<(String, SecretString)>,
     /// What attempts are signed with.
     pub signing: Signing,
 }
@@ -106,6 +108,9 @@ pub struct ShownTarget {
     pub query: BTreeMap<String, String>,
     /// Names of headers, each with a masked value.
     pub headers: BTreeMap<String, String>,
+    /// Names of what goes into the body and is secret, each with a masked value.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub secrets: BTreeMap<String, String>,
     /// How attempts are signed, if they are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signing: Option<ShownSigning>,
@@ -115,11 +120,51 @@ pub struct ShownTarget {
 pub const MASK: &str = "********";
 
 /// The shape of a notification.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Format {
     /// The documented payload of LangSmith's rule webhooks.
     Langsmith,
+    /// `{"type", "timestamp", "data"}`, as Standard Webhooks recommends.
+    Standard,
+    /// An event of Argilla's webhooks.
+    Argilla,
+    /// What the `WebhooksServer` of `huggingface_hub` reads.
+    Huggingface,
+    /// Blocks for an incoming webhook of Slack.
+    Slack,
+    /// An event of PagerDuty's Events API v2.
+    Pagerduty,
+    /// A body of the endpoint's own making: the template's text.
+    Template(String),
+}
+
+impl Format {
+    /// Its name, in files and on surfaces.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Langsmith => "langsmith",
+            Self::Standard => "standard",
+            Self::Argilla => "argilla",
+            Self::Huggingface => "huggingface",
+            Self::Slack => "slack",
+            Self::Pagerduty => "pagerduty",
+            Self::Template(_) => "template",
+        }
+    }
+
+    /// The template's text, if it is one.
+    #[must_use]
+    pub fn template(&self) -> Option<&str> {
+        if let Self::Template(text) = self { Some(text) } else { None }
+    }
+
+    /// How deliveries are tried when nobody says: as the service does that the format is from.
+    #[must_use]
+    pub fn usual_policy(&self) -> Policy {
+        if *self == Self::Langsmith { Policy::Langsmith } else { Policy::Standard }
+    }
 }
 
 /// How a delivery is tried.

@@ -80,12 +80,13 @@ pub(super) fn of_endpoints(
             }
             found.extend(of_pairs(&format!("{prefix}query"), &target.query, &draft.target.query));
             found.extend(of_pairs(&format!("{prefix}headers"), &target.headers, &draft.target.headers));
+            found.extend(of_pairs(&format!("{prefix}secrets"), &target.secrets, &draft.target.secrets));
             found.extend(of_signing(prefix, &target.signing, &draft.target.signing));
         }
     }
     if before.format != draft.format {
-        let name = |format| Some(format_name(format).to_owned());
-        found.push(Difference::plain(&format!("{prefix}format"), name(before.format), name(draft.format)));
+        let (field, was, will) = of_formats(&before.format, &draft.format);
+        found.push(Difference::plain(&format!("{prefix}{field}"), was, will));
     }
     if before.policy != draft.policy {
         let name = |policy| Some(policy_name(policy).to_owned());
@@ -93,6 +94,15 @@ pub(super) fn of_endpoints(
     }
     found.extend(of_overrides(prefix, &before.overrides, &draft.overrides));
     found
+}
+
+/// Two templates are told by how long they are: the text may be long, and its place is the file.
+fn of_formats(before: &Format, after: &Format) -> (&'static str, Option<String>, Option<String>) {
+    if let (Some(was), Some(will)) = (before.template(), after.template()) {
+        let length = |text: &str| Some(format!("{} bytes", text.len()));
+        return ("template", length(was), length(will));
+    }
+    ("format", Some(before.name().to_owned()), Some(after.name().to_owned()))
 }
 
 fn of_overrides(prefix: &str, before: &Overrides, after: &Overrides) -> Vec<Difference> {
@@ -123,13 +133,7 @@ pub(super) fn same(before: &Target, after: &Target) -> bool {
     before.url.expose_secret() == after.url.expose_secret()
         && exposed(&before.query) == exposed(&after.query)
         && exposed(&before.headers) == exposed(&after.headers)
-}
-
-/// A format's name in files.
-pub(super) fn format_name(format: Format) -> &'static str {
-    match format {
-        Format::Langsmith => "langsmith",
-    }
+        && exposed(&before.secrets) == exposed(&after.secrets)
 }
 
 /// What files call a choice of signatures.

@@ -7,7 +7,7 @@ use crate::model::amount::{duration_text, size_text};
 use crate::model::endpoint::{Endpoint, MASK};
 use crate::model::rule::{BatchLimits, Cadence, Rule, RuleState};
 use crate::model::signing::Signature;
-use crate::rule_file::difference::{format_name, signature_name};
+use crate::rule_file::difference::signature_name;
 use crate::rule_file::trying::{policy_name, retries_text};
 
 /// Writes rules, in their order, with the endpoints they send to.
@@ -89,7 +89,9 @@ fn write_target(
     let url = variables.name(owner, "url");
     let shown = if endpoint.shown.url == MASK { "" } else { &endpoint.shown.url };
     line(text, first, "url", &format!("\"${{{url}}}\"  # {shown}"));
-    for (field, pairs) in [("query", &endpoint.shown.query), ("headers", &endpoint.shown.headers)] {
+    for (field, pairs) in
+        [("query", &endpoint.shown.query), ("headers", &endpoint.shown.headers), ("secrets", &endpoint.shown.secrets)]
+    {
         if !pairs.is_empty() {
             line(text, rest, field, "");
         }
@@ -98,7 +100,10 @@ fn write_target(
             line(text, &format!("{rest}  "), &scalar(name), &format!("\"${{{variable}}}\""));
         }
     }
-    line(text, rest, "format", format_name(endpoint.format));
+    line(text, rest, "format", endpoint.format.name());
+    if let Some(template) = endpoint.format.template() {
+        line(text, rest, "template", &quoted(template));
+    }
     line(text, rest, "policy", policy_name(endpoint.policy));
     if let Some(timeout) = endpoint.overrides.timeout {
         line(text, rest, "timeout", &duration_text(timeout));

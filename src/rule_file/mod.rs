@@ -13,6 +13,7 @@ mod difference;
 mod document;
 mod endpoint;
 mod export;
+mod format;
 mod lower;
 mod node;
 mod offsets;

@@ -123,7 +123,7 @@ impl Reading<'_> {
             return None;
         }
         if pieces(text).iter().any(|piece| matches!(piece.kind, Kind::Variable(_))) {
-            let hint = "variables work in project, url, query, headers and signing_secret only";
+            let hint = "variables work in project, url, query, headers, secrets and signing_secret only";
             self.warning("literal-variable", &node.span, format!("in {what} this is text, not a variable"), hint);
         }
         Some(text)

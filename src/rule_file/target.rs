@@ -8,17 +8,25 @@ use url::Url;
 use crate::model::endpoint::{Format, Overrides, Policy, Target, is_reserved};
 use crate::model::signing::Signing;
 use crate::rule_file::node::{Node, Value};
-use crate::rule_file::reading::{Reading, Resolved, Section, nearest};
+use crate::rule_file::reading::{Reading, Resolved, Section};
 use crate::rule_file::secret::looks_secret;
 use crate::rule_file::signing::{self, SigningDraft};
-use crate::rule_file::trying;
+use crate::rule_file::{format, trying};
 
 /// Keys of an endpoint, but its own key.
-pub(super) const TARGET_KEYS: &[&str] =
-    &["url", "query", "headers", "format", "policy", "signing_secret", "signature", "timeout", "retries"];
-
-/// Formats a later version may send.
-const FORMATS: &[&str] = &["langsmith", "standard", "argilla", "huggingface", "slack", "pagerduty", "template"];
+pub(super) const TARGET_KEYS: &[&str] = &[
+    "url",
+    "query",
+    "headers",
+    "format",
+    "template",
+    "secrets",
+    "policy",
+    "timeout",
+    "retries",
+    "signing_secret",
+    "signature",
+];
 
 /// An endpoint as a file describes it. Its `Debug` shows no secret.
 #[derive(Debug, Clone)]
@@ -33,6 +41,8 @@ pub struct TargetDraft {
     pub policy: Policy,
     /// What it says beyond its policy.
     pub overrides: Overrides,
+    /// Where its format is written.
+    pub format_span: Range<usize>,
     /// Where its URL is written.
     pub url_span: Range<usize>,
     /// Where each header's value is written, in the order of the target's.
@@ -45,17 +55,18 @@ pub(super) fn lower(reading: &mut Reading<'_>, section: &Section<'_>) -> Option<
     let url = url_node.and_then(|node| url(reading, node));
     let query = section.get("query").map_or(Some(Vec::new()), |node| query(reading, node));
     let headers = section.get("headers").map_or(Some(Vec::new()), |node| headers(reading, node));
-    let format = supported(reading, section, "format", FORMATS);
+    let body = format::lower(reading, section);
     let policy = trying::policy(reading, section);
     let overrides = trying::overrides(reading, section);
     let signing = signing::lower(reading, section);
     let (headers, header_spans) = headers?.into_iter().map(|(name, value, span)| ((name, value), span)).unzip();
-    format.then_some(())?;
+    let body = body?;
     Some(TargetDraft {
-        target: Target { url: url?, query: query?, headers, signing: Signing::default() },
+        target: Target { url: url?, query: query?, headers, secrets: body.secrets, signing: Signing::default() },
         signing: signing?,
-        format: Format::Langsmith,
-        policy: policy?.unwrap_or(Policy::Langsmith),
+        policy: policy?.unwrap_or_else(|| body.format.usual_policy()),
+        format: body.format,
+        format_span: body.span,
         overrides: overrides?,
         url_span: url_node?.span.clone(),
         header_spans,
@@ -152,7 +163,7 @@ fn is_token(name: &str) -> bool {
 }
 
 /// A mapping of names to values, each name once, whatever the case of a header's.
-fn named_values(
+pub(super) fn named_values(
     reading: &mut Reading<'_>,
     node: &Node,
     what: &str,
@@ -191,25 +202,6 @@ pub(super) fn lint_bare(reading: &mut Reading<'_>, node: &Node, resolved: &Resol
         let hint = format!("write ${{{name}}} for the variable");
         reading.warning("bare-variable", &node.span, "this is text, not a variable", &hint);
     }
-}
-
-/// Whether a choice is absent or the one this version has. Others are refused, never ignored.
-fn supported(reading: &mut Reading<'_>, section: &Section<'_>, name: &str, known: &[&'static str]) -> bool {
-    let Some(node) = section.get(name) else { return section.key_span(name).is_none() };
-    let Some(text) = reading.text(node, &format!("`{name}`")) else { return false };
-    if text == "langsmith" {
-        return true;
-    }
-    let near = nearest(text, known);
-    if near == Some("langsmith") {
-        reading.error("unknown-value", &node.span, format!("there is no {name} `{text}`"), "did you mean `langsmith`?");
-    } else if near.is_some() {
-        let message = format!("the {name} `{text}` is not supported by this version");
-        reading.error("not-supported", &node.span, message, "supported: langsmith");
-    } else {
-        reading.error("unknown-value", &node.span, format!("there is no such {name}"), "supported: langsmith");
-    }
-    false
 }
 
 #[cfg(test)]
@@ -281,8 +273,8 @@ mod tests {
     fn a_signing_secret_is_one_that_its_receivers_can_verify_with() {
         let url = "url: https://h\n";
         assert_eq!(
-            problems(&format!("{url}signing_secret: 'short'\n")).last().unwrap(),
-            "bad-secret ['short'] a signing \
+            problems(&format!("{url}signing_secret: 'c2hvcnQ='\n")).last().unwrap(),
+            "bad-secret ['c2hvcnQ='] a signing \
             secret has 24 to 64 bytes, which are 32 to 88 characters of base64"
         );
         assert_eq!(
@@ -317,14 +309,25 @@ mod tests {
     }
 
     #[test]
-    fn what_this_version_cannot_do_is_refused() {
-        let found = problems("url: https://h\nformat: slack\npolicy: langsmit\n");
+    fn a_format_has_what_it_needs_and_nothing_else() {
+        let found = |lines: &str| problems(&format!("url: https://h\n{lines}"));
+        assert_eq!(found("format: pagerduty\nsecrets: { routing_key: '${TOKEN}' }\n"), Vec::<String>::new());
+        assert_eq!(found("format: template\ntemplate: '{}'\n"), Vec::<String>::new());
         assert_eq!(
-            found,
+            found("format: slak\npolicy: langsmit\n"),
             [
-                "not-supported [slack] the format `slack` is not supported by this version",
+                "unknown-value [slak] there is no format `slak`",
                 "unknown-value [langsmit] there is no policy `langsmit`",
             ]
+        );
+        assert_eq!(found("format: template\n"), ["missing-key [format] the format template has no `template`"]);
+        assert_eq!(
+            found("template: '{}'\n"),
+            ["no-template [template] `template` says nothing without `format: template`"]
+        );
+        assert_eq!(
+            found("format: slack\nsecrets: { a: '${TOKEN}' }\n"),
+            ["unused-secrets [secrets] the format slack puts no secret into the body"]
         );
     }
 }

@@ -163,10 +163,16 @@ fn pruning_leaves_rules_of_a_watched_folder_and_of_the_api_alone() {
     let mut current = applied(&Current::default(), plan_of(&Current::default(), FILE, Prune::Nothing));
     current.rules[0].origin = Some(format!("{FOLDER}/etc/rules/f.yaml"));
     current.rules[1].origin = None;
+    for (endpoint, _) in &mut current.endpoints {
+        endpoint.origin = endpoint.key.is_some().then(|| format!("{FOLDER}/etc/rules/f.yaml"));
+    }
     let empty = plan_of(&current, "version: 1\nrules: []\n", Prune::Files);
     assert_eq!(said(&empty), Vec::<String>::new());
     let own = plan_of(&current, "version: 1\nrules: []\n", Prune::Origin("folder:/etc/rules/"));
     assert_eq!(said(&own), ["Remove Rule a", "Remove Endpoint oncall"]);
+    current.endpoints.iter_mut().for_each(|(endpoint, _)| endpoint.origin = None);
+    let own = plan_of(&current, "version: 1\nrules: []\n", Prune::Origin("folder:/etc/rules/"));
+    assert_eq!(said(&own), ["Remove Rule a"], "an endpoint that was made through the API is its owner's");
 }
 
 #[test]

@@ -37,13 +37,16 @@ async fn any_status_is_an_answer_and_its_body_does_not_matter() {
         assert_eq!(answered_by(Answer::Status(status)).await, AttemptResult::answered(status));
     }
     let long = Answer::Body(503, "x".repeat(100_000));
-    assert_eq!(answered_by(long).await, AttemptResult::answered(503));
+    let excerpt = "x".repeat(1000);
+    assert_eq!(answered_by(long).await, AttemptResult::Answered { status: 503, retry_after: None, excerpt });
 }
 
 #[tokio::test]
 async fn an_endless_or_a_short_body_is_an_answer_that_is_left() {
-    assert_eq!(answered_by(Answer::Endless).await, AttemptResult::answered(200));
-    assert_eq!(answered_by(Answer::Short).await, AttemptResult::answered(200));
+    for (answer, excerpt) in [(Answer::Endless, "x".repeat(1000)), (Answer::Short, "short".to_owned())] {
+        let expected = AttemptResult::Answered { status: 200, retry_after: None, excerpt };
+        assert_eq!(answered_by(answer).await, expected);
+    }
 }
 
 #[tokio::test]

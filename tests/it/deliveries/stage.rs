@@ -126,6 +126,7 @@ pub(super) fn target(url: &str) -> Target {
         url: url.into(),
         query: vec![("secret".to_owned(), "p+ q&r".into())],
         headers: vec![("X-Team-Token".to_owned(), "t0k3n".into())],
+        secrets: Vec::new(),
         signing: Signing::default(),
     }
 }

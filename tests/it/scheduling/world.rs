@@ -144,6 +144,7 @@ fn endpoint() -> Endpoint {
             url: "https://sink.example.com/…".to_owned(),
             query: BTreeMap::new(),
             headers: BTreeMap::new(),
+            secrets: [].into(),
             signing: None,
         },
         format: Format::Langsmith,

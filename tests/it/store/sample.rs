@@ -150,6 +150,7 @@ pub(crate) fn endpoint(number: u32, rule: Option<RuleId>) -> Endpoint {
             url: "https://example.com/…".into(),
             query: [("secret".to_owned(), "********".to_owned())].into(),
             headers: [].into(),
+            secrets: [].into(),
             signing: None,
         },
         format: Format::Langsmith,

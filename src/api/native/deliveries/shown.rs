@@ -8,7 +8,7 @@ use crate::api::Api;
 use crate::api::problem::Problem;
 use crate::filter::nearest;
 use crate::model::delivery::{Attempt, AttemptResult, Delivery, DeliveryState};
-use crate::model::endpoint::{Endpoint, Format, Policy, ShownTarget};
+use crate::model::endpoint::{Endpoint, Policy, ShownTarget};
 use crate::model::id::{DeliveryId, EndpointId, MessageId, RuleId, TenantId, WindowId};
 use crate::model::message::Message;
 
@@ -64,7 +64,7 @@ pub(super) struct Full {
 struct Target {
     #[serde(flatten)]
     shown: ShownTarget,
-    format: Format,
+    format: &'static str,
     policy: Policy,
 }
 
@@ -152,7 +152,7 @@ impl Names {
     pub(super) fn full(&self, delivery: &Delivery, attempts: &[Attempt], message: Option<&Message>) -> Full {
         let target = self.endpoints.get(&delivery.endpoint_id).map(|endpoint| Target {
             shown: endpoint.shown.clone(),
-            format: endpoint.format,
+            format: endpoint.format.name(),
             policy: endpoint.policy,
         });
         let message = message.map(|message| Sent {

@@ -24,6 +24,7 @@ use crate::filter::report::Style;
 use crate::model::endpoint::Endpoint;
 use crate::model::id::TenantId;
 use crate::model::problem::{Problem as FileProblem, Severity};
+use crate::payload::format;
 use crate::rule_file::plan::{Current, FOLDER, Item, Plan, Prune, PutEndpoint, Wanted, Writes, plan};
 use crate::rule_file::{EndpointDraft, FileReport, Loaded, SourceFile, bounded, load};
 use crate::store::rules::RuleChanges;
@@ -165,6 +166,11 @@ fn target_problems(api: &Api, draft: &EndpointDraft) -> Vec<FileProblem> {
     let (limits, target) = (&api.limits, &draft.target.target);
     let mut found = Vec::new();
     let url = target.url.expose_secret();
+    let secrets: Vec<String> = target.secrets.iter().map(|(name, _)| name.clone()).collect();
+    if let Err(error) = format::check(&draft.target.format, &secrets) {
+        let hint = "`runhook endpoints preview` shows what a template gives";
+        found.push(FileProblem::error("bad-format", draft.target.format_span.clone(), error.to_string()).hint(hint));
+    }
     let mut at_url =
         |code, message: String| found.push(FileProblem::error(code, draft.target.url_span.clone(), message));
     if let Ok(Err(forbidden)) = Url::parse(url).map(|url| api.guard.check_url(&url)) {
