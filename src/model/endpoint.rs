@@ -52,7 +52,7 @@ pub struct Overrides {
 
 impl Overrides {
     /// The longest an endpoint may take to answer.
-    pub const LONGEST_TIMEOUT: Duration = Duration::from_secs(30);
+    pub const LONGEST_TIMEOUT: Duration = Duration::from_secs(15);
 
     /// The longest wait before a retry.
     pub const LONGEST_WAIT: Duration = Duration::from_hours(7 * 24);

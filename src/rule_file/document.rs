@@ -98,7 +98,7 @@ pub(super) struct Webhook {
     signing_secret: Option<String>,
     /// Which header carries the signature: `standard` when absent.
     signature: Option<Signature>,
-    /// How long it may take to answer, up to `30s`: as the policy says when absent.
+    /// How long it may take to answer, up to `15s`: as the policy says when absent.
     timeout: Option<Duration>,
     /// The waits before its retries, such as `[5s, 1m, 10m]`: as the policy says when absent.
     #[schemars(length(max = 20))]
@@ -129,7 +129,7 @@ pub(super) struct Endpoint {
     signing_secret: Option<String>,
     /// Which header carries the signature: `standard` when absent.
     signature: Option<Signature>,
-    /// How long it may take to answer, up to `30s`: as the policy says when absent.
+    /// How long it may take to answer, up to `15s`: as the policy says when absent.
     timeout: Option<Duration>,
     /// The waits before its retries, such as `[5s, 1m, 10m]`: as the policy says when absent.
     #[schemars(length(max = 20))]

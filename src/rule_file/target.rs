@@ -299,9 +299,9 @@ mod tests {
         let url = "url: https://h\npolicy: standard\n";
         assert_eq!(problems(&format!("{url}timeout: 9s\nretries: [1s, 5m]\n")), Vec::<String>::new());
         assert_eq!(
-            problems(&format!("{url}timeout: 31s\nretries: [soon, 8d]\n")),
+            problems(&format!("{url}timeout: 16s\nretries: [soon, 8d]\n")),
             [
-                "out-of-range [31s] `timeout` is out of range",
+                "out-of-range [16s] `timeout` is out of range",
                 "bad-duration [soon] a wait before a retry is not a duration",
                 "out-of-range [8d] a wait before a retry is out of range",
             ]

@@ -19,6 +19,7 @@ mod command_line;
 mod databases;
 mod deliveries;
 mod deployment;
+mod endpoints;
 mod failover;
 mod filter_language;
 mod ingest;

@@ -86,3 +86,80 @@ impl<'a> Source<'a> {
 fn json(value: &impl Serialize) -> Result<Vec<u8>, FormatError> {
     serde_json::to_vec(value).map_err(|error| FormatError(format!("it has no JSON: {error}")))
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::payload::sample;
+
+    fn written(format: &Format, secrets: &[(String, SecretString)]) -> Result<Value, FormatError> {
+        let (message, body) = sample::notification().unwrap();
+        let once = write(format, &message, body.clone(), secrets)?;
+        assert_eq!(write(format, &message, body, secrets), Ok(once.clone()), "the same message gives the same bytes");
+        Ok(serde_json::from_slice(&once).unwrap())
+    }
+
+    fn plain(format: &Format) -> Value {
+        written(format, &[]).unwrap()
+    }
+
+    #[test]
+    fn the_documented_payload_is_told_as_it_is_stored() {
+        let (message, body) = sample::notification().unwrap();
+        assert_eq!(write(&Format::Langsmith, &message, body.clone(), &[]), Ok(body.clone()));
+        let standard = plain(&Format::Standard);
+        assert_eq!(
+            (&standard["type"], &standard["timestamp"]),
+            (&json!("runs.matched"), &json!("2026-01-02T03:04:05.000000Z"))
+        );
+        assert_eq!(standard["data"], serde_json::from_slice::<Value>(&body).unwrap());
+    }
+
+    #[test]
+    fn argilla_gets_a_record_and_hugging_face_a_repository_with_the_payload_beside() {
+        let event = plain(&Format::Argilla);
+        assert_eq!((&event["type"], &event["version"]), (&json!("record.completed"), &json!(1)));
+        let record = &event["data"];
+        assert_eq!(
+            record["fields"],
+            json!({"inputs": {"question": "Does this arrive?"}, "outputs": {"answer": "It does."}})
+        );
+        assert_eq!((&record["status"], &record["id"]), (&json!("completed"), &record["runs"][0]["id"]));
+        assert_eq!(record["dataset"]["name"], "sample");
+        let payload = plain(&Format::Huggingface);
+        assert_eq!(payload["event"], json!({"action": "update", "scope": "runs.matched"}));
+        assert_eq!((&payload["repo"]["type"], &payload["webhook"]["version"]), (&json!("dataset"), &json!(3)));
+        assert_eq!(
+            (&payload["webhook"]["id"], &payload["rule_name"]),
+            (&payload["rule_id"], &json!("A \"sample\" rule"))
+        );
+    }
+
+    #[test]
+    fn slack_and_pagerduty_get_a_summary_without_inputs() {
+        let slack = plain(&Format::Slack);
+        let kinds: Vec<&Value> = slack["blocks"].as_array().unwrap().iter().map(|block| &block["type"]).collect();
+        assert_eq!(kinds, ["header", "section", "context"]);
+        assert!(
+            slack["blocks"][1]["text"]["text"].as_str().unwrap().starts_with("*answer* (chain) error\n> ValueError")
+        );
+        assert!(!slack.to_string().contains("Does this arrive"));
+        assert_eq!(written(&Format::Pagerduty, &[]), Err(pagerduty::keyless()));
+        let key = ("routing_key".to_owned(), "k3y".into());
+        let event = written(&Format::Pagerduty, &[key]).unwrap();
+        assert_eq!((&event["routing_key"], &event["event_action"]), (&json!("k3y"), &json!("trigger")));
+        assert!(event["dedup_key"].as_str().unwrap().len() <= 255);
+        assert_eq!(event["payload"]["severity"], "error");
+        assert_eq!(event["payload"]["custom_details"]["runs"][0]["feedback"], "user_score 0.25 (1)");
+    }
+
+    #[test]
+    fn a_body_that_is_no_notification_is_told_as_itself_or_refused() {
+        let (message, _) = sample::notification().unwrap();
+        let body = Bytes::from_static(b"{\"a\":1}");
+        assert_eq!(write(&Format::Langsmith, &message, body.clone(), &[]), Ok(body.clone()));
+        assert!(write(&Format::Slack, &message, body, &[]).is_err());
+    }
+}

@@ -67,9 +67,7 @@ fn code<'t>(inside: &'t str, end: &str) -> Result<&'t str, String> {
             }
             _ => {}
         }
-        if !c.is_whitespace() {
-            before = c;
-        }
+        before = c;
     }
     // Without an end the engine says what is missing, and where.
     Ok("")

@@ -201,7 +201,7 @@ mod tests {
             let names = "{% for c in range %}".repeat(depth);
             format!("{}{}{}", names, "1", "{% endfor %}".repeat(depth)).replace("range", "runs[0].tags")
         };
-        let error = rendered(&loops(12)).unwrap_err();
+        let error = rendered(&loops(20)).unwrap_err();
         assert!(error.contains("too many steps") || error.contains("larger than"), "{error}");
         let long = format!("{{{{ text({}) }}}}", vec!["runs[0].inputs|json"; 3000].join(", "));
         assert!(rendered(&long).unwrap_err().contains("longer than"));

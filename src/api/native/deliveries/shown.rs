@@ -123,6 +123,11 @@ impl Names {
         self.endpoints.contains_key(&id)
     }
 
+    /// Whether nothing is sent there.
+    pub(super) fn is_disabled(&self, id: EndpointId) -> bool {
+        self.endpoints.get(&id).is_some_and(|endpoint| endpoint.disabled.is_some())
+    }
+
     /// A delivery on a page.
     pub(super) fn line(&self, delivery: &Delivery) -> Line {
         let endpoint = self.endpoints.get(&delivery.endpoint_id);

@@ -30,7 +30,7 @@ use crate::rule_file::{EndpointDraft, FileReport, Loaded, SourceFile, bounded, l
 use crate::store::rules::RuleChanges;
 
 /// One application at a time: a plan is about the rules as they were read.
-static TURN: Mutex<()> = Mutex::const_new(());
+pub(in crate::api::native) static TURN: Mutex<()> = Mutex::const_new(());
 
 /// Whether a plan is only made, or also carried out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -168,7 +168,7 @@ fn target_problems(api: &Api, draft: &EndpointDraft) -> Vec<FileProblem> {
     let url = target.url.expose_secret();
     let secrets: Vec<String> = target.secrets.iter().map(|(name, _)| name.clone()).collect();
     if let Err(error) = format::check(&draft.target.format, &secrets) {
-        let hint = "`runhook endpoints preview` shows what a template gives";
+        let hint = "docs/payload.md shows what each format needs";
         found.push(FileProblem::error("bad-format", draft.target.format_span.clone(), error.to_string()).hint(hint));
     }
     let mut at_url =

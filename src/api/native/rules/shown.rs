@@ -50,7 +50,8 @@ pub(super) fn window(window: &Window, runs: u32) -> Value {
     })
 }
 
-fn webhook(endpoint: &Endpoint) -> Value {
+/// An endpoint, as a rule's list of webhooks has it.
+pub(in crate::api::native) fn webhook(endpoint: &Endpoint) -> Value {
     json!({
         "endpoint_id": endpoint.id,
         "endpoint": endpoint.key,
