@@ -203,7 +203,7 @@ mod tests {
         let (old, new) = ("a".repeat(32), "b".repeat(32));
         let at = Timestamp(1_700_000_000_999_999);
         let day = std::time::Duration::from_hours(24);
-        let both = Signing::with(old.as_str().into(), Signature::Both).rotated(new.as_str().into(), at, day);
+        let both = Signing::with(old.as_str().into(), Signature::Both).rotated(&new.as_str().into(), at, day);
         let sign = |secret: &str| {
             let key = WebhookKey::parse(&secret.into()).unwrap();
             key.sign(MessageId(Uuid::from_u128(7)), 1_700_000_000, b"{}")

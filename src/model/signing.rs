@@ -93,7 +93,7 @@ impl Signing {
     /// The same with a new secret. The ones before it go on signing for the grace period, or for what is left of theirs.
     /// The secret that is the newest already changes nothing.
     #[must_use]
-    pub fn rotated(&self, secret: SecretString, now: Timestamp, grace: Duration) -> Self {
+    pub fn rotated(&self, secret: &SecretString, now: Timestamp, grace: Duration) -> Self {
         if self.newest().is_some_and(|newest| newest.expose_secret() == secret.expose_secret()) {
             return self.clone();
         }
@@ -153,15 +153,15 @@ mod tests {
         let hour = Duration::from_hours(1);
         let (zero, soon, later) = (Timestamp(0), Timestamp(0).after(hour / 2), Timestamp(0).after(hour));
         let first = Signing::with("one".into(), Signature::Standard);
-        let second = first.rotated("two".into(), zero, hour);
+        let second = first.rotated(&"two".into(), zero, hour);
         assert_eq!(texts(second.active(soon)), ["two", "one"]);
         assert_eq!(texts(second.active(later)), ["two"]);
-        let third = second.rotated("three".into(), soon, hour);
+        let third = second.rotated(&"three".into(), soon, hour);
         assert_eq!(texts(third.active(soon)), ["three", "two", "one"]);
         assert_eq!(texts(third.active(later)), ["three", "two"], "a rotation lengthens no grace");
-        assert!(third.is_same(&third.rotated("three".into(), later, hour)), "the same secret again is no rotation");
-        assert_eq!(texts(third.rotated("four".into(), later, Duration::ZERO).active(later)), ["four"]);
-        let back = third.rotated("one".into(), soon, hour);
+        assert!(third.is_same(&third.rotated(&"three".into(), later, hour)), "the same secret again is no rotation");
+        assert_eq!(texts(third.rotated(&"four".into(), later, Duration::ZERO).active(later)), ["four"]);
+        let back = third.rotated(&"one".into(), soon, hour);
         assert_eq!(texts(back.active(soon)), ["one", "three", "two"]);
     }
 
@@ -169,7 +169,7 @@ mod tests {
     fn only_so_many_secrets_sign_at_once() {
         let mut signing = Signing::with("0".into(), Signature::Standard);
         for number in 1..20 {
-            signing = signing.rotated(number.to_string().into(), Timestamp(0), GRACE);
+            signing = signing.rotated(&number.to_string().into(), Timestamp(0), GRACE);
         }
         assert_eq!(texts(signing.active(Timestamp(1))), ["19", "18", "17", "16", "15"]);
     }

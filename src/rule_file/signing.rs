@@ -31,9 +31,7 @@ impl SigningDraft {
         let before = before.cloned().unwrap_or_default();
         match &self.secret {
             None => Signing { headers: self.headers.unwrap_or(before.headers), ..before },
-            Some(secret) => {
-                Signing { headers: self.headers.unwrap_or_default(), ..before.rotated(secret.clone(), now, GRACE) }
-            }
+            Some(secret) => Signing { headers: self.headers.unwrap_or_default(), ..before.rotated(secret, now, GRACE) },
         }
     }
 }

@@ -106,7 +106,7 @@ async fn rotate_secret(
     }
     let made = WebhookKey::generate(kind, &crypto::random()).map_err(|error| Problem::internal(&error))?;
     let now = api.clock.now();
-    target.signing = target.signing.rotated(made.clone(), now, grace);
+    target.signing = target.signing.rotated(&made, now, grace);
     let sealed = seal_target(&api.keyring, endpoint.id, &target).map_err(|error| Problem::internal(&error))?;
     let endpoint = Endpoint { target: sealed, shown: shown(&target), ..endpoint };
     let changes = RuleChanges { put_endpoints: vec![endpoint.clone()], ..RuleChanges::default() };

@@ -19,7 +19,8 @@ const SUMMARY: usize = 1024;
 #[derive(Serialize)]
 struct Event<'a> {
     routing_key: &'a str,
-    event_action: &'static str,
+    #[serde(rename = "event_action")]
+    action: &'static str,
     dedup_key: String,
     client: &'static str,
     payload: Payload<'a>,
@@ -73,7 +74,7 @@ pub(super) fn write(source: Source<'_>) -> Result<Vec<u8>, FormatError> {
     let (told, message) = (source.told()?, source.message);
     json(&Event {
         routing_key: key.1.expose_secret(),
-        event_action: "trigger",
+        action: "trigger",
         dedup_key: format!("runhook/{}/{}", told.rule_id, told.project_id()),
         client: "Runhook",
         payload: Payload {

@@ -38,16 +38,16 @@ fn section(text: &str) -> Value {
 }
 
 fn line(run: &Run<'_>) -> String {
-    let mut line = format!("*{}* ({}) {}", escaped(&run.name), escaped(&run.run_type), escaped(&run.status));
+    let mut lines = vec![format!("*{}* ({}) {}", escaped(&run.name), escaped(&run.run_type), escaped(&run.status))];
     if let Some(error) = run.error_text() {
-        line.push_str(&format!("\n> {}", escaped(&error).replace('\n', "\n> ")));
+        lines.extend(escaped(&error).lines().map(|line| format!("> {line}")));
     }
     let feedback = run.feedback();
     if !feedback.is_empty() {
-        line.push_str(&format!("\n{}", escaped(&feedback)));
+        lines.push(escaped(&feedback));
     }
-    line.push_str(&format!("\n`{}`", escaped(&run.id)));
-    line
+    lines.push(format!("`{}`", escaped(&run.id)));
+    lines.join("\n")
 }
 
 fn foot(told: &Told<'_>) -> String {
