@@ -7,11 +7,12 @@ use url::Url;
 
 use crate::model::endpoint::{Format, Overrides, Policy, Target, is_reserved};
 use crate::model::signing::Signing;
+use crate::rule_file::format;
 use crate::rule_file::node::{Node, Value};
 use crate::rule_file::reading::{Reading, Resolved, Section};
 use crate::rule_file::secret::looks_secret;
 use crate::rule_file::signing::{self, SigningDraft};
-use crate::rule_file::{format, trying};
+use crate::rule_file::trying::{self, Choice};
 
 /// Keys of an endpoint, but its own key.
 pub(super) const TARGET_KEYS: &[&str] = &[
@@ -64,7 +65,10 @@ pub(super) fn lower(reading: &mut Reading<'_>, section: &Section<'_>) -> Option<
     Some(TargetDraft {
         target: Target { url: url?, query: query?, headers, secrets: body.secrets, signing: Signing::default() },
         signing: signing?,
-        policy: policy?.unwrap_or_else(|| body.format.usual_policy()),
+        policy: match policy? {
+            Choice::Usual => body.format.usual_policy(),
+            Choice::Named(policy) => policy,
+        },
         format: body.format,
         format_span: body.span,
         overrides: overrides?,

@@ -21,11 +21,19 @@ pub(super) fn policy_name(policy: Policy) -> &'static str {
     POLICIES.iter().find(|(_, known)| *known == policy).map_or("", |(name, _)| name)
 }
 
+/// Which policy a file chooses.
+pub(super) enum Choice {
+    /// It says nothing.
+    Usual,
+    /// This one.
+    Named(Policy),
+}
+
 /// Reads the policy, if there is one.
-pub(super) fn policy(reading: &mut Reading<'_>, section: &Section<'_>) -> Option<Option<Policy>> {
+pub(super) fn policy(reading: &mut Reading<'_>, section: &Section<'_>) -> Option<Choice> {
     match section.get("policy") {
-        None => section.key_span("policy").is_none().then_some(None),
-        Some(node) => reading.choice(node, "policy", &POLICIES).map(Some),
+        None => section.key_span("policy").is_none().then_some(Choice::Usual),
+        Some(node) => reading.choice(node, "policy", &POLICIES).map(Choice::Named),
     }
 }
 

@@ -71,7 +71,7 @@ fn environment() -> Environment<'static> {
     environment.set_fuel(Some(STEPS));
     environment.set_recursion_limit(50);
     environment.add_function("text", |parts: Rest<Value>| joined(&parts, ""));
-    environment.add_filter("inner", inner);
+    environment.add_filter("inner", |value: Value| inner(&value));
     environment.add_filter("length", |value: Value| value.len().unwrap_or(0));
     environment.add_filter("default", |value: Value, other: Value| if is_nothing(&value) { other } else { value });
     environment.add_filter("truncate", |value: Value, most: usize| brief(&plain(&value), most.min(LONGEST_TEXT)));
@@ -111,8 +111,8 @@ fn joined(parts: &[Value], by: &str) -> Result<String, Error> {
 }
 
 /// A text for a place inside quotes.
-fn inner(value: Value) -> Value {
-    let quoted = serde_json::Value::from(plain(&value)).to_string();
+fn inner(value: &Value) -> Value {
+    let quoted = serde_json::Value::from(plain(value)).to_string();
     let inside = quoted.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or_default();
     Value::from_safe_string(inside.to_owned())
 }
@@ -122,6 +122,7 @@ fn as_json(value: &Value) -> Result<String, Error> {
     serde_json::to_string(value).map_err(|error| Error::new(ErrorKind::BadSerialization, error.to_string()))
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "it is what errors are mapped with")]
 fn said(error: Error) -> FormatError {
     let reason = match (error.kind(), error.line()) {
         (ErrorKind::WriteFailure, _) => format!("what the template gives is larger than {LARGEST} bytes"),

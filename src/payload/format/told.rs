@@ -29,6 +29,7 @@ pub(super) struct Told<'a> {
 }
 
 /// A run in it. What a run may lack is optional here too.
+#[expect(clippy::struct_field_names, reason = "the names are those of the payload")]
 #[derive(Deserialize)]
 pub(super) struct Run<'a> {
     #[serde(borrow)]
