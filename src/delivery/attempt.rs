@@ -17,7 +17,7 @@ use crate::config::Limits;
 use crate::crypto::{Keyring, open_target};
 
 use crate::delivery::client::Client;
-use crate::delivery::policy::{self, Patience};
+use crate::delivery::policy::{self, Course, Patience};
 use crate::delivery::request::{self, Request};
 use crate::model::delivery::{Attempt, AttemptResult, Outcome};
 use crate::model::endpoint::Policy;
@@ -69,7 +69,8 @@ pub(super) async fn make(tools: &Tools, claim: &Claim) {
     let began = Instant::now();
     let (result, earlier) = match preparing {
         Ok(Ok(Prepared { request, earlier })) => {
-            let result = tools.client.send(request, (tools.patience)(claim.endpoint.policy)).await;
+            let patience = (tools.patience)(claim.endpoint.policy).of(&claim.endpoint.overrides);
+            let result = tools.client.send(request, patience).await;
             (result, earlier)
         }
         Ok(Err(Unprepared::Never(reason))) => (AttemptResult::Refused { reason }, Vec::new()),
@@ -78,7 +79,7 @@ pub(super) async fn make(tools: &Tools, claim: &Claim) {
     };
     let took = began.elapsed();
     metrics::histogram!("runhook_delivery_attempt_seconds").record(took.as_secs_f64());
-    let outcome = policy::next(claim.endpoint.policy, &earlier, &result, tools.clock.now());
+    let outcome = policy::next(&course(claim), &earlier, &result, tools.clock.now());
     let duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
     record(tools, claim, Attempt { number: claim.lease.attempt, started_at, duration_ms, result }, outcome).await;
 }
@@ -88,9 +89,13 @@ pub(super) async fn break_down(tools: &Tools, claim: &Claim) {
     let result = AttemptResult::Broken { reason: "the attempt broke down inside Runhook; its log says how".to_owned() };
     let now = tools.clock.now();
     let earlier = earlier_attempts(tools, claim).await.unwrap_or_default();
-    let outcome = policy::next(claim.endpoint.policy, &earlier, &result, now);
+    let outcome = policy::next(&course(claim), &earlier, &result, now);
     let attempt = Attempt { number: claim.lease.attempt, started_at: now, duration_ms: 0, result };
     record(tools, claim, attempt, outcome).await;
+}
+
+fn course(claim: &Claim) -> Course<'_> {
+    Course::of(&claim.endpoint, claim.delivery.id)
 }
 
 async fn prepare(tools: &Tools, claim: &Claim, now: Timestamp) -> Result<Prepared, Unprepared> {
@@ -101,6 +106,8 @@ async fn prepare(tools: &Tools, claim: &Claim, now: Timestamp) -> Result<Prepare
     let message = tools.store.message(delivery.tenant_id, delivery.message_id).await?;
     let message = message.ok_or_else(|| Unprepared::Never("its message is gone".to_owned()))?;
     let body = body(tools, &message.body, now).await?;
+    let body = payload::format::write(&claim.endpoint.format, &message, body, &target.secrets)
+        .map_err(|error| Unprepared::Never(error.to_string()))?;
     let request = request::build(&target, delivery.message_id, now, body)
         .map_err(|reason| Unprepared::Never(reason.to_owned()))?;
     Ok(Prepared { request, earlier })
@@ -179,7 +186,7 @@ fn report(claim: &Claim, attempt: &Attempt, outcome: &Outcome) {
     match outcome {
         Outcome::Delivered => count("delivered"),
         Outcome::Retry(_) => count("retried"),
-        Outcome::Failed(reason) => {
+        Outcome::Failed(reason) | Outcome::Gone(reason) => {
             count("failed");
             return failed(claim, attempt, reason);
         }

@@ -20,6 +20,7 @@ pub mod project;
 pub mod rule;
 pub mod run;
 pub mod sealed;
+pub mod signing;
 pub mod time;
 pub mod usage;
 pub mod window;

@@ -6,7 +6,9 @@ use std::fmt::Write as _;
 use crate::model::amount::{duration_text, size_text};
 use crate::model::endpoint::{Endpoint, MASK};
 use crate::model::rule::{Actions, BatchLimits, Cadence, Rule, RuleState};
-use crate::rule_file::difference::{format_name, policy_name};
+use crate::model::signing::Signature;
+use crate::rule_file::difference::signature_name;
+use crate::rule_file::trying::{policy_name, retries_text};
 
 /// Writes rules, in their order, with the endpoints they send to.
 #[must_use]
@@ -106,7 +108,9 @@ fn write_target(
     let url = variables.name(owner, "url");
     let shown = if endpoint.shown.url == MASK { "" } else { &endpoint.shown.url };
     line(text, first, "url", &format!("\"${{{url}}}\"  # {shown}"));
-    for (field, pairs) in [("query", &endpoint.shown.query), ("headers", &endpoint.shown.headers)] {
+    for (field, pairs) in
+        [("query", &endpoint.shown.query), ("headers", &endpoint.shown.headers), ("secrets", &endpoint.shown.secrets)]
+    {
         if !pairs.is_empty() {
             line(text, rest, field, "");
         }
@@ -115,8 +119,27 @@ fn write_target(
             line(text, &format!("{rest}  "), &scalar(name), &format!("\"${{{variable}}}\""));
         }
     }
-    line(text, rest, "format", format_name(endpoint.format));
+    line(text, rest, "format", endpoint.format.name());
+    if let Some(template) = endpoint.format.template() {
+        line(text, rest, "template", &quoted(template));
+    }
     line(text, rest, "policy", policy_name(endpoint.policy));
+    if let Some(timeout) = endpoint.overrides.timeout {
+        line(text, rest, "timeout", &duration_text(timeout));
+    }
+    if let Some(waits) = &endpoint.overrides.retries {
+        line(text, rest, "retries", &retries_text(waits));
+    }
+    if let Some(signing) = &endpoint.shown.signing {
+        // A private key that was made here is known here alone: the line would ask for what nobody has.
+        if signing.secrets.first().is_some_and(|newest| newest.public.is_none()) {
+            let variable = variables.name(owner, "signing_secret");
+            line(text, rest, "signing_secret", &format!("\"${{{variable}}}\""));
+        }
+        if signing.headers != Signature::Standard {
+            line(text, rest, "signature", signature_name(signing.headers));
+        }
+    }
 }
 
 fn line(text: &mut String, indent: &str, name: &str, value: &str) {

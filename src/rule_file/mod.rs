@@ -14,6 +14,7 @@ mod difference;
 mod document;
 mod endpoint;
 mod export;
+mod format;
 mod lower;
 mod node;
 mod offsets;
@@ -23,7 +24,9 @@ mod report;
 mod rule;
 mod schema;
 mod secret;
+mod signing;
 mod target;
+mod trying;
 mod variables;
 
 use crate::filter::Mode;
@@ -34,6 +37,7 @@ pub use export::export;
 pub use report::{FileReport, bounded};
 pub use rule::RuleDraft;
 pub use schema::schema;
+pub use signing::SigningDraft;
 pub use target::TargetDraft;
 
 /// A file as it was found.

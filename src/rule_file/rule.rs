@@ -35,7 +35,20 @@ pub(super) const RULE_KEYS: &[&str] = &[
 ];
 
 /// Keys of an entry of `webhooks`.
-pub(super) const WEBHOOK_KEYS: &[&str] = &["endpoint", "url", "query", "headers", "format", "policy", "signing_secret"];
+pub(super) const WEBHOOK_KEYS: &[&str] = &[
+    "endpoint",
+    "url",
+    "query",
+    "headers",
+    "format",
+    "template",
+    "secrets",
+    "policy",
+    "timeout",
+    "retries",
+    "signing_secret",
+    "signature",
+];
 
 /// How long a trace is left in peace when a rule looks at more than single runs and does not say.
 const DEFAULT_SETTLE: Duration = Duration::from_secs(10);

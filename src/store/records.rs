@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::model::collection::{Collection, Example};
 use crate::model::delivery::{Attempt, Delivery, DeliveryState, Lease, Outcome};
-use crate::model::endpoint::Endpoint;
+use crate::model::endpoint::{Disabled, Endpoint};
 use crate::model::feedback::Feedback;
 use crate::model::id::{
     ApiKeyId, DeliveryId, EndpointId, MessageId, ProjectId, RuleId, RunId, TenantId, TraceId, WindowId,
@@ -34,6 +34,8 @@ use crate::store::{Result, StoreError};
 
 /// Why deliveries fail whose endpoint was removed.
 pub(super) const ENDPOINT_REMOVED: &str = "endpoint removed";
+/// Why deliveries fail whose endpoint is disabled.
+pub(super) const ENDPOINT_DISABLED: &str = "endpoint disabled";
 /// Why deliveries fail whose endpoint a claim cannot find.
 pub(super) const ENDPOINT_LOST: &str = "the endpoint is gone, or its row does not decode";
 
@@ -220,6 +222,12 @@ pub(super) fn endpoint(row: &impl Columns) -> Result<Endpoint> {
         shown: cells.json()?,
         format: cells.json()?,
         policy: cells.json()?,
+        overrides: cells.json_or_none()?.unwrap_or_default(),
+        origin: cells.take_or_none()?,
+        disabled: {
+            let (at, reason) = (cells.instant_or_none()?, cells.take_or_none()?.unwrap_or_default());
+            at.map(|at| Disabled { at, reason })
+        },
     })
 }
 
@@ -406,30 +414,43 @@ pub(super) struct Verdict {
     pub(super) finished: Option<i64>,
 }
 
+/// That its endpoint is disabled, if that is what follows.
+pub(super) fn gone(attempt: &Attempt, outcome: &Outcome) -> Option<Disabled> {
+    let Outcome::Gone(reason) = outcome else { return None };
+    let at = attempt.started_at.after(Duration::from_millis(attempt.duration_ms));
+    Some(Disabled { at, reason: reason.clone() })
+}
+
 pub(super) fn verdict(attempt: &Attempt, outcome: Outcome) -> Verdict {
     let ended = attempt.started_at.after(Duration::from_millis(attempt.duration_ms)).0;
     match outcome {
         Outcome::Delivered => Verdict { state: DELIVERED, reason: None, due: None, finished: Some(ended) },
         Outcome::Retry(Timestamp(at)) => Verdict { state: PENDING, reason: None, due: Some(at), finished: None },
-        Outcome::Failed(why) => Verdict { state: FAILED, reason: Some(why), due: None, finished: Some(ended) },
+        Outcome::Failed(why) | Outcome::Gone(why) => {
+            Verdict { state: FAILED, reason: Some(why), due: None, finished: Some(ended) }
+        }
     }
 }
 
-/// Claimed deliveries with their endpoints, oldest due first, and where those wanted to go that have none.
+/// Claimed deliveries with their endpoints, oldest due first, and where those wanted to go that cannot, each with why.
 pub(super) fn claims(
     claimant: Claimant,
     mut deliveries: Vec<Delivery>,
     endpoints: Vec<Endpoint>,
-) -> (Vec<Claim>, Vec<(TenantId, EndpointId)>) {
+) -> (Vec<Claim>, Vec<(TenantId, EndpointId, &'static str)>) {
     deliveries.sort_by_key(|delivery| (delivery.due_at, delivery.created_at, delivery.id));
     let endpoints: HashMap<EndpointId, Endpoint> =
         endpoints.into_iter().map(|endpoint| (endpoint.id, endpoint)).collect();
     let (mut claims, mut lost) = (Vec::with_capacity(deliveries.len()), Vec::new());
     for delivery in deliveries {
         let Some(endpoint) = endpoints.get(&delivery.endpoint_id) else {
-            lost.push((delivery.tenant_id, delivery.endpoint_id));
+            lost.push((delivery.tenant_id, delivery.endpoint_id, ENDPOINT_LOST));
             continue;
         };
+        if endpoint.disabled.is_some() {
+            lost.push((delivery.tenant_id, delivery.endpoint_id, ENDPOINT_DISABLED));
+            continue;
+        }
         let lease = Lease {
             delivery_id: delivery.id,
             holder: claimant.holder,

@@ -32,6 +32,7 @@ pub(in crate::store) struct EndpointRow<'a> {
     pub(in crate::store) shown: String,
     pub(in crate::store) format: String,
     pub(in crate::store) policy: String,
+    pub(in crate::store) overrides: Option<String>,
 }
 
 /// The rows that a revision reads and writes. A method is a few statements; nothing here decides.
@@ -166,7 +167,9 @@ async fn put_endpoints(rows: &mut dyn RuleRows, tenant: TenantId, endpoints: &[E
         .iter()
         .map(|endpoint| {
             let (shown, format) = (json_text(&endpoint.shown)?, json_text(&endpoint.format)?);
-            Ok(EndpointRow { endpoint, shown, format, policy: json_text(&endpoint.policy)? })
+            let overrides = &endpoint.overrides;
+            let overrides = if overrides.is_empty() { None } else { Some(json_text(overrides)?) };
+            Ok(EndpointRow { endpoint, shown, format, policy: json_text(&endpoint.policy)?, overrides })
         })
         .collect::<Result<Vec<_>>>()?;
     if put.is_empty() { Ok(()) } else { rows.put_endpoints(tenant, &put).await }

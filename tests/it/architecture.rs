@@ -25,6 +25,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("aws_credential_types", &["blob/s3.rs"]),
     ("reqwest", &["delivery/client.rs", "cli/"]),
     ("aes_gcm", &["crypto/"]),
+    ("aws_lc_rs", &["crypto/"]),
     ("axum", &["api/", "app/"]),
     ("clap", &["cli/", "main.rs"]),
     ("serde_saphyr", &["rule_file/", "config/"]),

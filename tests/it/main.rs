@@ -20,6 +20,7 @@ mod databases;
 mod deliveries;
 mod deployment;
 mod embedded;
+mod endpoints;
 mod failover;
 mod filter_language;
 mod ingest;

@@ -5,6 +5,7 @@ use sqlx::{Postgres, QueryBuilder};
 use uuid::Uuid;
 
 use crate::model::delivery::{Attempt, Delivery, Lease, Outcome};
+use crate::model::endpoint::Disabled;
 use crate::model::id::{DeliveryId, EndpointId, MessageId, TenantId};
 use crate::model::message::Message;
 use crate::model::time::Timestamp;
@@ -12,7 +13,9 @@ use crate::store::body::pack;
 use crate::store::outbox::{Claim, Claimant, DeliveryQuery, OutboxStore};
 use crate::store::postgres::session::Session;
 use crate::store::postgres::{PgStore, Topic, endpoints, ids, text};
-use crate::store::records::{ENDPOINT_LOST, attempt, claims, delivery, message, state_columns, state_of_word, verdict};
+use crate::store::records::{
+    ENDPOINT_DISABLED, attempt, claims, delivery, gone, message, state_columns, state_of_word, verdict,
+};
 use crate::store::retention::links_of;
 use crate::store::row::{json_text, readable};
 use crate::store::{Result, StoreError};
@@ -71,6 +74,8 @@ const INSERT_ATTEMPT: &str = "INSERT INTO attempts (tenant_id, delivery_id, numb
      VALUES ($1, $2, $3, $4, $5, $6)";
 
 const RECORDED: &str = "SELECT 1 FROM attempts WHERE delivery_id = $1 AND number = $2 AND started_at = $3";
+
+const ENDPOINT: &str = "SELECT endpoint_id FROM deliveries WHERE tenant_id = $1 AND delivery_id = $2";
 
 /// A delivery whose endpoint is gone has nowhere to go, and stays as it is.
 const REPLAY: &str = "UPDATE deliveries SET state = 0, reason = NULL, due_at = $3, ready_at = $3, holder = NULL, \
@@ -295,8 +300,8 @@ async fn claim(
     let wanted = deliveries.iter().map(|delivery| delivery.endpoint_id.0).collect();
     let endpoints = endpoints::by_id(connection, wanted).await?;
     let (claims, lost) = claims(claimant, deliveries, endpoints);
-    for (tenant, endpoint) in lost {
-        fail_endpoints(connection, tenant, &[endpoint], claimant.now, ENDPOINT_LOST).await?;
+    for (tenant, endpoint, why) in lost {
+        fail_endpoints(connection, tenant, &[endpoint], claimant.now, why).await?;
     }
     Ok(claims)
 }
@@ -308,6 +313,7 @@ async fn is_recorded(connection: &mut Session, lease: &Lease, attempt: &Attempt)
 }
 
 async fn finish(connection: &mut Session, lease: &Lease, attempt: &Attempt, outcome: Outcome) -> Result<()> {
+    let gone = gone(attempt, &outcome);
     let verdict = verdict(attempt, outcome);
     let tenant: Option<(Uuid,)> = sqlx::query_as(FINISH)
         .bind(lease.delivery_id.0)
@@ -327,9 +333,20 @@ async fn finish(connection: &mut Session, lease: &Lease, attempt: &Attempt, outc
         .bind(attempt.started_at.0)
         .bind(i64::try_from(attempt.duration_ms).unwrap_or(i64::MAX))
         .bind(json_text(&attempt.result)?)
-        .execute(connection)
+        .execute(&mut *connection)
         .await?;
+    if let Some(disabled) = gone {
+        disable(connection, TenantId(tenant), lease.delivery_id, &disabled).await?;
+    }
     Ok(())
+}
+
+/// Disables the endpoint of a delivery, and ends what waits for it.
+async fn disable(connection: &mut Session, tenant: TenantId, delivery: DeliveryId, disabled: &Disabled) -> Result<()> {
+    let query = sqlx::query_scalar(ENDPOINT).bind(tenant.0).bind(delivery.0);
+    let Some(endpoint) = query.fetch_optional(&mut *connection).await?.map(EndpointId) else { return Ok(()) };
+    endpoints::set_disabled(connection, tenant, endpoint, Some(disabled)).await?;
+    fail_endpoints(connection, tenant, &[endpoint], disabled.at, ENDPOINT_DISABLED).await
 }
 
 /// Hot statements, each with the indexes that serve it.

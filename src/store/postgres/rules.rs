@@ -3,13 +3,13 @@
 use async_trait::async_trait;
 use futures_util::TryStreamExt as _;
 
-use crate::model::endpoint::Endpoint;
+use crate::model::endpoint::{Disabled, Endpoint};
 use crate::model::id::{EndpointId, RuleId, TenantId};
 use crate::model::rule::{Rule, RuleState};
 use crate::model::sealed::Sealed;
 use crate::model::time::Timestamp;
 use crate::store::postgres::session::Session;
-use crate::store::postgres::{PgStore, Topic, endpoints};
+use crate::store::postgres::{PgStore, Topic, endpoints, outbox};
 use crate::store::row::readable;
 use crate::store::rules::{RuleChanges, RuleSnapshot, RuleStore};
 use crate::store::{Result, records, revision};
@@ -70,6 +70,26 @@ impl RuleStore for PgStore {
 
     async fn list_endpoints(&self, tenant: TenantId) -> Result<Vec<Endpoint>> {
         self.read(async { endpoints::list(&mut *self.reader().await?, tenant).await }).await
+    }
+
+    async fn set_endpoint_state(
+        &self,
+        tenant: TenantId,
+        id: EndpointId,
+        disabled: Option<Disabled>,
+        now: Timestamp,
+    ) -> Result<bool> {
+        let disabled = disabled.as_ref();
+        self.run("set_endpoint_state", |mut this| {
+            Box::pin(async move {
+                let there = endpoints::set_disabled(&mut this, tenant, id, disabled).await?;
+                if disabled.is_some() {
+                    outbox::fail_endpoints(&mut this, tenant, &[id], now, records::ENDPOINT_DISABLED).await?;
+                }
+                Ok(this.done(there))
+            })
+        })
+        .await
     }
 
     async fn rules_version(&self) -> Result<i64> {

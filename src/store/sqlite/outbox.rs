@@ -5,12 +5,15 @@ use sqlx::sqlite::SqliteConnection;
 use sqlx::{QueryBuilder, Sqlite};
 
 use crate::model::delivery::{Attempt, Delivery, Lease, Outcome};
+use crate::model::endpoint::Disabled;
 use crate::model::id::{DeliveryId, EndpointId, MessageId, TenantId};
 use crate::model::message::Message;
 use crate::model::time::Timestamp;
 use crate::store::body::pack;
 use crate::store::outbox::{Claim, Claimant, DeliveryQuery, OutboxStore};
-use crate::store::records::{ENDPOINT_LOST, attempt, claims, delivery, message, state_columns, state_of_word, verdict};
+use crate::store::records::{
+    ENDPOINT_DISABLED, attempt, claims, delivery, gone, message, state_columns, state_of_word, verdict,
+};
 use crate::store::retention::links_of;
 use crate::store::row::{json_text, readable};
 use crate::store::sqlite::row::{Insert, id_list, insert};
@@ -64,6 +67,8 @@ pub(super) const FINISH: &str = "UPDATE deliveries SET state = $3, reason = $4, 
 
 const INSERT_ATTEMPT: &str = "INSERT INTO attempts (tenant_id, delivery_id, number, started_at, duration_ms, result) \
      VALUES ($1, $2, $3, $4, $5, $6)";
+
+const ENDPOINT: &str = "SELECT endpoint_id FROM deliveries WHERE tenant_id = $1 AND delivery_id = $2";
 
 /// A delivery whose endpoint is gone has nowhere to go, and stays as it is.
 const REPLAY: &str = "UPDATE deliveries SET state = 0, reason = NULL, due_at = $3, ready_at = $3, holder = NULL, \
@@ -223,13 +228,14 @@ async fn claim(
     let deliveries = readable(&rows, delivery)?;
     let endpoints = endpoints::by_id(connection, deliveries.iter().map(|delivery| delivery.endpoint_id)).await?;
     let (claims, lost) = claims(claimant, deliveries, endpoints);
-    for (tenant, endpoint) in lost {
-        fail_endpoints(connection, tenant, &[endpoint], claimant.now, ENDPOINT_LOST).await?;
+    for (tenant, endpoint, why) in lost {
+        fail_endpoints(connection, tenant, &[endpoint], claimant.now, why).await?;
     }
     Ok(claims)
 }
 
 async fn finish(connection: &mut SqliteConnection, lease: Lease, attempt: Attempt, outcome: Outcome) -> Result<()> {
+    let gone = gone(&attempt, &outcome);
     let verdict = verdict(&attempt, outcome);
     let tenant: Option<(uuid::Uuid,)> = sqlx::query_as(FINISH)
         .bind(lease.delivery_id.0)
@@ -249,9 +255,25 @@ async fn finish(connection: &mut SqliteConnection, lease: Lease, attempt: Attemp
         .bind(attempt.started_at.0)
         .bind(i64::try_from(attempt.duration_ms).unwrap_or(i64::MAX))
         .bind(json_text(&attempt.result)?)
-        .execute(connection)
+        .execute(&mut *connection)
         .await?;
+    if let Some(disabled) = gone {
+        disable(connection, TenantId(tenant), lease.delivery_id, &disabled).await?;
+    }
     Ok(())
+}
+
+/// Disables the endpoint of a delivery, and ends what waits for it.
+async fn disable(
+    connection: &mut SqliteConnection,
+    tenant: TenantId,
+    delivery: DeliveryId,
+    disabled: &Disabled,
+) -> Result<()> {
+    let query = sqlx::query_scalar(ENDPOINT).bind(tenant.0).bind(delivery.0);
+    let Some(endpoint) = query.fetch_optional(&mut *connection).await?.map(EndpointId) else { return Ok(()) };
+    endpoints::set_disabled(connection, tenant, endpoint, Some(disabled)).await?;
+    fail_endpoints(connection, tenant, &[endpoint], disabled.at, ENDPOINT_DISABLED).await
 }
 
 /// Further statements that requests and loops run, each with the step its plan must have.

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use futures_util::TryStreamExt as _;
 use sqlx::sqlite::SqliteConnection;
 
-use crate::model::endpoint::Endpoint;
+use crate::model::endpoint::{Disabled, Endpoint};
 use crate::model::id::{EndpointId, ProjectId, RuleId, TenantId};
 use crate::model::rule::{Rule, RuleState};
 use crate::model::sealed::Sealed;
@@ -76,6 +76,26 @@ impl RuleStore for SqliteStore {
 
     async fn list_endpoints(&self, tenant: TenantId) -> Result<Vec<Endpoint>> {
         endpoints::list(&self.readers, tenant).await
+    }
+
+    async fn set_endpoint_state(
+        &self,
+        tenant: TenantId,
+        id: EndpointId,
+        disabled: Option<Disabled>,
+        now: Timestamp,
+    ) -> Result<bool> {
+        self.queue
+            .write(move |connection| {
+                Box::pin(async move {
+                    let there = endpoints::set_disabled(connection, tenant, id, disabled.as_ref()).await?;
+                    if disabled.is_some() {
+                        outbox::fail_endpoints(connection, tenant, &[id], now, records::ENDPOINT_DISABLED).await?;
+                    }
+                    Ok(there)
+                })
+            })
+            .await
     }
 
     async fn rules_version(&self) -> Result<i64> {

@@ -13,7 +13,7 @@ use runhook::crypto::{Keyring, seal_target, shown};
 use runhook::delivery::{Guard, Parts, Sender};
 use runhook::ingest::Budget;
 use runhook::model::delivery::{Delivery, DeliveryState};
-use runhook::model::endpoint::{Endpoint, Format, Policy};
+use runhook::model::endpoint::{Endpoint, Format, Overrides, Policy};
 use runhook::model::id::{DeliveryId, EndpointId, MessageId, ProjectId, RuleId, RunId, TenantId, TraceId, WindowId};
 use runhook::model::merge;
 use runhook::model::message::{Body, Message};
@@ -125,6 +125,9 @@ impl House {
             shown: shown(&target),
             format: Format::Langsmith,
             policy: Policy::Langsmith,
+            overrides: Overrides::default(),
+            origin: None,
+            disabled: None,
         };
         let rule = Rule {
             tenant_id: TENANT,

@@ -97,7 +97,7 @@ impl OutboxStore for Outbox {
         match outcome {
             Outcome::Delivered => row.delivery.state = DeliveryState::Delivered,
             Outcome::Retry(at) => row.delivery.due_at = at,
-            Outcome::Failed(reason) => row.delivery.state = DeliveryState::Failed(reason),
+            Outcome::Failed(reason) | Outcome::Gone(reason) => row.delivery.state = DeliveryState::Failed(reason),
         }
         Ok(())
     }

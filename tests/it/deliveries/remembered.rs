@@ -29,7 +29,7 @@ async fn attempts_and_their_outcome_are_there_after_a_restart() {
     let mut house = house.crash().await;
     let (delivery, attempts) = house.store.delivery(TENANT, id).await.unwrap().unwrap();
     assert_eq!((delivery.state, delivery.attempts), (DeliveryState::Pending, 1));
-    assert_eq!(attempts[0].result, AttemptResult::Answered { status: 500 });
+    assert_eq!(attempts[0].result, AttemptResult::answered(500));
     house.round().await;
     assert_eq!(receiver.requests().len(), 1, "not due yet");
     house.clock.advance(Duration::from_secs(2));

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use runhook::model::collection::{Collection, CollectionKind, Example};
 use runhook::model::delivery::{Attempt, Delivery, Lease, Outcome};
-use runhook::model::endpoint::Endpoint;
+use runhook::model::endpoint::{Disabled, Endpoint};
 use runhook::model::feedback::Feedback;
 use runhook::model::id::{
     ApiKeyId, DeliveryId, EndpointId, ExampleId, FeedbackId, MessageId, ProjectId, QueueId, RuleId, RunId, TenantId,
@@ -239,6 +239,16 @@ impl RuleStore for FaultyStore {
 
     async fn set_rule_state(&self, tenant: TenantId, id: RuleId, state: RuleState, now: Timestamp) -> Result<bool> {
         self.real.set_rule_state(tenant, id, state, now).await
+    }
+
+    async fn set_endpoint_state(
+        &self,
+        tenant: TenantId,
+        id: EndpointId,
+        disabled: Option<Disabled>,
+        now: Timestamp,
+    ) -> Result<bool> {
+        self.real.set_endpoint_state(tenant, id, disabled, now).await
     }
 
     async fn list_rules(&self, tenant: TenantId) -> Result<Vec<Rule>> {

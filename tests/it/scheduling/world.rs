@@ -9,7 +9,7 @@ use runhook::blob::BlobStore;
 use runhook::blob::directory::Directory;
 use runhook::config::Limits;
 use runhook::crypto::{Keyring, random};
-use runhook::model::endpoint::{Endpoint, Format, Policy, ShownTarget};
+use runhook::model::endpoint::{Endpoint, Format, Overrides, Policy, ShownTarget};
 use runhook::model::feedback::{Feedback, Score};
 use runhook::model::id::{EndpointId, FeedbackId, ProjectId, RuleId, RunId, TenantId, TraceId};
 use runhook::model::json::RawJson;
@@ -146,9 +146,14 @@ fn endpoint() -> Endpoint {
             url: "https://sink.example.com/…".to_owned(),
             query: BTreeMap::new(),
             headers: BTreeMap::new(),
+            secrets: [].into(),
+            signing: None,
         },
         format: Format::Langsmith,
         policy: Policy::Langsmith,
+        overrides: Overrides::default(),
+        origin: None,
+        disabled: None,
     }
 }
 

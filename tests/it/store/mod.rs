@@ -92,6 +92,9 @@ macro_rules! store_suite {
                 a_retry_is_due_when_it_says_and_attempts_go_on_counting,
                 the_next_due_instant_follows_leases_and_retries,
                 a_finished_delivery_can_be_replayed_and_a_pending_one_cannot,
+                a_disabled_endpoint_is_sent_nothing_until_it_is_enabled,
+                an_endpoint_that_is_gone_is_disabled_with_all_that_waits_for_it,
+                what_an_endpoint_says_beyond_its_policy_comes_back,
                 deliveries_are_listed_newest_first_by_state_rule_and_endpoint,
                 a_message_comes_back_as_it_was,
                 sealed_targets_are_listed_by_id_and_replaced_only_if_unchanged;

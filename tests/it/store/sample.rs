@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use runhook::model::delivery::{Delivery, DeliveryState};
-use runhook::model::endpoint::{Endpoint, Format, Policy, ShownTarget};
+use runhook::model::endpoint::{Endpoint, Format, Overrides, Policy, ShownTarget};
 use runhook::model::feedback::{Feedback, Score};
 use runhook::model::id::{DeliveryId, EndpointId, FeedbackId, MessageId, ProjectId, RuleId, RunId, TenantId, WindowId};
 use runhook::model::json::RawJson;
@@ -154,9 +154,14 @@ pub(crate) fn endpoint(number: u32, rule: Option<RuleId>) -> Endpoint {
             url: "https://example.com/…".into(),
             query: [("secret".to_owned(), "********".to_owned())].into(),
             headers: [].into(),
+            secrets: [].into(),
+            signing: None,
         },
         format: Format::Langsmith,
         policy: Policy::Langsmith,
+        overrides: Overrides::default(),
+        origin: None,
+        disabled: None,
     }
 }
 

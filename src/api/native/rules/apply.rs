@@ -24,12 +24,13 @@ use crate::filter::report::Style;
 use crate::model::endpoint::Endpoint;
 use crate::model::id::TenantId;
 use crate::model::problem::{Problem as FileProblem, Severity};
+use crate::payload::format;
 use crate::rule_file::plan::{Current, FOLDER, Item, Plan, Prune, PutEndpoint, Wanted, Writes, plan};
 use crate::rule_file::{EndpointDraft, FileReport, Loaded, SourceFile, bounded, load};
 use crate::store::rules::RuleChanges;
 
 /// One application at a time: a plan is about the rules as they were read.
-pub(super) static TURN: Mutex<()> = Mutex::const_new(());
+pub(in crate::api::native) static TURN: Mutex<()> = Mutex::const_new(());
 
 /// Whether a plan is only made, or also carried out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -179,6 +180,11 @@ pub(super) fn target_problems(api: &Api, draft: &EndpointDraft) -> Vec<FileProbl
     let (limits, target) = (&api.limits, &draft.target.target);
     let mut found = Vec::new();
     let url = target.url.expose_secret();
+    let secrets: Vec<String> = target.secrets.iter().map(|(name, _)| name.clone()).collect();
+    if let Err(error) = format::check(&draft.target.format, &secrets) {
+        let hint = "docs/payload.md shows what each format needs";
+        found.push(FileProblem::error("bad-format", draft.target.format_span.clone(), error.to_string()).hint(hint));
+    }
     let mut at_url =
         |code, message: String| found.push(FileProblem::error(code, draft.target.url_span.clone(), message));
     if let Ok(Err(forbidden)) = Url::parse(url).map(|url| api.guard.check_url(&url)) {
@@ -228,6 +234,10 @@ pub(super) fn sealed(api: &Api, tenant: TenantId, writes: Writes) -> Result<Rule
             shown: shown(target),
             format: put.draft.target.format,
             policy: put.draft.target.policy,
+            overrides: put.draft.target.overrides,
+            origin: Some(put.origin),
+            // What is stored of this stays.
+            disabled: None,
         })
     };
     Ok(RuleChanges {

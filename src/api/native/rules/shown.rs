@@ -53,14 +53,21 @@ pub(super) fn window(window: &Window, runs: u32) -> Value {
     })
 }
 
-fn webhook(endpoint: &Endpoint) -> Value {
+/// An endpoint, as a rule's list of webhooks has it.
+pub(in crate::api::native) fn webhook(endpoint: &Endpoint) -> Value {
     json!({
         "endpoint_id": endpoint.id,
         "endpoint": endpoint.key,
         "url": endpoint.shown.url,
         "query": endpoint.shown.query,
         "headers": endpoint.shown.headers,
-        "format": endpoint.format,
+        "signing": endpoint.shown.signing,
+        "secrets": endpoint.shown.secrets,
+        "format": endpoint.format.name(),
+        "template": endpoint.format.template(),
         "policy": endpoint.policy,
+        "timeout": endpoint.overrides.timeout.map(duration_text),
+        "retries": endpoint.overrides.retries.as_ref().map(|waits| waits.iter().map(|wait| duration_text(*wait)).collect::<Vec<_>>()),
+        "disabled": endpoint.disabled.as_ref().map(|disabled| json!({"at": disabled.at.to_string(), "reason": disabled.reason})),
     })
 }

@@ -259,11 +259,12 @@ impl<'a> World<'a> {
         // Counted from the newest, so that most leases are held.
         let Some(lease) = self.leases.iter().rev().nth(claim) else { return Ok(()) };
         let (started_at, duration_ms) = (self.now, 1_500);
-        let result = AttemptResult::Answered { status: 500 - u16::from(outcome) };
+        let result = AttemptResult::answered(500 - u16::from(outcome));
         let attempt = Attempt { number: lease.attempt, started_at, duration_ms, result };
         let outcome = match outcome {
             0 => Outcome::Delivered,
             1 => Outcome::Retry(Timestamp(self.now.0 + 7_000_000)),
+            3 => Outcome::Gone("gone".to_owned()),
             _ => Outcome::Failed("no".to_owned()),
         };
         let ask = async |store: &dyn Store| answer(store.finish_attempt(lease, attempt.clone(), outcome.clone()).await);

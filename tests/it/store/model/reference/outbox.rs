@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use runhook::model::delivery::{Attempt, Delivery, DeliveryState, Lease, Outcome};
+use runhook::model::endpoint::Disabled;
 use runhook::model::id::{DeliveryId, EndpointId, MessageId, TenantId};
 use runhook::model::message::Message;
 use runhook::model::time::Timestamp;
@@ -44,11 +45,20 @@ impl OutboxStore for Reference {
                 Outcome::Delivered => {
                     (sent.delivery.state, sent.delivery.finished_at) = (DeliveryState::Delivered, Some(ended));
                 }
-                Outcome::Failed(why) => {
-                    (sent.delivery.state, sent.delivery.finished_at) = (DeliveryState::Failed(why), Some(ended));
+                Outcome::Failed(ref why) | Outcome::Gone(ref why) => {
+                    (sent.delivery.state, sent.delivery.finished_at) =
+                        (DeliveryState::Failed(why.clone()), Some(ended));
                 }
             }
             sent.attempts.push(attempt);
+            if let Outcome::Gone(reason) = outcome {
+                let (tenant, to) = (sent.delivery.tenant_id, sent.delivery.endpoint_id);
+                let tenant = state.tenant(tenant);
+                if let Some(endpoint) = tenant.endpoints.get_mut(&to) {
+                    endpoint.disabled = Some(Disabled { at: ended, reason });
+                }
+                tenant.fail(|delivery| delivery.endpoint_id == to, "endpoint disabled", ended);
+            }
             Ok(())
         })
     }
@@ -138,6 +148,10 @@ fn claim(state: &mut State, tenant: TenantId, id: DeliveryId, claimant: Claimant
         tenant.fail(|delivery| delivery.endpoint_id == to, LOST, claimant.now);
         return None;
     };
+    if endpoint.disabled.is_some() {
+        tenant.fail(|delivery| delivery.endpoint_id == to, "endpoint disabled", claimant.now);
+        return None;
+    }
     (sent.ready, sent.holder) = (claimant.until, Some(claimant.holder));
     let attempt = sent.delivery.attempts + 1;
     let lease = Lease { delivery_id: id, holder: claimant.holder, until: claimant.until, attempt };
