@@ -23,6 +23,8 @@ use crate::store::{Result, StoreError};
 struct Draft {
     project: Option<ProjectId>,
     stored: Stored,
+    /// Whether a part was applied, be it one that had come before.
+    addressed: bool,
     changed: bool,
     was_rooted: bool,
     said: Said,
@@ -71,7 +73,7 @@ pub(super) struct Written {
     pub(super) complete: Vec<Complete>,
     /// Those that are not yet.
     pub(super) incomplete: Vec<RunId>,
-    /// Where all of them are.
+    /// Where all of them are, and those that parts only repeated something of: what is answered for has to be there.
     pub(super) projects: BTreeSet<ProjectId>,
 }
 
@@ -255,8 +257,11 @@ impl Drafts {
     pub(super) async fn store_bodies(self, rows: &mut dyn Rows, tenant: TenantId) -> Result<Written> {
         let (mut bodies, mut written) = (Vec::new(), Written::default());
         for (id, draft) in self.list {
-            let Some(project) = draft.project.filter(|_| draft.changed) else { continue };
+            let Some(project) = draft.project.filter(|_| draft.changed || draft.addressed) else { continue };
             written.projects.insert(project);
+            if !draft.changed {
+                continue;
+            }
             let is_new = draft.stored == Stored::Nothing;
             match draft.outline(id).map(Arc::clone) {
                 Some(outline) => written.complete.push(Complete { project, run: id, outline, is_new }),
@@ -337,6 +342,7 @@ impl Draft {
             Said::Made(_) => true,
             Said::Merged(_) => self.layers()?.apply(part.clone()) == Applied::Changed,
         };
+        self.addressed = true;
         self.changed |= changed;
         Ok(changed)
     }

@@ -38,7 +38,7 @@ pub(crate) async fn what_a_project_held_that_was_removed_goes_step_by_step_and_n
     let next = store.run(TENANT, run_id(31)).await.unwrap().unwrap().run.project_id;
     assert_ne!(next, project_id(PROJECT), "another life has another id for as long as the first is not gone");
 
-    let (mut steps, mut last) = (0, 6);
+    let (mut steps, mut last) = (0, 5);
     while store.drop_removed(2).await.unwrap().more {
         steps += 1;
         let left = store.runs(TENANT, &(1..=9).map(run_id).collect::<Vec<_>>()).await.unwrap().len();
