@@ -16,7 +16,10 @@ pub mod client;
 pub mod guard;
 pub mod lookup;
 pub mod policy;
+mod recorder;
 pub mod request;
+mod share;
+mod slots;
 mod task;
 
 pub use client::Client;

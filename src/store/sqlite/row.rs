@@ -1,7 +1,7 @@
 //! Writing many rows with one statement.
 
 use sqlx::error::BoxDynError;
-use sqlx::sqlite::{SqliteArguments, SqliteConnection};
+use sqlx::sqlite::{SqliteArguments, SqliteConnection, SqliteRow};
 use sqlx::{AssertSqlSafe, Encode, Sqlite, Type};
 use uuid::Uuid;
 
@@ -27,6 +27,18 @@ pub(super) struct Insert {
     pub(super) head: &'static str,
     /// How many columns a row has.
     pub(super) columns: usize,
+    /// What follows the rows.
+    pub(super) tail: &'static str,
+}
+
+/// A statement in which something stands as often as there are rows.
+pub(super) struct Repeating {
+    /// What comes before the rows.
+    pub(super) head: &'static str,
+    /// What stands for each row.
+    pub(super) row: &'static str,
+    /// What stands between two.
+    pub(super) between: &'static str,
     /// What follows the rows.
     pub(super) tail: &'static str,
 }
@@ -60,25 +72,66 @@ pub(super) async fn insert<T>(
     bind: impl Fn(&mut Values, &T),
 ) -> sqlx::Result<u64> {
     let mut written = 0_u64;
-    let mut rest = rows;
-    while !rest.is_empty() {
-        let (chunk, after) = rest.split_at(chunk_size(rest.len()));
-        rest = after;
+    for chunk in chunks(rows) {
         let mut values = Values::default();
         for row in chunk {
             bind(&mut values, row);
         }
-        if let Some(error) = values.failed {
-            return Err(sqlx::Error::Encode(error));
-        }
-        let query = sqlx::query_with(AssertSqlSafe(statement.text(chunk.len())), values.arguments);
+        let query = sqlx::query_with(AssertSqlSafe(statement.text(chunk.len())), values.done()?);
         written = written.saturating_add(query.execute(&mut *connection).await?.rows_affected());
     }
     Ok(written)
 }
 
+/// Runs a statement over rows, many at a time, and returns what it returns. `first` is bound before the rows.
+pub(super) async fn repeat<T>(
+    connection: &mut SqliteConnection,
+    statement: &Repeating,
+    rows: &[T],
+    first: impl Fn(&mut Values),
+    bind: impl Fn(&mut Values, &T),
+) -> sqlx::Result<Vec<SqliteRow>> {
+    let mut returned = Vec::new();
+    for chunk in chunks(rows) {
+        let mut values = Values::default();
+        first(&mut values);
+        for row in chunk {
+            bind(&mut values, row);
+        }
+        let query = sqlx::query_with(AssertSqlSafe(statement.text(chunk.len())), values.done()?);
+        returned.extend(query.fetch_all(&mut *connection).await?);
+    }
+    Ok(returned)
+}
+
+/// Rows in chunks of a few sizes.
+fn chunks<T>(rows: &[T]) -> impl Iterator<Item = &[T]> {
+    let mut rest = rows;
+    std::iter::from_fn(move || {
+        let (chunk, after) = rest.split_at(chunk_size(rest.len()));
+        rest = after;
+        (!chunk.is_empty()).then_some(chunk)
+    })
+}
+
 fn chunk_size(rows: usize) -> usize {
-    1_usize.checked_shl(rows.checked_ilog2().unwrap_or(0)).unwrap_or(MOST_ROWS).min(MOST_ROWS)
+    let largest = rows.checked_ilog2().map_or(0, |power| 1_usize.checked_shl(power).unwrap_or(MOST_ROWS));
+    largest.min(MOST_ROWS)
+}
+
+impl Values {
+    fn done(self) -> sqlx::Result<SqliteArguments> {
+        match self.failed {
+            Some(error) => Err(sqlx::Error::Encode(error)),
+            None => Ok(self.arguments),
+        }
+    }
+}
+
+impl Repeating {
+    pub(super) fn text(&self, rows: usize) -> String {
+        [self.head, &vec![self.row; rows].join(self.between), self.tail].concat()
+    }
 }
 
 impl Insert {
@@ -102,13 +155,9 @@ mod tests {
 
     #[test]
     fn rows_are_cut_into_powers_of_two() {
-        let mut rest = 201;
-        let mut chunks = Vec::new();
-        while rest > 0 {
-            chunks.push(chunk_size(rest));
-            rest -= chunk_size(rest);
-        }
-        assert_eq!(chunks, [64, 64, 64, 8, 1]);
+        let sizes = |rows| chunks(&vec![(); rows]).map(<[()]>::len).collect::<Vec<_>>();
+        assert_eq!(sizes(201), [64, 64, 64, 8, 1]);
+        assert!(sizes(0).is_empty());
     }
 
     #[test]
