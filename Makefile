@@ -8,7 +8,7 @@ export INSTA_UPDATE ?= no
 export CARGO_TERM_COLOR ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint ci bench bench-compare bench-replicas bench-curves soak clean nextest sdk systemd
+.PHONY: help demo test lint ci bench bench-check bench-compare bench-replicas bench-curves soak clean nextest sdk systemd
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -17,8 +17,9 @@ demo: ## the whole story on one terminal: runs in, a rule, a notification out
 	cargo build --release --locked --bin runhook
 	./target/release/runhook demo
 
-test: nextest sdk systemd ## every test, on real parts; installs what it needs (SKIP_PG=1: without PostgreSQL)
+test: nextest sdk systemd ## every test, on real parts, those of the surfaces on either database (SKIP_PG=1: without PostgreSQL)
 	tests/with-postgres cargo nextest run --locked --workspace
+	$(if $(SKIP_PG),,TEST_STORE=postgres tests/with-postgres cargo nextest run --locked --workspace --profile postgres)
 	cargo test --locked --doc
 
 lint: ## format and clippy, warnings denied
@@ -28,6 +29,9 @@ lint: ## format and clippy, warnings denied
 ci: lint ## what .ci/run runs
 	cargo test --locked --test it -- architecture
 	$(MAKE) test
+
+bench-check: ## instructions of the pure parts, against those recorded in benches/counts.txt
+	benches/check
 
 BUILD_BENCH := cargo build --locked --release --package runhook --package runhook-bench
 BENCH := target/release/bench

@@ -15,6 +15,7 @@ pub mod ingest;
 pub mod matcher;
 pub mod model;
 pub mod payload;
+pub mod query;
 pub mod retention;
 pub mod rule_file;
 pub mod scheduler;

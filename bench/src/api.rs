@@ -43,9 +43,10 @@ pub(crate) async fn get(server: SocketAddr, path: &str) -> anyhow::Result<Value>
     }
 }
 
-/// Applies a rule file.
-pub(crate) async fn apply(server: SocketAddr, file: &str) -> anyhow::Result<()> {
-    let body = json!({"files": [{"name": "bench.yaml", "text": file}]}).to_string();
+/// Applies rule files, together.
+pub(crate) async fn apply(server: SocketAddr, files: &[String]) -> anyhow::Result<()> {
+    let named = |(number, text): (usize, &String)| json!({"name": format!("bench-{number}.yaml"), "text": text});
+    let body = json!({"files": files.iter().enumerate().map(named).collect::<Vec<_>>()}).to_string();
     let (status, answer) = call(server, Method::POST, "/v1/rules/apply", body).await?;
     if status == 200 { Ok(()) } else { bail!("the rules were answered {status}: {answer}") }
 }

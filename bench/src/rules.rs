@@ -72,8 +72,28 @@ impl<'a> Wanted<'a> {
     }
 }
 
+/// Rules in one file: one with too many is refused.
+const IN_A_FILE: usize = 10_000;
+
+/// Rule files that belong together.
+pub(crate) fn files(rules: &[Wanted<'_>], url: &str) -> Result<Vec<String>, std::fmt::Error> {
+    let mut files: Vec<String> = rules.chunks(IN_A_FILE).map(|rules| listed(rules, url)).collect::<Result<_, _>>()?;
+    if let Some(first) = files.first_mut() {
+        first.push_str(&endpoints(url));
+    }
+    Ok(files)
+}
+
 /// A rule file.
 pub(crate) fn file(rules: &[Wanted<'_>], url: &str) -> Result<String, std::fmt::Error> {
+    Ok(listed(rules, url)? + &endpoints(url))
+}
+
+fn endpoints(url: &str) -> String {
+    format!("endpoints:\n  - key: bench-sink\n    url: {}\n", quoted(url))
+}
+
+fn listed(rules: &[Wanted<'_>], url: &str) -> Result<String, std::fmt::Error> {
     let mut out = String::from("version: 1\nrules:\n");
     for rule in rules {
         writeln!(out, "  - key: {}\n    project: {}", rule.key, quoted(&rule.project))?;
@@ -92,7 +112,6 @@ pub(crate) fn file(rules: &[Wanted<'_>], url: &str) -> Result<String, std::fmt::
             None => writeln!(out, "    webhooks: [{{ endpoint: bench-sink }}]")?,
         }
     }
-    writeln!(out, "endpoints:\n  - key: bench-sink\n    url: {}", quoted(url))?;
     Ok(out)
 }
 
@@ -109,6 +128,7 @@ mod tests {
         let rules = [Wanted::errors("a", "immediate"), Wanted::traces("b", "2s", "1s"), Wanted::idle(3, "bench-00001")];
         let text = file(&rules, "http://127.0.0.1:1/hook").unwrap();
         assert_eq!(text.matches("- key: ").count(), 4, "{text}");
+        assert_eq!(files(&rules, "http://127.0.0.1:1/hook").unwrap(), std::slice::from_ref(&text));
         assert!(text.contains("settle: 1s") && text.contains("filter: 'eq(status, \"error\")'"), "{text}");
     }
 }

@@ -1,15 +1,21 @@
 //! Downloads of blobs that live in a directory: whoever holds a link may fetch what it names until it expires.
 
+use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
+use tokio::io::AsyncReadExt;
+use tokio_util::io::ReaderStream;
 
 use crate::api::Api;
 use crate::api::problem::Problem;
 use crate::blob::directory::BadLink;
 use crate::model::run::BlobKey;
+
+/// How much of a blob is in memory at a time.
+const CHUNK: usize = 64 * 1024;
 
 /// What makes a link good.
 #[derive(Deserialize)]
@@ -36,16 +42,18 @@ pub(crate) async fn download(
         BadLink::Expired => Problem::new(StatusCode::FORBIDDEN, "expired", bad.to_string())
             .hint("links are made anew with every delivery; replay it, or ask the API for the run"),
     })?;
-    let Some(download) = directory.download(&key).await? else { return Err(Problem::not_found("blob")) };
-    let mime_type = HeaderValue::from_str(&download.mime_type)
-        .unwrap_or_else(|_| HeaderValue::from_static("application/octet-stream"));
+    let Some(blob) = directory.open(&key).await? else { return Err(Problem::not_found("blob")) };
+    let mime_type =
+        HeaderValue::from_str(&blob.mime_type).unwrap_or_else(|_| HeaderValue::from_static("application/octet-stream"));
     // What a client uploaded is handed out as a file: a browser never shows it as a page of this origin.
     let headers = [
         (header::CONTENT_TYPE, mime_type),
+        (header::CONTENT_LENGTH, HeaderValue::from(blob.length)),
         (header::CONTENT_DISPOSITION, HeaderValue::from_static("attachment")),
         (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
         (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'; sandbox")),
         (header::CACHE_CONTROL, HeaderValue::from_static("private, no-store")),
     ];
-    Ok((headers, download.bytes).into_response())
+    let body = Body::from_stream(ReaderStream::with_capacity(blob.file.take(blob.length), CHUNK));
+    Ok((headers, body).into_response())
 }

@@ -44,11 +44,22 @@ pub enum BadLink {
     Expired,
 }
 
-/// A blob as it is served.
+/// A blob in memory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Download {
     /// Its bytes.
     pub bytes: Bytes,
+    /// Its media type.
+    pub mime_type: String,
+}
+
+/// A blob that is being served. It is read as it is sent, however large it is.
+#[derive(Debug)]
+pub struct Opened {
+    /// Its bytes.
+    pub file: tokio::fs::File,
+    /// How many they are.
+    pub length: u64,
     /// Its media type.
     pub mime_type: String,
 }
@@ -93,8 +104,22 @@ impl Directory {
         let path = self.path(key)?;
         blocking(move || {
             let Some(bytes) = present(fs::read(&path))? else { return Ok(None) };
-            let mime_type = present(fs::read_to_string(beside(&path)))?.unwrap_or_else(|| JSON.to_owned());
-            Ok(Some(Download { bytes: bytes.into(), mime_type }))
+            Ok(Some(Download { bytes: bytes.into(), mime_type: mime_type(&path)? }))
+        })
+        .await
+    }
+
+    /// Opens a blob.
+    pub async fn open(&self, key: &BlobKey) -> Result<Option<Opened>, BlobError> {
+        let path = self.path(key)?;
+        blocking(move || {
+            let Some(file) = present(fs::File::open(&path))? else { return Ok(None) };
+            let about = file.metadata()?;
+            // A key can be the folder of other keys.
+            if !about.is_file() {
+                return Ok(None);
+            }
+            Ok(Some(Opened { file: file.into(), length: about.len(), mime_type: mime_type(&path)? }))
         })
         .await
     }
@@ -106,6 +131,11 @@ impl Directory {
             Err(BlobError::Refused("the key is not one".into()))
         }
     }
+}
+
+/// The media type of the blob that is in this file.
+fn mime_type(path: &Path) -> io::Result<String> {
+    Ok(present(fs::read_to_string(beside(path)))?.unwrap_or_else(|| JSON.to_owned()))
 }
 
 #[async_trait]

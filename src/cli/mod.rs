@@ -11,6 +11,7 @@ mod count;
 mod deliveries;
 mod demo;
 mod doctor;
+mod endpoints;
 mod filter;
 mod keys;
 mod migrate;
@@ -87,6 +88,9 @@ enum Command {
     /// List, show and replay deliveries
     #[command(subcommand)]
     Deliveries(deliveries::Command),
+    /// List endpoints, disable and enable them, and replace their signing secrets
+    #[command(subcommand)]
+    Endpoints(endpoints::Command),
     /// Generate, list and rotate the keys that seal secrets
     #[command(subcommand)]
     Keys(keys::Command),
@@ -205,6 +209,7 @@ async fn dispatch(command: Command, context: &mut Context) -> anyhow::Result<Exi
         Command::Filter(command) => Box::pin(filter::run(command, context)).await,
         Command::Runs(command) => Box::pin(runs::run(command, context)).await,
         Command::Deliveries(command) => Box::pin(deliveries::run(command, context)).await,
+        Command::Endpoints(command) => Box::pin(endpoints::run(command, context)).await,
         Command::Keys(command) => Box::pin(keys::run(command, context)).await,
         Command::ApiKeys(command) => Box::pin(api_keys::run(command, context)).await,
         Command::Migrate(arguments) => Box::pin(migrate::run(arguments, context)).await,

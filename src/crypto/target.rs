@@ -1,21 +1,33 @@
-//! An endpoint's target, sealed as JSON `{"url", "query": [[name, value]], "headers": [[name, value]]}`, and what of it
-//! may be shown.
+//! An endpoint's target, sealed as JSON `{"url", "query": [[name, value]], "headers": [[name, value]], "secrets", "signing"}`, and
+//! what of it may be shown.
 
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 use url::Url;
 use zeroize::Zeroizing;
 
-use crate::crypto::{CryptoError, Keyring};
+use crate::crypto::{CryptoError, Keyring, WebhookKey};
 use crate::model::endpoint::{MASK, ShownTarget, Target};
 use crate::model::id::EndpointId;
 use crate::model::sealed::Sealed;
+use crate::model::signing::{ShownSecret, ShownSigning, Signature, Signing, SigningSecret};
+use crate::model::time::Timestamp;
 
 #[derive(Serialize)]
 struct Plain<'a> {
     url: &'a str,
     query: Vec<(&'a str, &'a str)>,
     headers: Vec<(&'a str, &'a str)>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    secrets: Vec<(&'a str, &'a str)>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    signing: Option<PlainSigning<'a>>,
+}
+
+#[derive(Serialize)]
+struct PlainSigning<'a> {
+    headers: Signature,
+    secrets: Vec<(&'a str, Option<Timestamp>)>,
 }
 
 #[derive(Deserialize)]
@@ -23,12 +35,26 @@ struct Read {
     url: String,
     query: Vec<(String, String)>,
     headers: Vec<(String, String)>,
+    #[serde(default)]
+    secrets: Vec<(String, String)>,
+    #[serde(default)]
+    signing: Option<ReadSigning>,
+}
+
+#[derive(Deserialize)]
+struct ReadSigning {
+    headers: Signature,
+    secrets: Vec<(String, Option<Timestamp>)>,
 }
 
 /// Seals a target for its endpoint.
 pub fn seal_target(keyring: &Keyring, id: EndpointId, target: &Target) -> Result<Sealed, CryptoError> {
-    let plain =
-        Plain { url: target.url.expose_secret(), query: exposed(&target.query), headers: exposed(&target.headers) };
+    let signing = (!target.signing.secrets.is_empty()).then(|| PlainSigning {
+        headers: target.signing.headers,
+        secrets: target.signing.secrets.iter().map(|one| (one.secret.expose_secret(), one.until)).collect(),
+    });
+    let (query, headers, secrets) = (exposed(&target.query), exposed(&target.headers), exposed(&target.secrets));
+    let plain = Plain { url: target.url.expose_secret(), query, headers, secrets, signing };
     let json = serde_json::to_vec(&plain)
         .map(Zeroizing::new)
         .map_err(|_| CryptoError::Sealed("the target does not serialize"))?;
@@ -39,10 +65,20 @@ pub fn seal_target(keyring: &Keyring, id: EndpointId, target: &Target) -> Result
 pub fn open_target(keyring: &Keyring, id: EndpointId, sealed: &Sealed) -> Result<Target, CryptoError> {
     let json = keyring.open(&id.target_place(), sealed)?;
     // The JSON error is dropped: it may quote a secret.
-    let Read { url, query, headers } =
+    let Read { url, query, headers, secrets, signing } =
         serde_json::from_slice(&json).map_err(|_| CryptoError::Sealed("it holds something else than a target"))?;
     let secret = |pairs: Vec<(String, String)>| pairs.into_iter().map(|(name, value)| (name, value.into())).collect();
-    Ok(Target { url: url.into(), query: secret(query), headers: secret(headers) })
+    let signing = signing.map(|ReadSigning { headers, secrets }| {
+        let secret = |(text, until): (String, _)| SigningSecret { secret: text.into(), until };
+        Signing { secrets: secrets.into_iter().map(secret).collect(), headers }
+    });
+    Ok(Target {
+        url: url.into(),
+        query: secret(query),
+        headers: secret(headers),
+        secrets: secret(secrets),
+        signing: signing.unwrap_or_default(),
+    })
 }
 
 /// What people may see of a target: scheme, host and port, and names. A path or a query in the URL may itself be the
@@ -55,7 +91,19 @@ pub fn shown(target: &Target) -> ShownTarget {
         url: shown_url(target.url.expose_secret()),
         query: masked(&target.query),
         headers: masked(&target.headers),
+        secrets: masked(&target.secrets),
+        signing: shown_signing(&target.signing),
     }
+}
+
+fn shown_signing(signing: &Signing) -> Option<ShownSigning> {
+    let shown = |one: &SigningSecret| {
+        let key = WebhookKey::parse(&one.secret).ok().filter(|_| signing.headers.is_standard());
+        let public = key.as_ref().and_then(WebhookKey::public);
+        ShownSecret { kind: key.as_ref().map(WebhookKey::kind), public, until: one.until }
+    };
+    let secrets: Vec<ShownSecret> = signing.secrets.iter().map(shown).collect();
+    (!secrets.is_empty()).then_some(ShownSigning { headers: signing.headers, secrets })
 }
 
 fn shown_url(text: &str) -> String {
@@ -82,6 +130,8 @@ mod tests {
             url: url.into(),
             query: vec![("secret".into(), "s3cr3t+/&".into())],
             headers: vec![("X-Token".into(), "t0k3n".into()), ("X-Token".into(), "again".into())],
+            secrets: vec![("routing_key".into(), "r0ut1ng".into())],
+            signing: Signing::with("whsec_c2lnbmVkLXdpdGgtdGhpcy0yNC1ieXRlcw==".into(), Signature::Both),
         }
     }
 
@@ -97,6 +147,16 @@ mod tests {
         assert_eq!(opened.url.expose_secret(), "https://example.com/hook");
         assert_eq!(exposed(&opened.query), [("secret", "s3cr3t+/&")]);
         assert_eq!(exposed(&opened.headers), [("X-Token", "t0k3n"), ("X-Token", "again")]);
+        assert_eq!(exposed(&opened.secrets), [("routing_key", "r0ut1ng")]);
+        assert!(opened.signing.is_same(&target("https://example.com/hook").signing));
+    }
+
+    #[test]
+    fn a_target_that_was_sealed_before_there_were_signatures_opens() {
+        let id = EndpointId(uuid::Uuid::from_u128(1));
+        let old = br#"{"url":"https://example.com/","query":[],"headers":[]}"#;
+        let sealed = ring().seal(&id.target_place(), old).unwrap();
+        assert!(open_target(&ring(), id, &sealed).unwrap().signing.secrets.is_empty());
     }
 
     #[test]
@@ -116,7 +176,10 @@ mod tests {
         assert_eq!(shown_of("http://[::1]:9/x"), "http://[::1]:9/…");
         assert_eq!(shown_of("not a url: s3cr3t"), MASK);
         let shown = serde_json::to_string(&shown(&target("https://example.com/abc"))).unwrap();
-        assert!(!["s3cr3t", "t0k3n", "again", "abc"].iter().any(|secret| shown.contains(secret)), "{shown}");
+        assert!(
+            !["s3cr3t", "t0k3n", "r0ut1ng", "again", "abc", "c2lnbm"].iter().any(|secret| shown.contains(secret)),
+            "{shown}"
+        );
         assert!(shown.contains("X-Token"));
     }
 }

@@ -16,7 +16,7 @@ use crate::blob::{BlobError, BlobStore};
 use crate::config::Limits;
 use crate::crypto::{Keyring, open_target};
 use crate::delivery::client::Client;
-use crate::delivery::policy::{self, Patience};
+use crate::delivery::policy::{self, Course, Patience};
 use crate::delivery::recorder::count;
 use crate::delivery::request::{self, Request};
 use crate::model::delivery::{Attempt, AttemptResult, Outcome};
@@ -63,7 +63,8 @@ pub(super) async fn make(tools: &Tools, claim: &Claim) -> Option<(Attempt, Outco
     let began = Instant::now();
     let (result, earlier) = match preparing {
         Ok(Ok(Prepared { request, earlier })) => {
-            let result = tools.client.send(request, (tools.patience)(claim.endpoint.policy)).await;
+            let patience = (tools.patience)(claim.endpoint.policy).of(&claim.endpoint.overrides);
+            let result = tools.client.send(request, patience).await;
             (result, earlier)
         }
         Ok(Err(Unprepared::Never(reason))) => (AttemptResult::Refused { reason }, Vec::new()),
@@ -72,7 +73,7 @@ pub(super) async fn make(tools: &Tools, claim: &Claim) -> Option<(Attempt, Outco
     };
     let took = began.elapsed();
     metrics::histogram!("runhook_delivery_attempt_seconds").record(took.as_secs_f64());
-    let outcome = policy::next(claim.endpoint.policy, &earlier, &result, tools.clock.now());
+    let outcome = policy::next(&course(claim), &earlier, &result, tools.clock.now());
     let duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
     Some((Attempt { number: claim.lease.attempt, started_at, duration_ms, result }, outcome))
 }
@@ -82,8 +83,12 @@ pub(super) async fn break_down(tools: &Tools, claim: &Claim) -> (Attempt, Outcom
     let result = AttemptResult::Broken { reason: "the attempt broke down inside Runhook; its log says how".to_owned() };
     let now = tools.clock.now();
     let earlier = earlier_attempts(tools, claim).await.unwrap_or_default();
-    let outcome = policy::next(claim.endpoint.policy, &earlier, &result, now);
+    let outcome = policy::next(&course(claim), &earlier, &result, now);
     (Attempt { number: claim.lease.attempt, started_at: now, duration_ms: 0, result }, outcome)
+}
+
+fn course(claim: &Claim) -> Course<'_> {
+    Course::of(&claim.endpoint, claim.delivery.id)
 }
 
 async fn prepare(tools: &Tools, claim: &Claim, now: Timestamp) -> Result<Prepared, Unprepared> {
@@ -91,7 +96,10 @@ async fn prepare(tools: &Tools, claim: &Claim, now: Timestamp) -> Result<Prepare
     let earlier = earlier_attempts(tools, claim).await?;
     let target = open_target(&tools.keyring, claim.endpoint.id, &claim.endpoint.target)
         .map_err(|_| Unprepared::Never("the endpoint's secrets do not open with this server's keys".to_owned()))?;
-    let body = body(tools, message(tools, claim).await?, now).await?;
+    let message = message(tools, claim).await?;
+    let body = body(tools, Arc::clone(&message), now).await?;
+    let body = payload::format::write(&claim.endpoint.format, &message, body, &target.secrets)
+        .map_err(|error| Unprepared::Never(error.to_string()))?;
     let request = request::build(&target, delivery.message_id, now, body)
         .map_err(|reason| Unprepared::Never(reason.to_owned()))?;
     Ok(Prepared { request, earlier })

@@ -17,9 +17,10 @@ use std::pin::pin;
 use std::time::Duration;
 
 use bytes::Bytes;
+use chrono::DateTime;
 use futures_util::stream;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use reqwest::header::{CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::{CONTENT_LENGTH, DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use reqwest::{Body, Response};
 use secrecy::ExposeSecret;
 use tokio::sync::oneshot;
@@ -88,31 +89,47 @@ impl Client {
             Err(reason) => return AttemptResult::Refused { reason },
         };
         let port = request.url.port_or_known_default();
+        let masks = request.masks;
         let (body, connected) = announcing(request.body);
         let answer = self.http.post(request.url).headers(headers).body(body).send();
         match in_time(PORT.scope(port, answer), connected, patience).await {
             Ok(response) => {
                 let status = response.status().as_u16();
-                self.drain(response).await;
-                AttemptResult::Answered { status }
+                let retry_after = seconds_of(response.headers());
+                let excerpt = masks.excerpt(&self.read(response).await);
+                AttemptResult::Answered { status, retry_after, excerpt }
             }
             Err(result) => result,
         }
     }
 
-    /// Reads the rest of an answer, up to the limits, and forgets it.
-    async fn drain(&self, mut response: Response) {
-        let mut left = self.response_bytes;
+    /// Reads the rest of an answer, up to the limits.
+    async fn read(&self, mut response: Response) -> Vec<u8> {
+        let mut body = Vec::new();
         let reading = async {
             while let Ok(Some(chunk)) = response.chunk().await {
-                left = left.saturating_sub(chunk.len());
-                if left == 0 {
+                let left = self.response_bytes.saturating_sub(body.len());
+                body.extend_from_slice(chunk.get(..left).unwrap_or(&chunk));
+                if body.len() >= self.response_bytes {
                     break;
                 }
             }
         };
         tokio::time::timeout(REST, reading).await.ok();
+        body
     }
+}
+
+/// How many seconds an answer asks to wait. It may name an instant instead, which is read against its own date: whatever
+/// either clock says, the difference is what is meant.
+fn seconds_of(headers: &HeaderMap) -> Option<u64> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = text.parse() {
+        return Some(seconds);
+    }
+    let instant = |text: &str| DateTime::parse_from_rfc2822(text).ok().map(|at| at.timestamp());
+    let now = headers.get(DATE).and_then(|date| instant(date.to_str().ok()?))?;
+    u64::try_from(instant(text)?.saturating_sub(now)).ok()
 }
 
 fn builder(vetting: &Vetting) -> reqwest::ClientBuilder {

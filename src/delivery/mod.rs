@@ -15,6 +15,7 @@ mod attempt;
 pub mod client;
 pub mod guard;
 pub mod lookup;
+pub mod masks;
 pub mod policy;
 mod recorder;
 pub mod request;

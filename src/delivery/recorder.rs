@@ -100,7 +100,7 @@ fn report(finished: &Finished) {
     match outcome {
         Outcome::Delivered => count("delivered"),
         Outcome::Retry(_) => count("retried"),
-        Outcome::Failed(reason) => {
+        Outcome::Failed(reason) | Outcome::Gone(reason) => {
             count("failed");
             return failed(finished, reason);
         }

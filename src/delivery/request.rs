@@ -8,6 +8,8 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode, utf8_percent_
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
+use crate::crypto::{InvalidSecret, WebhookKey, langsmith_signature};
+use crate::delivery::masks::Masks;
 use crate::model::endpoint::{Target, is_reserved};
 use crate::model::id::MessageId;
 use crate::model::time::Timestamp;
@@ -24,6 +26,8 @@ pub struct Request {
     pub headers: Vec<(String, SecretString)>,
     /// The bytes.
     pub body: Bytes,
+    /// What must not be read in an answer.
+    pub masks: Masks,
 }
 
 impl fmt::Debug for Request {
@@ -40,7 +44,37 @@ pub fn build(target: &Target, message: MessageId, at: Timestamp, body: Bytes) ->
     }
     // A fragment is never sent.
     url.set_fragment(None);
-    Ok(Request { url, headers: headers(target, message, at), body })
+    let mut headers = headers(target, message, at);
+    sign(target, message, at, &body, &mut headers)?;
+    Ok(Request { url, headers, body, masks: Masks::of(target) })
+}
+
+/// Signs the bytes of the body with every secret that is active.
+fn sign(
+    target: &Target,
+    message: MessageId,
+    at: Timestamp,
+    body: &[u8],
+    headers: &mut Vec<(String, SecretString)>,
+) -> Result<(), &'static str> {
+    let signing = &target.signing;
+    if signing.headers.is_standard() {
+        let sign = |secret: &SecretString| Ok(WebhookKey::parse(secret)?.sign(message, seconds(at), body));
+        let signatures: Result<Vec<String>, InvalidSecret> = signing.active(at).map(sign).collect();
+        let signatures = signatures.map_err(|_| "the endpoint's signing secret cannot sign")?;
+        if !signatures.is_empty() {
+            headers.push(("webhook-signature".to_owned(), signatures.join(" ").into()));
+        }
+    }
+    // This header has no room for a second signature.
+    if let Some(secret) = signing.newest().filter(|_| signing.headers.is_langsmith()) {
+        headers.push(("x-langsmith-signature".to_owned(), langsmith_signature(secret, body).into()));
+    }
+    Ok(())
+}
+
+fn seconds(at: Timestamp) -> i64 {
+    at.0.div_euclid(1_000_000)
 }
 
 fn headers(target: &Target, message: MessageId, at: Timestamp) -> Vec<(String, SecretString)> {
@@ -48,7 +82,7 @@ fn headers(target: &Target, message: MessageId, at: Timestamp) -> Vec<(String, S
     let mut set = |name: &str, value: String| headers.push((name.to_owned(), value.into()));
     set("content-type", "application/json".to_owned());
     set("webhook-id", message.to_string());
-    set("webhook-timestamp", at.0.div_euclid(1_000_000).to_string());
+    set("webhook-timestamp", seconds(at).to_string());
     if !target.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("user-agent")) {
         set("user-agent", concat!("Runhook/", env!("CARGO_PKG_VERSION")).to_owned());
     }
@@ -86,12 +120,19 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
+    use crate::model::signing::{Signature, Signing};
 
     fn target(url: &str, query: &[(&str, &str)], headers: &[(&str, &str)]) -> Target {
         let secret = |pairs: &[(&str, &str)]| {
             pairs.iter().map(|(name, value)| ((*name).to_owned(), SecretString::from(*value))).collect()
         };
-        Target { url: url.into(), query: secret(query), headers: secret(headers) }
+        Target {
+            url: url.into(),
+            query: secret(query),
+            headers: secret(headers),
+            secrets: Vec::new(),
+            signing: Signing::default(),
+        }
     }
 
     fn built(target: &Target) -> Request {
@@ -148,6 +189,38 @@ mod tests {
         assert_eq!(pairs[4].0, "user-agent");
         assert!(pairs[4].1.starts_with("Runhook/"));
         assert_eq!(pairs.len(), 5);
+    }
+
+    fn signatures(signing: Signing, at: Timestamp) -> Vec<(String, String)> {
+        let target = Target { signing, ..target("https://a.test/", &[], &[]) };
+        let request = build(&target, MessageId(Uuid::from_u128(7)), at, Bytes::from_static(b"{}")).unwrap();
+        let pairs = request.headers.iter().filter(|(name, _)| name.ends_with("signature"));
+        pairs.map(|(name, value)| (name.clone(), value.expose_secret().to_owned())).collect()
+    }
+
+    #[test]
+    fn every_active_secret_signs_what_is_sent_and_langsmiths_header_has_the_newest() {
+        let (old, new) = ("a".repeat(32), "b".repeat(32));
+        let at = Timestamp(1_700_000_000_999_999);
+        let day = std::time::Duration::from_hours(24);
+        let both = Signing::with(old.as_str().into(), Signature::Both).rotated(&new.as_str().into(), at, day);
+        let sign = |secret: &str| {
+            let key = WebhookKey::parse(&secret.into()).unwrap();
+            key.sign(MessageId(Uuid::from_u128(7)), 1_700_000_000, b"{}")
+        };
+        let found = signatures(both.clone(), at);
+        let langsmith = langsmith_signature(&new.as_str().into(), b"{}");
+        let standard = format!("{} {}", sign(&new), sign(&old));
+        assert_eq!(
+            found,
+            [("webhook-signature".to_owned(), standard), ("x-langsmith-signature".to_owned(), langsmith.clone()),]
+        );
+        let later = signatures(Signing { headers: Signature::Standard, ..both.clone() }, at.after(day));
+        assert_eq!(later.len(), 1);
+        assert_eq!(later[0].1.split(' ').count(), 1, "the old secret signs no more");
+        let only = signatures(Signing { headers: Signature::Langsmith, ..both }, at);
+        assert_eq!(only, [("x-langsmith-signature".to_owned(), langsmith)]);
+        assert_eq!(signatures(Signing::default(), at), []);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! A checked filter: every name resolved, every literal of the type its field has. What is here can be evaluated, and
-//! printed so that it parses to the same.
+//! printed so that it parses to the same. Servers keep many filters, so what is rare is behind a pointer and the rest is
+//! small.
 
 use crate::filter::eval::text::{Needle, Pattern, Words};
 use crate::filter::facts::Entry;
@@ -10,19 +11,19 @@ use crate::filter::value::Value;
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Condition {
     /// All hold. Its direct tests of one pair group are about one row.
-    And(Vec<Condition>),
+    And(Box<[Condition]>),
     /// Some holds.
-    Or(Vec<Condition>),
+    Or(Box<[Condition]>),
     /// It does not hold.
     Not(Box<Condition>),
     /// A field passes a test.
     Field(Field, Test),
     /// All words are in the run's text.
-    Words(Words),
+    Words(Box<Words>),
     /// A document has an entry at this path.
-    HasKey(Root, String),
+    HasKey(Root, Box<str>),
     /// A document, or what is at a path of it, contains another.
-    Contains(Root, Option<String>, Contained),
+    Contains(Root, Option<Box<str>>, Box<Contained>),
 }
 
 /// What is asked of a field's value.
@@ -35,18 +36,18 @@ pub(crate) enum Test {
     /// Greater, less, ...
     Order(Order, Value),
     /// Equal to one of these.
-    In(Vec<Value>),
+    In(Box<[Value]>),
     /// Of this shape.
-    Like(Pattern),
+    Like(Box<Pattern>),
     /// Not of this shape.
-    NotLike(Pattern),
+    NotLike(Box<Pattern>),
     /// Contains this text, whatever the case.
-    Search(Needle),
+    Search(Box<Needle>),
 }
 
 /// A comparison that orders.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Order {
+pub enum Order {
     /// Greater.
     Gt,
     /// Greater or equal.
@@ -99,7 +100,7 @@ impl Condition {
     /// Whether it names the status `pending` as one that runs may have.
     pub(crate) fn asks_pending(&self, negated: bool) -> bool {
         let Self::Field(Field::Plain(Plain::Status), test) = self else { return false };
-        let pending = |value: &Value| matches!(value, Value::Text(word) if word == "pending");
+        let pending = |value: &Value| matches!(value, Value::Text(word) if **word == *"pending");
         match test {
             Test::Eq(value) => !negated && pending(value),
             Test::In(values) => !negated && values.iter().any(pending),

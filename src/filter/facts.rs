@@ -3,15 +3,24 @@
 //! Bodies are taken apart when a filter first asks for them, and once only, however many rules ask. Inputs and outputs
 //! that left for blob storage are seen through their extract, in which long text and long lists are cut.
 
+use std::borrow::Cow;
+use std::fmt;
 use std::sync::OnceLock;
+
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde_json::Value;
 
 use crate::filter::field::Root;
 pub(crate) use crate::filter::flatten::Entry;
-use crate::filter::flatten::{Scalar, rows};
+use crate::filter::flatten::{Scalar, below, rows, rows_below};
+use crate::filter::mark::{self, Marks, Place};
 use crate::filter::value::Number;
 use crate::model::feedback::Feedback;
 use crate::model::json::RawJson;
 use crate::model::run::{Payload, Run, StoredRun};
+
+/// Where the metadata is in `extra`.
+const METADATA: &str = "metadata";
 
 /// The metadata keys that name a thread, the first one first.
 const THREAD_KEYS: [&str; 3] = ["session_id", "thread_id", "conversation_id"];
@@ -26,16 +35,26 @@ pub struct Facts<'a> {
     pub feedback: &'a [Feedback],
     inputs: OnceLock<Vec<Entry>>,
     outputs: OnceLock<Vec<Entry>>,
-    extra: OnceLock<Extra>,
+    extra: OnceLock<Vec<Entry>>,
+    metadata: OnceLock<Metadata>,
     feedback_rows: OnceLock<Vec<FeedbackRow<'a>>>,
     text: OnceLock<String>,
+    seen: SeenMarks,
 }
 
-/// `extra` taken apart.
+/// The marks of what a run has many of.
 #[derive(Debug, Default)]
-struct Extra {
-    rows: Vec<Entry>,
-    metadata: Vec<Entry>,
+struct SeenMarks {
+    tags: OnceLock<Marks>,
+    feedback: OnceLock<Marks>,
+    keys: [OnceLock<Marks>; 4],
+    values: [OnceLock<Marks>; 4],
+}
+
+/// The metadata taken apart.
+#[derive(Debug, Default)]
+struct Metadata {
+    entries: Vec<Entry>,
     thread_id: Option<String>,
 }
 
@@ -65,8 +84,10 @@ impl<'a> Facts<'a> {
             inputs: OnceLock::new(),
             outputs: OnceLock::new(),
             extra: OnceLock::new(),
+            metadata: OnceLock::new(),
             feedback_rows: OnceLock::new(),
             text: OnceLock::new(),
+            seen: SeenMarks::default(),
         }
     }
 
@@ -75,23 +96,47 @@ impl<'a> Facts<'a> {
         match root {
             Root::Inputs => self.inputs.get_or_init(|| payload_rows(self.run.inputs.as_ref())),
             Root::Outputs => self.outputs.get_or_init(|| payload_rows(self.run.outputs.as_ref())),
-            Root::Extra => &self.extra().rows,
-            Root::Metadata => &self.extra().metadata,
+            Root::Extra => self.extra.get_or_init(|| self.run.extra.as_ref().map(json_rows).unwrap_or_default()),
+            Root::Metadata => &self.metadata().entries,
         }
     }
 
-    fn extra(&self) -> &Extra {
-        self.extra.get_or_init(|| self.run.extra.as_ref().map(Extra::of).unwrap_or_default())
+    fn metadata(&self) -> &Metadata {
+        self.metadata.get_or_init(|| self.run.extra.as_ref().map(Metadata::of).unwrap_or_default())
     }
 
     /// The thread the metadata names.
-    pub(crate) fn thread_id(&self) -> Option<&str> {
-        self.extra().thread_id.as_deref()
+    #[must_use]
+    pub fn thread_id(&self) -> Option<&str> {
+        self.metadata().thread_id.as_deref()
     }
 
     /// The feedback records.
     pub(crate) fn feedback_rows(&self) -> &[FeedbackRow<'a>] {
         self.feedback_rows.get_or_init(|| self.feedback.iter().map(FeedbackRow::of).collect())
+    }
+
+    /// The marks of its tags.
+    pub(crate) fn tag_marks(&self) -> &[u64] {
+        self.seen.tags.get_or_init(|| mark::words(Place::Tag, self.run.tags.iter().map(String::as_str)))
+    }
+
+    /// The marks of the keys of its feedback.
+    pub(crate) fn feedback_marks(&self) -> &[u64] {
+        let keys = self.feedback.iter().map(|feedback| feedback.key.as_str());
+        self.seen.feedback.get_or_init(|| mark::words(Place::FeedbackKey, keys))
+    }
+
+    /// The marks of the paths of a document.
+    pub(crate) fn key_marks(&self, root: Root) -> &[u64] {
+        let [metadata, extra, inputs, outputs] = &self.seen.keys;
+        root.pick(metadata, extra, inputs, outputs).get_or_init(|| mark::keys(root, self.entries(root)))
+    }
+
+    /// The marks of the values of a document.
+    pub(crate) fn value_marks(&self, root: Root) -> &[u64] {
+        let [metadata, extra, inputs, outputs] = &self.seen.values;
+        root.pick(metadata, extra, inputs, outputs).get_or_init(|| mark::values(root, self.entries(root)))
     }
 
     /// All that full text search looks through, in lower case: name, error, and the text and numbers of inputs and
@@ -131,24 +176,55 @@ fn json_rows(json: &RawJson) -> Vec<Entry> {
     json.read().map(rows).unwrap_or_default()
 }
 
-impl Extra {
-    fn of(json: &RawJson) -> Self {
-        let rows = json_rows(json);
-        let metadata: Vec<Entry> = rows
-            .iter()
-            .filter_map(|row| {
-                let path = row.path.strip_prefix("metadata.")?;
-                Some(Entry { path: path.to_owned(), value: row.value.clone() })
-            })
-            .collect();
+impl Metadata {
+    fn of(extra: &RawJson) -> Self {
+        let entries = match extra.read::<Outer>() {
+            Ok(outer) => outer.metadata.map(|metadata| rows_below(METADATA, metadata)).unwrap_or_default(),
+            Err(_) => below(METADATA, json_rows(extra)),
+        };
         let thread_id = THREAD_KEYS.iter().find_map(|key| {
-            metadata.iter().filter(|entry| entry.path == *key).find_map(|entry| match &entry.value {
+            entries.iter().filter(|entry| entry.path == *key).find_map(|entry| match &entry.value {
                 Scalar::Text(id) => Some(id.clone()),
                 Scalar::Number(id) => Some(id.to_string()),
                 _ => None,
             })
         });
-        Self { rows, metadata, thread_id }
+        Self { entries, thread_id }
+    }
+}
+
+/// An `extra` of which only the metadata is read.
+#[derive(Default)]
+struct Outer {
+    metadata: Option<Value>,
+}
+
+impl<'de> Deserialize<'de> for Outer {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members;
+
+        impl<'de> Visitor<'de> for Members {
+            type Value = Outer;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Outer, A::Error> {
+                let mut outer = Outer::default();
+                // Of members of one name the last one counts, as everywhere.
+                while let Some(name) = members.next_key::<Cow<'_, str>>()? {
+                    if name == METADATA {
+                        outer.metadata = Some(members.next_value()?);
+                    } else {
+                        members.next_value::<IgnoredAny>()?;
+                    }
+                }
+                Ok(outer)
+            }
+        }
+
+        deserializer.deserialize_map(Members)
     }
 }
 

@@ -10,13 +10,13 @@ pub(crate) enum Field {
     /// A column of one of the run's lists of rows.
     Pair(Group, Column),
     /// A place in one of the run's documents: a dotted path, array steps dropped.
-    Path(Root, String),
+    Path(Root, Box<str>),
     /// One of the run's documents as a whole.
     Whole(Root),
 }
 
 /// A column of the run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Plain {
     /// `id`
     Id,
@@ -122,6 +122,16 @@ impl Root {
     /// All of them, with their names.
     pub(crate) const ALL: [(&'static str, Self); 4] =
         [("metadata", Self::Metadata), ("extra", Self::Extra), ("inputs", Self::Inputs), ("outputs", Self::Outputs)];
+
+    /// The one of four that is about this document.
+    pub(crate) fn pick<T>(self, metadata: T, extra: T, inputs: T, outputs: T) -> T {
+        match self {
+            Self::Metadata => metadata,
+            Self::Extra => extra,
+            Self::Inputs => inputs,
+            Self::Outputs => outputs,
+        }
+    }
 
     fn name(self) -> &'static str {
         Self::ALL.iter().find(|(_, root)| *root == self).map_or("", |(name, _)| name)
@@ -244,7 +254,7 @@ impl Field {
     }
 
     fn path(root: Root, path: &str) -> Option<Self> {
-        (!path.split('.').any(str::is_empty)).then(|| Self::Path(root, path.to_owned()))
+        (!path.split('.').any(str::is_empty)).then(|| Self::Path(root, path.into()))
     }
 
     /// Its type.

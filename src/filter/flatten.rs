@@ -69,6 +69,26 @@ pub(crate) fn rows(document: Value) -> Vec<Entry> {
     rows
 }
 
+/// The rows of what lies at a member of a document, as [`below`] has them, without the rest of the document.
+pub(crate) fn rows_below(member: &str, value: Value) -> Vec<Entry> {
+    let (mut rows, mut path) = (Vec::new(), member.to_owned());
+    place(value, &mut path, &mut rows);
+    below(member, rows)
+}
+
+/// Those rows of a document that lie below a member, by their paths from there.
+pub(crate) fn below(member: &str, mut rows: Vec<Entry>) -> Vec<Entry> {
+    rows.retain_mut(|row| {
+        let inner = row.path.strip_prefix(member).and_then(|rest| rest.strip_prefix('.'));
+        match inner.map(str::to_owned) {
+            Some(inner) => row.path = inner,
+            None => return false,
+        }
+        true
+    });
+    rows
+}
+
 fn step(key: &str, value: Value, path: &mut String, rows: &mut Vec<Entry>) {
     let before = path.len();
     if before.saturating_add(key.len()) > MAX_PATH {
@@ -128,6 +148,24 @@ mod tests {
         assert_eq!(rows(serde_json::json!("hi")), [Entry { path: String::new(), value: Scalar::Text("hi".into()) }]);
         assert_eq!(rows(serde_json::json!(null)), []);
         assert_eq!(rows(serde_json::json!({})), []);
+    }
+
+    #[test]
+    fn the_rows_of_a_member_are_those_of_the_document_below_it() {
+        let members = [
+            serde_json::json!({"a": 1, "b": {"c": [null, {"d": "x"}]}, "": {"": 2}}),
+            serde_json::json!([{"a": 1}, [{"a": 2}], 3]),
+            serde_json::json!({"x".repeat(MAX_PATH - 9): 1, "x".repeat(MAX_PATH - 8): 2, "x".repeat(MAX_PATH - 7): 3}),
+            serde_json::json!([]),
+            serde_json::json!({}),
+            serde_json::json!(null),
+            serde_json::json!("text"),
+        ];
+        for member in members {
+            let document =
+                rows(serde_json::json!({"metadata": member, "metadata2": {"a": 1}, "z": {"metadata": {"a": 1}}}));
+            assert_eq!(rows_below("metadata", member.clone()), below("metadata", document), "{member}");
+        }
     }
 
     #[test]

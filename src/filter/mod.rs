@@ -8,13 +8,18 @@
 
 mod check;
 mod checked;
+pub(crate) mod demand;
 mod eval;
 pub mod facts;
 mod field;
 mod flatten;
+mod made;
+pub(crate) mod mark;
+pub(crate) mod measure;
 mod parse;
 mod print;
 pub mod report;
+pub mod sql;
 mod suggest;
 mod token;
 mod tree;
@@ -24,6 +29,7 @@ use std::fmt;
 
 use crate::model::problem::{Problem, Severity};
 use checked::Condition;
+use demand::Demands;
 use field::{Field, Group, Plain};
 
 pub use facts::Facts;
@@ -106,6 +112,11 @@ impl Filter {
     #[must_use]
     pub fn asks_pending(&self) -> bool {
         self.asks_pending
+    }
+
+    /// What a run must have for the filter to hold.
+    pub(crate) fn demands(&self) -> Demands {
+        self.condition.as_ref().map(Demands::of).unwrap_or_default()
     }
 
     /// Whether a run passes.

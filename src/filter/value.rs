@@ -169,7 +169,7 @@ pub(crate) enum Value {
     /// A number; of a duration, its seconds.
     Number(Number),
     /// Text.
-    Text(String),
+    Text(Box<str>),
     /// An instant.
     Time(Timestamp),
     /// An id.
@@ -207,7 +207,7 @@ impl Seen<'_> {
             (Self::Null, Value::Null) => true,
             (Self::Bool(seen), Value::Bool(wanted)) => seen == *wanted,
             (Self::Number(seen), Value::Number(wanted)) => seen == *wanted,
-            (Self::Text(seen), Value::Text(wanted)) => seen == wanted,
+            (Self::Text(seen), Value::Text(wanted)) => *seen == **wanted,
             (Self::Time(seen), Value::Time(wanted)) => seen == *wanted,
             (Self::Id(seen), Value::Id(wanted)) => seen == *wanted,
             _ => false,
@@ -218,7 +218,7 @@ impl Seen<'_> {
     pub(crate) fn order(self, value: &Value) -> Option<Ordering> {
         match (self, value) {
             (Self::Number(seen), Value::Number(wanted)) => seen.partial_cmp(wanted),
-            (Self::Text(seen), Value::Text(wanted)) => Some(seen.cmp(wanted.as_str())),
+            (Self::Text(seen), Value::Text(wanted)) => Some(seen.cmp(wanted)),
             (Self::Time(seen), Value::Time(wanted)) => Some(seen.cmp(wanted)),
             _ => None,
         }

@@ -98,9 +98,10 @@ impl Incoming {
 
     /// The whole decoded body, which is covered until its last part is dropped.
     pub(crate) async fn collect(self, limits: &Limits, budget: &Budget) -> Result<Bytes, IngestError> {
-        let share = budget.share();
+        let (share, length) = (budget.share(), self.length);
         let mut chunks = std::pin::pin!(self.decoded(limits, Arc::clone(&share))?);
-        let mut whole = BytesMut::new();
+        // The length is covered by now. A packed body grows beyond it, and the buffer with it.
+        let mut whole = BytesMut::with_capacity(length.and_then(|bytes| bytes.try_into().ok()).unwrap_or(0));
         while let Some(chunk) = chunks.next().await {
             whole.extend_from_slice(&chunk?);
         }

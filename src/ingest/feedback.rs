@@ -85,9 +85,9 @@ pub fn read(json: &[u8], id: FeedbackId, now: Timestamp, depth_limit: u32) -> Re
         session_id,
         key,
         score: keys.score.map(score).transpose()?,
-        value: keys.value.map(|raw| value::any("value", raw)).transpose()?,
+        value: keys.value.map(value::any),
         comment: keys.comment.map(|raw| value::string("comment", raw)).transpose()?,
-        correction: keys.correction.map(|raw| value::any("correction", raw)).transpose()?,
+        correction: keys.correction.map(value::any),
         source: keys.feedback_source.map(|raw| value::object("feedback_source", raw)).transpose()?,
         extra: further(&keys)?,
         error: keys.error.map(|raw| boolean("error", raw)).transpose()?,
@@ -104,13 +104,13 @@ pub fn update(mut feedback: Feedback, json: &[u8], now: Timestamp, depth_limit: 
         feedback.score = unless_null(raw).map(score).transpose()?;
     }
     if let Some(raw) = update.value {
-        feedback.value = unless_null(raw).map(|raw| value::any("value", raw)).transpose()?;
+        feedback.value = unless_null(raw).map(value::any);
     }
     if let Some(raw) = update.comment {
         feedback.comment = unless_null(raw).map(|raw| value::string("comment", raw)).transpose()?;
     }
     if let Some(raw) = update.correction {
-        feedback.correction = unless_null(raw).map(|raw| value::any("correction", raw)).transpose()?;
+        feedback.correction = unless_null(raw).map(value::any);
     }
     if let Some(raw) = update.feedback_config {
         let mut extra: BTreeMap<String, RawJson> =
@@ -170,7 +170,7 @@ fn further(keys: &Keys<'_>) -> Result<Option<RawJson>, Invalid> {
         ("start_time", keys.start_time),
     ] {
         if let Some(raw) = raw {
-            extra.insert(name.to_owned(), value::any(name, raw)?);
+            extra.insert(name.to_owned(), value::any(raw));
         }
     }
     written(&extra)

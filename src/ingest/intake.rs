@@ -171,7 +171,7 @@ fn malformed_or(invalid: Invalid, json: &[u8]) -> IngestError {
 
 /// The digest is of what the client said, before anything that depends on what is stored, or on the clock, is
 /// added to it: the same request a second time is a repeat.
-fn finished(loose: Loose) -> Part {
+pub(super) fn finished(loose: Loose) -> Part {
     let digest = merge::digest(&loose.fields, loose.kind, loose.run_id);
     Part { run_id: loose.run_id, kind: loose.kind, project: loose.project, fields: loose.fields, digest }
 }

@@ -24,6 +24,7 @@ mod offload;
 mod opening;
 mod part_name;
 mod receipt;
+pub mod rehearsal;
 pub(crate) mod value;
 
 pub use body::Incoming;

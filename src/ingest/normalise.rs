@@ -12,7 +12,6 @@ use crate::ingest::part_name::Heavy;
 use crate::ingest::value;
 use crate::model::dotted_order::DottedOrder;
 use crate::model::id::{RunId, TraceId};
-use crate::model::json::RawJson;
 use crate::model::project::{DEFAULT_PROJECT, ProjectRef};
 use crate::model::run::{Fields, PartKind, Payload};
 
@@ -84,12 +83,12 @@ pub(crate) fn heavy(field: Heavy, json: &[u8], depth_limit: u32, fields: &mut Fi
         serde_json::from_slice(json).map_err(|error| Invalid::new(name, format!("is not valid JSON: {error}")))?;
     let Some(raw) = raw else { return Ok(()) };
     match field {
-        Heavy::Inputs => fields.inputs = Some(Payload::Inline(value::any(name, raw)?)),
-        Heavy::Outputs => fields.outputs = Some(Payload::Inline(value::any(name, raw)?)),
-        Heavy::Events => fields.events = Some(value::any(name, raw)?),
+        Heavy::Inputs => fields.inputs = Some(Payload::Inline(value::any(raw))),
+        Heavy::Outputs => fields.outputs = Some(Payload::Inline(value::any(raw))),
+        Heavy::Events => fields.events = Some(value::any(raw)),
         Heavy::Extra => fields.extra = Some(value::object(name, raw)?),
         Heavy::Error => fields.error = said(value::text(raw)),
-        Heavy::Serialized => fields.serialized = Some(value::any(name, raw)?),
+        Heavy::Serialized => fields.serialized = Some(value::any(raw)),
     }
     Ok(())
 }
@@ -115,7 +114,7 @@ fn project(keys: &Keys<'_>, kind: PartKind) -> Result<Option<ProjectRef>, Invali
 }
 
 fn fields(keys: &Keys<'_>) -> Result<Fields, Invalid> {
-    let payload = |name: &str, raw| each(name, raw, value::any).map(|json: Option<RawJson>| json.map(Payload::Inline));
+    let payload = |raw: Option<&RawValue>| raw.map(value::any).map(Payload::Inline);
     Ok(Fields {
         name: each("name", keys.name, value::string)?,
         run_type: each("run_type", keys.run_type, value::string)?.and_then(said),
@@ -129,11 +128,11 @@ fn fields(keys: &Keys<'_>) -> Result<Fields, Invalid> {
         dotted_order: each("dotted_order", keys.dotted_order, value::string)?.and_then(said),
         reference_example_id: each("reference_example_id", keys.reference_example_id, value::id::<RunId>)?
             .map(|id| id.0),
-        inputs: payload("inputs", keys.inputs)?,
-        outputs: payload("outputs", keys.outputs)?,
+        inputs: payload(keys.inputs),
+        outputs: payload(keys.outputs),
         extra: each("extra", keys.extra, value::object)?,
-        events: each("events", keys.events, value::any)?,
-        serialized: each("serialized", keys.serialized, value::any)?,
+        events: keys.events.map(value::any),
+        serialized: keys.serialized.map(value::any),
         attachments: Vec::new(),
     })
 }

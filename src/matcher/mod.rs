@@ -1,50 +1,48 @@
-//! Which rules a run matches: rules are compiled once, found by project, and asked about each changed run.
+//! Which rules a run matches: rules are compiled once, found by project, then by what the run has, then asked.
 //!
-//! Finding the rules of a project costs a look-up by name, and one test for each of the tenant's rules that has a glob;
-//! how many rules watch other projects does not matter. A rule that got here answers every question: whatever could be
-//! wrong with it was refused when it was compiled.
+//! Rules that watch the same projects at the same cadence form a [`RuleSet`]. The sets of a project are found by its
+//! name and by the text that globs begin or end with; how many rules watch other projects does not matter. Within a set
+//! an index finds the few rules that a run may match; how many it cannot match matters little. What the index finds is
+//! always asked: whether a rule matches is said by its filters and nowhere else.
+//!
+//! When rules change, those that stayed as they were are kept as they are, and only the sets that a change touches are
+//! made anew. A rule that got here answers every question: whatever could be wrong with it was refused when it was
+//! compiled.
 
-use std::collections::HashMap;
+mod candidates;
+mod compiled;
+mod gate;
+mod globs;
+mod index;
+mod rule_set;
+mod survey;
+
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::filter::{Facts, Filter, Mode, Needs};
 use crate::model::glob::Glob;
-use crate::model::id::TenantId;
-use crate::model::rule::{Rule, RuleState};
+use crate::model::id::{RuleId, TenantId};
+use crate::model::rule::{Cadence, Rule, RuleState};
+use globs::Globs;
 
-/// A rule with its filters parsed.
-#[derive(Debug, Clone)]
-pub struct CompiledRule {
-    /// The rule.
-    pub rule: Rule,
-    /// On the run itself.
-    pub filter: Filter,
-    /// On the root of its trace.
-    pub trace_filter: Option<Filter>,
-    /// On some run of its trace.
-    pub tree_filter: Option<Filter>,
-}
+pub use candidates::Candidates;
+pub use compiled::{CompiledRule, InvalidRule, Trace, run_passes, trace_passes};
+pub use index::Slot;
+pub use rule_set::RuleSet;
 
 /// All active rules, ready to be asked.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Matcher {
     tenants: HashMap<TenantId, Rules>,
 }
 
-/// The rules of a tenant, in the order they were given.
-#[derive(Debug, Default)]
+/// The rules of a tenant.
+#[derive(Debug, Clone, Default)]
 struct Rules {
-    by_name: HashMap<String, Vec<Arc<CompiledRule>>>,
-    by_glob: Vec<(Glob, Arc<CompiledRule>)>,
-}
-
-/// A trace as rules see it: the facts of its runs.
-#[derive(Debug)]
-pub struct Trace<'a> {
-    /// The root, if it has arrived.
-    pub root: Option<&'a Facts<'a>>,
-    /// All runs of the trace, the root included.
-    pub runs: &'a [Facts<'a>],
+    all: HashMap<RuleId, Arc<CompiledRule>>,
+    named: HashMap<String, Vec<Arc<RuleSet>>>,
+    globs: Globs<Vec<Arc<RuleSet>>>,
 }
 
 impl Matcher {
@@ -52,111 +50,109 @@ impl Matcher {
     #[must_use]
     pub fn new(rules: Vec<Rule>) -> Self {
         let mut matcher = Self::default();
-        for rule in rules {
-            if rule.state != RuleState::Active {
-                continue;
-            }
-            let (id, key) = (rule.id, rule.key.clone());
-            match CompiledRule::new(rule) {
-                Ok(compiled) => matcher.add(compiled),
-                Err(InvalidRule { which, reason }) => {
-                    tracing::error!(rule_id = %id, key, which, reason, "a stored rule no longer parses and is left out");
-                }
-            }
-        }
+        matcher.update(rules);
         matcher
     }
 
-    fn add(&mut self, compiled: CompiledRule) {
-        let rules = self.tenants.entry(compiled.rule.tenant_id).or_default();
-        let glob = Glob::parse(&compiled.rule.project);
-        let compiled = Arc::new(compiled);
-        match glob.exact() {
-            Some(name) => rules.by_name.entry(name.to_owned()).or_default().push(compiled),
-            None => rules.by_glob.push((glob, compiled)),
+    /// Takes these rules in the place of those it has. What is the same in both is kept.
+    pub fn update(&mut self, mut rules: Vec<Rule>) {
+        rules.retain(|rule| rule.state == RuleState::Active);
+        rules.sort_by_key(|rule| rule.tenant_id);
+        self.tenants.retain(|tenant, _| rules.binary_search_by_key(tenant, |rule| rule.tenant_id).is_ok());
+        let mut rules = rules.into_iter().peekable();
+        while let Some(tenant) = rules.peek().map(|rule| rule.tenant_id) {
+            let own = std::iter::from_fn(|| rules.next_if(|rule| rule.tenant_id == tenant));
+            self.tenants.entry(tenant).or_default().update(own);
         }
     }
 
     /// The rules that watch this project: those that name it, then those whose glob fits it.
     #[must_use]
-    pub fn of_project(&self, tenant: TenantId, project: &str) -> Vec<Arc<CompiledRule>> {
+    pub fn of_project(&self, tenant: TenantId, project: &str) -> Vec<Arc<RuleSet>> {
         let Some(rules) = self.tenants.get(&tenant) else { return Vec::new() };
-        let by_name = rules.by_name.get(project).into_iter().flatten();
-        let by_glob = rules.by_glob.iter().filter(|(glob, _)| glob.matches(project)).map(|(_, rule)| rule);
-        by_name.chain(by_glob).map(Arc::clone).collect()
+        let named = rules.named.get(project).into_iter();
+        named.chain(rules.globs.of(project)).flatten().map(Arc::clone).collect()
+    }
+
+    /// A rule.
+    #[must_use]
+    pub fn rule(&self, tenant: TenantId, id: RuleId) -> Option<&Arc<CompiledRule>> {
+        self.tenants.get(&tenant)?.all.get(&id)
+    }
+
+    /// The cadences of all rules, each at least once.
+    pub fn cadences(&self) -> impl Iterator<Item = &Cadence> {
+        let sets = self.tenants.values().flat_map(|rules| rules.named.values().chain(rules.globs.values()));
+        sets.flatten().map(|set| set.cadence())
     }
 }
 
-/// A filter of a rule did not parse.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{which} does not parse: {reason}")]
-pub struct InvalidRule {
-    /// Which filter.
-    pub which: &'static str,
-    /// The first problem.
-    pub reason: String,
-}
-
-impl CompiledRule {
-    /// Parses a rule's filters.
-    pub fn new(rule: Rule) -> Result<Self, InvalidRule> {
-        let parse =
-            |which: &'static str, text: Option<&str>| match Filter::parse(text.unwrap_or_default(), Mode::Lenient) {
-                Ok((filter, _)) => Ok(filter),
-                Err(problems) => {
-                    let reason = problems.into_iter().next().map(|problem| problem.message).unwrap_or_default();
-                    Err(InvalidRule { which, reason })
+impl Rules {
+    fn update(&mut self, rules: impl Iterator<Item = Rule>) {
+        let mut before = std::mem::take(&mut self.all);
+        let mut changed: HashSet<String> = HashSet::new();
+        let mut present: Vec<Arc<CompiledRule>> = Vec::new();
+        for rule in rules {
+            match before.remove(&rule.id) {
+                Some(same) if same.rule == rule => present.push(same),
+                other => {
+                    changed.extend(other.map(|old| old.rule.project.clone()));
+                    changed.insert(rule.project.clone());
+                    present.extend(compile(rule));
                 }
-            };
-        let filter = parse("filter", rule.filter.as_deref())?;
-        // A blank filter of a trace says nothing, and must not make the rule wait for one.
-        let of_trace = |which, text: Option<&str>| {
-            text.filter(|text| !text.trim().is_empty()).map(|text| parse(which, Some(text))).transpose()
-        };
-        let trace_filter = of_trace("trace_filter", rule.trace_filter.as_deref())?;
-        let tree_filter = of_trace("tree_filter", rule.tree_filter.as_deref())?;
-        Ok(Self { rule, filter, trace_filter, tree_filter })
+            }
+        }
+        changed.extend(before.into_values().map(|gone| gone.rule.project.clone()));
+        let mut touched: HashMap<&str, Vec<&Arc<CompiledRule>>> = HashMap::new();
+        for rule in present.iter().filter(|rule| changed.contains(&rule.rule.project)) {
+            touched.entry(&rule.rule.project).or_default().push(rule);
+        }
+        for pattern in &changed {
+            let sets = touched.remove(pattern.as_str()).map(sets).unwrap_or_default();
+            self.place(pattern, sets);
+        }
+        self.all = present.into_iter().map(|rule| (rule.rule.id, rule)).collect();
     }
 
-    /// Whether the run itself passes: finished (unless the filter asks for pending ones), and the filter holds.
-    #[must_use]
-    pub fn matches_run(&self, facts: &Facts<'_>) -> bool {
-        run_passes(&self.filter, facts)
-    }
-
-    /// Whether the trace passes its `trace_filter` and `tree_filter`.
-    #[must_use]
-    pub fn matches_trace(&self, trace: &Trace<'_>) -> bool {
-        trace_passes(self.trace_filter.as_ref(), self.tree_filter.as_ref(), trace)
-    }
-
-    /// Whether the rule looks beyond the run itself, so that a change anywhere in the trace makes all its runs
-    /// candidates and the trace must settle.
-    #[must_use]
-    pub fn looks_at_trace(&self) -> bool {
-        self.trace_filter.is_some() || self.tree_filter.is_some() || self.filter.needs().usage
-    }
-
-    /// What its filters together look at.
-    #[must_use]
-    pub fn needs(&self) -> Needs {
-        let of_trace = [&self.trace_filter, &self.tree_filter].into_iter().flatten();
-        of_trace.fold(self.filter.needs(), |needs, filter| needs.and(filter.needs()))
+    fn place(&mut self, pattern: &str, sets: Vec<Arc<RuleSet>>) {
+        match (Glob::parse(pattern).exact(), sets.is_empty()) {
+            (Some(name), true) => drop(self.named.remove(name)),
+            (Some(name), false) => drop(self.named.insert(name.to_owned(), sets)),
+            (None, true) => self.globs.remove(pattern),
+            (None, false) => self.globs.insert(pattern, sets),
+        }
     }
 }
 
-/// Whether a run passes a rule's filter: it is finished, or the filter asks for pending runs, and the filter holds.
-#[must_use]
-pub fn run_passes(filter: &Filter, facts: &Facts<'_>) -> bool {
-    (facts.run.is_finished() || filter.asks_pending()) && filter.matches(facts)
+/// Compiles a rule, or says in the log why it cannot be.
+fn compile(rule: Rule) -> Option<Arc<CompiledRule>> {
+    let (id, key) = (rule.id, rule.key.clone());
+    match CompiledRule::new(rule) {
+        Ok(compiled) => Some(Arc::new(compiled)),
+        Err(InvalidRule { which, reason }) => {
+            tracing::error!(rule_id = %id, key, which, reason, "a stored rule no longer parses and is left out");
+            None
+        }
+    }
 }
 
-/// Whether a trace passes: its root the one filter, which a trace without its root does not, and some run of it, be it
-/// the root or the run in question, the other. Those runs need not be finished.
-#[must_use]
-pub fn trace_passes(trace_filter: Option<&Filter>, tree_filter: Option<&Filter>, trace: &Trace<'_>) -> bool {
-    trace_filter.is_none_or(|filter| trace.root.is_some_and(|root| filter.matches(root)))
-        && tree_filter.is_none_or(|filter| trace.runs.iter().any(|run| filter.matches(run)))
+/// Rules that watch the same projects as sets, in the order of their first rules.
+fn sets(rules: Vec<&Arc<CompiledRule>>) -> Vec<Arc<RuleSet>> {
+    let mut sets: Vec<Vec<Arc<CompiledRule>>> = Vec::new();
+    let mut places: HashMap<(&Cadence, Duration), usize> = HashMap::new();
+    for rule in rules {
+        let place = *places.entry((&rule.rule.cadence, rule.rule.settle)).or_insert(sets.len());
+        match sets.get_mut(place) {
+            Some(set) => set.push(Arc::clone(rule)),
+            None => sets.push(vec![Arc::clone(rule)]),
+        }
+    }
+    let set = |rules: Vec<Arc<CompiledRule>>| {
+        let first = rules.first()?;
+        let (cadence, settle) = (first.rule.cadence.clone(), first.rule.settle);
+        Some(Arc::new(RuleSet::new(cadence, settle, rules)))
+    };
+    sets.into_iter().filter_map(set).collect()
 }
 
 #[cfg(test)]

@@ -1,8 +1,9 @@
 use std::time::Duration;
 
 use super::*;
+use crate::filter::{Facts, Needs};
 use crate::model::id::{ProjectId, RuleId, RunId};
-use crate::model::rule::{BatchLimits, Cadence};
+use crate::model::rule::{Actions, BatchLimits, Cadence};
 use crate::model::run::{Run, Status};
 use crate::model::time::Timestamp;
 use crate::model::usage::Usage;
@@ -27,6 +28,9 @@ fn rule(key: &str, project: &str, filter: &str) -> Rule {
         endpoints: Vec::new(),
         state: RuleState::Active,
         origin: None,
+        actions: Actions::default(),
+        group_by: None,
+        registration: None,
     }
 }
 
@@ -66,7 +70,8 @@ fn run(id: u128, name: &str, status: Status) -> Run {
 }
 
 fn keys(matcher: &Matcher, project: &str) -> Vec<String> {
-    matcher.of_project(TENANT, project).iter().map(|rule| rule.rule.key.clone()).collect()
+    let sets = matcher.of_project(TENANT, project);
+    sets.iter().flat_map(|set| set.rules()).map(|rule| rule.rule.key.clone()).collect()
 }
 
 #[test]

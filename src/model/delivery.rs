@@ -84,6 +84,12 @@ pub enum AttemptResult {
     Answered {
         /// The HTTP status.
         status: u16,
+        /// In how many seconds it wants to be asked again, if it said so.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        retry_after: Option<u64>,
+        /// The beginning of its body, without the secrets it was sent.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        excerpt: String,
     },
     /// No connection: name, route, TLS. Nothing was sent.
     NotConnected {
@@ -102,6 +108,14 @@ pub enum AttemptResult {
         /// Why, for the operator.
         reason: String,
     },
+}
+
+impl AttemptResult {
+    /// An answer with this status and nothing else.
+    #[must_use]
+    pub fn answered(status: u16) -> Self {
+        Self::Answered { status, retry_after: None, excerpt: String::new() }
+    }
 }
 
 /// A delivery taken for sending. Only its holder may record the outcome, and only before it expires.
@@ -128,4 +142,6 @@ pub enum Outcome {
     Retry(Timestamp),
     /// The end: failed, and why.
     Failed(String),
+    /// The same, and the endpoint is disabled: nothing will ever be taken there.
+    Gone(String),
 }

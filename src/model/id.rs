@@ -84,6 +84,18 @@ id!(
     /// An API key's record (never the key).
     ApiKeyId
 );
+id!(
+    /// A collection of examples.
+    DatasetId
+);
+id!(
+    /// Inputs with the outputs one would like to see.
+    ExampleId
+);
+id!(
+    /// Runs that wait for people to look at them.
+    QueueId
+);
 
 impl TenantId {
     /// The tenant of a server that was given no other.

@@ -4,6 +4,7 @@
 //! outermost modules hold. A value of a type in this module satisfies its invariants; nothing downstream checks again.
 
 pub mod amount;
+pub mod collection;
 pub mod cron;
 pub mod delivery;
 pub mod dotted_order;
@@ -19,6 +20,7 @@ pub mod project;
 pub mod rule;
 pub mod run;
 pub mod sealed;
+pub mod signing;
 pub mod time;
 pub mod usage;
 pub mod window;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::id::{EndpointId, RuleId, TenantId};
+use crate::model::id::{DatasetId, EndpointId, ProjectId, QueueId, RuleId, TenantId};
 use crate::model::time::Timestamp;
 
 /// A rule as it is stored. Its filters have parsed when it was accepted.
@@ -42,6 +42,70 @@ pub struct Rule {
     pub state: RuleState,
     /// The file it came from.
     pub origin: Option<String>,
+    /// What becomes of its matches beside notifications.
+    #[serde(default)]
+    pub actions: Actions,
+    /// What it is told by: single runs, or threads.
+    #[serde(default)]
+    pub group_by: Option<GroupBy>,
+    /// What is known of a rule that was made through the API. Others come from files.
+    #[serde(default)]
+    pub registration: Option<Registration>,
+}
+
+impl Rule {
+    /// Whether it was made through the API: then no file may change it.
+    #[must_use]
+    pub fn is_registered(&self) -> bool {
+        self.registration.is_some()
+    }
+
+    /// Whether it belongs to this project, whatever the project is called.
+    #[must_use]
+    pub fn belongs_to(&self, project: ProjectId) -> bool {
+        self.registration.as_ref().is_some_and(|registration| registration.project_id == project)
+    }
+}
+
+/// What becomes of a rule's matches beside notifications. Each happens once for each match.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Actions {
+    /// The dataset that gets an example made of the run.
+    pub add_to_dataset_id: Option<DatasetId>,
+    /// Whether a correction given as feedback stands in for the run's outputs there.
+    pub prefer_correction: bool,
+    /// The queue that the run is put into.
+    pub add_to_annotation_queue_id: Option<QueueId>,
+}
+
+impl Actions {
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.add_to_dataset_id.is_none() && self.add_to_annotation_queue_id.is_none()
+    }
+}
+
+/// What a rule is told by instead of single runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum GroupBy {
+    /// The threads that runs belong to.
+    #[serde(rename = "thread_id")]
+    Thread,
+}
+
+/// What the API remembers of a rule that was made through it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Registration {
+    /// The project it watches, under whatever name.
+    pub project_id: ProjectId,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it was last changed.
+    pub updated_at: Timestamp,
+    /// When it was last told to look back.
+    pub backfilled_at: Option<Timestamp>,
 }
 
 /// When a rule is evaluated.

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::model::dotted_order::DottedOrder;
 use crate::model::feedback::Feedback;
 use crate::model::id::{ProjectId, RunId, TenantId, TraceId};
 use crate::model::json::RawJson;
@@ -93,6 +94,17 @@ pub struct Fields {
 }
 
 impl Fields {
+    /// Whether some value is a `null` that was not taken for absent: no word, once parts are merged.
+    #[must_use]
+    pub fn says_null(&self) -> bool {
+        let payloads = [&self.inputs, &self.outputs].into_iter().flatten();
+        let inline = payloads.filter_map(|payload| match payload {
+            Payload::Inline(json) => Some(json),
+            Payload::Blob(_) => None,
+        });
+        inline.chain([&self.extra, &self.events, &self.serialized].into_iter().flatten()).any(RawJson::is_null)
+    }
+
     /// The blobs it names.
     pub fn blobs(&self) -> impl Iterator<Item = &BlobKey> {
         let payloads = [&self.inputs, &self.outputs].into_iter().filter_map(|payload| match payload {
@@ -255,6 +267,55 @@ impl Run {
     #[must_use]
     pub fn is_finished(&self) -> bool {
         self.status != Status::Pending
+    }
+}
+
+/// A run as lists and the scheduler's log show it: what it amounts to, without its bodies.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outline {
+    /// Its trace; a root's own id when the client said nothing else.
+    pub trace_id: TraceId,
+    /// Its parent.
+    pub parent_run_id: Option<RunId>,
+    /// Where it stands in its trace.
+    pub standpoint: Standpoint,
+    /// Its name.
+    pub name: String,
+    /// Its type.
+    pub run_type: String,
+    /// When it started.
+    pub start_time: Timestamp,
+    /// When it ended.
+    pub end_time: Option<Timestamp>,
+    /// Its status.
+    pub status: Status,
+}
+
+/// Where a run stands in its trace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Standpoint {
+    /// Its path leads from a root.
+    Rooted(DottedOrder),
+    /// Under a parent, and more is not known.
+    Under {
+        /// The parent.
+        parent: RunId,
+        /// When the run started.
+        start_time: Timestamp,
+    },
+}
+
+impl Outline {
+    /// Whether it is the root of its trace.
+    #[must_use]
+    pub fn is_root(&self) -> bool {
+        self.parent_run_id.is_none()
+    }
+
+    /// Whether it is a child whose path is not known.
+    #[must_use]
+    pub fn is_stray(&self) -> bool {
+        matches!(self.standpoint, Standpoint::Under { .. })
     }
 }
 

@@ -10,7 +10,7 @@ use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
 use crate::model::id::RunId;
-use crate::model::json::RawJson;
+use crate::model::json::{RawJson, value_of};
 use crate::model::run::{Payload, Run};
 use crate::model::time::Timestamp;
 
@@ -49,15 +49,14 @@ pub fn of(outputs: Option<&Payload>, extra: Option<&RawJson>) -> Usage {
 
 /// Follows a path of keys; the text is searched for the last key before anything is parsed.
 fn stated(json: Option<&RawJson>, path: &[&str]) -> Option<Usage> {
-    let json = json?;
-    if !json.text().contains(path.last()?) {
+    let mut text = json?.text();
+    if !text.contains(path.last()?) {
         return None;
     }
-    let mut object: Object = json.read().ok()?;
     for key in path {
-        object = object.get(*key)?.read().ok()?;
+        text = value_of(text, key)?.get();
     }
-    Usage::read(&object)
+    Usage::read(&serde_json::from_str(text).ok()?)
 }
 
 impl Usage {
@@ -85,7 +84,8 @@ impl Usage {
         })
     }
 
-    fn add(&mut self, other: &Self) {
+    /// Adds what another run used.
+    pub fn add(&mut self, other: &Self) {
         self.prompt_tokens = self.prompt_tokens.saturating_add(other.prompt_tokens);
         self.completion_tokens = self.completion_tokens.saturating_add(other.completion_tokens);
         self.total_tokens = self.total_tokens.saturating_add(other.total_tokens);

@@ -56,6 +56,9 @@ pub enum PayloadError {
     /// A value has no JSON.
     #[error("a run has no JSON: {0}")]
     Json(#[from] serde_json::Error),
+    /// There is nothing to tell.
+    #[error("there is no run to tell of")]
+    Empty,
 }
 
 /// Builds the messages that tell what a rule found in a window: the same request gives the same messages.

@@ -8,9 +8,11 @@
 
 mod build;
 mod chunk;
+pub mod format;
 mod links;
 mod piece;
 mod render;
+pub mod sample;
 pub mod stats;
 mod wire;
 

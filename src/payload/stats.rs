@@ -63,12 +63,14 @@ impl Tally {
 }
 
 /// The label, when the value is one: text that says something.
-fn label(value: &RawJson) -> Option<String> {
+#[must_use]
+pub fn label(value: &RawJson) -> Option<String> {
     value.read::<String>().ok().filter(|label| !label.is_empty())
 }
 
 /// Whether a source names the run that made the feedback: `metadata.__run`.
-fn is_of_a_run(source: &RawJson) -> bool {
+#[must_use]
+pub fn is_of_a_run(source: &RawJson) -> bool {
     #[derive(Deserialize)]
     struct Source {
         metadata: Option<Metadata>,

@@ -1,33 +1,75 @@
 //! How far a project has been seen, and how far it is old.
 
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
 use crate::model::glob::Glob;
-use crate::model::rule::Rule;
+use crate::model::id::{RuleId, TenantId};
+use crate::model::rule::{Cadence, Rule};
 use crate::model::time::Timestamp;
 use crate::model::window::{GroupKey, Seq};
 use crate::store::retention::Aged;
 use crate::store::windows::Standing;
 use crate::store::{Result, Store};
 
-/// The last change that every rule which watches the project has seen. A rule that is paused watches nothing; where no
-/// rule does, all has been seen.
-pub(super) fn by_all(project: &Aged, rules: &[Rule], standing: &Standing) -> Seq {
-    let watching = rules
-        .iter()
-        .filter(|rule| rule.tenant_id == project.tenant_id && Glob::parse(&rule.project).matches(&project.name));
-    watching.map(|rule| by_one(project, rule, standing)).min().unwrap_or(project.last_seq).min(project.last_seq)
+/// What is kept of the active rules for a round: which projects they watch, and in which groups.
+#[derive(Debug, Default)]
+pub(super) struct Watching {
+    by_name: HashMap<(TenantId, String), Vec<Watch>>,
+    by_glob: HashMap<TenantId, Vec<(Glob, Watch)>>,
 }
 
-fn by_one(project: &Aged, rule: &Rule, standing: &Standing) -> Seq {
-    let key = GroupKey {
-        tenant_id: project.tenant_id,
-        project_id: project.project_id,
-        cadence: rule.cadence.clone(),
-        settle: rule.settle,
-    };
-    let cursor = standing.groups.get(&key).map_or(0, |cursor| cursor.seq);
-    let start = standing.starts.get(&rule.id).copied().unwrap_or(0);
-    let spans = standing.spans.iter().filter(|span| span.rule_id == rule.id).map(|span| span.after);
-    spans.min().unwrap_or(Seq::MAX).min(cursor.max(start))
+#[derive(Debug)]
+struct Watch {
+    rule: RuleId,
+    cadence: Cadence,
+    settle: Duration,
+}
+
+impl Watching {
+    /// Of these rules. A rule that is paused watches nothing.
+    pub(super) fn of(rules: Vec<Rule>) -> Self {
+        let mut watching = Self::default();
+        for rule in rules {
+            let watch = Watch { rule: rule.id, cadence: rule.cadence, settle: rule.settle };
+            let glob = Glob::parse(&rule.project);
+            if glob.exact().is_some() {
+                watching.by_name.entry((rule.tenant_id, rule.project)).or_default().push(watch);
+            } else {
+                watching.by_glob.entry(rule.tenant_id).or_default().push((glob, watch));
+            }
+        }
+        watching
+    }
+
+    fn on(&self, project: &Aged) -> impl Iterator<Item = &Watch> {
+        let named = self.by_name.get(&(project.tenant_id, project.name.clone())).into_iter().flatten();
+        let globs = self.by_glob.get(&project.tenant_id).into_iter().flatten();
+        named.chain(globs.filter(|(glob, _)| glob.matches(&project.name)).map(|(_, watch)| watch))
+    }
+
+    /// The last change that every rule which watches the project has seen; where no rule does, all has been seen. The
+    /// starts are all there are in the project.
+    pub(super) fn seen_by_all(&self, project: &Aged, standing: &Standing, starts: &HashMap<RuleId, Seq>) -> Seq {
+        let mut groups: HashMap<(&Cadence, Duration), Seq> = HashMap::new();
+        let mut rules = HashSet::new();
+        let mut seen = project.last_seq;
+        for watch in self.on(project) {
+            let group = (&watch.cadence, watch.settle);
+            let cursor = *groups.entry(group).or_insert_with(|| cursor(project, group, standing));
+            let start = starts.get(&watch.rule).copied().unwrap_or(0);
+            seen = seen.min(cursor.max(start));
+            rules.insert(watch.rule);
+        }
+        let spans = standing.spans.iter().filter(|span| rules.contains(&span.rule_id));
+        spans.map(|span| span.after).fold(seen, Seq::min)
+    }
+}
+
+fn cursor(project: &Aged, (cadence, settle): (&Cadence, Duration), standing: &Standing) -> Seq {
+    let (tenant_id, project_id) = (project.tenant_id, project.project_id);
+    let key = GroupKey { tenant_id, project_id, cadence: cadence.clone(), settle };
+    standing.groups.get(&key).map_or(0, |cursor| cursor.seq)
 }
 
 /// The last change of the project that was accepted before an instant, or 0. Changes never go back in time within a
@@ -54,7 +96,7 @@ mod tests {
 
     use super::*;
     use crate::model::id::{ProjectId, RuleId, TenantId};
-    use crate::model::rule::{BatchLimits, Cadence, RuleState};
+    use crate::model::rule::{Actions, BatchLimits, Cadence, RuleState};
     use crate::model::window::{Cursor, Span};
 
     const TENANT: TenantId = TenantId::DEFAULT;
@@ -82,6 +124,9 @@ mod tests {
             endpoints: vec![],
             state: RuleState::Active,
             origin: None,
+            actions: Actions::default(),
+            group_by: None,
+            registration: None,
         }
     }
 
@@ -96,25 +141,30 @@ mod tests {
         Standing { groups, ..Standing::default() }
     }
 
+    fn seen(rules: &[&Rule], standing: &Standing, starts: &[(&Rule, Seq)]) -> Seq {
+        let starts = starts.iter().map(|(rule, seq)| (rule.id, *seq)).collect();
+        Watching::of(rules.iter().copied().cloned().collect()).seen_by_all(&project(), standing, &starts)
+    }
+
     #[test]
     fn a_project_that_no_rule_watches_has_been_seen() {
-        assert_eq!(by_all(&project(), &[rule("a", "other-*", 60)], &Standing::default()), 100);
+        let elsewhere = Rule { tenant_id: TenantId(Uuid::from_u128(9)), ..rule("b", "bot", 60) };
+        assert_eq!(seen(&[&rule("a", "other-*", 60), &elsewhere], &Standing::default(), &[]), 100);
     }
 
     #[test]
     fn the_slowest_rule_decides() {
         let (a, b) = (rule("a", "b*", 60), rule("b", "bot", 5));
         let standing = standing(&[(&a, 40), (&b, 70)]);
-        assert_eq!(by_all(&project(), &[a.clone(), b.clone()], &standing), 40);
-        assert_eq!(by_all(&project(), &[b], &standing), 70);
+        assert_eq!(seen(&[&a, &b], &standing, &[]), 40);
+        assert_eq!(seen(&[&b], &standing, &[]), 70);
     }
 
     #[test]
     fn a_rule_that_has_not_been_evaluated_has_seen_nothing_behind_its_start() {
         let a = rule("a", "bot", 60);
-        assert_eq!(by_all(&project(), std::slice::from_ref(&a), &Standing::default()), 0);
-        let standing = Standing { starts: [(a.id, 30)].into(), ..Standing::default() };
-        assert_eq!(by_all(&project(), &[a], &standing), 30);
+        assert_eq!(seen(&[&a], &Standing::default(), &[]), 0);
+        assert_eq!(seen(&[&a], &Standing::default(), &[(&a, 30)]), 30);
     }
 
     #[test]
@@ -125,6 +175,6 @@ mod tests {
         let other = rule("gone", "bot", 60);
         let spans = vec![span(&a, 20), span(&a, 10), span(&other, 5)];
         let standing = Standing { spans, ..standing(&[(&a, 90)]) };
-        assert_eq!(by_all(&project(), &[a], &standing), 10);
+        assert_eq!(seen(&[&a], &standing, &[]), 10);
     }
 }

@@ -11,10 +11,9 @@ use crate::blob::{BlobPages, BlobStore};
 use crate::config::Retention;
 use crate::model::run::BlobKey;
 use crate::model::time::{Clock, Timestamp};
-use crate::model::window::Seq;
-use crate::retention::{seen, sweep};
+use crate::retention::seen::{self, Watching};
+use crate::retention::sweep;
 use crate::store::retention::{Aged, Ended, OldRuns};
-use crate::store::rules::RuleSnapshot;
 use crate::store::{Store, StoreError};
 use crate::task::{Activity, Next};
 
@@ -43,8 +42,9 @@ pub struct Keeper {
 
 /// One bounded piece of work.
 enum Step {
+    Removed,
     Projects,
-    Project { aged: Aged, rules: Arc<RuleSnapshot>, before: Timestamp },
+    Project { aged: Aged, rules: Arc<Rules>, before: Timestamp },
     Runs(OldRuns),
     Messages { before: Timestamp, after: Option<Ended> },
     Windows { before: Timestamp },
@@ -53,6 +53,12 @@ enum Step {
     Sweep { before: Timestamp },
     Page { pages: Box<dyn BlobPages>, before: Timestamp },
     Blobs { keys: Vec<BlobKey>, before: Timestamp },
+}
+
+/// The rules of a round.
+struct Rules {
+    version: i64,
+    watching: Watching,
 }
 
 type Failed = Box<dyn std::error::Error + Send + Sync>;
@@ -109,6 +115,7 @@ impl Keeper {
         let keep = &self.parts.retention;
         let before = |age: Option<Duration>| age.map(|age| now.before(age));
         let steps = [
+            Some(Step::Removed),
             keep.runs.map(|_| Step::Projects),
             before(keep.deliveries).map(|before| Step::Messages { before, after: None }),
             before(keep.windows).map(|before| Step::Windows { before }),
@@ -123,6 +130,7 @@ impl Keeper {
     async fn take(&mut self, step: Step, now: Timestamp) -> Result<Vec<Step>, Failed> {
         let store = &self.parts.store;
         let follow = match step {
+            Step::Removed => again("removed", store.drop_removed(BATCH).await?, Step::Removed),
             Step::Projects => self.projects(now).await?,
             Step::Project { aged, rules, before } => self.project(&aged, &rules, before, now).await?,
             Step::Runs(old) => self.runs(old).await?,
@@ -162,8 +170,12 @@ impl Keeper {
     async fn projects(&self, now: Timestamp) -> Result<Vec<Step>, StoreError> {
         let Some(age) = self.parts.retention.runs else { return Ok(Vec::new()) };
         let before = now.before(age);
-        let rules = Arc::new(self.parts.store.active_rules().await?);
         let aged = self.parts.store.aged_projects(before).await?;
+        if aged.is_empty() {
+            return Ok(Vec::new());
+        }
+        let snapshot = self.parts.store.active_rules().await?;
+        let rules = Arc::new(Rules { version: snapshot.version, watching: Watching::of(snapshot.rules) });
         Ok(aged.into_iter().map(|aged| Step::Project { aged, rules: Arc::clone(&rules), before }).collect())
     }
 
@@ -171,13 +183,14 @@ impl Keeper {
     async fn project(
         &mut self,
         aged: &Aged,
-        rules: &RuleSnapshot,
+        rules: &Rules,
         before: Timestamp,
         now: Timestamp,
     ) -> Result<Vec<Step>, StoreError> {
         let store = self.parts.store.as_ref();
         let standing = store.standing(aged.tenant_id, aged.project_id).await?;
-        let seen: Seq = seen::by_all(aged, &rules.rules, &standing);
+        let starts = store.starts(aged.tenant_id, aged.project_id, 0).await?;
+        let seen = rules.watching.seen_by_all(aged, &standing, &starts);
         let old = seen::last_before(store, aged, before).await?;
         if seen < old {
             self.held_back = self.held_back.saturating_add(1);

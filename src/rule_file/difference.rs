@@ -6,9 +6,11 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 
 use crate::model::amount::{duration_text, size_text};
-use crate::model::endpoint::{Endpoint, Format, MASK, Policy, ShownTarget, Target};
+use crate::model::endpoint::{Endpoint, Format, MASK, Overrides, ShownTarget, Target};
 use crate::model::rule::{BatchLimits, Cadence, Rule};
+use crate::model::signing::{Signature, Signing};
 use crate::rule_file::TargetDraft;
+use crate::rule_file::trying::{policy_name, retries_text};
 
 pub(super) use crate::crypto::shown;
 
@@ -36,7 +38,7 @@ pub(super) fn of_rules(before: &Rule, after: &Rule) -> Vec<Difference> {
     changed.map(|((field, was), (_, will))| Difference::plain(field, was, will)).collect()
 }
 
-fn fields(rule: &Rule) -> [(&'static str, Option<String>); 14] {
+fn fields(rule: &Rule) -> [(&'static str, Option<String>); 17] {
     let BatchLimits { max_runs, max_bytes, inline_bytes } = rule.batch;
     let (every, cron, timezone) = match &rule.cadence {
         Cadence::Immediate => (Some("immediate".to_owned()), None, None),
@@ -58,6 +60,9 @@ fn fields(rule: &Rule) -> [(&'static str, Option<String>); 14] {
         ("batch.max_runs", Some(max_runs.to_string())),
         ("batch.max_bytes", Some(size_text(max_bytes))),
         ("batch.inline_bytes", Some(size_text(inline_bytes))),
+        ("add_to_dataset_id", rule.actions.add_to_dataset_id.map(|id| id.to_string())),
+        ("add_to_dataset_prefer_correction", Some(rule.actions.prefer_correction.to_string())),
+        ("add_to_annotation_queue_id", rule.actions.add_to_annotation_queue_id.map(|id| id.to_string())),
     ]
 }
 
@@ -78,37 +83,68 @@ pub(super) fn of_endpoints(
             }
             found.extend(of_pairs(&format!("{prefix}query"), &target.query, &draft.target.query));
             found.extend(of_pairs(&format!("{prefix}headers"), &target.headers, &draft.target.headers));
+            found.extend(of_pairs(&format!("{prefix}secrets"), &target.secrets, &draft.target.secrets));
+            found.extend(of_signing(prefix, &target.signing, &draft.target.signing));
         }
     }
     if before.format != draft.format {
-        let name = |format| Some(format_name(format).to_owned());
-        found.push(Difference::plain(&format!("{prefix}format"), name(before.format), name(draft.format)));
+        let (field, was, will) = of_formats(&before.format, &draft.format);
+        found.push(Difference::plain(&format!("{prefix}{field}"), was, will));
     }
     if before.policy != draft.policy {
         let name = |policy| Some(policy_name(policy).to_owned());
         found.push(Difference::plain(&format!("{prefix}policy"), name(before.policy), name(draft.policy)));
     }
+    found.extend(of_overrides(prefix, &before.overrides, &draft.overrides));
     found
 }
 
-/// Whether two targets are the same, secrets included.
+/// Two templates are told by how long they are: the text may be long, and its place is the file.
+fn of_formats(before: &Format, after: &Format) -> (&'static str, Option<String>, Option<String>) {
+    if let (Some(was), Some(will)) = (before.template(), after.template()) {
+        let length = |text: &str| Some(format!("{} bytes", text.len()));
+        return ("template", length(was), length(will));
+    }
+    ("format", Some(before.name().to_owned()), Some(after.name().to_owned()))
+}
+
+fn of_overrides(prefix: &str, before: &Overrides, after: &Overrides) -> Vec<Difference> {
+    let timeout = |of: &Overrides| of.timeout.map(duration_text);
+    let retries = |of: &Overrides| of.retries.as_deref().map(retries_text);
+    let fields = [("timeout", timeout(before), timeout(after)), ("retries", retries(before), retries(after))];
+    let changed = fields.into_iter().filter(|(_, was, will)| was != will);
+    changed.map(|(field, was, will)| Difference::plain(&format!("{prefix}{field}"), was, will)).collect()
+}
+
+fn of_signing(prefix: &str, before: &Signing, after: &Signing) -> Vec<Difference> {
+    let mut found = Vec::new();
+    let secret = |signing: &Signing| signing.newest().map(|secret| secret.expose_secret().to_owned());
+    let (was, will) = (secret(before), secret(after));
+    if was != will {
+        let mask = |secret: Option<String>| secret.map(|_| MASK.to_owned());
+        found.push(Difference { field: format!("{prefix}signing_secret"), before: mask(was), after: mask(will) });
+    }
+    if before.headers != after.headers {
+        let name = |headers| Some(signature_name(headers).to_owned());
+        found.push(Difference::plain(&format!("{prefix}signature"), name(before.headers), name(after.headers)));
+    }
+    found
+}
+
+/// Whether two targets are the same but for their signatures, secrets included.
 pub(super) fn same(before: &Target, after: &Target) -> bool {
     before.url.expose_secret() == after.url.expose_secret()
         && exposed(&before.query) == exposed(&after.query)
         && exposed(&before.headers) == exposed(&after.headers)
+        && exposed(&before.secrets) == exposed(&after.secrets)
 }
 
-/// A format's name in files.
-pub(super) fn format_name(format: Format) -> &'static str {
-    match format {
-        Format::Langsmith => "langsmith",
-    }
-}
-
-/// A policy's name in files.
-pub(super) fn policy_name(policy: Policy) -> &'static str {
-    match policy {
-        Policy::Langsmith => "langsmith",
+/// What files call a choice of signatures.
+pub(super) fn signature_name(signature: Signature) -> &'static str {
+    match signature {
+        Signature::Standard => "standard",
+        Signature::Langsmith => "langsmith",
+        Signature::Both => "both",
     }
 }
 

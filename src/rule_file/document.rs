@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
-use crate::model::endpoint::{Format, Policy};
+use crate::model::endpoint::Policy;
+use crate::model::signing::Signature;
 
 /// Rules of Runhook: which runs are notified, when, and where to.
 #[derive(JsonSchema)]
@@ -26,7 +27,12 @@ pub(super) struct File {
 
 /// Which runs of which projects are notified, when, and where to.
 #[derive(JsonSchema)]
-#[schemars(deny_unknown_fields)]
+#[schemars(
+    deny_unknown_fields,
+    extend("anyOf" = [
+        {"required": ["webhooks"]}, {"required": ["add_to_dataset_id"]}, {"required": ["add_to_annotation_queue_id"]}
+    ])
+)]
 pub(super) struct Rule {
     /// Its stable identity: the same key is the same rule, another key is another rule.
     key: Key,
@@ -55,9 +61,15 @@ pub(super) struct Rule {
     backfill_from: Option<String>,
     /// How batches are cut.
     batch: Option<Batch>,
-    /// Where its notifications go.
+    /// Where its notifications go. A rule that adds to a dataset or a queue may do without.
     #[schemars(length(min = 1))]
-    webhooks: Vec<Webhook>,
+    webhooks: Option<Vec<Webhook>>,
+    /// The dataset that gets an example of each matching run.
+    add_to_dataset_id: Option<Id>,
+    /// Whether a correction given as feedback stands in for the run's outputs in its example.
+    add_to_dataset_prefer_correction: Option<bool>,
+    /// The annotation queue that each matching run is put into.
+    add_to_annotation_queue_id: Option<Id>,
 }
 
 /// How batches are cut.
@@ -85,10 +97,23 @@ pub(super) struct Webhook {
     query: Option<BTreeMap<String, Text>>,
     /// Headers to send. Sealed when stored.
     headers: Option<BTreeMap<String, Text>>,
-    /// The shape of what is sent.
-    format: Option<Format>,
-    /// How a delivery is tried.
+    /// The shape of what is sent: `langsmith` when absent.
+    format: Option<FormatName>,
+    /// The body, for `format: template`: JSON with `{{ rule_name }}` and the like.
+    template: Option<String>,
+    /// What goes into the body and is secret: `routing_key` of `pagerduty`, `secrets.NAME` in a template. Sealed when stored.
+    secrets: Option<BTreeMap<String, Text>>,
+    /// How a delivery is tried: `langsmith` for the format of that name when absent, `standard` for others.
     policy: Option<Policy>,
+    /// What attempts are signed with: base64, or `whsec_…`, or the private key `whsk_…`. Sealed when stored.
+    signing_secret: Option<String>,
+    /// Which header carries the signature: `standard` when absent.
+    signature: Option<Signature>,
+    /// How long it may take to answer, up to `15s`: as the policy says when absent.
+    timeout: Option<Duration>,
+    /// The waits before its retries, such as `[5s, 1m, 10m]`: as the policy says when absent.
+    #[schemars(length(max = 20))]
+    retries: Option<Vec<Duration>>,
 }
 
 /// An endpoint that rules name.
@@ -103,10 +128,43 @@ pub(super) struct Endpoint {
     query: Option<BTreeMap<String, Text>>,
     /// Headers to send. Sealed when stored.
     headers: Option<BTreeMap<String, Text>>,
-    /// The shape of what is sent.
-    format: Option<Format>,
-    /// How a delivery is tried.
+    /// The shape of what is sent: `langsmith` when absent.
+    format: Option<FormatName>,
+    /// The body, for `format: template`: JSON with `{{ rule_name }}` and the like.
+    template: Option<String>,
+    /// What goes into the body and is secret: `routing_key` of `pagerduty`, `secrets.NAME` in a template. Sealed when stored.
+    secrets: Option<BTreeMap<String, Text>>,
+    /// How a delivery is tried: `langsmith` for the format of that name when absent, `standard` for others.
     policy: Option<Policy>,
+    /// What attempts are signed with: base64, or `whsec_…`, or the private key `whsk_…`. Sealed when stored.
+    signing_secret: Option<String>,
+    /// Which header carries the signature: `standard` when absent.
+    signature: Option<Signature>,
+    /// How long it may take to answer, up to `15s`: as the policy says when absent.
+    timeout: Option<Duration>,
+    /// The waits before its retries, such as `[5s, 1m, 10m]`: as the policy says when absent.
+    #[schemars(length(max = 20))]
+    retries: Option<Vec<Duration>>,
+}
+
+/// The shape of what is sent.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "lowercase")]
+pub(super) enum FormatName {
+    /// The documented payload of LangSmith's rule webhooks.
+    Langsmith,
+    /// `{"type", "timestamp", "data"}`, as Standard Webhooks recommends.
+    Standard,
+    /// An event of Argilla's webhooks.
+    Argilla,
+    /// What the `WebhooksServer` of `huggingface_hub` reads.
+    Huggingface,
+    /// Blocks for an incoming webhook of Slack.
+    Slack,
+    /// An event of PagerDuty's Events API v2.
+    Pagerduty,
+    /// The body that `template` says.
+    Template,
 }
 
 macro_rules! scalar {
@@ -141,6 +199,10 @@ scalar!(
 scalar!(
     /// The key of a rule or an endpoint.
     Key, {"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]*$", "maxLength": 128}
+);
+scalar!(
+    /// An id.
+    Id, {"type": "string", "format": "uuid"}
 );
 scalar!(
     /// An interval.

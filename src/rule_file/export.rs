@@ -5,8 +5,10 @@ use std::fmt::Write as _;
 
 use crate::model::amount::{duration_text, size_text};
 use crate::model::endpoint::{Endpoint, MASK};
-use crate::model::rule::{BatchLimits, Cadence, Rule, RuleState};
-use crate::rule_file::difference::{format_name, policy_name};
+use crate::model::rule::{Actions, BatchLimits, Cadence, Rule, RuleState};
+use crate::model::signing::Signature;
+use crate::rule_file::difference::signature_name;
+use crate::rule_file::trying::{policy_name, retries_text};
 
 /// Writes rules, in their order, with the endpoints they send to.
 #[must_use]
@@ -35,6 +37,9 @@ pub fn export(rules: &[Rule], endpoints: &[Endpoint]) -> String {
 fn write_rule(text: &mut String, rule: &Rule, endpoints: &[Endpoint], variables: &mut Variables) {
     if rule.state == RuleState::Paused {
         text.push_str("  # paused\n");
+    }
+    if rule.is_registered() {
+        text.push_str("  # made through the API: remove it there before a file has it\n");
     }
     line(text, "  - ", "key", &scalar(&rule.key));
     let mut field = |name: &str, value: &str| line(text, "    ", name, value);
@@ -66,6 +71,10 @@ fn write_rule(text: &mut String, rule: &Rule, endpoints: &[Endpoint], variables:
         let (max_bytes, inline_bytes) = (size_text(max_bytes), size_text(inline_bytes));
         field("batch", &format!("{{ max_runs: {max_runs}, max_bytes: {max_bytes}, inline_bytes: {inline_bytes} }}"));
     }
+    write_actions(text, &rule.actions);
+    if rule.endpoints.is_empty() {
+        return;
+    }
     text.push_str("    webhooks:\n");
     for id in &rule.endpoints {
         let Some(endpoint) = endpoints.iter().find(|endpoint| endpoint.id == *id) else { continue };
@@ -73,6 +82,18 @@ fn write_rule(text: &mut String, rule: &Rule, endpoints: &[Endpoint], variables:
             Some(key) => line(text, "      - ", "endpoint", &scalar(key)),
             None => write_target(text, "      - ", "        ", &rule.key, endpoint, variables),
         }
+    }
+}
+
+fn write_actions(text: &mut String, actions: &Actions) {
+    if let Some(dataset) = actions.add_to_dataset_id {
+        line(text, "    ", "add_to_dataset_id", &dataset.to_string());
+    }
+    if actions.prefer_correction {
+        line(text, "    ", "add_to_dataset_prefer_correction", "true");
+    }
+    if let Some(queue) = actions.add_to_annotation_queue_id {
+        line(text, "    ", "add_to_annotation_queue_id", &queue.to_string());
     }
 }
 
@@ -87,7 +108,9 @@ fn write_target(
     let url = variables.name(owner, "url");
     let shown = if endpoint.shown.url == MASK { "" } else { &endpoint.shown.url };
     line(text, first, "url", &format!("\"${{{url}}}\"  # {shown}"));
-    for (field, pairs) in [("query", &endpoint.shown.query), ("headers", &endpoint.shown.headers)] {
+    for (field, pairs) in
+        [("query", &endpoint.shown.query), ("headers", &endpoint.shown.headers), ("secrets", &endpoint.shown.secrets)]
+    {
         if !pairs.is_empty() {
             line(text, rest, field, "");
         }
@@ -96,8 +119,27 @@ fn write_target(
             line(text, &format!("{rest}  "), &scalar(name), &format!("\"${{{variable}}}\""));
         }
     }
-    line(text, rest, "format", format_name(endpoint.format));
+    line(text, rest, "format", endpoint.format.name());
+    if let Some(template) = endpoint.format.template() {
+        line(text, rest, "template", &quoted(template));
+    }
     line(text, rest, "policy", policy_name(endpoint.policy));
+    if let Some(timeout) = endpoint.overrides.timeout {
+        line(text, rest, "timeout", &duration_text(timeout));
+    }
+    if let Some(waits) = &endpoint.overrides.retries {
+        line(text, rest, "retries", &retries_text(waits));
+    }
+    if let Some(signing) = &endpoint.shown.signing {
+        // A private key that was made here is known here alone: the line would ask for what nobody has.
+        if signing.secrets.first().is_some_and(|newest| newest.public.is_none()) {
+            let variable = variables.name(owner, "signing_secret");
+            line(text, rest, "signing_secret", &format!("\"${{{variable}}}\""));
+        }
+        if signing.headers != Signature::Standard {
+            line(text, rest, "signature", signature_name(signing.headers));
+        }
+    }
 }
 
 fn line(text: &mut String, indent: &str, name: &str, value: &str) {

@@ -17,7 +17,20 @@ use crate::rule_file::{Loaded, SourceFile, secret};
 pub(super) const FILE_KEYS: &[&str] = &["version", "rules", "endpoints"];
 
 /// Keys of an entry of `endpoints`.
-pub(super) const ENDPOINT_KEYS: &[&str] = &["key", "url", "query", "headers", "format", "policy", "signing_secret"];
+pub(super) const ENDPOINT_KEYS: &[&str] = &[
+    "key",
+    "url",
+    "query",
+    "headers",
+    "format",
+    "template",
+    "secrets",
+    "policy",
+    "timeout",
+    "retries",
+    "signing_secret",
+    "signature",
+];
 
 /// What one file says.
 #[derive(Default)]

@@ -7,12 +7,14 @@
 //! Never reads a file, the environment or the clock, never resolves a name, and never decides which addresses are
 //! allowed: whoever applies a plan does that, and reports what it refuses at the spans that drafts carry.
 
+mod action;
 mod batch;
 mod cadence;
 mod difference;
 mod document;
 mod endpoint;
 mod export;
+mod format;
 mod lower;
 mod node;
 mod offsets;
@@ -22,7 +24,9 @@ mod report;
 mod rule;
 mod schema;
 mod secret;
+mod signing;
 mod target;
+mod trying;
 mod variables;
 
 use crate::filter::Mode;
@@ -33,6 +37,7 @@ pub use export::export;
 pub use report::{FileReport, bounded};
 pub use rule::RuleDraft;
 pub use schema::schema;
+pub use signing::SigningDraft;
 pub use target::TargetDraft;
 
 /// A file as it was found.

@@ -123,7 +123,7 @@ impl Reading<'_> {
             return None;
         }
         if pieces(text).iter().any(|piece| matches!(piece.kind, Kind::Variable(_))) {
-            let hint = "variables work in project, url, query and headers only";
+            let hint = "variables work in project, url, query, headers, secrets and signing_secret only";
             self.warning("literal-variable", &node.span, format!("in {what} this is text, not a variable"), hint);
         }
         Some(text)
@@ -175,6 +175,22 @@ impl Reading<'_> {
             }
         }
         complete.then_some(resolved)
+    }
+
+    /// One of several words, each for what it means.
+    pub(super) fn choice<T: Copy>(&mut self, node: &Node, name: &str, known: &[(&'static str, T)]) -> Option<T> {
+        let text = self.text(node, &format!("`{name}`"))?;
+        if let Some((_, found)) = known.iter().find(|(word, _)| *word == text) {
+            return Some(*found);
+        }
+        let words: Vec<&'static str> = known.iter().map(|(word, _)| *word).collect();
+        let (message, hint) = match nearest(text, &words) {
+            Some(near) => (format!("there is no {name} `{text}`"), format!("did you mean `{near}`?")),
+            // What is that far from any of them may be anything, a secret too.
+            None => (format!("there is no such {name}"), format!("known: {}", words.join(", "))),
+        };
+        self.error("unknown-value", &node.span, message, &hint);
+        None
     }
 
     /// Moves the problems of a text written in YAML to where they stand in the file.

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use crate::filter::{Filter, Needs};
 use crate::model::id::{EndpointId, RuleId, TenantId};
-use crate::model::rule::{BatchLimits, Cadence, Rule, RuleState};
+use crate::model::rule::{Actions, BatchLimits, Cadence, Rule, RuleState};
 use crate::model::time::Timestamp;
 use crate::rule_file::endpoint::{EndpointDraft, EndpointName, Reference};
 use crate::rule_file::node::Node;
 use crate::rule_file::reading::{Reading, Section};
 use crate::rule_file::target::{self, TARGET_KEYS};
-use crate::rule_file::{batch, cadence};
+use crate::rule_file::{action, batch, cadence};
 
 /// Keys of a rule.
 pub(super) const RULE_KEYS: &[&str] = &[
@@ -29,10 +29,26 @@ pub(super) const RULE_KEYS: &[&str] = &[
     "group_by",
     "batch",
     "webhooks",
+    "add_to_dataset_id",
+    "add_to_dataset_prefer_correction",
+    "add_to_annotation_queue_id",
 ];
 
 /// Keys of an entry of `webhooks`.
-pub(super) const WEBHOOK_KEYS: &[&str] = &["endpoint", "url", "query", "headers", "format", "policy", "signing_secret"];
+pub(super) const WEBHOOK_KEYS: &[&str] = &[
+    "endpoint",
+    "url",
+    "query",
+    "headers",
+    "format",
+    "template",
+    "secrets",
+    "policy",
+    "timeout",
+    "retries",
+    "signing_secret",
+    "signature",
+];
 
 /// How long a trace is left in peace when a rule looks at more than single runs and does not say.
 const DEFAULT_SETTLE: Duration = Duration::from_secs(10);
@@ -66,6 +82,8 @@ pub struct RuleDraft {
     pub batch: BatchLimits,
     /// Where its notifications go.
     pub endpoints: Vec<EndpointName>,
+    /// What becomes of its matches beside.
+    pub actions: Actions,
     /// The file it is in.
     pub file: String,
 }
@@ -91,6 +109,9 @@ impl RuleDraft {
             endpoints,
             state: RuleState::Active,
             origin,
+            actions: self.actions.clone(),
+            group_by: None,
+            registration: None,
         }
     }
 }
@@ -123,6 +144,7 @@ pub(super) fn lower(reading: &mut Reading<'_>, node: &Node, file: &str) -> Optio
         let hint = "remove it: batches are cut by rule and window";
         reading.error("not-supported", &span, "`group_by` is not supported by this version", hint);
     }
+    let actions = action::lower(reading, &rule);
     let owner = key.as_ref().map(|key| key.key.clone()).unwrap_or_default();
     let Webhooks { names, endpoints, uses } = webhooks(reading, &rule, &owner, file);
     let draft = || {
@@ -141,6 +163,7 @@ pub(super) fn lower(reading: &mut Reading<'_>, node: &Node, file: &str) -> Optio
             backfill_from: backfill_from?,
             batch: batch?,
             endpoints: names,
+            actions: actions?,
             file: file.to_owned(),
         })
     };
@@ -248,6 +271,10 @@ struct Webhooks {
 fn webhooks(reading: &mut Reading<'_>, rule: &Section<'_>, owner: &str, file: &str) -> Webhooks {
     let mut found = Webhooks::default();
     let hint = "say where notifications go: `webhooks:` with at least one `- url: ...`";
+    // A rule that does something else need not tell anyone.
+    if rule.key_span("webhooks").is_none() && action::KEYS.iter().any(|key| rule.key_span(key).is_some()) {
+        return found;
+    }
     let Some(node) = rule.require(reading, "webhooks", hint) else { return found };
     let Some(items) = reading.items(node, "`webhooks`") else { return found };
     if items.is_empty() {

@@ -49,7 +49,7 @@ mod tests {
     use crate::rule_file::rule::{RULE_KEYS, WEBHOOK_KEYS};
 
     /// Keys that are read only to say that they are not supported.
-    const REFUSED: &[&str] = &["group_by", "signing_secret"];
+    const REFUSED: &[&str] = &["group_by"];
 
     #[test]
     fn the_schema_and_the_reader_know_the_same_keys() {

@@ -36,6 +36,9 @@ const OPEN: &[&str] = &[
     "endpoint",
     "format",
     "policy",
+    "signature",
+    "timeout",
+    "retries",
 ];
 
 /// The text with all secrets struck out, byte for byte as long as before.

@@ -5,28 +5,45 @@ use std::ops::Range;
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
-use crate::model::endpoint::{Format, Policy, Target, is_reserved};
+use crate::model::endpoint::{Format, Overrides, Policy, Target, is_reserved};
+use crate::model::signing::Signing;
+use crate::rule_file::format;
 use crate::rule_file::node::{Node, Value};
-use crate::rule_file::reading::{Reading, Resolved, Section, nearest};
+use crate::rule_file::reading::{Reading, Resolved, Section};
 use crate::rule_file::secret::looks_secret;
+use crate::rule_file::signing::{self, SigningDraft};
+use crate::rule_file::trying::{self, Choice};
 
 /// Keys of an endpoint, but its own key.
-pub(super) const TARGET_KEYS: &[&str] = &["url", "query", "headers", "format", "policy", "signing_secret"];
-
-/// Formats a later version may send.
-const FORMATS: &[&str] = &["langsmith", "standard", "argilla", "huggingface", "slack", "pagerduty", "template"];
-
-const POLICIES: &[&str] = &["langsmith", "standard"];
+pub(super) const TARGET_KEYS: &[&str] = &[
+    "url",
+    "query",
+    "headers",
+    "format",
+    "template",
+    "secrets",
+    "policy",
+    "timeout",
+    "retries",
+    "signing_secret",
+    "signature",
+];
 
 /// An endpoint as a file describes it. Its `Debug` shows no secret.
 #[derive(Debug, Clone)]
 pub struct TargetDraft {
-    /// Where and with what to knock.
+    /// Where and with what to knock, without its signatures: those depend on the ones it had.
     pub target: Target,
+    /// What the file says about signatures.
+    pub signing: SigningDraft,
     /// The shape of what it is sent.
     pub format: Format,
     /// How it is tried.
     pub policy: Policy,
+    /// What it says beyond its policy.
+    pub overrides: Overrides,
+    /// Where its format is written.
+    pub format_span: Range<usize>,
     /// Where its URL is written.
     pub url_span: Range<usize>,
     /// Where each header's value is written, in the order of the target's.
@@ -39,18 +56,22 @@ pub(super) fn lower(reading: &mut Reading<'_>, section: &Section<'_>) -> Option<
     let url = url_node.and_then(|node| url(reading, node));
     let query = section.get("query").map_or(Some(Vec::new()), |node| query(reading, node));
     let headers = section.get("headers").map_or(Some(Vec::new()), |node| headers(reading, node));
-    let format = supported(reading, section, "format", FORMATS);
-    let policy = supported(reading, section, "policy", POLICIES);
-    if let Some(span) = section.key_span("signing_secret") {
-        let hint = "remove it; let a secret query parameter or header prove who sends";
-        reading.error("not-supported", &span, "`signing_secret` is not supported by this version", hint);
-    }
+    let body = format::lower(reading, section);
+    let policy = trying::policy(reading, section);
+    let overrides = trying::overrides(reading, section);
+    let signing = signing::lower(reading, section);
     let (headers, header_spans) = headers?.into_iter().map(|(name, value, span)| ((name, value), span)).unzip();
-    (format && policy).then_some(())?;
+    let body = body?;
     Some(TargetDraft {
-        target: Target { url: url?, query: query?, headers },
-        format: Format::Langsmith,
-        policy: Policy::Langsmith,
+        target: Target { url: url?, query: query?, headers, secrets: body.secrets, signing: Signing::default() },
+        signing: signing?,
+        policy: match policy? {
+            Choice::Usual => body.format.usual_policy(),
+            Choice::Named(policy) => policy,
+        },
+        format: body.format,
+        format_span: body.span,
+        overrides: overrides?,
         url_span: url_node?.span.clone(),
         header_spans,
     })
@@ -146,7 +167,7 @@ fn is_token(name: &str) -> bool {
 }
 
 /// A mapping of names to values, each name once, whatever the case of a header's.
-fn named_values(
+pub(super) fn named_values(
     reading: &mut Reading<'_>,
     node: &Node,
     what: &str,
@@ -173,37 +194,18 @@ fn named_values(
     complete.then_some(found)
 }
 
-fn lint(reading: &mut Reading<'_>, node: &Node, message: &str, instead: &str) {
+pub(super) fn lint(reading: &mut Reading<'_>, node: &Node, message: &str, instead: &str) {
     let hint = format!("keep it out of the file: write {instead} and set the variable where you apply");
     reading.warning("literal-secret", &node.span, message, &hint);
 }
 
 /// `$NAME` is a text of its own; whoever wrote it most likely meant a variable.
-fn lint_bare(reading: &mut Reading<'_>, node: &Node, resolved: &Resolved) {
+pub(super) fn lint_bare(reading: &mut Reading<'_>, node: &Node, resolved: &Resolved) {
     let name = resolved.literal.strip_prefix('$').unwrap_or_default();
     if !name.is_empty() && name.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_') {
         let hint = format!("write ${{{name}}} for the variable");
         reading.warning("bare-variable", &node.span, "this is text, not a variable", &hint);
     }
-}
-
-/// Whether a choice is absent or the one this version has. Others are refused, never ignored.
-fn supported(reading: &mut Reading<'_>, section: &Section<'_>, name: &str, known: &[&'static str]) -> bool {
-    let Some(node) = section.get(name) else { return section.key_span(name).is_none() };
-    let Some(text) = reading.text(node, &format!("`{name}`")) else { return false };
-    if text == "langsmith" {
-        return true;
-    }
-    let near = nearest(text, known);
-    if near == Some("langsmith") {
-        reading.error("unknown-value", &node.span, format!("there is no {name} `{text}`"), "did you mean `langsmith`?");
-    } else if near.is_some() {
-        let message = format!("the {name} `{text}` is not supported by this version");
-        reading.error("not-supported", &node.span, message, "supported: langsmith");
-    } else {
-        reading.error("unknown-value", &node.span, format!("there is no such {name}"), "supported: langsmith");
-    }
-    false
 }
 
 #[cfg(test)]
@@ -272,15 +274,64 @@ mod tests {
     }
 
     #[test]
-    fn what_this_version_cannot_do_is_refused() {
-        let found = problems("url: https://h\nformat: slack\npolicy: langsmit\nsigning_secret: x\n");
+    fn a_signing_secret_is_one_that_its_receivers_can_verify_with() {
+        let url = "url: https://h\n";
         assert_eq!(
-            found,
+            problems(&format!("{url}signing_secret: 'c2hvcnQ='\n")).last().unwrap(),
+            "bad-secret ['c2hvcnQ='] a signing \
+            secret has 24 to 64 bytes, which are 32 to 88 characters of base64"
+        );
+        assert_eq!(
+            problems(&format!("{url}signature: langsmith\nsigning_secret: '${{TOKEN}}'\n")),
+            ["bad-secret ['${TOKEN}'] the signing secret is empty, or begins or ends with a blank"]
+        );
+        assert_eq!(
+            problems(&format!("{url}signature: stadard\n")),
+            ["unknown-value [stadard] there is no signature `stadard`"]
+        );
+        let literal = format!("whsec_{}", "a".repeat(32));
+        assert_eq!(
+            problems(&format!("{url}signing_secret: {literal}\n")),
+            [format!("literal-secret [{literal}] `signing_secret` is written out")]
+        );
+        let found = problems(&format!("{url}signature: both\nsigning_secret: whsk_{}\n", "A".repeat(43)));
+        assert!(found.last().unwrap().ends_with("is made with a shared secret, not with a private key"), "{found:?}");
+    }
+
+    #[test]
+    fn waits_are_durations_within_bounds() {
+        let url = "url: https://h\npolicy: standard\n";
+        assert_eq!(problems(&format!("{url}timeout: 9s\nretries: [1s, 5m]\n")), Vec::<String>::new());
+        assert_eq!(
+            problems(&format!("{url}timeout: 16s\nretries: [soon, 8d]\n")),
             [
-                "not-supported [slack] the format `slack` is not supported by this version",
-                "unknown-value [langsmit] there is no policy `langsmit`",
-                "not-supported [signing_secret] `signing_secret` is not supported by this version",
+                "out-of-range [16s] `timeout` is out of range",
+                "bad-duration [soon] a wait before a retry is not a duration",
+                "out-of-range [8d] a wait before a retry is out of range",
             ]
+        );
+    }
+
+    #[test]
+    fn a_format_has_what_it_needs_and_nothing_else() {
+        let found = |lines: &str| problems(&format!("url: https://h\n{lines}"));
+        assert_eq!(found("format: pagerduty\nsecrets: { routing_key: '${TOKEN}' }\n"), Vec::<String>::new());
+        assert_eq!(found("format: template\ntemplate: '{}'\n"), Vec::<String>::new());
+        assert_eq!(
+            found("format: slak\npolicy: langsmit\n"),
+            [
+                "unknown-value [slak] there is no format `slak`",
+                "unknown-value [langsmit] there is no policy `langsmit`",
+            ]
+        );
+        assert_eq!(found("format: template\n"), ["missing-key [format] the format template has no `template`"]);
+        assert_eq!(
+            found("template: '{}'\n"),
+            ["no-template [template] `template` says nothing without `format: template`"]
+        );
+        assert_eq!(
+            found("format: slack\nsecrets: { a: '${TOKEN}' }\n"),
+            ["unused-secrets [secrets] the format slack puts no secret into the body"]
         );
     }
 }

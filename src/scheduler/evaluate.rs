@@ -15,6 +15,7 @@ use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 
 use crate::blob::{BlobError, BlobStore};
 use crate::config::Limits;
+use crate::model::collection::{Example, Queued};
 use crate::model::delivery::{Delivery, DeliveryState};
 use crate::model::id::{DeliveryId, RuleId, RunId};
 use crate::model::message::Message;
@@ -24,7 +25,8 @@ use crate::model::time::Timestamp;
 use crate::model::window::{Progress, Seq, Window};
 use crate::payload;
 use crate::scheduler::look::{self, Draft, Found};
-use crate::scheduler::plan::{Reading, Rest, RuleAt, Stretch};
+use crate::scheduler::plan::{Reading, Rest, Stretch};
+use crate::store::collections::ActionsTaken;
 use crate::store::windows::{Stirred, WindowCommit};
 use crate::store::{Store, StoreError};
 
@@ -57,6 +59,8 @@ pub(super) struct Evaluation<'a> {
     pub(super) now: Timestamp,
     /// Whether to come back later when blob storage does not answer. It was waited for long enough when not.
     pub(super) waits_for_blobs: bool,
+    /// Whether nothing is left of the project, as it was listed, once all that is due has been seen.
+    pub(super) is_all: bool,
 }
 
 /// What became of a stretch that was due.
@@ -67,6 +71,8 @@ pub(super) struct Outcome {
     pub(super) rest: Option<Rest>,
     /// Messages that wait for delivery now.
     pub(super) messages: usize,
+    /// Whether the project was settled with it, if nothing more had come.
+    pub(super) settled: bool,
 }
 
 impl Evaluation<'_> {
@@ -88,7 +94,8 @@ impl Evaluation<'_> {
                 .into_iter()
                 .partition(|stretch| !reading.more || stretch.from == oldest || stretch.from < read_to);
             waiting = far;
-            if let Err(error) = self.evaluate(project, &reading, near, outcomes).await {
+            let is_last = self.is_all && waiting.is_empty() && failed.is_none();
+            if let Err(error) = self.evaluate(project, &reading, near, is_last, outcomes).await {
                 failed.get_or_insert(error);
             }
         }
@@ -108,19 +115,24 @@ impl Evaluation<'_> {
         project: &Stirred,
         reading: &Reading,
         stretches: Vec<Stretch>,
+        is_last: bool,
         outcomes: &mut Vec<Outcome>,
     ) -> Result<(), EvaluationError> {
         let mut drafts = Vec::with_capacity(stretches.len());
         for stretch in stretches {
             match stretch.cut(reading, self.now) {
                 Ok(cut) => drafts.push(Draft::new(stretch, cut)),
-                Err(rest) => outcomes.push(Outcome { stretch, rest: Some(rest), messages: 0 }),
+                Err(rest) => outcomes.push(Outcome { stretch, rest: Some(rest), messages: 0, settled: false }),
             }
         }
         look::fill(self.store, project, reading, &mut drafts).await?;
         let mut failed = None;
+        let mut left = drafts.len();
         for draft in drafts {
-            match self.finish(project, draft).await {
+            left -= 1;
+            let seen = || outcomes.iter().all(|outcome| outcome.rest == Some(Rest::Seen));
+            let settles = is_last && left == 0 && failed.is_none() && draft.cut.rest == Rest::Seen && seen();
+            match self.finish(project, draft, settles.then_some(project.last_seq)).await {
                 Ok(outcome) => outcomes.push(outcome),
                 Err(error) => _ = failed.get_or_insert(error),
             }
@@ -129,7 +141,12 @@ impl Evaluation<'_> {
     }
 
     /// Commits a window.
-    async fn finish(&self, project: &Stirred, mut draft: Draft) -> Result<Outcome, EvaluationError> {
+    async fn finish(
+        &self,
+        project: &Stirred,
+        mut draft: Draft,
+        settles: Option<Seq>,
+    ) -> Result<Outcome, EvaluationError> {
         self.drop_matched(project, &mut draft).await?;
         let Draft { mut stretch, cut, found, .. } = draft;
         let window = stretch.window(project, &cut, self.rules_version);
@@ -139,9 +156,14 @@ impl Evaluation<'_> {
             matches: Vec::new(),
             messages: Vec::new(),
             deliveries: Vec::new(),
+            settles,
+            actions: ActionsTaken::default(),
+            applied_at: self.now,
         };
-        for (at, found) in stretch.rules.iter().zip(found) {
-            self.tell(project, at, found, &mut commit).await?;
+        for (place, found) in found {
+            if let Some(rule) = stretch.watchers.rule(place) {
+                self.tell(project, &rule.rule, found, &mut commit).await?;
+            }
         }
         let (matches, messages) = (commit.matches.len(), commit.messages.len());
         let rest = match self.store.commit_window(commit).await {
@@ -159,20 +181,26 @@ impl Evaluation<'_> {
             Err(error) => return Err(error.into()),
         };
         let messages = if rest.is_some() { messages } else { 0 };
-        Ok(Outcome { stretch, rest, messages })
+        Ok(Outcome { stretch, rest, messages, settled: settles.is_some() })
     }
 
     async fn drop_matched(&self, project: &Stirred, draft: &mut Draft) -> Result<(), StoreError> {
-        let rules = draft.stretch.rules.iter().map(|at| at.rule.rule.id);
-        let pairs: Vec<(RuleId, RunId)> =
-            rules.zip(&draft.found).flat_map(|(rule, found)| found.ids().map(move |run| (rule, run))).collect();
+        let watchers = &draft.stretch.watchers;
+        let id = |place| watchers.rule(place).map(|rule| rule.rule.id);
+        let pairs: Vec<(RuleId, RunId)> = draft
+            .found
+            .iter()
+            .filter_map(|(place, found)| Some((id(*place)?, found)))
+            .flat_map(|(rule, found)| found.ids().map(move |run| (rule, run)))
+            .collect();
         if pairs.is_empty() {
             return Ok(());
         }
         let matched: HashSet<(RuleId, RunId)> = self.store.matched(project.tenant_id, &pairs).await?;
         if !matched.is_empty() {
-            for (at, found) in draft.stretch.rules.iter().zip(&mut draft.found) {
-                found.retain(|run| !matched.contains(&(at.rule.rule.id, run)));
+            for (place, found) in &mut draft.found {
+                let Some(rule) = id(*place) else { continue };
+                found.retain(|run| !matched.contains(&(rule, run)));
             }
         }
         Ok(())
@@ -182,11 +210,10 @@ impl Evaluation<'_> {
     async fn tell(
         &self,
         project: &Stirred,
-        at: &RuleAt,
+        rule: &Rule,
         found: Found,
         commit: &mut WindowCommit,
     ) -> Result<(), BlobError> {
-        let rule = &at.rule.rule;
         let mut runs = found.into_runs();
         if runs.is_empty() {
             return Ok(());
@@ -197,6 +224,7 @@ impl Evaluation<'_> {
         } else {
             self.messages(project, rule, &commit.window, &mut runs).await?
         };
+        self.act(rule, &runs, &mut commit.actions);
         commit.matches.extend(runs.iter().map(|stored| (rule.id, stored.run.id)));
         for message in messages {
             commit.deliveries.extend(rule.endpoints.iter().map(|endpoint| Delivery {
@@ -214,6 +242,19 @@ impl Evaluation<'_> {
             commit.messages.push(message);
         }
         Ok(())
+    }
+
+    /// Adds to the commit what the rule does with its matches beside.
+    fn act(&self, rule: &Rule, runs: &[Arc<StoredRun>], taken: &mut ActionsTaken) {
+        let actions = &rule.actions;
+        if let Some(dataset) = actions.add_to_dataset_id {
+            let example = |run| Example::of_run(run, dataset, rule.id, actions.prefer_correction, self.now);
+            taken.examples.extend(runs.iter().map(|run| (rule.id, example(run))));
+        }
+        if let Some(queue_id) = actions.add_to_annotation_queue_id {
+            let queued = |stored: &Arc<StoredRun>| (rule.id, Queued { queue_id, run_id: stored.run.id });
+            taken.queued.extend(runs.iter().map(queued));
+        }
     }
 
     /// A rule's messages, once all they link to is stored.

@@ -12,12 +12,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use crate::filter::Facts;
-use crate::matcher::Trace;
+use crate::matcher::{Candidates, CompiledRule, RuleSet, Slot, Trace};
 use crate::model::id::{RunId, TraceId};
 use crate::model::run::{Payload, StoredRun};
 use crate::model::usage::roll_up;
 use crate::model::window::{Change, Seq};
-use crate::scheduler::plan::{Cut, Reading, Rest, RuleAt, Stretch};
+use crate::scheduler::plan::{Cut, Place, Reading, Rest, Stretch};
 use crate::scheduler::sample;
 use crate::store::windows::Stirred;
 use crate::store::{Store, StoreError};
@@ -33,8 +33,8 @@ const HEAVY: usize = 64 * 1024 * 1024;
 pub(super) struct Draft {
     pub(super) stretch: Stretch,
     pub(super) cut: Cut,
-    /// What each rule of the stretch has found, in the order of the rules.
-    pub(super) found: Vec<Found>,
+    /// What the rules of the stretch have found, those that have found something, in their order.
+    pub(super) found: BTreeMap<Place, Found>,
     weight: usize,
 }
 
@@ -115,6 +115,7 @@ pub(super) async fn fill(
 
 /// Shows one batch to every draft. The facts of a run are made once for all of them.
 fn show(batch: &[Change], loaded: &Loaded, drafts: &mut [Draft]) {
+    let mut candidates = Candidates::default();
     let mut changes: BTreeMap<RunId, Vec<Seq>> = BTreeMap::new();
     for change in batch {
         changes.entry(change.run_id).or_default().push(change.seq);
@@ -123,7 +124,7 @@ fn show(batch: &[Change], loaded: &Loaded, drafts: &mut [Draft]) {
         let Some(stored) = loaded.runs.get(&id) else { continue };
         let facts = Facts::of(stored);
         for draft in drafts.iter_mut() {
-            draft.see_run(&seqs, stored, &facts);
+            draft.see_run(&seqs, stored, &facts, &mut candidates);
         }
     }
     for trace in &loaded.traces {
@@ -132,7 +133,7 @@ fn show(batch: &[Change], loaded: &Loaded, drafts: &mut [Draft]) {
         let root = root.or_else(|| facts.iter().find(|facts| facts.run.is_root()));
         let shown = Trace { root, runs: &facts };
         for draft in drafts.iter_mut().filter(|draft| draft.covers(trace.newest)) {
-            draft.see_trace(trace, &shown);
+            draft.see_trace(trace, &shown, &mut candidates);
         }
     }
 }
@@ -140,8 +141,7 @@ fn show(batch: &[Change], loaded: &Loaded, drafts: &mut [Draft]) {
 impl Draft {
     /// An empty window.
     pub(super) fn new(stretch: Stretch, cut: Cut) -> Self {
-        let found = stretch.rules.iter().map(|_| Found::default()).collect();
-        Self { stretch, cut, found, weight: 0 }
+        Self { stretch, cut, found: BTreeMap::new(), weight: 0 }
     }
 
     /// Whether a change is in the window and can concern its rules.
@@ -150,43 +150,78 @@ impl Draft {
     }
 
     fn asks_runs(&self) -> bool {
-        self.stretch.rules.iter().any(|at| !at.rule.looks_at_trace())
+        self.stretch.watchers.sets().iter().any(|set| set.asks_runs())
     }
 
     fn asks_traces(&self) -> bool {
-        self.stretch.rules.iter().any(|at| at.rule.looks_at_trace())
+        self.stretch.watchers.sets().iter().any(|set| set.asks_traces())
     }
 
-    fn see_run(&mut self, seqs: &[Seq], stored: &Arc<StoredRun>, facts: &Facts<'_>) {
+    fn see_run(&mut self, seqs: &[Seq], stored: &Arc<StoredRun>, facts: &Facts<'_>, candidates: &mut Candidates) {
         let Some(newest) = seqs.iter().rev().copied().find(|seq| self.covers(*seq)) else { return };
-        for (at, found) in self.stretch.rules.iter().zip(&mut self.found) {
-            if newest > at.start && !at.rule.looks_at_trace() && wants(at, stored, found, facts) {
-                self.weight = self.weight.saturating_add(weight(stored));
-                found.runs.insert(stored.run.id, Arc::clone(stored));
+        for nth in 0..self.stretch.watchers.sets().len() {
+            let Some(set) = self.stretch.watchers.sets().get(nth) else { return };
+            set.run_candidates(facts, candidates);
+            for place in candidates.slots().iter().map(|slot| Place { set: nth, slot: *slot }) {
+                if self.wants(place, newest, stored, facts) {
+                    self.add(place, stored);
+                }
             }
         }
     }
 
-    fn see_trace(&mut self, trace: &LoadedTrace, shown: &Trace<'_>) {
-        for (at, found) in self.stretch.rules.iter().zip(&mut self.found) {
-            if trace.newest <= at.start || !at.rule.looks_at_trace() {
-                continue;
-            }
-            let own: Vec<&Arc<StoredRun>> = trace
-                .runs
-                .iter()
-                .zip(shown.runs)
-                .filter(|(stored, facts)| wants(at, stored, found, facts))
-                .map(|(stored, _)| stored)
-                .collect();
-            if own.is_empty() || !at.rule.matches_trace(shown) {
-                continue;
-            }
-            for stored in own {
-                self.weight = self.weight.saturating_add(weight(stored));
-                found.runs.insert(stored.run.id, Arc::clone(stored));
+    fn see_trace(&mut self, trace: &LoadedTrace, shown: &Trace<'_>, candidates: &mut Candidates) {
+        for nth in 0..self.stretch.watchers.sets().len() {
+            let Some(set) = self.stretch.watchers.sets().get(nth) else { return };
+            for (slot, own) in self.own(nth, set, trace, shown, candidates) {
+                let place = Place { set: nth, slot };
+                if self.stretch.watchers.rule(place).is_some_and(|rule| rule.matches_trace(shown)) {
+                    for stored in own {
+                        self.add(place, stored);
+                    }
+                }
             }
         }
+    }
+
+    /// The runs of a trace that the rules of a set want, if the trace passes.
+    fn own<'t>(
+        &self,
+        nth: usize,
+        set: &RuleSet,
+        trace: &'t LoadedTrace,
+        shown: &Trace<'_>,
+        candidates: &mut Candidates,
+    ) -> BTreeMap<Slot, Vec<&'t Arc<StoredRun>>> {
+        let mut own: BTreeMap<Slot, Vec<&Arc<StoredRun>>> = BTreeMap::new();
+        let mut see = |slot: Slot, stored: &'t Arc<StoredRun>, facts: &Facts<'_>| {
+            if self.wants(Place { set: nth, slot }, trace.newest, stored, facts) {
+                own.entry(slot).or_default().push(stored);
+            }
+        };
+        for (stored, facts) in trace.runs.iter().zip(shown.runs) {
+            set.member_candidates(facts, candidates);
+            candidates.slots().iter().for_each(|slot| see(*slot, stored, facts));
+        }
+        set.root_candidates(shown.root, candidates);
+        for slot in candidates.slots() {
+            trace.runs.iter().zip(shown.runs).for_each(|(stored, facts)| see(*slot, stored, facts));
+        }
+        own
+    }
+
+    /// Whether the change is one that the rule looks at, the run is new to it, and passes its sampling and its filter.
+    fn wants(&self, place: Place, newest: Seq, stored: &StoredRun, facts: &Facts<'_>) -> bool {
+        let Some(rule) = self.stretch.watchers.rule(place) else { return false };
+        rule.matches_run(facts)
+            && self.stretch.watchers.looks(rule, newest)
+            && takes(rule, stored)
+            && !self.found.get(&place).is_some_and(|found| found.runs.contains_key(&stored.run.id))
+    }
+
+    fn add(&mut self, place: Place, stored: &Arc<StoredRun>) {
+        self.weight = self.weight.saturating_add(weight(stored));
+        self.found.entry(place).or_default().runs.insert(stored.run.id, Arc::clone(stored));
     }
 
     /// Ends the window with this change, the last of a batch, when it holds enough.
@@ -199,12 +234,8 @@ impl Draft {
     }
 }
 
-/// Whether a run passes the rule's sampling and filter, and is new to it.
-fn wants(at: &RuleAt, stored: &StoredRun, found: &Found, facts: &Facts<'_>) -> bool {
-    let rule = &at.rule.rule;
-    !found.runs.contains_key(&stored.run.id)
-        && sample::takes(rule.id, stored.run.id, rule.sampling_rate)
-        && at.rule.matches_run(facts)
+fn takes(rule: &CompiledRule, stored: &StoredRun) -> bool {
+    sample::takes(rule.rule.id, stored.run.id, rule.rule.sampling_rate)
 }
 
 /// About how many bytes a run keeps in memory.

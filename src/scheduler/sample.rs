@@ -15,9 +15,10 @@ pub(super) fn takes(rule: RuleId, run: RunId, rate: f64) -> bool {
 
 #[expect(clippy::cast_precision_loss, reason = "53 bits are exactly what a float holds")]
 fn fraction(rule: RuleId, run: RunId) -> f64 {
-    let mut ids = Vec::with_capacity(32);
-    ids.extend_from_slice(rule.0.as_bytes());
-    ids.extend_from_slice(run.0.as_bytes());
+    let mut ids = [0; 32];
+    let (first, second) = ids.split_at_mut(16);
+    first.copy_from_slice(rule.0.as_bytes());
+    second.copy_from_slice(run.0.as_bytes());
     (xxh3_64(&ids) >> 11) as f64 / (1_u64 << 53) as f64
 }
 

@@ -25,12 +25,14 @@ use uuid::Uuid;
 use crate::blob::BlobStore;
 use crate::config::Limits;
 use crate::matcher::Matcher;
+use crate::model::rule::Cadence;
 use crate::model::time::{Clock, Timestamp};
 use crate::model::window::{Progress, Seq};
 use crate::scheduler::cadence::Timing;
 use crate::scheduler::evaluate::{Evaluation, EvaluationError, Outcome};
 use crate::scheduler::plan::{self, Rest, Stretch, Timings};
 use crate::scheduler::shares::{RENEWED, Shares};
+use crate::store::rules::RuleSnapshot;
 use crate::store::windows::{ProjectKey, Stirred};
 use crate::store::{Store, StoreError};
 use crate::task::{Activity, Next, Poke};
@@ -78,7 +80,7 @@ struct Advanced {
 }
 
 /// The rules in force.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Rules {
     version: Option<i64>,
     matcher: Matcher,
@@ -251,10 +253,7 @@ impl Scheduler {
             return Ok(());
         }
         let snapshot = self.parts.store.active_rules().await?;
-        let cadences = snapshot.rules.iter().map(|rule| &rule.cadence);
-        let timings = cadences.map(|cadence| (cadence.clone(), Arc::new(Timing::of(cadence)))).collect();
-        let rules = Rules { version: Some(snapshot.version), matcher: Matcher::new(snapshot.rules), timings };
-        self.rules = Arc::new(rules);
+        Arc::make_mut(&mut self.rules).take(snapshot);
         self.agenda.clear();
         Ok(())
     }
@@ -301,11 +300,14 @@ impl Hand {
                 entry.await_due(project, &stretch, at);
             }
         }
-        for outcome in self.evaluate(project, known, due, now).await? {
+        let is_all = entry.behind == 0;
+        let mut settled = false;
+        for outcome in self.evaluate(project, known, due, now, is_all).await? {
             let Some(rest) = outcome.rest else { return Ok(None) };
+            settled |= outcome.settled;
             entry.note(project, outcome.stretch, rest, now);
         }
-        if entry.behind == 0 {
+        if entry.behind == 0 && !settled {
             let (tenant, id, version) = (project.tenant_id, project.project_id, self.rules.version.unwrap_or(0));
             self.parts.store.settle_project(tenant, id, project.last_seq, version).await?;
         }
@@ -313,12 +315,18 @@ impl Hand {
     }
 
     async fn plan(&self, project: &Stirred) -> Result<Vec<Stretch>, StoreError> {
-        let rules = self.rules.matcher.of_project(project.tenant_id, &project.name);
-        if rules.is_empty() {
+        let Rules { matcher, timings, .. } = &*self.rules;
+        let (tenant, id) = (project.tenant_id, project.project_id);
+        if matcher.of_project(tenant, &project.name).is_empty() {
             return Ok(Vec::new());
         }
-        let standing = self.parts.store.standing(project.tenant_id, project.project_id).await?;
-        Ok(plan::stretches(project, &standing, &rules, &self.rules.timings))
+        let standing = self.parts.store.standing(tenant, id).await?;
+        // What is read of one version of the rules and what of the next never meet in a commit: it asks for the version.
+        let starts = match plan::behind(project, &standing, matcher) {
+            Some(seen) => self.parts.store.starts(tenant, id, seen).await?,
+            None => HashMap::new(),
+        };
+        Ok(plan::stretches(project, &standing, starts, matcher, timings))
     }
 
     /// When the first unseen change of each stretch that depends on it was accepted, by where the stretch begins.
@@ -341,6 +349,7 @@ impl Hand {
         known: &Entry,
         due: Vec<Stretch>,
         now: Timestamp,
+        is_all: bool,
     ) -> Result<Vec<Outcome>, EvaluationError> {
         let evaluation = Evaluation {
             store: &*self.parts.store,
@@ -349,6 +358,7 @@ impl Hand {
             rules_version: self.rules.version.unwrap_or(0),
             now,
             waits_for_blobs: known.failures < PATIENCE_WITH_BLOBS,
+            is_all,
         };
         let mut outcomes = Vec::with_capacity(due.len());
         let result = evaluation.run(project, due, &mut outcomes).await;
@@ -357,6 +367,15 @@ impl Hand {
             self.parts.delivery.poke();
         }
         result.map(|()| outcomes)
+    }
+}
+
+impl Rules {
+    fn take(&mut self, snapshot: RuleSnapshot) {
+        self.version = Some(snapshot.version);
+        self.matcher.update(snapshot.rules);
+        let cadences: HashSet<&Cadence> = self.matcher.cadences().collect();
+        self.timings = cadences.into_iter().map(|cadence| (cadence.clone(), Arc::new(Timing::of(cadence)))).collect();
     }
 }
 

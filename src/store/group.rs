@@ -8,18 +8,24 @@
 //! How a group is committed, and what becomes of it when that fails, is the backend's.
 
 use std::collections::VecDeque;
+use std::num::NonZero;
 use std::sync::Arc;
+use std::thread;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::model::id::TenantId;
 use crate::model::time::Timestamp;
+use crate::store::accept::Ready;
 use crate::store::failure::RETRY_AFTER;
 use crate::store::runs::{Accepted, Batch};
 use crate::store::{Result, StoreError, weight};
 
 /// Batches are accepted as one up to this many parts and feedback records.
 const MERGED_ITEMS: usize = 1_000;
+
+/// Batches of more bytes than this, roughly, are made ready apart, a few at a time.
+const LARGE: usize = 256 * 1024;
 
 /// Bytes are taken in units of this many: permits are numbered in 32 bits.
 const UNIT: u64 = 1024;
@@ -38,6 +44,8 @@ pub(super) struct Bounds {
 pub(super) struct Room {
     items: Dimension,
     units: Dimension,
+    /// To make large batches ready.
+    benches: Arc<Semaphore>,
 }
 
 /// One measure of the room.
@@ -50,8 +58,8 @@ struct Dimension {
 /// A batch that waits.
 pub(super) struct AcceptJob {
     pub(super) tenant: TenantId,
-    pub(super) batch: Batch,
-    pub(super) now: Timestamp,
+    ready: Ready,
+    now: Timestamp,
     reply: Reply,
     _taken: [OwnedSemaphorePermit; 2],
 }
@@ -79,16 +87,30 @@ impl Room {
     /// An empty room.
     pub(super) fn of(bounds: Bounds) -> Self {
         let units = u32::try_from(bounds.bytes.div_ceil(UNIT)).unwrap_or(u32::MAX);
-        Self { items: Dimension::of(bounds.items), units: Dimension::of(units) }
+        let benches = thread::available_parallelism().map_or(1, NonZero::get);
+        let benches = Arc::new(Semaphore::new(benches));
+        Self { items: Dimension::of(bounds.items), units: Dimension::of(units), benches }
     }
 
-    /// Lets a batch in; `Busy` when there is no room for it.
-    pub(super) fn enter(&self, tenant: TenantId, batch: Batch, now: Timestamp) -> Result<(AcceptJob, Answer)> {
+    /// Lets a batch in and makes it ready; `Busy` when there is no room for it.
+    pub(super) async fn enter(&self, tenant: TenantId, batch: Batch, now: Timestamp) -> Result<(AcceptJob, Answer)> {
+        let bytes = weight::of_batch(&batch);
         let items = self.items.take(u32::try_from(items(&batch)).unwrap_or(u32::MAX))?;
-        let units = u64::try_from(weight::of_batch(&batch)).unwrap_or(u64::MAX).div_ceil(UNIT);
+        let units = u64::try_from(bytes).unwrap_or(u64::MAX).div_ceil(UNIT);
         let units = self.units.take(u32::try_from(units).unwrap_or(u32::MAX))?;
+        let ready = self.make_ready(batch, bytes).await?;
         let (reply, answer) = oneshot::channel();
-        Ok((AcceptJob { tenant, batch, now, reply: Reply(reply), _taken: [items, units] }, answer))
+        Ok((AcceptJob { tenant, ready, now, reply: Reply(reply), _taken: [items, units] }, answer))
+    }
+
+    /// Packing a large batch would keep a thread of the runtime from everyone else's requests.
+    async fn make_ready(&self, batch: Batch, bytes: usize) -> Result<Ready> {
+        if bytes < LARGE {
+            return Ready::of(batch);
+        }
+        let _bench = self.benches.acquire().await;
+        let made = tokio::task::spawn_blocking(|| Ready::of(batch)).await;
+        made.unwrap_or_else(|error| Err(StoreError::Internal(Box::new(error))))
     }
 }
 
@@ -131,11 +153,11 @@ impl Queued for AcceptJob {
 
 /// A batch with those waiting that can be accepted with it: the same tenant's, in their order, up to a size.
 pub(super) fn gather<J: Queued>(first: AcceptJob, waiting: &mut VecDeque<J>) -> Vec<AcceptJob> {
-    let (tenant, mut held) = (first.tenant, items(&first.batch));
+    let (tenant, mut held) = (first.tenant, first.items());
     let (mut group, mut full) = (vec![first], false);
     let mut rest = VecDeque::with_capacity(waiting.len());
     for job in waiting.drain(..) {
-        let own = job.as_batch().filter(|job| job.tenant == tenant).map(|job| items(&job.batch));
+        let own = job.as_batch().filter(|job| job.tenant == tenant).map(AcceptJob::items);
         let Some(more) = own.filter(|_| !full) else {
             rest.push_back(job);
             continue;
@@ -155,14 +177,21 @@ pub(super) fn gather<J: Queued>(first: AcceptJob, waiting: &mut VecDeque<J>) -> 
     group
 }
 
+impl AcceptJob {
+    /// Parts and feedback records.
+    fn items(&self) -> usize {
+        items(&self.ready.batch)
+    }
+}
+
 /// Parts and feedback records.
 fn items(batch: &Batch) -> usize {
     batch.parts.len().saturating_add(batch.feedback.len())
 }
 
 /// The batches of a group, as they are accepted.
-pub(super) fn batches(group: &[AcceptJob]) -> Vec<(&Batch, Timestamp)> {
-    group.iter().map(|job| (&job.batch, job.now)).collect()
+pub(super) fn batches(group: &[AcceptJob]) -> Vec<(&Ready, Timestamp)> {
+    group.iter().map(|job| (&job.ready, job.now)).collect()
 }
 
 #[cfg(test)]
@@ -185,18 +214,21 @@ mod tests {
         TenantId(Uuid::from_u128(number))
     }
 
-    fn job(owner: u128, parts: usize) -> AcceptJob {
+    async fn job(owner: u128, parts: usize) -> AcceptJob {
         let room = Room::of(Bounds { items: 10_000, bytes: 1 << 30 });
-        room.enter(tenant(owner), batch(parts, 1), Timestamp(0)).unwrap().0
+        room.enter(tenant(owner), batch(parts, 1), Timestamp(0)).await.unwrap().0
     }
 
     fn sizes(group: &[AcceptJob]) -> Vec<usize> {
-        group.iter().map(|job| items(&job.batch)).collect()
+        group.iter().map(AcceptJob::items).collect()
     }
 
-    #[test]
-    fn a_group_is_one_tenants_in_order_and_bounded() {
-        let mut waiting: VecDeque<_> = [(1, 10), (2, 20), (1, 30), (1, 980), (1, 1)].map(|(o, n)| job(o, n)).into();
+    #[tokio::test]
+    async fn a_group_is_one_tenants_in_order_and_bounded() {
+        let mut waiting = VecDeque::new();
+        for (owner, parts) in [(1, 10), (2, 20), (1, 30), (1, 980), (1, 1)] {
+            waiting.push_back(job(owner, parts).await);
+        }
         let first = waiting.pop_front().unwrap();
         assert_eq!(sizes(&gather(first, &mut waiting)), [10, 30], "nobody overtakes the one that does not fit");
         assert_eq!(sizes(waiting.make_contiguous()), [20, 980, 1]);
@@ -204,19 +236,22 @@ mod tests {
         assert_eq!(sizes(&gather(first, &mut waiting)), [20]);
     }
 
-    #[test]
-    fn what_waits_is_bounded_by_its_bytes_too_and_makes_room_when_it_is_answered() {
+    #[tokio::test]
+    async fn what_waits_is_bounded_by_its_bytes_too_and_makes_room_when_it_is_answered() {
         let room = Room::of(Bounds { items: 100, bytes: 64 * 1024 });
         let enter = |bytes| room.enter(tenant(1), batch(1, bytes), Timestamp(0));
-        let held: Vec<_> = (0..3).map(|_| enter(16 * 1024).unwrap()).collect();
-        assert!(matches!(enter(16 * 1024), Err(StoreError::Busy { .. })));
-        let small = enter(100).unwrap();
-        for (job, _) in held.into_iter().chain([small]) {
+        let mut held = Vec::new();
+        for _ in 0..3 {
+            held.push(enter(16 * 1024).await.unwrap());
+        }
+        assert!(matches!(enter(16 * 1024).await, Err(StoreError::Busy { .. })));
+        held.push(enter(100).await.unwrap());
+        for (job, _) in held {
             job.answer(Ok(Accepted::default()));
         }
-        let (large, _answer) = enter(1024 * 1024).expect("one larger than the room gets in when it is empty");
-        assert!(matches!(enter(1), Err(StoreError::Busy { .. })));
+        let (large, _answer) = enter(1024 * 1024).await.expect("one larger than the room gets in when it is empty");
+        assert!(matches!(enter(1).await, Err(StoreError::Busy { .. })));
         drop(large);
-        assert!(enter(1).is_ok());
+        assert!(enter(1).await.is_ok());
     }
 }

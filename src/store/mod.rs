@@ -6,6 +6,7 @@
 
 mod accept;
 mod body;
+pub mod collections;
 mod error;
 mod failure;
 mod group;
@@ -18,24 +19,50 @@ mod records;
 pub mod retention;
 mod revision;
 mod row;
+pub mod rule_log;
 pub mod rules;
 pub mod runs;
+pub mod search;
 pub mod sqlite;
 pub mod transfer;
 mod versions;
 mod weight;
 pub mod windows;
 
+pub use collections::CollectionStore;
 pub use error::{Result, StoreError};
 pub use keys::KeyStore;
 pub use outbox::OutboxStore;
 pub use projects::ProjectStore;
 pub use retention::RetentionStore;
+pub use rule_log::RuleLogStore;
 pub use rules::RuleStore;
 pub use runs::RunStore;
 pub use windows::WindowStore;
 
 /// Everything the engine asks of its database.
-pub trait Store: RunStore + ProjectStore + RuleStore + WindowStore + OutboxStore + KeyStore + RetentionStore {}
+pub trait Store:
+    RunStore
+    + ProjectStore
+    + RuleStore
+    + RuleLogStore
+    + WindowStore
+    + OutboxStore
+    + CollectionStore
+    + KeyStore
+    + RetentionStore
+{
+}
 
-impl<T: RunStore + ProjectStore + RuleStore + WindowStore + OutboxStore + KeyStore + RetentionStore> Store for T {}
+impl<T> Store for T where
+    T: RunStore
+        + ProjectStore
+        + RuleStore
+        + RuleLogStore
+        + WindowStore
+        + OutboxStore
+        + CollectionStore
+        + KeyStore
+        + RetentionStore
+{
+}

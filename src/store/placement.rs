@@ -155,16 +155,19 @@ impl Scene {
     }
 
     /// Gives a project another name. Rules that watch it from now on begin at its newest change, whatever their
-    /// `backfill_from`: that is about what arrived under a name they watch. Rules that do so no longer forget it.
-    pub fn rename(&mut self, project: ProjectId, name: &str, now: Timestamp, moves: &mut Moves) {
-        let Some(ground) = self.grounds.iter_mut().find(|ground| ground.project_id == project) else { return };
+    /// `backfill_from`: that is about what arrived under a name they watch. Rules that do so no longer forget it. Rules
+    /// that belong to the project follow it and stay where they are; they are returned with its new name.
+    pub fn rename(&mut self, project: ProjectId, name: &str, now: Timestamp, moves: &mut Moves) -> Vec<Rule> {
+        let Some(ground) = self.grounds.iter_mut().find(|ground| ground.project_id == project) else {
+            return Vec::new();
+        };
         let before = std::mem::replace(&mut ground.name, name.to_owned());
         let ground = ground.clone();
         self.by_name = self.grounds.iter().enumerate().map(|(at, ground)| (ground.name.clone(), at)).collect();
         let active = self.rules.values().filter(|rule| rule.state == RuleState::Active);
         let mut rules: Vec<Rule> = active.cloned().collect();
         rules.sort_by_key(|rule| rule.id);
-        for rule in &rules {
+        for rule in rules.iter().filter(|rule| !rule.belongs_to(project)) {
             let glob = Glob::parse(&rule.project);
             let members = self.members.entry(group(rule, project)).or_default();
             match (glob.matches(&before), glob.matches(name)) {
@@ -177,6 +180,25 @@ impl Scene {
                     self.members.entry(group(rule, project)).or_default().insert(rule.id);
                 }
                 _ => {}
+            }
+        }
+        let belonging = self.rules.values_mut().filter(|rule| rule.belongs_to(project));
+        belonging.for_each(|rule| name.clone_into(&mut rule.project));
+        let mut following: Vec<Rule> = self.rules.values().filter(|rule| rule.belongs_to(project)).cloned().collect();
+        following.sort_by_key(|rule| rule.id);
+        following
+    }
+
+    /// Lets a rule see at once what there is: what its group has yet to pass becomes a span of its own.
+    pub fn hasten(&mut self, rule: RuleId, moves: &mut Moves) {
+        let Some(rule) = self.rules.get(&rule).filter(|rule| rule.state == RuleState::Active).cloned() else { return };
+        for ground in self.watched(&rule.project) {
+            let cursor = self.cursors.get(&group(&rule, ground.project_id)).map_or(0, |cursor| cursor.seq);
+            let start = self.starts.get(&(ground.project_id, rule.id)).copied().unwrap_or(0);
+            let seen = start.max(cursor);
+            if seen < ground.last_seq {
+                moves.spans.push(span(&ground, &rule, seen, ground.last_seq));
+                self.start(&ground, &rule, ground.last_seq, moves);
             }
         }
     }
@@ -294,7 +316,7 @@ mod tests {
 
     use super::*;
     use crate::model::id::TenantId;
-    use crate::model::rule::{BatchLimits, Cadence};
+    use crate::model::rule::{Actions, BatchLimits, Cadence};
 
     const P: ProjectId = ProjectId(Uuid::from_u128(1));
 
@@ -316,6 +338,9 @@ mod tests {
             endpoints: vec![],
             state: RuleState::Active,
             origin: None,
+            actions: Actions::default(),
+            group_by: None,
+            registration: None,
         }
     }
 

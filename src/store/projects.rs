@@ -32,7 +32,10 @@ pub trait ProjectStore: Send + Sync {
     /// watch it under its new name only start at its newest change (see [`crate::store::placement`]).
     async fn update_project(&self, project: Project, now: Timestamp) -> Result<()>;
 
-    /// Removes a project with its runs, feedback, changes, windows and matches. Whether it was there.
+    /// Removes a project with its runs, feedback, changes, windows and matches. Whether it was there. The project goes at
+    /// once, and another may begin under its name; what it held goes after it, in transactions of bounded size, before
+    /// this returns. What is left because the process ended is for [`crate::store::RetentionStore::drop_removed`]; until
+    /// it is gone `accept` is `Busy` for batches about its runs, and so is `create_project` for its id.
     async fn delete_project(&self, tenant: TenantId, id: ProjectId) -> Result<bool>;
 
     /// A project by id.

@@ -126,6 +126,9 @@ pub trait RetentionStore: Send + Sync {
         quiet_since: Timestamp,
     ) -> Result<Vec<BlobKey>>;
 
+    /// Goes on with what removed projects held: drops up to `limit` rows of a kind.
+    async fn drop_removed(&self, limit: u32) -> Result<Dropped>;
+
     /// Takes it on to look through all blobs, unless somebody has since an instant. Whether that is the caller now.
     async fn begin_sweep(&self, now: Timestamp, since: Timestamp) -> Result<bool>;
 }

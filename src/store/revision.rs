@@ -32,6 +32,7 @@ pub(in crate::store) struct EndpointRow<'a> {
     pub(in crate::store) shown: String,
     pub(in crate::store) format: String,
     pub(in crate::store) policy: String,
+    pub(in crate::store) overrides: Option<String>,
 }
 
 /// The rows that a revision reads and writes. A method is a few statements; nothing here decides.
@@ -96,6 +97,9 @@ pub(super) async fn apply(
         }
         scene.put(rule, now, &mut moves);
     }
+    for rule in &changes.hasten_rules {
+        scene.hasten(*rule, &mut moves);
+    }
     put_rules(rows, tenant, &changes.put_rules).await?;
     put_endpoints(rows, tenant, &changes.put_endpoints).await?;
     rows.put_moves(tenant, &moves).await?;
@@ -121,7 +125,8 @@ pub(super) async fn set_state(
 pub(super) async fn rename(rows: &mut dyn RuleRows, to: &Project, now: Timestamp) -> Result<()> {
     let mut scene = scene(rows, to.tenant_id).await?;
     let mut moves = Moves::default();
-    scene.rename(to.id, &to.name, now, &mut moves);
+    let following = scene.rename(to.id, &to.name, now, &mut moves);
+    put_rules(rows, to.tenant_id, &following).await?;
     rows.put_moves(to.tenant_id, &moves).await?;
     rows.bump_version().await
 }
@@ -162,7 +167,9 @@ async fn put_endpoints(rows: &mut dyn RuleRows, tenant: TenantId, endpoints: &[E
         .iter()
         .map(|endpoint| {
             let (shown, format) = (json_text(&endpoint.shown)?, json_text(&endpoint.format)?);
-            Ok(EndpointRow { endpoint, shown, format, policy: json_text(&endpoint.policy)? })
+            let overrides = &endpoint.overrides;
+            let overrides = if overrides.is_empty() { None } else { Some(json_text(overrides)?) };
+            Ok(EndpointRow { endpoint, shown, format, policy: json_text(&endpoint.policy)?, overrides })
         })
         .collect::<Result<Vec<_>>>()?;
     if put.is_empty() { Ok(()) } else { rows.put_endpoints(tenant, &put).await }

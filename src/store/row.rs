@@ -149,14 +149,7 @@ impl<'r> Cells<'r> {
 pub(super) fn readable<R, T>(rows: &[R], read: impl Fn(&R) -> Result<T>) -> Result<Vec<T>> {
     let mut values = Vec::with_capacity(rows.len());
     for row in rows {
-        match read(row) {
-            Ok(value) => values.push(value),
-            Err(error @ StoreError::Corrupt { .. }) => {
-                tracing::error!(%error, "a stored row is passed over");
-                metrics::counter!("runhook_rows_unreadable_total").increment(1);
-            }
-            Err(error) => return Err(error),
-        }
+        values.extend(if_readable(read(row))?);
     }
     Ok(values)
 }
@@ -165,6 +158,19 @@ pub(super) fn readable<R, T>(rows: &[R], read: impl Fn(&R) -> Result<T>) -> Resu
 pub(super) fn pass_over_run(run: Option<RunId>, error: &StoreError) {
     tracing::error!(run = ?run, %error, "a stored run does not decode; it is passed over");
     metrics::counter!("runhook_runs_unreadable_total").increment(1);
+}
+
+/// What was read of one of many rows, if it decodes.
+pub(super) fn if_readable<T>(read: Result<T>) -> Result<Option<T>> {
+    match read {
+        Ok(value) => Ok(Some(value)),
+        Err(error @ StoreError::Corrupt { .. }) => {
+            tracing::error!(%error, "a stored row is passed over");
+            metrics::counter!("runhook_rows_unreadable_total").increment(1);
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// A row that does not decode.

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use crate::model::endpoint::Endpoint;
+use crate::model::endpoint::{Disabled, Endpoint};
 use crate::model::id::{EndpointId, RuleId, TenantId};
 use crate::model::rule::{Rule, RuleState};
 use crate::model::sealed::Sealed;
@@ -14,12 +14,14 @@ use crate::store::Result;
 pub struct RuleChanges {
     /// Rules to add or replace, by id.
     pub put_rules: Vec<Rule>,
-    /// Endpoints to add or replace, by id.
+    /// Endpoints to add or replace, by id. Those that are disabled stay so, and the others do not become it.
     pub put_endpoints: Vec<Endpoint>,
     /// Rules to remove. What they matched and sent stays; their waiting deliveries fail as `rule removed`.
     pub remove_rules: Vec<RuleId>,
     /// Endpoints to remove. Their waiting deliveries fail as `endpoint removed`.
     pub remove_endpoints: Vec<EndpointId>,
+    /// Rules that see at once what there is, whatever their cadence.
+    pub hasten_rules: Vec<RuleId>,
 }
 
 /// The rules of all tenants at one moment.
@@ -47,6 +49,15 @@ pub trait RuleStore: Send + Sync {
 
     /// A tenant's endpoints, in no order.
     async fn list_endpoints(&self, tenant: TenantId) -> Result<Vec<Endpoint>>;
+
+    /// Disables an endpoint (its waiting deliveries fail as `endpoint disabled`) or enables it. Whether it was there.
+    async fn set_endpoint_state(
+        &self,
+        tenant: TenantId,
+        id: EndpointId,
+        disabled: Option<Disabled>,
+        now: Timestamp,
+    ) -> Result<bool>;
 
     /// The version of the rules: cheap enough for every pass.
     async fn rules_version(&self) -> Result<i64>;

@@ -7,6 +7,7 @@ use crate::model::id::{FeedbackId, ProjectId, RunId, TenantId, TraceId};
 use crate::model::run::{Part, StoredRun};
 use crate::model::time::Timestamp;
 use crate::store::Result;
+use crate::store::search::{Found, Search};
 
 /// What one request brought.
 #[derive(Debug, Clone, Default)]
@@ -89,6 +90,9 @@ pub trait RunStore: Send + Sync {
 
     /// A page of runs.
     async fn list_runs(&self, tenant: TenantId, query: &RunQuery) -> Result<Vec<StoredRun>>;
+
+    /// Which runs pass a search, in its order. That a run is here says nothing of whether its body decodes.
+    async fn search_runs(&self, tenant: TenantId, search: &Search) -> Result<Vec<Found>>;
 
     /// One feedback record.
     async fn feedback(&self, tenant: TenantId, id: FeedbackId) -> Result<Option<Feedback>>;

@@ -5,8 +5,8 @@ use crate::model::json::RawJson;
 use crate::model::run::{Fields, Part, Payload};
 use crate::store::runs::Batch;
 
-/// A part without its large values.
-const PART: usize = 768;
+/// A part without its large values, and what is made of a run before it is stored.
+const PART: usize = 1536;
 /// A feedback record without its large values.
 const FEEDBACK: usize = 512;
 

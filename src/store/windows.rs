@@ -12,6 +12,7 @@ use crate::model::message::Message;
 use crate::model::time::Timestamp;
 use crate::model::window::{Change, Cursor, GroupKey, Seq, Span, Window};
 use crate::store::Result;
+use crate::store::collections::ActionsTaken;
 use crate::store::outbox::Claimant;
 
 /// A project that has changes some group may not have seen.
@@ -43,8 +44,8 @@ pub type ProjectKey = (TenantId, ProjectId);
 pub struct Standing {
     /// Groups that have been evaluated, or placed by a rule's arrival.
     pub groups: HashMap<GroupKey, Cursor>,
-    /// From which change on a rule looks at this project; rules that are not here look from the first.
-    pub starts: HashMap<RuleId, Seq>,
+    /// The last change at which a rule begins to look at the project; 0 when all look from the first.
+    pub last_start: Seq,
     /// What single rules still have to see.
     pub spans: Vec<Span>,
 }
@@ -62,6 +63,13 @@ pub struct WindowCommit {
     pub messages: Vec<Message>,
     /// To whom.
     pub deliveries: Vec<Delivery>,
+    /// Up to where every group of the project has seen its changes with this window, if that is so:
+    /// [`WindowStore::settle_project`] in the same transaction. The window counts whether the project settles or not.
+    pub settles: Option<Seq>,
+    /// What becomes of the matches beside. What cannot be done (its dataset is gone) is noted with the match.
+    pub actions: ActionsTaken,
+    /// The present.
+    pub applied_at: Timestamp,
 }
 
 /// What the scheduler reads and how it commits.
@@ -83,6 +91,10 @@ pub trait WindowStore: Send + Sync {
 
     /// How far a project's evaluation has come.
     async fn standing(&self, tenant: TenantId, project: ProjectId) -> Result<Standing>;
+
+    /// From which change on rules look at a project, of those that begin behind this number: changes up to its start are
+    /// not a rule's. A start changes only together with the version of the rules.
+    async fn starts(&self, tenant: TenantId, project: ProjectId, beyond: Seq) -> Result<HashMap<RuleId, Seq>>;
 
     /// Changes after a number, in order: at most `limit`, accepted no later than `until`.
     async fn changes(

@@ -35,9 +35,13 @@ const COUNTERS: [(&str, &str); 17] = [
 ];
 
 /// All gauges.
-const GAUGES: [(&str, &str); 3] = [
+const GAUGES: [(&str, &str); 4] = [
     ("runhook_build_info", "Always 1; the label is the version"),
     ("runhook_changes_behind", "Changes that some rule has not seen yet"),
+    (
+        "runhook_clock_correction_seconds",
+        "How far this machine's clock is behind the database's, which is used instead",
+    ),
     ("runhook_retention_held_back", "Projects whose old runs are kept because some rule has not seen them"),
 ];
 

@@ -1,7 +1,6 @@
 //! A bucket that is slow, away, in trouble or unwilling, and credentials that end: nothing is stored by halves, nothing
 //! waits for ever, and what to do about it is said.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,9 +16,10 @@ use url::Url;
 use uuid::Uuid;
 
 use crate::support::credentials::CredentialsServer;
+use crate::support::home::Home;
 use crate::support::receiver::{Gate, Received, Receiver};
 use crate::support::s3::{ACCESS_KEY, S3Server, SECRET_KEY, Trouble};
-use crate::support::server::{Server, Settings, runhook};
+use crate::support::server::{Server, Settings};
 use crate::support::way::Way;
 
 /// Longer than anything here takes on a slow machine.
@@ -272,20 +272,19 @@ async fn a_bucket_that_refuses_stops_the_start_and_the_doctor_says_why() {
     for (blob_url, (name, value), which, why) in cases {
         let settings = house.settings().env(name, value).env("RUNHOOK_BLOB_URL", blob_url);
         let settings = Settings { arguments: settings.arguments[..4].to_vec(), ..settings };
-        let home = Arc::new(tempfile::tempdir().unwrap());
-        let log = Server::start_in(Arc::clone(&home), settings.clone()).err().expect("it does not start").log;
+        let home = Arc::new(Home::new());
+        let log = Server::start_in(home, settings.clone()).err().expect("it does not start").log;
         assert!(log.contains(which) && log.contains(why) && !log.contains(SECRET_KEY), "{log}");
-        let (code, said) = doctor(&home.path().join("never-started"), &settings);
+        let (code, said) = doctor(&Home::new(), &settings);
         assert!(code == 1 && said.contains("FAIL  blobs") && said.contains(why), "{code}: {said}");
     }
-    let home = tempfile::tempdir().unwrap();
-    let (code, said) = doctor(home.path(), &house.settings());
+    let (code, said) = doctor(&Home::new(), &house.settings());
     assert!(code == 0 && said.contains("ok    blobs"), "{code}: {said}");
 }
 
-fn doctor(data_dir: &Path, settings: &Settings) -> (i32, String) {
-    let mut command = runhook();
-    command.args(["doctor", "--data-dir"]).arg(data_dir).envs(settings.environment.iter().cloned());
+fn doctor(home: &Home, settings: &Settings) -> (i32, String) {
+    let mut command = home.command();
+    command.arg("doctor").envs(settings.environment.iter().cloned());
     let blob_url = settings.arguments.iter().skip_while(|argument| *argument != "--blob-url");
     let output = command.args(blob_url).output().unwrap();
     let said = [output.stdout, output.stderr].concat();

@@ -2,12 +2,12 @@
 
 use std::fs;
 use std::net::TcpListener;
-use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Output;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
+use crate::support::home::Home;
 use crate::support::server::{NotStarted, Server, Settings, runhook};
 
 const COMMANDS: [&[&str]; 28] = [
@@ -53,18 +53,12 @@ fn code(output: &Output) -> i32 {
     output.status.code().unwrap()
 }
 
-/// A command on a data directory, without a server.
-fn at(home: &Path) -> Command {
-    let mut command = runhook();
-    command.current_dir(home);
-    command
+/// A command on a database, without a server.
+fn run<const N: usize>(home: &Home, arguments: [&str; N]) -> Output {
+    home.command().args(arguments).output().unwrap()
 }
 
-fn run<const N: usize>(home: &Path, arguments: [&str; N]) -> Output {
-    at(home).args(arguments).output().unwrap()
-}
-
-fn json_of(output: &Output) -> Value {
+pub(crate) fn json_of(output: &Output) -> Value {
     serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}{}", out(output), err(output)))
 }
 
@@ -120,37 +114,11 @@ fn a_server_that_is_not_there_is_named_without_its_password() {
 }
 
 #[test]
-fn an_unknown_configuration_key_is_answered_with_a_suggestion() {
-    let home = tempfile::tempdir().unwrap();
-    fs::write(home.path().join("runhook.yaml"), "lisen: 127.0.0.1:0\n").unwrap();
-    let output = run(home.path(), ["serve", "--config", "runhook.yaml"]);
-    assert_eq!(code(&output), 3);
-    let said = err(&output);
-    assert!(said.contains("unknown key `lisen`; did you mean `listen`?"), "{said}");
-    assert!(said.contains("runhook.yaml:1:1"), "{said}");
-    assert!(!home.path().join("data").exists());
-}
-
-#[test]
-fn a_second_start_says_who_holds_the_directory() {
-    let server = Server::start(Settings::default());
-    let second =
-        runhook().args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]).arg(server.data_dir()).output().unwrap();
-    assert_eq!(code(&second), 3);
-    let said = err(&second);
-    assert!(said.contains("is in use by the server at"), "{said}");
-    assert!(said.contains(&server.url), "{said}");
-    let near = runhook().args(["runs", "list", "--data-dir"]).arg(server.data_dir()).output().unwrap();
-    assert_eq!(code(&near), 3);
-    assert!(err(&near).contains(&format!("--server {}", server.url)), "{}", err(&near));
-}
-
-#[test]
 fn a_port_in_use_is_named() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-    let home = tempfile::tempdir().unwrap();
+    let home = Home::new();
     let address = taken.local_addr().unwrap().to_string();
-    let output = run(home.path(), ["serve", "--listen", &address]);
+    let output = run(&home, ["serve", "--listen", &address]);
     assert_eq!(code(&output), 3);
     assert!(err(&output).contains(&format!("cannot listen on {address}")), "{}", err(&output));
     assert!(err(&output).contains("in use"), "{}", err(&output));
@@ -158,46 +126,28 @@ fn a_port_in_use_is_named() {
 
 #[test]
 fn an_address_that_others_reach_needs_an_api_key() {
-    let home = tempfile::tempdir().unwrap();
-    let output = run(home.path(), ["serve", "--listen", "0.0.0.0:0"]);
+    let home = Home::new();
+    let output = run(&home, ["serve", "--listen", "0.0.0.0:0"]);
     assert_eq!(code(&output), 3);
     assert!(err(&output).contains("no API key"), "{}", err(&output));
     assert_eq!(out(&output), "");
 }
 
-#[test]
-fn a_start_makes_its_key_file_for_its_owner_alone() {
-    let server = Server::start(Settings::default());
-    let keys = server.data_dir().join("keys");
-    assert!(fs::read_to_string(&keys).unwrap().starts_with("1:"));
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        assert_eq!(fs::metadata(&keys).unwrap().permissions().mode() & 0o777, 0o600);
-        assert_eq!(fs::metadata(server.data_dir()).unwrap().permissions().mode() & 0o777, 0o700);
-    }
-    let (status, log) = server.stop();
-    assert!(status.success(), "{log}");
-    assert!(log.contains("made a sealing key") && log.contains("keys"), "{log}");
+fn refused_start(home: Arc<Home>) -> NotStarted {
+    Server::start_in(home, Settings::default()).err().unwrap()
 }
 
-fn refused_start(home: TempDir) -> NotStarted {
-    Server::start_in(home.into(), Settings::default()).err().unwrap()
-}
-
-fn used_home() -> TempDir {
-    let server = Server::start(Settings::default());
-    let home = server.kill9();
-    std::sync::Arc::try_unwrap(home).unwrap()
+fn used_home() -> Arc<Home> {
+    Server::start(Settings::default()).kill9()
 }
 
 #[test]
 fn a_wrong_key_file_stops_the_start() {
     let home = used_home();
-    let keys = home.path().join("data/keys");
+    let keys = home.key_file();
     let right = fs::read_to_string(&keys).unwrap();
     fs::remove_file(&keys).unwrap();
-    let other = run(home.path(), ["keys", "generate", "--file", "data/keys"]);
+    let other = run(&home, ["keys", "generate", "--file", "data/keys"]);
     assert_eq!(code(&other), 0, "{}", err(&other));
     let stopped = refused_start(home);
     assert_eq!(stopped.status.code(), Some(3));
@@ -206,40 +156,13 @@ fn a_wrong_key_file_stops_the_start() {
 }
 
 #[test]
-fn a_missing_key_file_stops_the_start_and_none_is_made() {
-    let home = used_home();
-    let keys = home.path().join("data/keys");
-    fs::remove_file(&keys).unwrap();
-    let stopped = run(home.path(), ["serve", "--listen", "127.0.0.1:0"]);
-    assert_eq!(code(&stopped), 3);
-    assert!(err(&stopped).contains("is missing, and this data was sealed with its keys"), "{}", err(&stopped));
-    assert!(!keys.exists());
-}
-
-#[test]
 fn a_malformed_key_file_is_not_quoted() {
     let home = used_home();
-    fs::write(home.path().join("data/keys"), "1:hunter2hunter2\n").unwrap();
+    fs::write(home.key_file(), "1:hunter2hunter2\n").unwrap();
     let stopped = refused_start(home);
     assert_eq!(stopped.status.code(), Some(3));
     assert!(stopped.log.contains("line 1"), "{}", stopped.log);
     assert!(!stopped.log.contains("hunter2"), "{}", stopped.log);
-}
-
-#[test]
-fn a_file_that_is_no_database_stops_the_start_and_stays_as_it_is() {
-    let home = tempfile::tempdir().unwrap();
-    let file = home.path().join("data/runhook.db");
-    fs::create_dir(home.path().join("data")).unwrap();
-    fs::write(&file, "this is a letter, and no database\n".repeat(500)).unwrap();
-    let before = fs::read(&file).unwrap();
-    let doctor = run(home.path(), ["doctor"]);
-    assert_eq!(code(&doctor), 1, "{}{}", out(&doctor), err(&doctor));
-    assert!(out(&doctor).contains("FAIL  database"), "{}", out(&doctor));
-    let stopped = run(home.path(), ["serve", "--listen", "127.0.0.1:0"]);
-    assert_eq!(code(&stopped), 3);
-    assert!(err(&stopped).contains("runhook.db is not a database"), "{}", err(&stopped));
-    assert!(fs::read(&file).unwrap() == before);
 }
 
 #[test]
@@ -253,47 +176,29 @@ fn a_server_stops_when_it_is_asked_to_and_ends_well() {
 
 #[test]
 fn migrate_says_what_it_did() {
-    let home = tempfile::tempdir().unwrap();
-    let first = run(home.path(), ["migrate", "--json"]);
+    let home = Home::new();
+    let first = run(&home, ["migrate", "--json"]);
     assert_eq!(code(&first), 0, "{}", err(&first));
     let first = json_of(&first);
     assert!(!first["applied"].as_array().unwrap().is_empty(), "{first}");
-    let second = run(home.path(), ["migrate"]);
+    let second = run(&home, ["migrate"]);
     assert!(out(&second).contains("is up to date"), "{}", out(&second));
-}
-
-#[test]
-fn the_doctor_changes_nothing_where_nothing_is() {
-    let home = tempfile::tempdir().unwrap();
-    let output = run(home.path(), ["doctor"]);
-    assert_eq!(code(&output), 0, "{}", out(&output));
-    assert!(!home.path().join("data").exists());
 }
 
 #[test]
 fn the_doctor_finds_a_sound_directory_and_an_open_key_file() {
     let home = used_home();
-    let output = run(home.path(), ["doctor", "--json"]);
+    let output = run(&home, ["doctor", "--json"]);
     assert_eq!(code(&output), 0, "{}{}", out(&output), err(&output));
     assert_eq!(json_of(&output)["verdict"], "ok", "{}", out(&output));
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
-        let keys = home.path().join("data/keys");
+        let keys = home.key_file();
         fs::set_permissions(&keys, fs::Permissions::from_mode(0o644)).unwrap();
-        let output = run(home.path(), ["doctor"]);
+        let output = run(&home, ["doctor"]);
         assert!(out(&output).contains("chmod 600"), "{}", out(&output));
     }
-}
-
-#[test]
-fn the_doctor_asks_the_server_that_holds_the_directory() {
-    let server = Server::start(Settings::default());
-    let output = run(server.home(), ["doctor"]);
-    assert_eq!(code(&output), 0, "{}{}", out(&output), err(&output));
-    assert!(out(&output).contains("takes traffic"), "{}", out(&output));
-    let output = server.run(["doctor", "--json"]);
-    assert_eq!(json_of(&output)["verdict"], "ok", "{}", out(&output));
 }
 
 #[tokio::test]
@@ -316,7 +221,7 @@ async fn an_api_key_is_shown_once_works_and_is_revoked() {
     let late = server.command(["api-keys", "list", "--api-key", &key]).output().unwrap();
     assert_eq!(code(&late), 3);
     let home = server.kill9();
-    let near = run(home.path(), ["api-keys", "create", "after all", "--json"]);
+    let near = run(&home, ["api-keys", "create", "after all", "--json"]);
     assert_eq!(code(&near), 0, "the owner of the data needs no key: {}", err(&near));
 }
 
@@ -336,7 +241,7 @@ async fn a_key_of_the_environment_is_accepted_from_the_first_start_on() {
 #[test]
 fn runs_are_imported_listed_and_shown() {
     let server = Server::start(Settings::default());
-    let file = server.home().join("runs.jsonl");
+    let file = server.home().path().join("runs.jsonl");
     fs::write(&file, format!("{}\n\n{}\n", a_run(RUN, "one"), a_run(OTHER, "two"))).unwrap();
     let imported = server.command(["runs", "import"]).arg(&file).output().unwrap();
     assert_eq!(code(&imported), 0, "{}", err(&imported));
@@ -359,32 +264,32 @@ fn runs_are_imported_listed_and_shown() {
 
 #[test]
 fn runs_are_imported_into_another_project_and_bad_ones_are_named() {
-    let home = tempfile::tempdir().unwrap();
+    let home = Home::new();
     let runs = json!([a_run(RUN, "one"), {"id": "no id", "name": "bad"}]);
     fs::write(home.path().join("runs.json"), runs.to_string()).unwrap();
-    let imported = run(home.path(), ["runs", "import", "runs.json", "--project", "elsewhere", "--json"]);
+    let imported = run(&home, ["runs", "import", "runs.json", "--project", "elsewhere", "--json"]);
     assert_eq!(code(&imported), 1, "{}", err(&imported));
     let tally = json_of(&imported);
     assert_eq!(tally["accepted"], 1, "{tally}");
     assert_eq!(tally["refused"][0]["part"], "run 2 of the file", "{tally}");
-    let listed = json_of(&run(home.path(), ["runs", "list", "--project", "elsewhere", "--json"]));
+    let listed = json_of(&run(&home, ["runs", "list", "--project", "elsewhere", "--json"]));
     assert_eq!(listed["runs"][0]["id"], RUN);
     fs::write(home.path().join("broken.jsonl"), "{\"id\":\n").unwrap();
-    let broken = run(home.path(), ["runs", "import", "broken.jsonl"]);
+    let broken = run(&home, ["runs", "import", "broken.jsonl"]);
     assert_eq!(code(&broken), 3);
     assert!(err(&broken).contains("line 1 is not JSON"), "{}", err(&broken));
 }
 
 #[test]
 fn a_wipe_leaves_api_keys_and_nothing_else() {
-    let home = tempfile::tempdir().unwrap();
+    let home = Home::new();
     fs::write(home.path().join("runs.jsonl"), a_run(RUN, "one").to_string()).unwrap();
-    assert_eq!(code(&run(home.path(), ["runs", "import", "runs.jsonl"])), 0);
-    assert_eq!(code(&run(home.path(), ["api-keys", "create", "kept"])), 0);
-    let wiped = run(home.path(), ["wipe", "--yes"]);
+    assert_eq!(code(&run(&home, ["runs", "import", "runs.jsonl"])), 0);
+    assert_eq!(code(&run(&home, ["api-keys", "create", "kept"])), 0);
+    let wiped = run(&home, ["wipe", "--yes"]);
     assert_eq!(code(&wiped), 0, "{}", err(&wiped));
-    assert_eq!(code(&run(home.path(), ["runs", "show", RUN])), 1);
-    let keys = json_of(&run(home.path(), ["api-keys", "list", "--json"]));
+    assert_eq!(code(&run(&home, ["runs", "show", RUN])), 1);
+    let keys = json_of(&run(&home, ["api-keys", "list", "--json"]));
     assert_eq!(keys["api_keys"][0]["name"], "kept");
 }
 
@@ -401,32 +306,11 @@ rules:
         headers: { X-Team-Token: "${SECRET}" }
 "#;
 
-fn apply_rule(server: &Server) {
-    let file = server.home().join("rule.yaml");
+pub(crate) fn apply_rule(server: &Server) {
+    let file = server.home().path().join("rule.yaml");
     fs::write(&file, RULE).unwrap();
     let applied = server.command(["rules", "apply"]).arg(&file).env("SECRET", "planted-secret").output().unwrap();
     assert_eq!(code(&applied), 0, "{}{}", out(&applied), err(&applied));
-}
-
-#[test]
-fn keys_rotate_while_the_server_serves_and_the_old_key_goes_when_it_seals_nothing() {
-    let server = Server::start(Settings::default());
-    apply_rule(&server);
-    let before = json_of(&server.run(["keys", "list", "--json"]));
-    assert_eq!((&before["keys"][0]["id"], &before["keys"][0]["values"]), (&json!(1), &json!(1)), "{before}");
-    let rotated = json_of(&server.run(["keys", "rotate", "--json"]));
-    assert_eq!(rotated["resealed"], 1, "{rotated}");
-    assert_eq!(rotated["keys"][0]["id"], 2);
-    assert_eq!(rotated["keys"][0]["seals"], true);
-    assert_eq!(rotated["keys"][1]["values"], 0);
-    let file = server.data_dir().join("keys");
-    assert!(fs::read_to_string(&file).unwrap().starts_with("2:"));
-    let dropped = json_of(&server.run(["keys", "rotate", "--drop-old", "--json"]));
-    assert_eq!((&dropped["dropped"], dropped["keys"].as_array().unwrap().len()), (&json!(1), 1), "{dropped}");
-    assert_eq!(fs::read_to_string(&file).unwrap().lines().count(), 1);
-    let server = server.restart();
-    let after = json_of(&server.run(["keys", "list", "--json"]));
-    assert_eq!((&after["keys"][0]["id"], &after["keys"][0]["values"]), (&json!(2), &json!(1)), "{after}");
 }
 
 #[test]
@@ -434,7 +318,7 @@ fn a_key_that_the_operator_put_first_is_taken_without_a_restart() {
     let server = Server::start(Settings::default());
     apply_rule(&server);
     let line = out(&runhook().args(["keys", "generate", "--id", "7"]).output().unwrap());
-    let file = server.data_dir().join("keys");
+    let file = server.home().key_file();
     let old = fs::read_to_string(&file).unwrap();
     fs::write(&file, format!("{line}{old}")).unwrap();
     let resealed = json_of(&server.run(["keys", "rotate", "--reseal", "--json"]));
@@ -443,36 +327,4 @@ fn a_key_that_the_operator_put_first_is_taken_without_a_restart() {
     let refused = server.run(["keys", "rotate", "--reseal"]);
     assert_eq!(code(&refused), 1);
     assert!(err(&refused).contains("sealed with key 7"), "{}", err(&refused));
-}
-
-#[test]
-fn the_demo_ends_with_a_delivered_notification_and_leaves_nothing_behind() {
-    let temporary = tempfile::tempdir().unwrap();
-    let output = runhook().arg("demo").env("TMPDIR", temporary.path()).output().unwrap();
-    let said = out(&output);
-    assert_eq!(code(&output), 0, "{said}{}", err(&output));
-    for expected in
-        ["POST /langsmith_webhook?secret=********", "x-team-token: ********", "\"boom\"", "window", "delivered"]
-    {
-        assert!(said.contains(expected), "`{expected}` is missing in:\n{said}");
-    }
-    assert_eq!(err(&output), "");
-    assert_eq!(fs::read_dir(temporary.path()).unwrap().count(), 0);
-}
-
-#[test]
-fn an_interrupted_demo_leaves_nothing_behind() {
-    use std::io::{BufRead, BufReader};
-    let temporary = tempfile::tempdir().unwrap();
-    let mut demo = runhook();
-    demo.arg("demo").env("TMPDIR", temporary.path()).stdout(std::process::Stdio::piped());
-    let mut child = demo.stderr(std::process::Stdio::piped()).spawn().unwrap();
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    assert!(lines.next().unwrap().unwrap().starts_with("Runhook"));
-    let sent = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
-    assert!(sent.success());
-    drop(lines.by_ref().map_while(Result::ok).last());
-    let output = child.wait_with_output().unwrap();
-    assert_eq!(code(&output), 3, "{}", err(&output));
-    assert_eq!(fs::read_dir(temporary.path()).unwrap().count(), 0);
 }

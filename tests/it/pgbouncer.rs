@@ -120,7 +120,6 @@ async fn behind_pgbouncer_nothing_is_lost_and_nothing_is_notified_twice() {
         let (status, log) = server.stop();
         assert!(status.success() && !log.contains("prepared statement"), "{log}");
     }
-    shared.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -135,5 +134,4 @@ async fn whoever_forgets_to_name_pgbouncer_is_told() {
         let (code, said) = shared.command_at(&bouncer.url(&shared.database.url, Some("pgbouncer=true")), &["doctor"]);
         assert_eq!(code, 0, "{said}");
     }
-    shared.end().await;
 }

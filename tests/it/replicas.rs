@@ -8,10 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tempfile::TempDir;
 use url::Url;
 use uuid::Uuid;
 
+use crate::support::home::Home;
 use crate::support::postgres::Database;
 use crate::support::receiver::{Answer, Gate, Receiver};
 use crate::support::server::{NotStarted, Server, Settings, runhook};
@@ -21,8 +21,8 @@ use crate::survival::{Draw, fails, run_id};
 const KILLS: usize = 16;
 const RUNS_PER_BATCH: usize = 6;
 
-/// The longest anything takes here: a lease runs 20 seconds, a loop that sees no poke looks every 30.
-pub(crate) const BOUND: Duration = Duration::from_secs(55);
+/// The longest anything takes here: a lease runs 30 seconds, a loop that sees no poke looks every 30.
+pub(crate) const BOUND: Duration = Duration::from_secs(65);
 /// Less than the time after which loops look by themselves: whoever is faster than this was poked.
 pub(crate) const POKED: Duration = Duration::from_secs(20);
 
@@ -48,7 +48,7 @@ pub(crate) async fn within<T>(bound: Duration, what: &str, future: impl Future<O
 /// What replicas share.
 pub(crate) struct Shared {
     pub(crate) database: Database,
-    pub(crate) home: Arc<TempDir>,
+    pub(crate) home: Arc<Home>,
     pub(crate) receiver: Receiver,
 }
 
@@ -58,16 +58,11 @@ impl Shared {
     }
 
     pub(crate) async fn on(database: Database) -> Self {
-        let home = Arc::new(tempfile::tempdir().unwrap());
+        let home = Arc::new(Home::embedded());
         std::fs::create_dir(home.path().join("rules")).unwrap();
         std::fs::write(home.path().join("rules/survival.yaml"), RULE).unwrap();
         generate_key(&home.path().join("keys"));
         Self { database, home, receiver: Receiver::start([]).await }
-    }
-
-    /// Leaves nothing on the server.
-    pub(crate) async fn end(self) {
-        self.database.remove().await;
     }
 
     pub(crate) fn at(&self, name: &str) -> String {
@@ -219,7 +214,6 @@ async fn replicas_that_start_together_share_the_work_and_notify_once() {
         let (status, log) = server.stop();
         assert!(status.success() && !log.contains("ERROR"), "{log}");
     }
-    shared.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -264,7 +258,6 @@ async fn when_replicas_are_killed_the_others_take_over_and_nothing_is_lost_or_no
     shared.check_once(&acknowledged);
     let (_, failed) = replicas[0].call("GET", "/v1/deliveries?state=failed&limit=1", None).await;
     assert_eq!(failed["deliveries"], json!([]), "a kill fails no delivery");
-    shared.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -290,7 +283,6 @@ async fn work_goes_from_role_to_role_without_waiting_for_the_next_look() {
         assert_eq!(server.call("GET", "/readyz", None).await.0, 200);
         assert_eq!(server.call("GET", "/runs/x", None).await.0, 404);
     }
-    shared.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -327,7 +319,6 @@ async fn a_change_of_rules_or_keys_on_one_replica_reaches_the_other() {
     let (made, api_key) = one.call("POST", "/v1/api-keys", Some(&json!({"name": "ci"}))).await;
     assert_eq!(made, 201, "{api_key}");
     until(&other, "/v1/runs", |status, _| status == 401).await;
-    shared.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -355,7 +346,6 @@ async fn a_lost_database_is_said_and_survived() {
     assert!(status.success(), "{log}");
     assert!(log.contains("it will be repeated") && log.contains("DEBUG"), "{log}");
     assert!(!log.contains(PASSWORD) && !status_page.to_string().contains(PASSWORD), "{log}");
-    shared.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -369,7 +359,6 @@ async fn a_replica_with_another_key_does_not_start() {
     assert!(refused.log.contains("not the key 1 this data was sealed with"), "{}", refused.log);
     server.until_it_says("pass failed").await;
     assert_eq!(server.call("GET", "/readyz", None).await.0, 200, "it goes on with the keys it has");
-    shared.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -389,5 +378,4 @@ async fn commands_work_on_the_database_beside_its_replicas() {
     let (_, status) = server.call("GET", "/v1/status", None).await;
     assert_eq!(status["data_dir"], Value::Null);
     assert!(status["database"].as_str().unwrap().starts_with("postgres://127.0.0.1"), "{status}");
-    shared.end().await;
 }

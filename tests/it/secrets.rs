@@ -149,6 +149,10 @@ async fn no_planted_secret_is_readable_anywhere() {
 
     let mut searched = 0;
     search_folder(&server.data_dir(), &mut searched);
+    for row in server.home().rows().await {
+        search("a row of the database", row.as_bytes());
+        searched += 1;
+    }
     assert!(searched >= 2, "the database and the key file were searched");
     let (_, log) = server.stop();
     search("the log", log.as_bytes());

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use crate::support::home::Home;
 use crate::support::receiver::{Answer, Gate, Receiver};
 use crate::support::server::{Server, Settings};
 
@@ -34,7 +35,7 @@ fn failed_run() -> Value {
 
 /// A server that keeps to a folder with this text in it.
 fn with_rules(text: &str) -> Server {
-    let home = Arc::new(tempfile::tempdir().unwrap());
+    let home = Arc::new(Home::new());
     let folder = home.path().join("rules");
     fs::create_dir(&folder).unwrap();
     fs::write(folder.join("errors.yaml"), text).unwrap();
@@ -68,7 +69,7 @@ async fn a_folder_with_an_error_is_told_and_the_server_serves() {
 
 #[test]
 fn a_folder_that_is_not_there_stops_the_start() {
-    let home = Arc::new(tempfile::tempdir().unwrap());
+    let home = Arc::new(Home::new());
     let stopped = Server::start_in(home, Settings::with(["--rules", "/nowhere/rules"])).err().unwrap();
     assert_eq!(stopped.status.code(), Some(3));
     assert!(stopped.log.contains("/nowhere/rules"), "{}", stopped.log);

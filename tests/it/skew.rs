@@ -144,7 +144,6 @@ async fn replicas_with_clocks_twenty_minutes_apart_lose_nothing_and_notify_once(
         let (status, log) = server.stop();
         assert!(status.success() && !log.contains("ERROR"), "{log}");
     }
-    shared.end().await;
 }
 
 /// The ids of the messages the receiver was sent, as often as it was sent them.
@@ -219,7 +218,6 @@ async fn a_lease_lasts_as_long_for_all_replicas_and_one_that_stood_still_has_los
         assert_eq!((&delivery["state"], &delivery["attempt_count"]), (&json!("delivered"), &json!(1)), "{delivery}");
     }
     until(&fast, "/readyz", |status, _| status == 200).await;
-    shared.end().await;
 }
 
 /// Waits until every change has been looked at.

@@ -11,11 +11,11 @@ use std::sync::Arc;
 use runhook::model::id::TenantId;
 use serde_json::{Value, json};
 use sqlx::{Connection as _, SqliteConnection};
-use tempfile::TempDir;
 use url::Url;
 use uuid::Uuid;
 
 use crate::replicas::{BOUND, rest, within};
+use crate::support::home::Home;
 use crate::support::postgres::Database;
 use crate::support::receiver::{Answer, Gate, Received, Receiver};
 use crate::support::s3::S3Server;
@@ -61,7 +61,7 @@ async fn accepted(server: &Server, path: &str, body: &Value) {
 
 /// Where a server was, and where replicas are to be.
 struct Stage {
-    home: Arc<TempDir>,
+    home: Arc<Home>,
     database: Database,
     receiver: Receiver,
 }
@@ -69,7 +69,7 @@ struct Stage {
 impl Stage {
     async fn begin() -> Option<Self> {
         let database = Database::create().await?;
-        let home = Arc::new(tempfile::tempdir().unwrap());
+        let home = Arc::new(Home::embedded());
         fs::create_dir(home.path().join("rules")).unwrap();
         fs::write(home.path().join("rules/moving.yaml"), RULE).unwrap();
         Some(Self { home, database, receiver: Receiver::start([]).await })
@@ -134,10 +134,6 @@ impl Stage {
         rest(&server).await;
         let (status, log) = server.stop();
         assert!(status.success(), "{log}");
-    }
-
-    async fn end(self) {
-        self.database.remove().await;
     }
 }
 
@@ -243,7 +239,6 @@ async fn replicas_go_on_where_a_server_was_killed_although_the_copy_was_killed_m
     assert_eq!(sent.header("webhook-id"), pending.header("webhook-id"));
     assert_eq!((sent.header("x-token"), &sent.body), (TOKEN, &pending.body));
     goes_on(&replica, &mut stage, heard + 1).await;
-    stage.end().await;
 }
 
 /// New runs are notified on top of the old ones, waiting patches find their runs, and large values are there.
@@ -292,7 +287,6 @@ async fn whatever_was_changed_in_the_target_meanwhile_is_found_and_a_new_copy_pu
         assert!(anew.status.success(), "{table}: {}", said(&anew));
         stage.database.sql(BEGIN_AGAIN).await;
     }
-    stage.end().await;
 }
 
 /// Takes a finished copy away.
@@ -333,7 +327,6 @@ async fn what_stands_in_the_way_is_said_before_anything_is_copied() {
     sqlx::raw_sql("DELETE FROM _sqlx_migrations WHERE version = 3").execute(&mut file).await.unwrap();
     file.close().await.unwrap();
     refused(stage.migrate(&[]), 3, "if it is older, bring it up to date");
-    stage.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -348,7 +341,6 @@ async fn a_directory_that_was_used_after_its_copy_began_is_copied_anew() {
     let replica = stage.replica();
     let (status, _) = replica.call("GET", &format!("/runs/{}", run_id(42)), None).await;
     assert_eq!(status, 200);
-    stage.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -361,7 +353,6 @@ async fn a_target_that_replicas_have_used_is_left_as_it_is() {
     refused(stage.migrate(&[]), 3, "the target holds data already");
     let (status, _) = replica.call("GET", &format!("/runs/{}", run_id(700)), None).await;
     assert_eq!(status, 200);
-    stage.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -393,5 +384,4 @@ async fn blobs_go_into_a_bucket_with_their_bytes_and_stay_where_the_directory_is
     let more = ["--blob-url", "dir:./data/../data/blobs", "--to", stage.database.url.as_str()];
     let output = stage.migrate_from("sqlite://data/runhook.db", &more).output().unwrap();
     assert!(output.status.success() && said(&output).contains("blobs stay where they are"), "{}", said(&output));
-    stage.end().await;
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use sqlx::{AssertSqlSafe, Connection as _};
 
 use crate::replicas::{BOUND, Shared, rest, send, within};
+use crate::support::home::Home;
 use crate::support::server::{Server, Settings, runhook};
 
 /// What a newer version adds.
@@ -55,7 +56,6 @@ async fn an_older_version_goes_on_and_starts_beside_a_newer_one_that_only_added(
         let (status, log) = server.stop();
         assert!(status.success() && !log.contains("ERROR"), "{log}");
     }
-    shared.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -76,12 +76,12 @@ async fn an_older_version_stops_and_does_not_start_where_a_newer_one_did_more_th
         let (code, said) = shared.command(&[command]);
         assert!(code == expected && said.contains("newer version of runhook"), "{command}: {code}: {said}");
     }
-    shared.end().await;
 }
 
 #[tokio::test]
 async fn an_embedded_server_starts_on_a_newer_schema_that_only_added_and_on_no_other() {
-    let server = Server::start(Settings::default());
+    let home = Arc::new(Home::embedded());
+    let server = Server::start_in(home, Settings::default()).expect("a first start");
     let file = server.data_dir().join("runhook.db");
     let home = server.kill9();
     let mut connection = sqlx::SqliteConnection::connect(&format!("sqlite://{}", file.display())).await.unwrap();

@@ -8,6 +8,7 @@ pub(crate) mod notify;
 pub(crate) mod stage;
 pub(crate) mod standing;
 pub(crate) mod table;
+mod tick;
 
 use std::path::PathBuf;
 use std::time::Instant;
@@ -43,11 +44,13 @@ pub(crate) enum Kind {
     Memory,
     /// An idle server with very many rules
     Idle,
+    /// An evaluation beside very many rules
+    Tick,
     /// A start on many runs
     StartFull,
 }
 
-const ALL: [Kind; 10] = [
+const ALL: [Kind; 11] = [
     Kind::Batches,
     Kind::Multipart,
     Kind::Packed,
@@ -57,6 +60,7 @@ const ALL: [Kind; 10] = [
     Kind::StartEmpty,
     Kind::Memory,
     Kind::Idle,
+    Kind::Tick,
     Kind::StartFull,
 ];
 
@@ -138,6 +142,7 @@ async fn measure(kind: Kind, place: &Place, settings: &Settings) -> anyhow::Resu
         Kind::StartEmpty => Box::pin(standing::start_empty(place, settings)).await,
         Kind::Memory => Box::pin(standing::memory(place, settings)).await,
         Kind::Idle => Box::pin(standing::idle(place, settings)).await,
+        Kind::Tick => Box::pin(tick::tick(place, settings)).await,
         Kind::StartFull => Box::pin(standing::start_full(place, settings)).await,
     };
     row.with_context(|| format!("{kind:?}"))

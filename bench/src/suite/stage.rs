@@ -68,7 +68,7 @@ impl Stage {
     pub(crate) async fn apply(&self, rules: &[Wanted<'_>]) -> anyhow::Result<Duration> {
         let begun = Instant::now();
         if !rules.is_empty() {
-            api::apply(self.server.address, &rules::file(rules, &self.sink.url())?).await?;
+            api::apply(self.server.address, &rules::files(rules, &self.sink.url())?).await?;
         }
         Ok(begun.elapsed())
     }

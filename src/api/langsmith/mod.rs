@@ -2,13 +2,19 @@
 //! and to read back. Names on the wire are LangSmith's: a project is a session here.
 
 mod batch;
+mod datasets;
+mod examples;
 mod fault;
 mod feedback;
 mod info;
 mod multipart;
 mod params;
+mod queues;
+mod rules;
 mod runs;
+mod search;
 mod sessions;
+mod v2;
 mod wire;
 
 use axum::Router;
@@ -24,4 +30,10 @@ pub(crate) fn routes() -> Router<Api> {
         .merge(multipart::routes())
         .merge(sessions::routes())
         .merge(feedback::routes())
+        .merge(rules::routes())
+        .merge(datasets::routes())
+        .merge(examples::routes())
+        .merge(queues::routes())
+        .merge(search::routes())
+        .merge(v2::routes())
 }

@@ -38,12 +38,17 @@ impl Params {
 
     /// `limit`: how long a page is.
     pub(crate) fn limit(&self, default: u32) -> Result<u32, Problem> {
+        self.limit_within(default, LARGEST_PAGE)
+    }
+
+    /// The same where pages may be longer or must be shorter.
+    pub(crate) fn limit_within(&self, default: u32, largest: u32) -> Result<u32, Problem> {
         let limit = self.number("limit", default)?;
         // A page shorter than asked for would look like the last one.
-        if (1..=LARGEST_PAGE).contains(&limit) {
+        if (1..=largest).contains(&limit) {
             Ok(limit)
         } else {
-            Err(wrong("limit", format!("must be between 1 and {LARGEST_PAGE}")))
+            Err(wrong("limit", format!("must be between 1 and {largest}")))
         }
     }
 
@@ -66,7 +71,8 @@ impl Params {
     }
 }
 
-fn wrong(name: &str, why: impl std::fmt::Display) -> Problem {
+/// A parameter that is wrong.
+pub(crate) fn wrong(name: &str, why: impl std::fmt::Display) -> Problem {
     Problem::invalid(format!("`{name}` {why}")).with("loc", serde_json::json!(["query", name]))
 }
 

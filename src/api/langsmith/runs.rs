@@ -1,7 +1,7 @@
 //! `POST /runs`, `PATCH /runs/{id}`, `GET /runs/{id}`.
 
 use axum::extract::{Path, Request, State};
-use axum::http::{StatusCode, header};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -10,7 +10,8 @@ use serde_json::json;
 use crate::api::Api;
 use crate::api::auth::Principal;
 use crate::api::langsmith::fault::Fault;
-use crate::api::langsmith::wire;
+use crate::api::langsmith::params::Params;
+use crate::api::langsmith::wire::{Select, Sheet};
 use crate::api::problem::Problem;
 use crate::api::request::{self, incoming};
 use crate::crypto;
@@ -56,11 +57,19 @@ async fn take_in(
 }
 
 /// The run with its inputs and outputs, wherever they are kept.
-async fn read(State(api): State<Api>, principal: Principal, Path(id): Path<String>) -> Result<Response, Fault> {
+async fn read(
+    State(api): State<Api>,
+    principal: Principal,
+    Path(id): Path<String>,
+    params: Params,
+) -> Result<Response, Fault> {
     let tenant = principal.tenant_id;
     let stored = api.store.run(tenant, request::id("id", &id)?).await?.ok_or_else(|| Problem::not_found("run"))?;
-    let trace = api.store.traces(tenant, stored.run.project_id, &[stored.run.trace_id]).await?;
-    let bodies = wire::Bodies::load(&api, &stored.run).await?;
-    let document = wire::document(&stored, trace, &bodies).map_err(|error| Problem::internal(&error))?;
-    Ok(([(header::CONTENT_TYPE, "application/json")], document).into_response())
+    let mut select = Select::all().without_blobs(params.flag("exclude_s3_stored_attributes"));
+    if params.flag("exclude_serialized") {
+        select = select.without("serialized");
+    }
+    let sheet = Sheet::of(&api, tenant, vec![stored], &select).await?;
+    let document = sheet.documents().into_iter().next().ok_or_else(|| Problem::not_found("run"))?;
+    Ok(Json(document).into_response())
 }

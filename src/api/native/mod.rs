@@ -2,6 +2,7 @@
 
 pub mod api_keys;
 mod deliveries;
+mod endpoints;
 mod filter;
 mod health;
 pub mod keys;
@@ -22,6 +23,7 @@ pub(crate) fn routes() -> Router<Api> {
     Router::new()
         .merge(api_keys::routes())
         .merge(deliveries::routes())
+        .merge(endpoints::routes())
         .merge(filter::routes())
         .merge(keys::routes())
         .merge(rules::routes())

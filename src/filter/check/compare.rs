@@ -28,14 +28,18 @@ impl Checker<'_> {
             Operator::Neq => self.equality(field, operand, false),
             Operator::Order(order) => self.order(field, order, operand),
             Operator::In => self.members(field, operand),
-            Operator::Like => self.text(operand).map(|text| Condition::Field(field, Test::Like(Pattern::parse(text)))),
-            Operator::NotLike => {
-                self.text(operand).map(|text| Condition::Field(field, Test::NotLike(Pattern::parse(text))))
+            Operator::Like => {
+                self.text(operand).map(|text| Condition::Field(field, Test::Like(Box::new(Pattern::parse(text)))))
             }
-            Operator::Search => self.text(operand).map(|text| Condition::Field(field, Test::Search(Needle::new(text)))),
+            Operator::NotLike => {
+                self.text(operand).map(|text| Condition::Field(field, Test::NotLike(Box::new(Pattern::parse(text)))))
+            }
+            Operator::Search => {
+                self.text(operand).map(|text| Condition::Field(field, Test::Search(Box::new(Needle::new(text)))))
+            }
             Operator::Has => self.has(field, operand),
             Operator::Exists => match field {
-                Field::Whole(root) => Some(Condition::HasKey(root, self.text(operand)?.to_owned())),
+                Field::Whole(root) => Some(Condition::HasKey(root, self.text(operand)?.into())),
                 _ => None,
             },
         }
@@ -75,7 +79,7 @@ impl Checker<'_> {
         }
         let values: Vec<Option<Value>> = items.iter().map(|item| literal::value(&field, item, self.problems)).collect();
         let values = values.into_iter().collect::<Option<Vec<Value>>>()?;
-        Some(Condition::Field(field, Test::In(values)))
+        Some(Condition::Field(field, Test::In(values.into())))
     }
 
     fn has(&mut self, field: Field, operand: &Node) -> Option<Condition> {
@@ -85,7 +89,7 @@ impl Checker<'_> {
             _ => return self.equality(field, operand, true),
         };
         match literal::text(operand).and_then(literal::contained) {
-            Some(Ok(contained)) => return Some(Condition::Contains(root, path, contained)),
+            Some(Ok(contained)) => return Some(Condition::Contains(root, path, Box::new(contained))),
             Some(Err(error)) => {
                 let problem =
                     Problem::error("bad-json", operand.span.clone(), format!("this is no JSON object: {error}"));
@@ -95,7 +99,7 @@ impl Checker<'_> {
             None => {}
         }
         match field {
-            Field::Whole(root) => Some(Condition::HasKey(root, self.text(operand)?.to_owned())),
+            Field::Whole(root) => Some(Condition::HasKey(root, self.text(operand)?.into())),
             field => self.equality(field, operand, true),
         }
     }

@@ -62,7 +62,7 @@ fn placeholder(field: &Field, node: &Node) -> Option<Value> {
     let inner = text.strip_prefix('$').unwrap_or(text).strip_prefix('{')?.strip_suffix('}')?;
     let plain = !inner.is_empty() && !inner.contains(['"', '{', '}', '\n']);
     let typed = matches!(field.kind(), Type::Flag | Type::Seconds | Type::Number | Type::Score | Type::Document);
-    (plain && !typed).then(|| Value::Text(text.clone()))
+    (plain && !typed).then(|| Value::Text(text.as_str().into()))
 }
 
 /// The text of a literal, quoted or not.
@@ -76,7 +76,7 @@ pub(crate) fn text(node: &Node) -> Option<&str> {
 fn text_value(node: &Node) -> Option<Value> {
     match &node.kind {
         Kind::Null => Some(Value::Null),
-        _ => text(node).map(|text| Value::Text(text.to_owned())),
+        _ => text(node).map(|text| Value::Text(text.into())),
     }
 }
 
@@ -90,7 +90,7 @@ fn id(node: &Node, problems: &mut Vec<Problem>) -> Option<Value> {
             let message = "this is not an id, so nothing is equal to it";
             let problem = Problem::warning("never-true", node.span.clone(), message);
             problems.push(problem.hint("an id has 32 hexadecimal digits, with or without dashes"));
-            Value::Text(text.to_owned())
+            Value::Text(text.into())
         },
         Value::Id,
     ))
@@ -138,7 +138,7 @@ fn score(node: &Node) -> Option<Value> {
 fn any(node: &Node) -> Option<Value> {
     match &node.kind {
         Kind::Bool(yes) => Some(Value::Bool(*yes)),
-        Kind::Text(text) | Kind::Word(text) => Some(Value::Text(text.clone())),
+        Kind::Text(text) | Kind::Word(text) => Some(Value::Text(text.as_str().into())),
         _ => number(node),
     }
 }
@@ -201,7 +201,7 @@ fn unlikely(field: &Field, value: &Value, span: &Range<usize>, problems: &mut Ve
         Field::Plain(Plain::RunType) => &RUN_TYPES,
         _ => return,
     };
-    if known.contains(&word.as_str()) {
+    if known.contains(&&**word) {
         return;
     }
     let nearest = nearest(word, known.iter().copied());

@@ -81,9 +81,9 @@ impl Checker<'_> {
             (Function::And, parts) => {
                 let parts = self.conditions(parts)?;
                 self.one_row(&parts, call);
-                Some(Condition::And(parts))
+                Some(Condition::And(parts.into()))
             }
-            (Function::Or, parts) => self.conditions(parts).map(Condition::Or),
+            (Function::Or, parts) => self.conditions(parts).map(|parts| Condition::Or(parts.into())),
             (Function::Not, [inner]) => {
                 let instead = "use neq or notlike";
                 self.hosted(&call.name_span, "the hosted service refuses `not` on runs", Some(instead.into()));
@@ -161,7 +161,7 @@ impl Checker<'_> {
             self.report(Problem::error("empty-search", node.span.clone(), "`search` needs a word to look for"));
             return None;
         }
-        Some(Condition::Words(words))
+        Some(Condition::Words(Box::new(words)))
     }
 
     /// Finds the field of a comparison.

@@ -17,9 +17,10 @@ pub(crate) fn field(field: &Field, test: &Test, facts: &Facts<'_>) -> bool {
         Field::Plain(Plain::Tags) => many(facts.run.tags.iter().map(|tag| Seen::Text(tag)), test),
         Field::Plain(Plain::ThreadId) => one(facts.thread_id().map_or(Seen::Null, Seen::Text), test),
         Field::Plain(plain) => one(plain_value(*plain, facts.run), test),
-        Field::Path(root, path) => {
-            many(facts.entries(*root).iter().filter(|entry| entry.path == *path).map(|entry| entry.value.seen()), test)
-        }
+        Field::Path(root, path) => many(
+            facts.entries(*root).iter().filter(|entry| *entry.path == **path).map(|entry| entry.value.seen()),
+            test,
+        ),
         Field::Whole(root) if matches!(test, Test::Eq(_)) => facts.entries(*root).is_empty(),
         Field::Whole(root) if matches!(test, Test::Neq(_)) => !facts.entries(*root).is_empty(),
         Field::Whole(root) => many(facts.entries(*root).iter().map(|entry| entry.value.seen()), test),
@@ -70,7 +71,8 @@ impl Order {
     }
 }
 
-fn plain_value(plain: Plain, run: &Run) -> Seen<'_> {
+/// The value of a column that has one.
+pub(crate) fn plain_value(plain: Plain, run: &Run) -> Seen<'_> {
     let count = |count: i64| Seen::Number(Number::Exact(count.into()));
     let cost = |cost: Option<Decimal>| cost.map_or(Seen::Null, |cost| Seen::Number(Number::Exact(cost)));
     let time = |time: Option<Timestamp>| time.map_or(Seen::Null, Seen::Time);

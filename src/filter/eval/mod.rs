@@ -1,6 +1,6 @@
 //! The answer about a run. Evaluation never fails: whatever could be wrong was refused when the filter was checked.
 
-mod compare;
+pub(crate) mod compare;
 mod pair;
 pub(crate) mod text;
 
@@ -12,7 +12,9 @@ use crate::filter::field::Root;
 pub(crate) fn holds(condition: &Condition, facts: &Facts<'_>) -> bool {
     match condition {
         Condition::And(parts) => {
-            pair::joined(parts, facts) && parts.iter().all(|part| part.pair().is_some() || holds(part, facts))
+            let pairs = parts.iter().any(|part| part.pair().is_some());
+            (!pairs || pair::joined(parts, facts))
+                && parts.iter().all(|part| part.pair().is_some() || holds(part, facts))
         }
         Condition::Or(parts) => parts.iter().any(|part| holds(part, facts)),
         Condition::Not(inner) => !holds(inner, facts),
@@ -22,7 +24,7 @@ pub(crate) fn holds(condition: &Condition, facts: &Facts<'_>) -> bool {
             None => compare::field(field, test, facts),
         },
         Condition::Words(words) => words.are_in(facts.text()),
-        Condition::HasKey(root, key) => facts.entries(*root).iter().any(|entry| entry.path == *key),
+        Condition::HasKey(root, key) => facts.entries(*root).iter().any(|entry| *entry.path == **key),
         Condition::Contains(root, within, contained) => contains(*root, within.as_deref(), contained, facts),
     }
 }

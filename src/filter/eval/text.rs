@@ -1,5 +1,7 @@
 //! Text tests: patterns, words, and text inside text.
 
+use crate::filter::sql::Piece;
+
 /// A pattern of `like`: `%` stands for any text, also none, `_` for one character. A backslash before one of them, or
 /// before itself, takes away its meaning. It covers the whole text, and case counts.
 #[derive(Debug, Clone, PartialEq)]
@@ -39,6 +41,24 @@ impl Pattern {
     /// The pattern as written.
     pub(crate) fn text(&self) -> &str {
         &self.text
+    }
+
+    /// What it is made of, from left to right.
+    pub(crate) fn pieces(&self) -> Vec<Piece> {
+        let mut pieces = Vec::new();
+        for (index, segment) in self.segments.iter().enumerate() {
+            if index > 0 {
+                pieces.push(Piece::Any);
+            }
+            match segment {
+                Segment::Literal(literal) if literal.is_empty() => {}
+                Segment::Literal(literal) => pieces.push(Piece::Text(literal.clone())),
+                Segment::Shape(shape) => {
+                    pieces.extend(shape.iter().map(|c| c.map_or(Piece::One, |c| Piece::Text(c.to_string()))));
+                }
+            }
+        }
+        pieces
     }
 
     /// Whether a text has this shape.

@@ -17,12 +17,13 @@ use std::collections::BTreeMap;
 use std::io;
 
 use serde::Serialize;
+use uuid::Uuid;
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::model::dotted_order::DottedOrder;
 use crate::model::id::{ProjectId, RunId, TenantId, TraceId};
 use crate::model::json::RawJson;
-use crate::model::run::{Attachment, Fields, Layers, Part, PartKind, Payload, Run, Status};
+use crate::model::run::{Attachment, Fields, Layers, Outline, Part, PartKind, Payload, Run, Standpoint, Status};
 use crate::model::time::Timestamp;
 use crate::model::usage;
 
@@ -37,20 +38,6 @@ pub enum Applied {
     Changed,
     /// It had been applied before.
     Repeat,
-}
-
-/// Where a run stands in its trace.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Standpoint {
-    /// Its path leads from a root.
-    Rooted(DottedOrder),
-    /// Under a parent, and more is not known.
-    Under {
-        /// The parent.
-        parent: RunId,
-        /// When the run started.
-        start_time: Timestamp,
-    },
 }
 
 /// A hash of all that a part says, for [`Part::digest`].
@@ -80,6 +67,51 @@ impl io::Write for Hasher {
     }
 }
 
+/// A run as lists show it, of which this is the first and only part.
+#[must_use]
+pub fn outline_alone(part: &Part) -> Option<Outline> {
+    outline(words(&part.fields), part.run_id)
+}
+
+fn outline(said: Fields, run_id: RunId) -> Option<Outline> {
+    let start_time = said.start_time?;
+    let place = Lineage::of(&said, run_id, start_time);
+    let failed = said.error.is_some_and(|error| !error.is_empty());
+    Some(Outline {
+        trace_id: place.trace_id,
+        parent_run_id: place.parent_run_id,
+        standpoint: place.standpoint(start_time),
+        name: said.name?,
+        run_type: said.run_type?,
+        start_time,
+        end_time: said.end_time,
+        status: status(said.status.as_deref(), failed, said.end_time.is_some()),
+    })
+}
+
+/// What both layers say together, without the bodies.
+fn light(post: &Fields, patch: &Fields) -> Fields {
+    let mut said = words(post);
+    absorb(&mut said, words(patch));
+    said
+}
+
+/// What fields say without their bodies; of an error, that there is one.
+fn words(fields: &Fields) -> Fields {
+    Fields {
+        name: fields.name.clone(),
+        run_type: fields.run_type.clone(),
+        start_time: fields.start_time,
+        end_time: fields.end_time,
+        status: fields.status.clone(),
+        error: fields.error.as_ref().map(|error| error.chars().take(1).collect()),
+        parent_run_id: fields.parent_run_id,
+        trace_id: fields.trace_id,
+        dotted_order: fields.dotted_order.clone(),
+        ..Fields::default()
+    }
+}
+
 impl Layers {
     /// Applies a part.
     pub fn apply(&mut self, part: Part) -> Applied {
@@ -98,33 +130,18 @@ impl Layers {
         Applied::Changed
     }
 
-    /// Whether the run's name, type and start are known.
-    #[must_use]
-    pub fn is_complete(&self) -> bool {
-        let says = |word: fn(&Fields) -> bool| word(&self.post) || word(&self.patch);
-        says(|said| said.name.is_some())
-            && says(|said| said.run_type.is_some())
-            && says(|said| said.start_time.is_some())
-    }
-
     /// Where the run stands, as far as it can be told: nowhere until its start is known.
     #[must_use]
     pub fn standpoint(&self, run_id: RunId) -> Option<Standpoint> {
-        let word = |fields: &Fields| Fields {
-            start_time: fields.start_time,
-            parent_run_id: fields.parent_run_id,
-            dotted_order: fields.dotted_order.clone(),
-            ..Fields::default()
-        };
-        let mut said = word(&self.post);
-        absorb(&mut said, word(&self.patch));
+        let said = light(&self.post, &self.patch);
         let start_time = said.start_time?;
-        let place = Lineage::of(&said, run_id, start_time);
-        let path = DottedOrder::parse(&place.dotted_order).ok()?;
-        Some(match place.parent_run_id {
-            Some(parent) if path.ancestors().is_empty() => Standpoint::Under { parent, start_time },
-            _ => Standpoint::Rooted(path),
-        })
+        Some(Lineage::of(&said, run_id, start_time).standpoint(start_time))
+    }
+
+    /// What has been said, as lists show it; `None` until the run's name, type and start are known.
+    #[must_use]
+    pub fn outline(&self, run_id: RunId) -> Option<Outline> {
+        outline(light(&self.post, &self.patch), run_id)
     }
 
     /// Lets the server say what path a run has whose client says none that is of use. It is the lowest word: any path of
@@ -148,7 +165,10 @@ impl Layers {
             id: run_id,
             trace_id: place.trace_id,
             parent_run_id: place.parent_run_id,
-            dotted_order: place.dotted_order,
+            dotted_order: match said.dotted_order {
+                Some(path) if !place.mended => path,
+                _ => place.path.to_string(),
+            },
             name: said.name?,
             run_type: said.run_type?,
             start_time,
@@ -201,7 +221,7 @@ macro_rules! always_full {
     )*};
 }
 
-always_full!(Timestamp, RunId, TraceId, uuid::Uuid);
+always_full!(Timestamp, RunId, TraceId, Uuid);
 
 impl Word for String {
     fn is_hollow(&self) -> bool {
@@ -221,7 +241,7 @@ impl Word for RawJson {
     }
 
     fn is_null(&self) -> bool {
-        self.text().trim() == "null"
+        Self::is_null(self)
     }
 }
 
@@ -319,11 +339,13 @@ fn unite_objects(old: &RawJson, new: &RawJson, deeper: Deeper<'_>) -> Option<Raw
     RawJson::of(&united).ok()
 }
 
-/// Where a run stands in its trace.
+/// A run's place in its trace.
 struct Lineage {
     trace_id: TraceId,
     parent_run_id: Option<RunId>,
-    dotted_order: String,
+    path: DottedOrder,
+    /// Whether the client's own path is of no use as it is.
+    mended: bool,
 }
 
 impl Lineage {
@@ -332,9 +354,10 @@ impl Lineage {
     fn of(said: &Fields, id: RunId, start_time: Timestamp) -> Self {
         let named_parent = said.parent_run_id.filter(|parent| *parent != id);
         let text = said.dotted_order.as_deref().unwrap_or_default();
-        let own_id = id.to_string();
+        let mut spelled = Uuid::encode_buffer();
+        let own_id = id.0.hyphenated().encode_lower(&mut spelled);
         let (path, mended) = match DottedOrder::parse(text).ok() {
-            Some(path) if ends_in(&path, Some(id)) => (path, !text.ends_with(&own_id)),
+            Some(path) if ends_in(&path, Some(id)) => (path, !text.ends_with(&*own_id)),
             Some(path) if ends_in(&path, named_parent) => (path.child(start_time, id), true),
             _ => (DottedOrder::root(start_time, id), true),
         };
@@ -346,7 +369,14 @@ impl Lineage {
             (None, None) if mended => said.trace_id.unwrap_or_else(|| id.into()),
             (None, None) => id.into(),
         };
-        Self { trace_id, parent_run_id, dotted_order: if mended { path.to_string() } else { text.to_owned() } }
+        Self { trace_id, parent_run_id, path, mended }
+    }
+
+    fn standpoint(self, start_time: Timestamp) -> Standpoint {
+        match self.parent_run_id {
+            Some(parent) if self.path.ancestors().is_empty() => Standpoint::Under { parent, start_time },
+            _ => Standpoint::Rooted(self.path),
+        }
     }
 }
 

@@ -262,6 +262,35 @@ proptest! {
     }
 
     #[test]
+    fn an_outline_says_what_the_run_says(
+        post in fields(), patch in fields(), parent in any::<bool>(), rooted in any::<bool>(),
+    ) {
+        let dotted_order = rooted.then(|| path(&[PARENT, RUN]));
+        let post = Fields { parent_run_id: parent.then_some(id(PARENT)), dotted_order, ..post };
+        let post = part(PartKind::Post, post);
+        let of = |layers: Layers| {
+            let run = layers.clone().resolve(TenantId::DEFAULT, ProjectId(Uuid::nil()), id(RUN), Timestamp(0));
+            (layers.outline(id(RUN)), layers.standpoint(id(RUN)), run)
+        };
+        let mut layers = Layers::default();
+        layers.apply(post.clone());
+        prop_assert_eq!(layers.outline(id(RUN)), outline_alone(&post));
+        layers.apply(part(PartKind::Patch, patch));
+        let (Some(outline), standpoint, Some(run)) = of(layers.clone()) else {
+            prop_assert!(of(layers.clone()).0.is_none() && of(layers).2.is_none());
+            return Ok(());
+        };
+        prop_assert_eq!(Some(&outline.standpoint), standpoint.as_ref());
+        prop_assert_eq!(outline.is_root(), run.is_root());
+        prop_assert_eq!(outline.is_stray(), !run.is_root() && !run.dotted_order.contains('.'));
+        prop_assert_eq!(
+            (outline.trace_id, outline.parent_run_id, outline.start_time, outline.end_time),
+            (run.trace_id, run.parent_run_id, run.start_time, run.end_time)
+        );
+        prop_assert_eq!((outline.name, outline.run_type, outline.status), (run.name, run.run_type, run.status));
+    }
+
+    #[test]
     fn resolving_never_fails_on_any_path(text in ".{0,80}", trace in any::<bool>(), parent in any::<bool>()) {
         let run = of_fields(Fields {
             dotted_order: Some(text),

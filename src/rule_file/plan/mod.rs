@@ -92,6 +92,8 @@ pub struct PutEndpoint {
     pub key: Option<String>,
     /// The rule it is written in, if it is.
     pub rule_id: Option<RuleId>,
+    /// The file it comes from.
+    pub origin: String,
     /// What it is.
     pub draft: EndpointDraft,
     /// The endpoint as it is stored, when its target is the same: what is sealed then stays as it is.
@@ -146,7 +148,7 @@ pub struct Wanted<'a> {
 #[must_use]
 pub fn plan(tenant: TenantId, at: Timestamp, current: &Current, wanted: Wanted<'_>, prune: Prune<'_>) -> Plan {
     let identities = Identities::find(tenant, at, current, wanted);
-    let mut planner = Planner { tenant, current, wanted, identities, plan: Plan::default() };
+    let mut planner = Planner { tenant, at, current, wanted, identities, plan: Plan::default() };
     for draft in wanted.rules {
         planner.rule(draft);
     }
@@ -161,6 +163,7 @@ pub fn plan(tenant: TenantId, at: Timestamp, current: &Current, wanted: Wanted<'
 
 struct Planner<'a> {
     tenant: TenantId,
+    at: Timestamp,
     current: &'a Current,
     wanted: Wanted<'a>,
     identities: Identities,
@@ -268,6 +271,7 @@ impl<'a> Planner<'a> {
         };
         let id = self.identities.id(name);
         let stored = self.stored(id);
+        let draft = &self.signed(draft, stored);
         let predecessor = || self.identities.predecessor(id).and_then(|id| self.stored(id));
         let changes = match stored.or_else(predecessor) {
             Some((before, target)) => difference::of_endpoints(&prefix, before, target.as_ref(), &draft.target),
@@ -277,22 +281,36 @@ impl<'a> Planner<'a> {
                 Some(difference::shown(&draft.target.target).url),
             )],
         };
-        let moved = stored.is_some_and(|(before, _)| before.key != key || before.rule_id != rule_id);
+        let origin = format!("{}{}", self.wanted.origin, draft.file);
+        let moved = stored.is_some_and(|(before, _)| {
+            before.key != key || before.rule_id != rule_id || before.origin.as_deref() != Some(origin.as_str())
+        });
         if stored.is_none() || moved || !changes.is_empty() {
             let same = |(before, target): &Opened| {
                 target
                     .as_ref()
-                    .is_some_and(|target| difference::same(target, &draft.target.target))
+                    .is_some_and(|target| {
+                        difference::same(target, &draft.target.target)
+                            && target.signing.is_same(&draft.target.target.signing)
+                    })
                     .then(|| before.clone())
             };
             let same_target = stored.and_then(same);
-            let put = PutEndpoint { id, key, rule_id, draft: draft.clone(), same_target };
+            let put = PutEndpoint { id, key, rule_id, origin, draft: draft.clone(), same_target };
             self.plan.writes.put_endpoints.push(put);
         }
         changes
     }
 
-    /// Removes what no file has. A named endpoint goes when no rule is left that sends to it.
+    /// The draft with its signatures, which depend on those the endpoint has now.
+    fn signed(&self, draft: &EndpointDraft, stored: Option<&Opened>) -> EndpointDraft {
+        let before = stored.and_then(|(_, target)| target.as_ref()).map(|target| &target.signing);
+        let mut draft = draft.clone();
+        draft.target.target.signing = draft.target.signing.over(before, self.at);
+        draft
+    }
+
+    /// Removes what no file has, except rules that were made through the API: they are no file's. A named endpoint that came from a file goes when no rule is left that sends to it.
     fn prune(&mut self, prune: Prune<'_>) {
         if prune == Prune::Nothing {
             return;
@@ -303,7 +321,7 @@ impl<'a> Planner<'a> {
             if wanted.contains(rule.key.as_str()) {
                 continue;
             }
-            if !prune.covers(rule.origin.as_deref()) {
+            if rule.is_registered() || !prune.covers(rule.origin.as_deref()) {
                 left.extend(&rule.endpoints);
                 continue;
             }
@@ -316,11 +334,12 @@ impl<'a> Planner<'a> {
             self.wanted.endpoints.iter().map(|draft| self.identities.id(&draft.name)).collect();
         for (endpoint, _) in &self.current.endpoints {
             if let Some(key) = &endpoint.key
+                && prune.covers(endpoint.origin.as_deref())
                 && !drafts.contains(&endpoint.id)
                 && !left.contains(&endpoint.id)
             {
                 self.plan.writes.remove_endpoints.push(endpoint.id);
-                self.remove(Subject::Endpoint, key.clone(), None);
+                self.remove(Subject::Endpoint, key.clone(), endpoint.origin.clone());
             }
         }
     }

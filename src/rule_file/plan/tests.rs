@@ -61,6 +61,9 @@ fn applied(current: &Current, plan: Plan) -> Current {
             shown: difference::shown(&target.target),
             format: target.format,
             policy: target.policy,
+            overrides: target.overrides,
+            origin: Some(put.origin),
+            disabled: None,
         };
         next.endpoints.push((endpoint, Some(target.target)));
     }
@@ -98,6 +101,37 @@ fn an_edited_rule_keeps_its_id_its_state_and_what_is_sealed() {
     assert!(plan.writes.put_endpoints.is_empty());
 }
 
+/// Signed by this secret, and what its endpoint was told to forget.
+fn signed_with(secret: char) -> String {
+    FILE.replace(
+        "https://o.example/x\n",
+        &format!("https://o.example/x\n    signing_secret: {}\n", secret.to_string().repeat(32)),
+    )
+}
+
+fn signs(current: &Current, at: i64) -> Vec<char> {
+    let (_, target) = current.endpoints.iter().find(|(endpoint, _)| endpoint.key.is_some()).unwrap();
+    let first = |secret: &secrecy::SecretString| secret.expose_secret().chars().next().unwrap();
+    target.as_ref().unwrap().signing.active(Timestamp(at)).map(first).collect()
+}
+
+#[test]
+fn another_signing_secret_begins_a_rotation_and_none_leaves_it_alone() {
+    let day: i64 = 86_400_000_000;
+    let first = applied(&Current::default(), plan_of(&Current::default(), &signed_with('a'), Prune::Nothing));
+    assert_eq!(signs(&first, 0), ['a']);
+    let plan = plan_of(&first, &signed_with('b'), Prune::Nothing);
+    assert_eq!(said(&plan)[0], "Update Endpoint oncall signing_secret");
+    let second = applied(&first, plan);
+    assert_eq!((signs(&second, day - 1), signs(&second, day)), (vec!['b', 'a'], vec!['b']));
+    for text in [signed_with('b'), FILE.to_owned()] {
+        let again = plan_at(5, &second, &text, Prune::Nothing);
+        assert!(again.writes.is_empty(), "{:?}", said(&again));
+    }
+    let both = signed_with('b').replace("signing_secret:", "signature: both\n    signing_secret:");
+    assert_eq!(said(&plan_of(&second, &both, Prune::Nothing))[0], "Update Endpoint oncall signature");
+}
+
 #[test]
 fn a_changed_secret_shows_as_changed_and_never_as_itself() {
     let current = applied(&Current::default(), plan_of(&Current::default(), FILE, Prune::Nothing));
@@ -129,10 +163,16 @@ fn pruning_leaves_rules_of_a_watched_folder_and_of_the_api_alone() {
     let mut current = applied(&Current::default(), plan_of(&Current::default(), FILE, Prune::Nothing));
     current.rules[0].origin = Some(format!("{FOLDER}/etc/rules/f.yaml"));
     current.rules[1].origin = None;
+    for (endpoint, _) in &mut current.endpoints {
+        endpoint.origin = endpoint.key.is_some().then(|| format!("{FOLDER}/etc/rules/f.yaml"));
+    }
     let empty = plan_of(&current, "version: 1\nrules: []\n", Prune::Files);
     assert_eq!(said(&empty), Vec::<String>::new());
     let own = plan_of(&current, "version: 1\nrules: []\n", Prune::Origin("folder:/etc/rules/"));
     assert_eq!(said(&own), ["Remove Rule a", "Remove Endpoint oncall"]);
+    current.endpoints.iter_mut().for_each(|(endpoint, _)| endpoint.origin = None);
+    let own = plan_of(&current, "version: 1\nrules: []\n", Prune::Origin("folder:/etc/rules/"));
+    assert_eq!(said(&own), ["Remove Rule a"], "an endpoint that was made through the API is its owner's");
 }
 
 #[test]

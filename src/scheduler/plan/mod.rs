@@ -4,28 +4,26 @@
 //! its rules are passed over unread, so a group whose rules were paused for long costs nothing to bring forward. A rule that still has a span (its backfill, or what it would have missed by
 //! moving) looks at it alone, at once, whatever its cadence.
 
-use std::collections::{BTreeMap, HashMap};
+mod watchers;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::matcher::CompiledRule;
-use crate::model::id::WindowId;
+use crate::matcher::{Matcher, RuleSet};
+use crate::model::glob::Glob;
+use crate::model::id::{RuleId, WindowId};
 use crate::model::rule::Cadence;
 use crate::model::time::Timestamp;
-use crate::model::window::{Change, GroupKey, Progress, Seq, Window};
+use crate::model::window::{Change, Cursor, GroupKey, Progress, Seq, Window};
 use crate::scheduler::cadence::{Moment, Timing, ready_at};
 use crate::store::windows::{Standing, Stirred};
+use watchers::Watchers;
+
+pub(super) use watchers::Place;
 
 /// The cadences of the rules in force, read once.
 pub(super) type Timings = HashMap<Cadence, Arc<Timing>>;
-
-/// A rule, and from where on it looks at the project.
-#[derive(Debug, Clone)]
-pub(super) struct RuleAt {
-    pub(super) rule: Arc<CompiledRule>,
-    /// Changes up to this number are not the rule's.
-    pub(super) start: Seq,
-}
 
 /// Changes that some rules have not looked at.
 #[derive(Debug, Clone)]
@@ -33,7 +31,7 @@ pub(super) struct Stretch {
     pub(super) progress: Progress,
     pub(super) timing: Arc<Timing>,
     pub(super) settle: Duration,
-    pub(super) rules: Vec<RuleAt>,
+    pub(super) watchers: Watchers,
     /// Where the next window begins.
     pub(super) after: Seq,
     /// Changes up to here concern none of the rules.
@@ -72,68 +70,75 @@ pub(super) struct Cut {
     pub(super) rest: Rest,
 }
 
-/// All stretches of a project that hold unseen changes.
+/// All stretches of a project that hold unseen changes. The starts are those beyond what `behind` says.
 pub(super) fn stretches(
     project: &Stirred,
     standing: &Standing,
-    rules: &[Arc<CompiledRule>],
+    starts: HashMap<RuleId, Seq>,
+    matcher: &Matcher,
     timings: &Timings,
 ) -> Vec<Stretch> {
-    let mut stretches = spans(project, standing, rules);
-    stretches.extend(
-        groups(project, standing, rules)
-            .into_iter()
-            .map(|(key, rules)| group_stretch(key, rules, standing, timings))
-            .filter(|stretch| stretch.from < project.last_seq),
-    );
+    let mut stretches = spans(project, standing, matcher);
+    let starts = Arc::new(starts);
+    for (key, sets) in groups(project, matcher) {
+        let cursor = standing.groups.get(&key).copied();
+        let stretch = group_stretch(key, Watchers::new(sets, Arc::clone(&starts)), cursor, timings);
+        if stretch.from < project.last_seq {
+            stretches.push(stretch);
+        }
+    }
     stretches
 }
 
-fn groups(project: &Stirred, standing: &Standing, rules: &[Arc<CompiledRule>]) -> BTreeMap<GroupKey, Vec<RuleAt>> {
-    let mut groups: BTreeMap<GroupKey, Vec<RuleAt>> = BTreeMap::new();
-    for rule in rules {
+/// The last change that every group of the project has seen, if one has to be told from where on rules look: a rule that
+/// begins no later is not held back by its start any more.
+pub(super) fn behind(project: &Stirred, standing: &Standing, matcher: &Matcher) -> Option<Seq> {
+    let seen = |key: &GroupKey| standing.groups.get(key).map_or(0, |cursor| cursor.seq);
+    groups(project, matcher).keys().map(seen).min().filter(|seen| *seen < standing.last_start)
+}
+
+fn groups(project: &Stirred, matcher: &Matcher) -> BTreeMap<GroupKey, Vec<Arc<RuleSet>>> {
+    let mut groups: BTreeMap<GroupKey, Vec<Arc<RuleSet>>> = BTreeMap::new();
+    for set in matcher.of_project(project.tenant_id, &project.name) {
         let key = GroupKey {
             tenant_id: project.tenant_id,
             project_id: project.project_id,
-            cadence: rule.rule.cadence.clone(),
-            settle: rule.rule.settle,
+            cadence: set.cadence().clone(),
+            settle: set.settle(),
         };
-        let start = standing.starts.get(&rule.rule.id).copied().unwrap_or(0);
-        groups.entry(key).or_default().push(RuleAt { rule: Arc::clone(rule), start });
+        groups.entry(key).or_default().push(set);
     }
     groups
 }
 
-fn group_stretch(key: GroupKey, rules: Vec<RuleAt>, standing: &Standing, timings: &Timings) -> Stretch {
-    let earliest = rules.iter().map(|rule| rule.start).min().unwrap_or(0);
-    let cursor = standing.groups.get(&key);
+fn group_stretch(key: GroupKey, watchers: Watchers, cursor: Option<Cursor>, timings: &Timings) -> Stretch {
     let after = cursor.map_or(0, |cursor| cursor.seq);
     Stretch {
         timing: timings.get(&key.cadence).map_or_else(|| Arc::new(Timing::of(&key.cadence)), Arc::clone),
         settle: key.settle,
         progress: Progress::Group(key),
-        rules,
+        from: watchers.earliest(after),
+        watchers,
         after,
-        from: after.max(earliest),
         through: None,
         last_end: cursor.map(|cursor| cursor.at),
     }
 }
 
-fn spans(project: &Stirred, standing: &Standing, rules: &[Arc<CompiledRule>]) -> Vec<Stretch> {
+fn spans(project: &Stirred, standing: &Standing, matcher: &Matcher) -> Vec<Stretch> {
     let mut stretches: Vec<Stretch> = Vec::new();
+    let mut seen = HashSet::new();
     for span in standing.spans.iter().filter(|span| span.project_id == project.project_id) {
-        let progress = Progress::Span(span.rule_id);
-        let Some(rule) = rules.iter().find(|rule| rule.rule.id == span.rule_id) else { continue };
+        let Some(rule) = matcher.rule(project.tenant_id, span.rule_id) else { continue };
         // One span of a rule at a time, the earliest first.
-        if stretches.iter().any(|other| other.progress == progress) {
+        if !Glob::parse(&rule.rule.project).matches(&project.name) || !seen.insert(span.rule_id) {
             continue;
         }
         stretches.push(Stretch {
-            progress,
+            progress: Progress::Span(span.rule_id),
             timing: Arc::new(Timing::Immediate),
             settle: rule.rule.settle,
-            rules: vec![RuleAt { rule: Arc::clone(rule), start: span.after }],
+            watchers: Watchers::one(rule, span.after),
             after: span.after,
             from: span.after,
             through: Some(span.through),

@@ -5,9 +5,9 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::*;
-use crate::matcher::Matcher;
+use crate::matcher::{CompiledRule, Matcher};
 use crate::model::id::{ProjectId, RuleId, RunId, TenantId, TraceId};
-use crate::model::rule::{BatchLimits, Rule, RuleState};
+use crate::model::rule::{Actions, BatchLimits, Rule, RuleState};
 use crate::model::window::{Cursor, Span};
 
 const TENANT: TenantId = TenantId::DEFAULT;
@@ -39,12 +39,25 @@ fn rule(key: &str, cadence: Cadence) -> Rule {
         endpoints: Vec::new(),
         state: RuleState::Active,
         origin: None,
+        actions: Actions::default(),
+        group_by: None,
+        registration: None,
     }
 }
 
-fn planned(rules: Vec<Rule>, standing: &Standing, last_seq: Seq) -> Vec<Stretch> {
-    let rules = Matcher::new(rules).of_project(TENANT, "bot");
-    stretches(&project(last_seq), standing, &rules, &Timings::new())
+/// What is planned when rules begin where `starts` says.
+fn planned(rules: Vec<Rule>, standing: &Standing, starts: &[(&str, Seq)], last_seq: Seq) -> Vec<Stretch> {
+    let (matcher, project) = (Matcher::new(rules), project(last_seq));
+    let mut starts: HashMap<RuleId, Seq> =
+        starts.iter().map(|(key, seq)| (RuleId::of_key(TENANT, key), *seq)).collect();
+    let standing = Standing { last_start: starts.values().copied().max().unwrap_or(0), ..standing.clone() };
+    let behind = behind(&project, &standing, &matcher);
+    starts.retain(|_, start| behind.is_some_and(|behind| *start > behind));
+    stretches(&project, &standing, starts, &matcher, &Timings::new())
+}
+
+fn watching(stretch: &Stretch) -> Vec<&Arc<CompiledRule>> {
+    stretch.watchers.sets().iter().flat_map(|set| set.rules()).collect()
 }
 
 fn group(cadence: Cadence) -> GroupKey {
@@ -54,10 +67,6 @@ fn group(cadence: Cadence) -> GroupKey {
 
 fn cursors(cursors: &[(Cadence, Seq)]) -> HashMap<GroupKey, Cursor> {
     cursors.iter().map(|(cadence, seq)| (group(cadence.clone()), Cursor { seq: *seq, at: at(*seq) })).collect()
-}
-
-fn starts(starts: &[(&str, Seq)]) -> HashMap<RuleId, Seq> {
-    starts.iter().map(|(key, seq)| (RuleId::of_key(TENANT, key), *seq)).collect()
 }
 
 /// Changes 1, 2, 3, ... accepted at the seconds of their numbers.
@@ -72,7 +81,7 @@ fn stretch(settle: u64) -> Stretch {
         progress: Progress::Group(group(MINUTE)),
         timing: Arc::new(Timing::Immediate),
         settle: Duration::from_secs(settle),
-        rules: Vec::new(),
+        watchers: Watchers::default(),
         after: 2,
         from: 2,
         through: None,
@@ -83,36 +92,44 @@ fn stretch(settle: u64) -> Stretch {
 #[test]
 fn rules_of_one_cadence_share_a_stretch_and_others_have_their_own() {
     let rules = vec![rule("a", MINUTE), rule("b", MINUTE), rule("c", Cadence::Immediate)];
-    let planned = planned(rules, &Standing::default(), 5);
-    let shape: Vec<_> = planned.iter().map(|stretch| (&stretch.progress, stretch.rules.len())).collect();
+    let planned = planned(rules, &Standing::default(), &[], 5);
+    let shape: Vec<_> = planned.iter().map(|stretch| (&stretch.progress, watching(stretch).len())).collect();
     assert_eq!(shape, [(&Progress::Group(group(Cadence::Immediate)), 1), (&Progress::Group(group(MINUTE)), 2)]);
 }
 
 #[test]
 fn a_group_that_has_seen_everything_has_no_stretch() {
     let standing = Standing { groups: cursors(&[(MINUTE, 5)]), ..Standing::default() };
-    assert!(planned(vec![rule("a", MINUTE)], &standing, 5).is_empty());
-    assert_eq!(planned(vec![rule("a", MINUTE)], &standing, 6).len(), 1);
+    assert!(planned(vec![rule("a", MINUTE)], &standing, &[], 5).is_empty());
+    assert_eq!(planned(vec![rule("a", MINUTE)], &standing, &[], 6).len(), 1);
 }
 
 #[test]
 fn a_group_that_was_never_evaluated_reads_from_where_the_earliest_of_its_rules_starts() {
-    let standing = Standing { starts: starts(&[("a", 7), ("b", 3)]), ..Standing::default() };
-    let planned = planned(vec![rule("a", MINUTE), rule("b", MINUTE)], &standing, 9);
+    let starts = [("a", 7), ("b", 3)];
+    let planned = planned(vec![rule("a", MINUTE), rule("b", MINUTE)], &Standing::default(), &starts, 9);
     assert_eq!((planned[0].after, planned[0].from, planned[0].last_end), (0, 3, None));
 }
 
 #[test]
 fn a_rule_without_a_start_looks_from_the_first_change() {
-    let standing = Standing { starts: starts(&[("a", 7)]), ..Standing::default() };
-    let planned = planned(vec![rule("a", MINUTE), rule("b", MINUTE)], &standing, 9);
+    let planned = planned(vec![rule("a", MINUTE), rule("b", MINUTE)], &Standing::default(), &[("a", 7)], 9);
     assert_eq!((planned[0].after, planned[0].from), (0, 0));
 }
 
 #[test]
+fn a_group_that_is_far_behind_keeps_the_starts_of_its_rules_though_another_has_passed_them() {
+    let standing = Standing { groups: cursors(&[(MINUTE, 8)]), ..Standing::default() };
+    let rules = vec![rule("a", MINUTE), rule("b", Cadence::Immediate), rule("c", Cadence::Immediate)];
+    let planned = planned(rules, &standing, &[("c", 7)], 9);
+    let late: Vec<bool> = watching(&planned[0]).iter().map(|rule| planned[0].watchers.looks(rule, 7)).collect();
+    assert_eq!((planned[0].from, late), (0, vec![true, false]));
+}
+
+#[test]
 fn changes_before_the_start_of_all_rules_are_passed_over_unread() {
-    let standing = Standing { groups: cursors(&[(MINUTE, 2)]), starts: starts(&[("a", 7)]), ..Standing::default() };
-    let planned = planned(vec![rule("a", MINUTE)], &standing, 9);
+    let standing = Standing { groups: cursors(&[(MINUTE, 2)]), ..Standing::default() };
+    let planned = planned(vec![rule("a", MINUTE)], &standing, &[("a", 7)], 9);
     assert_eq!((planned[0].after, planned[0].from, planned[0].unseen(&project(9))), (2, 7, 2));
 }
 
@@ -127,13 +144,14 @@ fn the_spans_of_a_rule_are_looked_at_one_after_the_other_and_those_of_absent_rul
     };
     let standing = Standing {
         groups: cursors(&[(MINUTE, 9)]),
-        starts: starts(&[("a", 9)]),
+        last_start: 0,
         spans: vec![span("a", 0, 4), span("a", 6, 9), span("paused", 0, 9)],
     };
-    let planned = planned(vec![rule("a", MINUTE)], &standing, 9);
+    let planned = planned(vec![rule("a", MINUTE)], &standing, &[("a", 9)], 9);
     assert_eq!(planned.len(), 1);
     assert_eq!((planned[0].after, planned[0].through), (0, Some(4)));
-    assert_eq!(planned[0].rules[0].start, 0);
+    let rule = watching(&planned[0])[0];
+    assert!(planned[0].watchers.looks(rule, 1) && !planned[0].watchers.looks(rule, 0));
 }
 
 #[test]

@@ -6,25 +6,25 @@ use crate::model::feedback::Feedback;
 use crate::model::id::{FeedbackId, ProjectId, RunId, TenantId, TraceId};
 use crate::model::time::Timestamp;
 use crate::store::Result;
-use crate::store::accept::{FeedbackRow, Rows, Stirred};
+use crate::store::accept::{FeedbackRow, Ready, Rows, Stirred};
 use crate::store::row::json_text;
-use crate::store::runs::{Accepted, Batch};
+use crate::store::runs::Accepted;
 
 /// Stores the batches' feedback; the runs it is about are noted in `stirred`, and returned if they are not known.
 pub(super) async fn store(
     rows: &mut dyn Rows,
     tenant: TenantId,
-    batches: &[(&Batch, Timestamp)],
+    batches: &[(&Ready, Timestamp)],
     stirred: &mut Stirred,
     accepted: &mut [Accepted],
 ) -> Result<Vec<RunId>> {
-    if batches.iter().all(|(batch, _)| batch.feedback.is_empty()) {
+    if batches.iter().all(|(ready, _)| ready.batch.feedback.is_empty()) {
         return Ok(Vec::new());
     }
     let mut known = load(rows, tenant, batches).await?;
     let mut written: Vec<FeedbackId> = Vec::new();
-    for ((batch, _), accepted) in batches.iter().zip(accepted) {
-        for feedback in &batch.feedback {
+    for ((ready, _), accepted) in batches.iter().zip(accepted) {
+        for feedback in &ready.batch.feedback {
             let Some(feedback) = news(known.get(&feedback.id), feedback) else { continue };
             accepted.changed = true;
             written.push(feedback.id);
@@ -51,10 +51,10 @@ type Places = HashMap<RunId, (ProjectId, TraceId)>;
 async fn load(
     rows: &mut dyn Rows,
     tenant: TenantId,
-    batches: &[(&Batch, Timestamp)],
+    batches: &[(&Ready, Timestamp)],
 ) -> Result<HashMap<FeedbackId, Feedback>> {
     let ids: Vec<FeedbackId> =
-        batches.iter().flat_map(|(batch, _)| &batch.feedback).map(|feedback| feedback.id).collect();
+        batches.iter().flat_map(|(ready, _)| &ready.batch.feedback).map(|feedback| feedback.id).collect();
     Ok(rows.feedback(tenant, &ids).await?.into_iter().map(|feedback| (feedback.id, feedback)).collect())
 }
 

@@ -17,22 +17,24 @@ mod drafts;
 mod feedback;
 mod paths;
 mod projects;
+mod ready;
 mod rows;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::model::id::{ProjectId, RunId, TenantId, TraceId};
 use crate::model::project::{DEFAULT_PROJECT, ProjectRef};
-use crate::model::run::{Part, PartKind, Run};
+use crate::model::run::{Part, PartKind};
 use crate::model::time::Timestamp;
 use crate::model::window::{Change, Seq};
 use crate::store::Result;
-use crate::store::runs::{Accepted, Batch, Refusal};
+use crate::store::runs::{Accepted, Refusal};
 
-use drafts::Drafts;
+use drafts::{Complete, Drafts};
 use projects::Projects;
 
 pub(super) use projects::ensure_default;
+pub(super) use ready::Ready;
 pub(super) use rows::{BodyRow, FeedbackRow, Place, Rows, RunRow, WaitingRow};
 
 /// Why nothing can be added to a run whose row does not decode.
@@ -43,25 +45,25 @@ const UNREADABLE: &str = "what is stored of this run cannot be read, so nothing 
 pub(super) async fn accept(
     rows: &mut dyn Rows,
     tenant: TenantId,
-    batches: &[(&Batch, Timestamp)],
+    batches: &[(&Ready, Timestamp)],
 ) -> Result<Vec<Accepted>> {
     let now = batches.iter().map(|(_, now)| *now).max().unwrap_or_default();
     let mut accepted = vec![Accepted::default(); batches.len()];
     let mut drafts = Drafts::load(rows, tenant, batches).await?;
     let refused = locate(rows, tenant, batches, &mut drafts, &mut accepted).await?;
     drafts.fetch_waiting(rows, tenant).await?;
-    for (request, ((batch, _), accepted)) in batches.iter().zip(&mut accepted).enumerate() {
-        for (index, part) in batch.parts.iter().enumerate() {
+    for (request, ((ready, _), accepted)) in batches.iter().zip(&mut accepted).enumerate() {
+        for (index, part) in ready.batch.parts.iter().enumerate() {
             accepted.changed |= !refused.contains(&(request, index)) && drafts.apply(part)?;
         }
     }
     let mut incomplete = drafts.store_waiting(rows, tenant).await?;
     paths::infer(rows, tenant, &mut drafts).await?;
     let mut stirred = Stirred::default();
-    let written = drafts.store_bodies(rows, tenant, now).await?;
+    let written = drafts.store_bodies(rows, tenant).await?;
     incomplete.extend(written.incomplete);
-    for run in written.complete {
-        stirred.run(run);
+    for complete in written.complete {
+        stirred.run(complete);
     }
     incomplete.extend(feedback::store(rows, tenant, batches, &mut stirred, &mut accepted).await?);
     let silent: Vec<ProjectId> = written.projects.into_iter().filter(|project| !stirred.concerns(*project)).collect();
@@ -96,15 +98,16 @@ pub(super) async fn stir(rows: &mut dyn Rows, tenant: TenantId, run: RunId, now:
 async fn locate(
     rows: &mut dyn Rows,
     tenant: TenantId,
-    batches: &[(&Batch, Timestamp)],
+    batches: &[(&Ready, Timestamp)],
     drafts: &mut Drafts,
     accepted: &mut [Accepted],
 ) -> Result<HashSet<(usize, usize)>> {
     let mut refused = HashSet::new();
-    let wanted = batches.iter().flat_map(|(batch, _)| &batch.parts).filter(|part| drafts.lacks_project(part.run_id));
+    let wanted =
+        batches.iter().flat_map(|(ready, _)| &ready.batch.parts).filter(|part| drafts.lacks_project(part.run_id));
     let mut projects = Projects::load(rows, tenant, wanted.filter_map(named_project)).await?;
-    for (request, ((batch, now), accepted)) in batches.iter().zip(accepted).enumerate() {
-        for (index, part) in batch.parts.iter().enumerate() {
+    for (request, ((ready, now), accepted)) in batches.iter().zip(accepted).enumerate() {
+        for (index, part) in ready.batch.parts.iter().enumerate() {
             if drafts.is_unreadable(part.run_id) {
                 refused.insert((request, index));
                 accepted.refused.push(Refusal { run_id: part.run_id, reason: UNREADABLE.to_owned() });
@@ -121,6 +124,7 @@ async fn locate(
                 Some(ProjectRef::Id(id)) if projects.has(id) => drafts.locate(part.run_id, id),
                 Some(ProjectRef::Id(id)) => {
                     refused.insert((request, index));
+                    drafts.merge_parts_of(part.run_id);
                     let reason = format!("there is no project {id}: create it first, or name one with `session_name`");
                     accepted.refused.push(Refusal { run_id: part.run_id, reason });
                 }
@@ -143,15 +147,15 @@ fn named_project(part: &Part) -> Option<ProjectRef> {
 #[derive(Default)]
 struct Stirred {
     order: Vec<(ProjectId, RunId, TraceId)>,
-    rows: HashMap<RunId, Run>,
+    rows: HashMap<RunId, Complete>,
     known: HashMap<RunId, usize>,
 }
 
 impl Stirred {
     /// Notes a run that was written.
-    fn run(&mut self, run: Run) {
-        self.feedback_on(run.project_id, run.id, run.trace_id);
-        self.rows.insert(run.id, run);
+    fn run(&mut self, complete: Complete) {
+        self.feedback_on(complete.project, complete.run, complete.outline.trace_id);
+        self.rows.insert(complete.run, complete);
     }
 
     /// Notes a run whose feedback was.
@@ -218,7 +222,14 @@ impl Stirred {
         let mut only_feedback: BTreeMap<ProjectId, Vec<RunId>> = BTreeMap::new();
         for (project, change) in changes {
             match self.rows.remove(&change.run_id) {
-                Some(run) => written.push(RunRow { run, seq: change.seq, at: change.at }),
+                Some(Complete { project, run, outline, is_new }) => written.push(RunRow {
+                    run_id: run,
+                    project_id: project,
+                    outline,
+                    is_new,
+                    seq: change.seq,
+                    at: change.at,
+                }),
                 None => only_feedback.entry(*project).or_default().push(change.run_id),
             }
         }

@@ -7,7 +7,7 @@
 use std::collections::HashSet;
 
 use crate::model::id::{RunId, TenantId};
-use crate::model::merge::Standpoint;
+use crate::model::run::Standpoint;
 use crate::store::Result;
 use crate::store::accept::Rows;
 use crate::store::accept::drafts::Drafts;
@@ -16,13 +16,12 @@ use crate::store::accept::drafts::Drafts;
 pub(super) async fn infer(rows: &mut dyn Rows, tenant: TenantId, drafts: &mut Drafts) -> Result<()> {
     let (mut told, mut settled) = (HashSet::new(), HashSet::new());
     loop {
-        let mut stands: Vec<_> = drafts.standpoints().collect();
-        if stands.iter().any(|(_, stands, _)| matches!(stands, Standpoint::Under { .. })) {
+        if drafts.standpoints().any(|(_, stands, _)| matches!(stands, Standpoint::Under { .. })) {
             load_parents(rows, tenant, drafts).await?;
-            while settle(drafts, &mut settled) {}
-            stands = drafts.standpoints().collect();
+            while settle(drafts, &mut settled)? {}
         }
-        let rooted = stands.into_iter().filter(|(_, stands, first)| *first && matches!(stands, Standpoint::Rooted(_)));
+        let rooted =
+            drafts.standpoints().filter(|(_, stands, first)| *first && matches!(stands, Standpoint::Rooted(_)));
         let news: Vec<RunId> = rooted.map(|(run, _, _)| run).filter(|run| !told.contains(run)).collect();
         if news.is_empty() || !load_strays(rows, tenant, drafts, &news).await? {
             return Ok(());
@@ -34,7 +33,7 @@ pub(super) async fn infer(rows: &mut dyn Rows, tenant: TenantId, drafts: &mut Dr
 /// Loads parents of strays that no part is about.
 async fn load_parents(rows: &mut dyn Rows, tenant: TenantId, drafts: &mut Drafts) -> Result<()> {
     let parents = drafts.standpoints().filter_map(|(_, stands, _)| match stands {
-        Standpoint::Under { parent, .. } if !drafts.has(parent) => Some(parent),
+        Standpoint::Under { parent, .. } if !drafts.has(*parent) => Some(*parent),
         _ => None,
     });
     let parents: Vec<RunId> = parents.collect();
@@ -42,22 +41,22 @@ async fn load_parents(rows: &mut dyn Rows, tenant: TenantId, drafts: &mut Drafts
 }
 
 /// Gives those strays a path whose parents have one, each once. Whether there were any.
-fn settle(drafts: &mut Drafts, settled: &mut HashSet<RunId>) -> bool {
+fn settle(drafts: &mut Drafts, settled: &mut HashSet<RunId>) -> Result<bool> {
     let found: Vec<_> = drafts
         .standpoints()
         .filter(|(run, _, _)| !settled.contains(run))
         .filter_map(|(run, stands, _)| match stands {
             Standpoint::Under { parent, start_time } => {
-                drafts.path_of(parent, run).map(|path| (run, path.child(start_time, run)))
+                drafts.path_of(*parent, run).map(|path| (run, path.child(*start_time, run)))
             }
             Standpoint::Rooted(_) => None,
         })
         .collect();
     for (run, path) in &found {
         settled.insert(*run);
-        drafts.infer_path(*run, path);
+        drafts.infer_path(*run, path)?;
     }
-    !found.is_empty()
+    Ok(!found.is_empty())
 }
 
 /// Loads the stored strays under these parents. Whether there were any.

@@ -5,12 +5,14 @@
 //! runs, or reads it to change it. A backend with one writer has that for nothing.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 
 use crate::model::feedback::Feedback;
 use crate::model::id::{FeedbackId, ProjectId, RunId, TenantId, TraceId};
-use crate::model::run::Run;
+use crate::model::run::Outline;
 use crate::model::time::Timestamp;
 use crate::model::window::{Change, Seq};
 use crate::store::Result;
@@ -19,7 +21,9 @@ use crate::store::Result;
 pub(in crate::store) struct BodyRow {
     pub(in crate::store) run_id: RunId,
     pub(in crate::store) project_id: ProjectId,
-    pub(in crate::store) body: Vec<u8>,
+    pub(in crate::store) body: Bytes,
+    /// Whether nothing is stored of it yet.
+    pub(in crate::store) is_new: bool,
 }
 
 /// A part that waits for its run's project, packed.
@@ -31,16 +35,13 @@ pub(in crate::store) struct WaitingRow {
 
 /// A complete run as pages and the scheduler look at it.
 pub(in crate::store) struct RunRow {
-    pub(in crate::store) run: Run,
+    pub(in crate::store) run_id: RunId,
+    pub(in crate::store) project_id: ProjectId,
+    pub(in crate::store) outline: Arc<Outline>,
+    /// Whether nothing was stored of it before.
+    pub(in crate::store) is_new: bool,
     pub(in crate::store) seq: Seq,
     pub(in crate::store) at: Timestamp,
-}
-
-impl RunRow {
-    /// Whether the run is a child whose path is not known. A path has a dot for each ancestor.
-    pub(in crate::store) fn is_stray(&self) -> bool {
-        !self.run.is_root() && !self.run.dotted_order.contains('.')
-    }
 }
 
 /// A feedback record with the columns it is found by.

@@ -4,11 +4,12 @@
 //! what official SDKs send (`bench/dictionary/`), halves what is written, and packs faster than without. A dictionary is
 //! never changed: a better one is another version beside it, and what the old one packed stays readable.
 
-use std::cell::RefCell;
-use std::sync::LazyLock;
+use std::io;
+use std::sync::{LazyLock, Mutex, PoisonError};
 
 use zstd::bulk::{Compressor, Decompressor};
 use zstd::dict::{DecoderDictionary, EncoderDictionary};
+use zstd::zstd_safe::CParameter;
 
 use crate::store::{Result, StoreError};
 
@@ -25,7 +26,8 @@ const WORTH_PACKING: usize = 64;
 const WORTH_A_DICTIONARY: usize = 128 * 1024;
 /// The level for those that have. Higher ones save little on JSON and cost time.
 const LEVEL: i32 = 1;
-/// With the dictionary this level costs what the lowest does without.
+/// With the dictionary this level costs what the lowest does without. A lower one packs faster, but what is saved by that
+/// is spent on writing more.
 const DICTIONARY_LEVEL: i32 = 3;
 
 const RUNS_1: &[u8] = include_bytes!("runs-1.zdict");
@@ -33,10 +35,28 @@ static PACKING: LazyLock<EncoderDictionary<'static>> =
     LazyLock::new(|| EncoderDictionary::copy(RUNS_1, DICTIONARY_LEVEL));
 static UNPACKING: LazyLock<DecoderDictionary<'static>> = LazyLock::new(|| DecoderDictionary::copy(RUNS_1));
 
-thread_local! {
-    // Making a context costs more than packing a run.
-    static PACKER: RefCell<Option<Compressor<'static>>> = const { RefCell::new(None) };
-    static UNPACKER: RefCell<Option<Decompressor<'static>>> = const { RefCell::new(None) };
+// Making a context costs more than packing a run, and it keeps a megabyte: threads that come and go share a few.
+static PACKERS: Spare<Compressor<'static>> = Spare(Mutex::new(Vec::new()));
+static UNPACKERS: Spare<Decompressor<'static>> = Spare(Mutex::new(Vec::new()));
+
+/// How many contexts of a kind are kept for the next.
+const MOST_SPARE: usize = 4;
+
+/// Contexts that nobody uses at the moment.
+struct Spare<T>(Mutex<Vec<T>>);
+
+impl<T> Spare<T> {
+    /// Works with a spare context, or a new one.
+    fn with<R>(&self, make: fn() -> io::Result<T>, work: impl FnOnce(&mut T) -> io::Result<R>) -> io::Result<R> {
+        let spare = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let mut context = spare.map_or_else(make, Ok)?;
+        let done = work(&mut context);
+        let mut spares = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if spares.len() < MOST_SPARE {
+            spares.push(context);
+        }
+        done
+    }
 }
 
 /// Packs a value for storage.
@@ -46,15 +66,19 @@ pub(super) fn pack(bytes: &[u8]) -> Result<Vec<u8>> {
         Ok(length) if bytes.len() > WORTH_A_DICTIONARY => {
             Ok(framed(ZSTD, length, &zstd::bulk::compress(bytes, LEVEL).map_err(failed)?))
         }
-        Ok(length) if bytes.len() >= WORTH_PACKING => PACKER.with_borrow_mut(|packer| {
-            let frame = match packer {
-                Some(packer) => packer.compress(bytes),
-                None => packer.insert(Compressor::with_prepared_dictionary(&PACKING).map_err(failed)?).compress(bytes),
-            };
-            Ok(framed(ZSTD_RUNS_1, length, &frame.map_err(failed)?))
-        }),
+        Ok(length) if bytes.len() >= WORTH_PACKING => {
+            let frame = PACKERS.with(packer, |packer| packer.compress(bytes)).map_err(failed)?;
+            Ok(framed(ZSTD_RUNS_1, length, &frame))
+        }
         _ => Ok([&[PLAIN], bytes].concat()),
     }
+}
+
+/// The version names the dictionary; the frame need not.
+fn packer() -> io::Result<Compressor<'static>> {
+    let mut packer = Compressor::with_prepared_dictionary(&PACKING)?;
+    packer.set_parameter(CParameter::DictIdFlag(false))?;
+    Ok(packer)
 }
 
 fn framed(version: u8, length: u32, frame: &[u8]) -> Vec<u8> {
@@ -72,10 +96,10 @@ pub(super) fn unpack(table: &'static str, packed: &[u8]) -> Result<Vec<u8>> {
     let capacity = usize::try_from(u32::from_le_bytes(*length)).map_err(|_| corrupt("too long for this machine"))?;
     let unpacked = match *version {
         ZSTD => zstd::bulk::decompress(frame, capacity),
-        ZSTD_RUNS_1 => UNPACKER.with_borrow_mut(|unpacker| match unpacker {
-            Some(unpacker) => unpacker.decompress(frame, capacity),
-            None => unpacker.insert(Decompressor::with_prepared_dictionary(&UNPACKING)?).decompress(frame, capacity),
-        }),
+        ZSTD_RUNS_1 => UNPACKERS.with(
+            || Decompressor::with_prepared_dictionary(&UNPACKING),
+            |unpacker| unpacker.decompress(frame, capacity),
+        ),
         version => return Err(corrupt(&format!("version {version} is not known"))),
     };
     unpacked.map_err(|error| corrupt(&error.to_string()))

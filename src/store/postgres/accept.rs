@@ -22,9 +22,9 @@ use crate::model::window::{Change, Seq};
 use crate::store::accept::{BodyRow, FeedbackRow, Place, Rows, RunRow, WaitingRow, ensure_default};
 use crate::store::postgres::runner::gone;
 use crate::store::postgres::session::Session;
-use crate::store::postgres::{PgStore, ids, text};
+use crate::store::postgres::{PgStore, ids, removal, text};
 use crate::store::row::{Cells, readable};
-use crate::store::{Result, records};
+use crate::store::{Result, StoreError, records};
 
 const HOLD: &str = "INSERT INTO run_bodies (tenant_id, run_id, project_id, body) \
      SELECT $1, run_id, '00000000-0000-0000-0000-000000000000', '' FROM unnest($2::uuid[]) AS held (run_id) \
@@ -67,6 +67,8 @@ const FIND_PROJECTS: &str = "SELECT project_id, name FROM projects WHERE tenant_
 
 const CREATE_PROJECT: &str = "INSERT INTO projects (tenant_id, project_id, name, start_at) VALUES ($1, $2, $3, $4) \
      ON CONFLICT DO NOTHING";
+
+const UNCREATE_PROJECT: &str = "DELETE FROM projects WHERE tenant_id = $1 AND project_id = $2";
 
 const FEEDBACK: &str = "SELECT body FROM feedback WHERE tenant_id = $1 AND feedback_id = ANY($2::uuid[])";
 
@@ -134,6 +136,13 @@ impl<'c> Held<'c> {
         self.connection
     }
 
+    /// Why one of these projects, whose runs are there, is not. Runs that are about to follow it are looked at again when
+    /// they have; of a group, that is for those who sent them alone.
+    async fn missing(&mut self, tenant: TenantId, projects: &[Uuid]) -> Result<StoreError> {
+        let is_removed = removal::are_removed(self.connection, tenant, projects).await?;
+        Ok(if is_removed { StoreError::Stale("a project that is being removed") } else { gone("a project") })
+    }
+
     /// Removes the rows that were only held.
     pub(super) async fn let_go(self, tenant: TenantId) -> Result<()> {
         if !self.empty.is_empty() {
@@ -188,7 +197,7 @@ impl Rows for Held<'_> {
             .bind(tenant.0)
             .bind(rows.iter().map(|row| row.run_id.0).collect::<Vec<_>>())
             .bind(rows.iter().map(|row| row.project_id.0).collect::<Vec<_>>())
-            .bind(rows.iter().map(|row| row.body.as_slice()).collect::<Vec<_>>())
+            .bind(rows.iter().map(|row| &*row.body).collect::<Vec<_>>())
             .execute(&mut *self.connection)
             .await?;
         for row in rows {
@@ -243,7 +252,15 @@ impl Rows for Held<'_> {
 
     async fn create_project(&mut self, tenant: TenantId, id: ProjectId, name: &str, now: Timestamp) -> Result<bool> {
         let query = sqlx::query(CREATE_PROJECT).bind(tenant.0).bind(id.0).bind(text(name)).bind(now.0);
-        Ok(query.execute(&mut *self.connection).await?.rows_affected() == 1)
+        if query.execute(&mut *self.connection).await?.rows_affected() == 0 {
+            return Ok(false);
+        }
+        // Asked after that has waited for whoever is removing it.
+        let is_removed = removal::are_removed(self.connection, tenant, &[id.0]).await?;
+        if is_removed {
+            sqlx::query(UNCREATE_PROJECT).bind(tenant.0).bind(id.0).execute(&mut *self.connection).await?;
+        }
+        Ok(!is_removed)
     }
 
     async fn feedback(&mut self, tenant: TenantId, feedback: &[FeedbackId]) -> Result<Vec<Feedback>> {
@@ -273,9 +290,10 @@ impl Rows for Held<'_> {
     }
 
     async fn hold_projects(&mut self, tenant: TenantId, projects: &[ProjectId]) -> Result<()> {
-        let query = sqlx::query_scalar(HOLD_PROJECTS).bind(tenant.0).bind(ids(projects, |project| project.0));
+        let projects = ids(projects, |project| project.0);
+        let query = sqlx::query_scalar(HOLD_PROJECTS).bind(tenant.0).bind(&projects);
         let held: i64 = query.fetch_one(&mut *self.connection).await?;
-        if usize::try_from(held) == Ok(projects.len()) { Ok(()) } else { Err(gone("a project")) }
+        if usize::try_from(held) == Ok(projects.len()) { Ok(()) } else { Err(self.missing(tenant, &projects).await?) }
     }
 
     async fn take_numbers(
@@ -286,10 +304,10 @@ impl Rows for Held<'_> {
     ) -> Result<HashMap<ProjectId, (Seq, Timestamp)>> {
         let (projects, numbers): (Vec<Uuid>, Vec<i64>) =
             counts.iter().map(|(project, count)| (project.0, *count)).unzip();
-        let query = sqlx::query(TAKE_NUMBERS).bind(tenant.0).bind(projects).bind(numbers).bind(now.0);
+        let query = sqlx::query(TAKE_NUMBERS).bind(tenant.0).bind(&projects).bind(numbers).bind(now.0);
         let rows = query.fetch_all(&mut *self.connection).await?;
         if rows.len() != counts.len() {
-            return Err(gone("a project"));
+            return Err(self.missing(tenant, &projects).await?);
         }
         rows.iter().map(records::numbers).collect()
     }
@@ -311,17 +329,17 @@ impl Rows for Held<'_> {
         let word = |of: fn(&RunRow) -> &str| rows.iter().map(|row| text(of(row)).into_owned()).collect::<Vec<_>>();
         sqlx::query(UPSERT_RUNS)
             .bind(tenant.0)
-            .bind(rows.iter().map(|row| row.run.project_id.0).collect::<Vec<_>>())
-            .bind(rows.iter().map(|row| row.run.id.0).collect::<Vec<_>>())
-            .bind(rows.iter().map(|row| row.run.trace_id.0).collect::<Vec<_>>())
-            .bind(rows.iter().map(|row| row.run.parent_run_id.map(|parent| parent.0)).collect::<Vec<_>>())
-            .bind(word(|row| &row.run.name))
-            .bind(word(|row| &row.run.run_type))
-            .bind(word(|row| row.run.status.as_str()))
-            .bind(rows.iter().map(|row| row.run.is_root()).collect::<Vec<_>>())
-            .bind(rows.iter().map(RunRow::is_stray).collect::<Vec<_>>())
-            .bind(rows.iter().map(|row| row.run.start_time.0).collect::<Vec<_>>())
-            .bind(rows.iter().map(|row| row.run.end_time.map(|end| end.0)).collect::<Vec<_>>())
+            .bind(rows.iter().map(|row| row.project_id.0).collect::<Vec<_>>())
+            .bind(rows.iter().map(|row| row.run_id.0).collect::<Vec<_>>())
+            .bind(rows.iter().map(|row| row.outline.trace_id.0).collect::<Vec<_>>())
+            .bind(rows.iter().map(|row| row.outline.parent_run_id.map(|parent| parent.0)).collect::<Vec<_>>())
+            .bind(word(|row| &row.outline.name))
+            .bind(word(|row| &row.outline.run_type))
+            .bind(word(|row| row.outline.status.as_str()))
+            .bind(rows.iter().map(|row| row.outline.is_root()).collect::<Vec<_>>())
+            .bind(rows.iter().map(|row| row.outline.is_stray()).collect::<Vec<_>>())
+            .bind(rows.iter().map(|row| row.outline.start_time.0).collect::<Vec<_>>())
+            .bind(rows.iter().map(|row| row.outline.end_time.map(|end| end.0)).collect::<Vec<_>>())
             .bind(rows.iter().map(|row| row.seq).collect::<Vec<_>>())
             .bind(rows.iter().map(|row| row.at.0).collect::<Vec<_>>())
             .execute(&mut *self.connection)

@@ -2,30 +2,32 @@
 
 use uuid::Uuid;
 
-use crate::model::endpoint::Endpoint;
+use crate::model::endpoint::{Disabled, Endpoint};
 use crate::model::id::{EndpointId, TenantId};
 use crate::model::sealed::Sealed;
 use crate::store::failure::is_repeat;
-use crate::store::postgres::ids;
 use crate::store::postgres::session::Session;
+use crate::store::postgres::{ids, text};
 use crate::store::records::{endpoint, sealed_target};
 use crate::store::revision::EndpointRow;
 use crate::store::row::readable;
 use crate::store::{Result, StoreError};
 
-const LIST: &str = "SELECT tenant_id, endpoint_id, key, rule_id, target_sealed, shown, format, policy FROM endpoints \
+const LIST: &str = "SELECT tenant_id, endpoint_id, key, rule_id, target_sealed, shown, format, policy, overrides, \
+     origin, disabled_at, disabled_why FROM endpoints \
      WHERE tenant_id = $1";
 
-const BY_ID: &str = "SELECT tenant_id, endpoint_id, key, rule_id, target_sealed, shown, format, policy \
-     FROM endpoints WHERE endpoint_id = ANY($1::uuid[])";
+const BY_ID: &str = "SELECT tenant_id, endpoint_id, key, rule_id, target_sealed, shown, format, policy, overrides, \
+     origin, disabled_at, disabled_why FROM endpoints WHERE endpoint_id = ANY($1::uuid[])";
 
-const UPSERT: &str = "INSERT INTO endpoints (tenant_id, endpoint_id, key, rule_id, target_sealed, shown, format, policy) \
-     SELECT $1, endpoint_id, key, rule_id, target_sealed, shown, format, policy \
-     FROM unnest($2::uuid[], $3::text[], $4::uuid[], $5::bytea[], $6::text[], $7::text[], $8::text[]) \
-     AS put (endpoint_id, key, rule_id, target_sealed, shown, format, policy) \
+const UPSERT: &str = "INSERT INTO endpoints (tenant_id, endpoint_id, key, rule_id, target_sealed, shown, format, policy, \
+     overrides, origin) \
+     SELECT $1, endpoint_id, key, rule_id, target_sealed, shown, format, policy, overrides, origin \
+     FROM unnest($2::uuid[], $3::text[], $4::uuid[], $5::bytea[], $6::text[], $7::text[], $8::text[], $9::text[], \
+     $10::text[]) AS put (endpoint_id, key, rule_id, target_sealed, shown, format, policy, overrides, origin) \
      ON CONFLICT (tenant_id, endpoint_id) DO UPDATE SET key = excluded.key, rule_id = excluded.rule_id, \
      target_sealed = excluded.target_sealed, shown = excluded.shown, format = excluded.format, \
-     policy = excluded.policy";
+     policy = excluded.policy, overrides = excluded.overrides, origin = excluded.origin";
 
 const DELETE: &str = "DELETE FROM endpoints WHERE tenant_id = $1 AND endpoint_id = ANY($2::uuid[])";
 
@@ -37,6 +39,9 @@ const SEALED: &str = "SELECT endpoint_id, target_sealed FROM endpoints WHERE $1:
 const RESEAL: &str = "UPDATE endpoints SET target_sealed = $3 WHERE endpoint_id = $1 AND target_sealed = $2";
 
 const SEALED_AS: &str = "SELECT 1 FROM endpoints WHERE endpoint_id = $1 AND target_sealed = $2";
+
+const SET_DISABLED: &str = "UPDATE endpoints SET disabled_at = $3, disabled_why = $4 \
+     WHERE tenant_id = $1 AND endpoint_id = $2";
 
 pub(super) async fn list(connection: &mut Session, tenant: TenantId) -> Result<Vec<Endpoint>> {
     readable(&sqlx::query(LIST).bind(tenant.0).fetch_all(connection).await?, endpoint)
@@ -57,6 +62,8 @@ pub(super) async fn put(connection: &mut Session, tenant: TenantId, rows: &[Endp
         .bind(rows.iter().map(|row| row.shown.as_str()).collect::<Vec<_>>())
         .bind(rows.iter().map(|row| row.format.as_str()).collect::<Vec<_>>())
         .bind(rows.iter().map(|row| row.policy.as_str()).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| row.overrides.clone()).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| row.endpoint.origin.clone()).collect::<Vec<_>>())
         .execute(connection)
         .await;
     match put {
@@ -70,6 +77,18 @@ pub(super) async fn remove(connection: &mut Session, tenant: TenantId, endpoints
     let endpoints = ids(endpoints, |endpoint| endpoint.0);
     sqlx::query(DELETE).bind(tenant.0).bind(endpoints).execute(connection).await?;
     Ok(())
+}
+
+/// Disables an endpoint, or enables it. Whether it was there.
+pub(super) async fn set_disabled(
+    connection: &mut Session,
+    tenant: TenantId,
+    id: EndpointId,
+    disabled: Option<&Disabled>,
+) -> Result<bool> {
+    let (at, why) = (disabled.map(|disabled| disabled.at.0), disabled.map(|disabled| text(&disabled.reason)));
+    let query = sqlx::query(SET_DISABLED).bind(tenant.0).bind(id.0).bind(at).bind(why);
+    Ok(query.execute(connection).await?.rows_affected() > 0)
 }
 
 /// Removes the endpoints that are written in these rules.

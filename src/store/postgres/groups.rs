@@ -22,7 +22,7 @@ use tokio_util::task::TaskTracker;
 use crate::model::id::TenantId;
 use crate::model::time::Timestamp;
 use crate::store::accept::accept;
-use crate::store::failure::again;
+use crate::store::failure::{RETRY_AFTER, again};
 use crate::store::group::{AcceptJob, Bounds, Room, batches, gather};
 use crate::store::postgres::accept::Held;
 use crate::store::postgres::{Options, PgStore, Topic};
@@ -103,7 +103,7 @@ impl Line {
 impl PgStore {
     /// Accepts a batch, with others if there are any; `Busy` at once when there is no room for it.
     pub(super) async fn accept_in_a_group(&self, tenant: TenantId, batch: Batch, now: Timestamp) -> Result<Accepted> {
-        let (job, answer) = self.groups.room.enter(tenant, batch, now)?;
+        let (job, answer) = self.groups.room.enter(tenant, batch, now).await?;
         let begin = {
             let mut line = self.groups.line();
             line.waiting.push_back(job);
@@ -112,7 +112,11 @@ impl PgStore {
         if begin {
             self.go_to_work();
         }
-        answer.await.unwrap_or_else(|_| Err(StoreError::Internal("accepting a group broke off".into())))
+        match answer.await.unwrap_or_else(|_| Err(StoreError::Internal("accepting a group broke off".into()))) {
+            // What is in its way goes by itself.
+            Err(StoreError::Stale(_)) => Err(StoreError::Busy { retry_after: RETRY_AFTER }),
+            answer => answer,
+        }
     }
 
     fn go_to_work(&self) {

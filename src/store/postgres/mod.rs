@@ -10,6 +10,7 @@
 
 mod accept;
 mod clock;
+mod collections;
 mod connections;
 mod endpoints;
 mod feedback;
@@ -21,12 +22,15 @@ mod outbox;
 mod plans;
 mod pokes;
 mod projects;
+mod removal;
 mod retention;
 mod revision;
+mod rule_log;
 mod rules;
 mod runner;
 mod runs;
 pub(in crate::store) mod schema;
+mod search;
 mod session;
 mod standing;
 mod windows;

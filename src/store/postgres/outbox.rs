@@ -7,6 +7,7 @@ use sqlx::{Postgres, QueryBuilder};
 use uuid::Uuid;
 
 use crate::model::delivery::{Attempt, Delivery};
+use crate::model::endpoint::Disabled;
 use crate::model::id::{DeliveryId, EndpointId, MessageId, TenantId};
 use crate::model::message::Message;
 use crate::model::time::Timestamp;
@@ -16,8 +17,8 @@ use crate::store::outbox::{Claim, Claimant, DeliveryQuery, Finished, OutboxStore
 use crate::store::postgres::session::Session;
 use crate::store::postgres::{PgStore, Topic, endpoints, ids, text};
 use crate::store::records::{
-    ENDPOINT_LOST, LARGEST_CLAIMED, answers, attempt, claims, delivery, message, messages_of, recorded, state_columns,
-    state_of_word, verdict, waiting_for,
+    ENDPOINT_DISABLED, LARGEST_CLAIMED, answers, attempt, claims, delivery, gone, message, messages_of, recorded,
+    state_columns, state_of_word, verdict, waiting_for,
 };
 use crate::store::retention::links_of;
 use crate::store::row::{json_text, readable};
@@ -103,6 +104,8 @@ const FINISH: &str = "WITH f AS MATERIALIZED (SELECT * FROM unnest($1::uuid[], $
 const RECORDED: &str = "SELECT a.delivery_id FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::bigint[]) \
      AS f (tenant_id, delivery_id, number, started_at) JOIN attempts a ON a.tenant_id = f.tenant_id \
      AND a.delivery_id = f.delivery_id AND a.number = f.number AND a.started_at = f.started_at";
+
+const ENDPOINT: &str = "SELECT endpoint_id FROM deliveries WHERE tenant_id = $1 AND delivery_id = $2";
 
 /// A delivery whose endpoint is gone has nowhere to go, and stays as it is.
 const REPLAY: &str = "UPDATE deliveries SET state = 0, reason = NULL, due_at = $3, ready_at = $3, holder = NULL, \
@@ -319,8 +322,8 @@ async fn claim(connection: &mut Session, claimant: Claimant, shares: &[Share], i
     let endpoints = endpoints::by_id(connection, endpoints).await?;
     let messages = messages(connection, &deliveries).await?;
     let (claims, lost) = claims(claimant, deliveries, endpoints, messages);
-    for (tenant, endpoint) in lost {
-        fail_endpoints(connection, tenant, &[endpoint], claimant.now, ENDPOINT_LOST).await?;
+    for (tenant, endpoint, why) in lost {
+        fail_endpoints(connection, tenant, &[endpoint], claimant.now, why).await?;
     }
     Ok(claims)
 }
@@ -384,7 +387,22 @@ async fn finish(connection: &mut Session, finished: &[&Finished]) -> Result<Hash
         .bind(finished.iter().map(|one| one.attempt.started_at.0).collect::<Vec<_>>())
         .bind(finished.iter().map(|one| i64::try_from(one.attempt.duration_ms).unwrap_or(i64::MAX)).collect::<Vec<_>>())
         .bind(results);
-    query.fetch_all(connection).await?.iter().map(recorded).collect()
+    let rows = query.fetch_all(&mut *connection).await?;
+    let recorded: HashSet<DeliveryId> = rows.iter().map(recorded).collect::<Result<_>>()?;
+    for one in finished.iter().filter(|one| recorded.contains(&one.lease.delivery_id)) {
+        if let Some(disabled) = gone(&one.attempt, &one.outcome) {
+            disable(connection, one.lease.tenant_id, one.lease.delivery_id, &disabled).await?;
+        }
+    }
+    Ok(recorded)
+}
+
+/// Disables the endpoint of a delivery, and ends what waits for it.
+async fn disable(connection: &mut Session, tenant: TenantId, delivery: DeliveryId, disabled: &Disabled) -> Result<()> {
+    let query = sqlx::query_scalar(ENDPOINT).bind(tenant.0).bind(delivery.0);
+    let Some(endpoint) = query.fetch_optional(&mut *connection).await?.map(EndpointId) else { return Ok(()) };
+    endpoints::set_disabled(connection, tenant, endpoint, Some(disabled)).await?;
+    fail_endpoints(connection, tenant, &[endpoint], disabled.at, ENDPOINT_DISABLED).await
 }
 
 /// Hot statements, each with the indexes that serve it.

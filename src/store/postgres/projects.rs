@@ -6,14 +6,13 @@ use sqlx::{Postgres, QueryBuilder};
 use crate::model::id::{ProjectId, TenantId};
 use crate::model::project::{DEFAULT_PROJECT, Project};
 use crate::model::time::Timestamp;
-use crate::store::failure::is_repeat;
+use crate::store::failure::{RETRY_AFTER, is_repeat};
 use crate::store::postgres::rules::own_version;
 use crate::store::postgres::runner::take_your_time;
 use crate::store::postgres::session::Session;
-use crate::store::postgres::{PgStore, ids, text};
+use crate::store::postgres::{PgStore, ids, removal, text};
 use crate::store::projects::{ProjectQuery, ProjectStore};
 use crate::store::records::project;
-use crate::store::revision::RuleRows as _;
 use crate::store::{Result, StoreError, revision};
 
 const PAGE: &str = "SELECT tenant_id, project_id, name, description, extra, reference_dataset_id, start_at, end_at \
@@ -28,25 +27,8 @@ const CREATE: &str = "INSERT INTO projects (tenant_id, project_id, name, descrip
 const UPDATE: &str = "UPDATE projects SET name = $3, description = $4, extra = $5, reference_dataset_id = $6, \
      start_at = $7, end_at = $8 WHERE tenant_id = $1 AND project_id = $2";
 
-const DELETE: &str = "DELETE FROM projects WHERE tenant_id = $1 AND project_id = $2";
-
-/// What belongs to a project. Feedback and bodies come first: they are found through the runs. Feedback whose run is
-/// known is where its run is, whatever its sender said before.
-const DELETE_CONTENTS: [&str; 11] = [
-    "DELETE FROM feedback WHERE tenant_id = $1 AND (run_id IN \
-     (SELECT run_id FROM run_bodies WHERE tenant_id = $1 AND project_id = $2) OR (project_id = $2 AND NOT EXISTS \
-     (SELECT 1 FROM run_bodies b WHERE b.tenant_id = $1 AND b.run_id = feedback.run_id)))",
-    "DELETE FROM run_bodies WHERE tenant_id = $1 AND project_id = $2",
-    "DELETE FROM runs WHERE tenant_id = $1 AND project_id = $2",
-    "DELETE FROM changes WHERE tenant_id = $1 AND project_id = $2",
-    "DELETE FROM matches WHERE tenant_id = $1 AND project_id = $2",
-    "DELETE FROM windows WHERE tenant_id = $1 AND project_id = $2",
-    "DELETE FROM window_finds WHERE tenant_id = $1 AND project_id = $2",
-    "DELETE FROM group_cursors WHERE tenant_id = $1 AND project_id = $2",
-    "DELETE FROM rule_starts WHERE tenant_id = $1 AND project_id = $2",
-    "DELETE FROM rule_spans WHERE tenant_id = $1 AND project_id = $2",
-    "DELETE FROM project_leases WHERE tenant_id = $1 AND project_id = $2",
-];
+/// What a removed project held is dropped so many rows at a time, of each kind.
+const STEP: u32 = 500;
 
 #[async_trait]
 impl ProjectStore for PgStore {
@@ -57,6 +39,10 @@ impl ProjectStore for PgStore {
                 // An earlier try may have made it.
                 if !(this.in_doubt && find(&mut this, made.tenant_id, made.id).await?.as_ref() == Some(made)) {
                     write(&mut this, CREATE, made).await?;
+                    // Asked after that has waited for whoever is removing it.
+                    if removal::are_removed(&mut this, made.tenant_id, &[made.id.0]).await? {
+                        return Err(StoreError::Busy { retry_after: RETRY_AFTER });
+                    }
                 }
                 Ok(this.done(()))
             })
@@ -77,13 +63,17 @@ impl ProjectStore for PgStore {
     }
 
     async fn delete_project(&self, tenant: TenantId, id: ProjectId) -> Result<bool> {
-        self.run_long("delete_project", |mut this| {
-            Box::pin(async move {
-                let there = delete(&mut this, tenant, id).await? || this.in_doubt;
-                Ok(this.done(there))
+        let there = self
+            .run_long("delete_project", |mut this| {
+                Box::pin(async move {
+                    take_your_time(&mut this).await?;
+                    let there = removal::remove(&mut this, tenant, id).await? || this.in_doubt;
+                    Ok(this.done(there))
+                })
             })
-        })
-        .await
+            .await?;
+        while there && self.drop_some((tenant, id), STEP).await?.more {}
+        Ok(there)
     }
 
     async fn project(&self, tenant: TenantId, id: ProjectId) -> Result<Option<Project>> {
@@ -168,21 +158,4 @@ async fn update(connection: &mut Session, project: &Project, now: Timestamp) -> 
         0 => Err(StoreError::NotFound("the project")),
         _ => Ok(()),
     }
-}
-
-/// Windows being evaluated over the project must not be committed over its next life: that is what the version is for.
-/// It is locked first, as by every commit of a window; the project's row second, which no batch gets past.
-async fn delete(connection: &mut Session, tenant: TenantId, id: ProjectId) -> Result<bool> {
-    if find(connection, tenant, id).await?.is_none() {
-        return Ok(false);
-    }
-    take_your_time(connection).await?;
-    connection.bump_version().await?;
-    let there = sqlx::query(DELETE).bind(tenant.0).bind(id.0).execute(&mut *connection).await?.rows_affected() > 0;
-    if there {
-        for statement in DELETE_CONTENTS {
-            sqlx::query(statement).bind(tenant.0).bind(id.0).execute(&mut *connection).await?;
-        }
-    }
-    Ok(there)
 }

@@ -107,7 +107,13 @@ const NAMING_RUNS: &str = "SELECT b.run_id, b.body, r.modified_at FROM run_bodie
      LEFT JOIN runs r ON r.tenant_id = b.tenant_id AND r.project_id = b.project_id AND r.run_id = b.run_id \
      WHERE b.tenant_id = $1 AND b.run_id = ANY($2::uuid[])";
 
-const LINKED: &str = "SELECT DISTINCT blob_key FROM message_links WHERE tenant_id = $1 AND blob_key = ANY($2::text[])";
+const LINKED: &str = "SELECT blob_key FROM message_links WHERE tenant_id = $1 AND blob_key = ANY($2::text[]) \
+     UNION SELECT blob_key FROM example_links WHERE tenant_id = $1 AND blob_key = ANY($2::text[])";
+
+const DROP_QUEUED: &str = "DELETE FROM queued_runs WHERE tenant_id = $1 AND run_id = ANY($2::uuid[])";
+
+/// What goes with its run.
+pub(super) const DROP_WITH_RUNS: [&str; 3] = [DROP_FEEDBACK, DROP_QUEUED, DROP_BODIES];
 
 const BEGIN_SWEEP: &str = "UPDATE counters SET value = $1 WHERE name = 'blobs_swept_at' AND value <= $2";
 
@@ -218,6 +224,13 @@ impl RetentionStore for PgStore {
         Ok(Naming { bodies, parts, linked }.unnamed(blobs, quiet_since))
     }
 
+    async fn drop_removed(&self, limit: u32) -> Result<Dropped> {
+        match self.removed_project().await? {
+            Some(project) => Ok(Dropped { more: true, ..self.drop_some(project, limit).await? }),
+            None => Ok(Dropped::default()),
+        }
+    }
+
     async fn begin_sweep(&self, now: Timestamp, since: Timestamp) -> Result<bool> {
         self.run("begin_sweep", |mut this| {
             Box::pin(async move {
@@ -252,7 +265,7 @@ async fn drop_runs(connection: &mut Session, old: &OldRuns, plan: &Plan) -> Resu
     let held = query.fetch_all(&mut *connection).await?;
     let query = sqlx::query_scalar::<_, Uuid>(DROP_RUNS).bind(tenant).bind(project).bind(held).bind(old.through);
     let runs = query.fetch_all(&mut *connection).await?;
-    for statement in [DROP_FEEDBACK, DROP_BODIES] {
+    for statement in DROP_WITH_RUNS {
         sqlx::query(statement).bind(tenant).bind(&runs).execute(&mut *connection).await?;
     }
     sqlx::query(STAMP_MATCHES).bind(tenant).bind(&runs).bind(old.now.0).execute(&mut *connection).await?;
@@ -298,7 +311,7 @@ async fn drop_incomplete(connection: &mut Session, tenant: TenantId, runs: &[Run
     let query = sqlx::query_scalar::<_, Uuid>(STILL_UNHEARD).bind(tenant.0).bind(ids(runs, |run| run.0));
     let unheard = query.bind(before.0).fetch_all(held.connection()).await?;
     let gone: Vec<Uuid> = unheard.iter().filter(|run| !complete.contains(*run)).copied().collect();
-    for statement in [accept::DELETE_WAITING, DROP_FEEDBACK, DROP_BODIES] {
+    for statement in [accept::DELETE_WAITING].into_iter().chain(DROP_WITH_RUNS) {
         sqlx::query(statement).bind(tenant.0).bind(&gone).execute(held.connection()).await?;
     }
     sqlx::query(FORGET_INCOMPLETE).bind(tenant.0).bind(unheard).execute(held.connection()).await?;

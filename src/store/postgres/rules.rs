@@ -1,14 +1,15 @@
 //! Rules and endpoints.
 
 use async_trait::async_trait;
+use futures_util::TryStreamExt as _;
 
-use crate::model::endpoint::Endpoint;
+use crate::model::endpoint::{Disabled, Endpoint};
 use crate::model::id::{EndpointId, RuleId, TenantId};
 use crate::model::rule::{Rule, RuleState};
 use crate::model::sealed::Sealed;
 use crate::model::time::Timestamp;
 use crate::store::postgres::session::Session;
-use crate::store::postgres::{PgStore, Topic, endpoints};
+use crate::store::postgres::{PgStore, Topic, endpoints, outbox};
 use crate::store::row::readable;
 use crate::store::rules::{RuleChanges, RuleSnapshot, RuleStore};
 use crate::store::{Result, records, revision};
@@ -71,12 +72,41 @@ impl RuleStore for PgStore {
         self.read(async { endpoints::list(&mut *self.reader().await?, tenant).await }).await
     }
 
+    async fn set_endpoint_state(
+        &self,
+        tenant: TenantId,
+        id: EndpointId,
+        disabled: Option<Disabled>,
+        now: Timestamp,
+    ) -> Result<bool> {
+        let disabled = disabled.as_ref();
+        self.run("set_endpoint_state", |mut this| {
+            Box::pin(async move {
+                let there = endpoints::set_disabled(&mut this, tenant, id, disabled).await?;
+                if disabled.is_some() {
+                    outbox::fail_endpoints(&mut this, tenant, &[id], now, records::ENDPOINT_DISABLED).await?;
+                }
+                Ok(this.done(there))
+            })
+        })
+        .await
+    }
+
     async fn rules_version(&self) -> Result<i64> {
         self.read(async { Ok(sqlx::query_scalar(VERSION).fetch_one(&mut *self.reader().await?).await?) }).await
     }
 
     async fn active_rules(&self) -> Result<RuleSnapshot> {
-        self.read(async { records::snapshot(&sqlx::query(ACTIVE).fetch_all(&mut *self.reader().await?).await?) }).await
+        self.read(async {
+            let mut snapshot = RuleSnapshot::default();
+            let mut reader = self.reader().await?;
+            let mut rows = sqlx::query(ACTIVE).fetch(&mut *reader);
+            while let Some(row) = rows.try_next().await? {
+                records::join(&mut snapshot, &row)?;
+            }
+            Ok(snapshot)
+        })
+        .await
     }
 
     async fn sealed_targets(&self, after: Option<EndpointId>, limit: u32) -> Result<Vec<(EndpointId, Sealed)>> {

@@ -9,8 +9,9 @@ use crate::model::id::{FeedbackId, ProjectId, RunId, TenantId, TraceId};
 use crate::model::run::StoredRun;
 use crate::model::time::Timestamp;
 use crate::store::postgres::runner::Reader;
-use crate::store::postgres::{PgStore, Topic, feedback, ids};
+use crate::store::postgres::{PgStore, Topic, feedback, ids, search};
 use crate::store::runs::{Accepted, Batch, FeedbackQuery, RunQuery, RunStore};
+use crate::store::search::{Found, Search};
 use crate::store::{Result, records};
 
 const RUNS: &str = "SELECT r.run_id, r.project_id, r.changed_seq, r.modified_at, b.body FROM run_bodies b \
@@ -69,6 +70,10 @@ impl RunStore for PgStore {
             with_feedback(&mut reader, tenant, &rows).await
         })
         .await
+    }
+
+    async fn search_runs(&self, tenant: TenantId, search: &Search) -> Result<Vec<Found>> {
+        self.read(async { search::search(&mut *self.reader().await?, tenant, search).await }).await
     }
 
     async fn feedback(&self, tenant: TenantId, id: FeedbackId) -> Result<Option<Feedback>> {

@@ -1,6 +1,6 @@
 //! What the scheduler reads and how it commits.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use async_trait::async_trait;
 use uuid::Uuid;
@@ -8,10 +8,11 @@ use uuid::Uuid;
 use crate::model::id::{ProjectId, RuleId, RunId, TenantId};
 use crate::model::time::Timestamp;
 use crate::model::window::{Change, Seq, Window};
+use crate::store::collections::outcomes;
 use crate::store::failure::is_repeat;
 use crate::store::outbox::Claimant;
 use crate::store::postgres::session::Session;
-use crate::store::postgres::{PgStore, Topic, outbox, rules, standing};
+use crate::store::postgres::{PgStore, Topic, collections, outbox, rules, standing};
 use crate::store::row::json_text;
 use crate::store::windows::{ProjectKey, Standing, Stirred, WindowCommit, WindowStore};
 use crate::store::{Result, StoreError, records};
@@ -43,8 +44,14 @@ const MATCHED: &str = "SELECT m.rule_id, m.run_id FROM unnest($2::uuid[], $3::uu
 const SETTLE: &str = "UPDATE projects SET settled_seq = $3 \
      WHERE tenant_id = $1 AND project_id = $2 AND last_seq = $3 AND settled_seq < $3";
 
-const INSERT_MATCHES: &str = "INSERT INTO matches (tenant_id, rule_id, run_id, project_id) \
-     SELECT $1, rule_id, run_id, $2 FROM unnest($3::uuid[], $4::uuid[]) AS put (rule_id, run_id) \
+/// Waits for nobody: whoever has the row writes changes, as a rule, and then there is nothing to settle.
+const SETTLE_IF_FREE: &str = "UPDATE projects SET settled_seq = $3 WHERE tenant_id = $1 AND project_id = \
+     (SELECT project_id FROM projects WHERE tenant_id = $1 AND project_id = $2 AND last_seq = $3 \
+     AND settled_seq < $3 FOR UPDATE SKIP LOCKED)";
+
+const INSERT_MATCHES: &str = "INSERT INTO matches (tenant_id, rule_id, run_id, project_id, window_id, applied_at, \
+     outcome) SELECT $1, rule_id, run_id, $2, $5, $6, outcome \
+     FROM unnest($3::uuid[], $4::uuid[], $7::text[]) AS put (rule_id, run_id, outcome) \
      ORDER BY rule_id, run_id";
 
 const INSERT_WINDOW: &str = "INSERT INTO windows (tenant_id, window_id, project_id, progress, after_seq, through_seq, \
@@ -88,10 +95,14 @@ impl WindowStore for PgStore {
 
     async fn standing(&self, tenant: TenantId, project: ProjectId) -> Result<Standing> {
         self.read(async {
-            // Cursors, starts and spans are moved together.
-            standing::of_project(&mut *self.snapshot().await?, tenant, project).await
+            let query = sqlx::query(records::STANDING).bind(tenant.0).bind(project.0);
+            records::standing(tenant, project, &query.fetch_all(&mut *self.reader().await?).await?)
         })
         .await
+    }
+
+    async fn starts(&self, tenant: TenantId, project: ProjectId, beyond: Seq) -> Result<HashMap<RuleId, Seq>> {
+        self.read(async { standing::starts_beyond(&mut *self.reader().await?, tenant, project, beyond).await }).await
     }
 
     async fn changes(
@@ -176,16 +187,26 @@ async fn commit_window(connection: &mut Session, commit: &WindowCommit) -> Resul
     }
     standing::advance(connection, &commit.window).await?;
     if !commit.matches.is_empty() {
-        store_matches(connection, &commit.window, &commit.matches).await?;
+        let tenant = commit.window.tenant_id;
+        let there = collections::there(connection, tenant, &commit.actions.collections()).await?;
+        store_matches(connection, commit, outcomes(commit, &there)?).await?;
+        collections::act(connection, tenant, &commit.actions.possible(&there), commit.applied_at).await?;
     }
     outbox::store_messages(connection, commit.window.tenant_id, &commit.messages).await?;
-    outbox::store_deliveries(connection, commit.window.tenant_id, &commit.deliveries).await
+    outbox::store_deliveries(connection, commit.window.tenant_id, &commit.deliveries).await?;
+    if let Some(seq) = commit.settles {
+        let (tenant, project) = (commit.window.tenant_id.0, commit.window.project_id.0);
+        sqlx::query(SETTLE_IF_FREE).bind(tenant).bind(project).bind(seq).execute(connection).await?;
+    }
+    Ok(())
 }
 
-async fn store_matches(connection: &mut Session, window: &Window, matches: &[(RuleId, RunId)]) -> Result<()> {
+async fn store_matches(connection: &mut Session, commit: &WindowCommit, outcomes: Vec<Option<String>>) -> Result<()> {
+    let WindowCommit { window, matches, applied_at, .. } = commit;
     let (tenant, project) = (window.tenant_id.0, window.project_id.0);
     let (rules, runs) = columns(matches);
     let query = sqlx::query(INSERT_MATCHES).bind(tenant).bind(project).bind(rules).bind(runs);
+    let query = query.bind(window.id.0).bind(applied_at.0).bind(outcomes);
     match query.execute(&mut *connection).await {
         Ok(_) => {}
         Err(error) if is_repeat(&error) => return Err(StoreError::Stale("a match exists already")),
@@ -224,6 +245,7 @@ pub(super) const PLANNED: &[(&str, &[&str])] = &[
     (CHANGES, &["changes_pkey"]),
     (MATCHED, &["matches_by_run"]),
     (SETTLE, &["projects_pkey"]),
+    (SETTLE_IF_FREE, &["projects_pkey"]),
     (RULE_WINDOWS, &["window_finds_pkey", "windows_pkey"]),
 ];
 

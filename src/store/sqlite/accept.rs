@@ -10,12 +10,22 @@ use crate::model::id::{FeedbackId, ProjectId, RunId, TenantId};
 use crate::model::time::Timestamp;
 use crate::model::window::{Change, Seq};
 use crate::store::accept::{BodyRow, FeedbackRow, Place, Rows, RunRow, WaitingRow};
+use crate::store::failure::{RETRY_AFTER, is_repeat};
 use crate::store::row::{Cells, json_text, readable};
-use crate::store::sqlite::row::{Insert, id_list, insert};
-use crate::store::{Result, records};
+use crate::store::sqlite::removal;
+use crate::store::sqlite::row::{Insert, Values, id_list, insert};
+use crate::store::{Result, StoreError, records};
 
 const BODIES: &str = "SELECT run_id, project_id, body FROM run_bodies \
      WHERE tenant_id = $1 AND run_id IN (SELECT unhex(value) FROM json_each($2))";
+
+/// Rows that are new. `OR FAIL`: a statement of many rows that may be undone halfway copies each page it touches aside,
+/// and whoever fails here is undone as a whole.
+const INSERT_BODIES: Insert = Insert {
+    head: "INSERT OR FAIL INTO run_bodies (tenant_id, run_id, project_id, body) VALUES",
+    columns: 4,
+    tail: "",
+};
 
 const UPSERT_BODIES: Insert = Insert {
     head: "INSERT INTO run_bodies (tenant_id, run_id, project_id, body) VALUES",
@@ -70,8 +80,15 @@ pub(super) const PLACES: &str = "SELECT r.run_id, r.project_id, r.trace_id FROM 
      WHERE b.tenant_id = $1 AND b.run_id IN (SELECT unhex(value) FROM json_each($2))";
 
 const INSERT_CHANGES: Insert = Insert {
-    head: "INSERT INTO changes (tenant_id, project_id, seq, run_id, trace_id, changed_at) VALUES",
+    head: "INSERT OR FAIL INTO changes (tenant_id, project_id, seq, run_id, trace_id, changed_at) VALUES",
     columns: 6,
+    tail: "",
+};
+
+const INSERT_RUNS: Insert = Insert {
+    head: "INSERT OR FAIL INTO runs (tenant_id, project_id, run_id, trace_id, parent_run_id, name, run_type, status, is_root, \
+           is_stray, start_at, end_at, changed_seq, modified_at) VALUES",
+    columns: 14,
     tail: "",
 };
 
@@ -90,12 +107,36 @@ const NUMBER_RUNS: &str = "UPDATE runs SET changed_seq = c.seq FROM changes c \
      WHERE runs.tenant_id = $1 AND runs.project_id = $2 AND runs.run_id IN (SELECT unhex(value) FROM json_each($3)) \
      AND c.tenant_id = $1 AND c.project_id = $2 AND c.seq > $4 AND c.run_id = runs.run_id";
 
-const TAKE_NUMBERS: &str = "UPDATE projects SET last_seq = last_seq + $3, \
-     last_change_at = max(last_change_at, $4), start_at = CASE WHEN start_at = 0 THEN $4 ELSE start_at END \
-     WHERE tenant_id = $1 AND project_id = $2 RETURNING project_id, last_seq, last_change_at";
+/// The parameter is an object: how many, by project.
+const TAKE_NUMBERS: &str = "UPDATE projects SET last_seq = last_seq + ($2 ->> lower(hex(project_id))), \
+     last_change_at = max(last_change_at, $3), start_at = CASE WHEN start_at = 0 THEN $3 ELSE start_at END \
+     WHERE tenant_id = $1 AND project_id IN (SELECT unhex(key) FROM json_each($2)) \
+     RETURNING project_id, last_seq, last_change_at";
+
+const COUNT_PROJECTS: &str = "SELECT count(*) FROM projects \
+     WHERE tenant_id = $1 AND project_id IN (SELECT unhex(value) FROM json_each($2))";
+
+/// The project of a run is gone, and the run is about to follow it.
+fn being_removed() -> StoreError {
+    StoreError::Busy { retry_after: RETRY_AFTER }
+}
 
 fn ids(runs: &[RunId]) -> String {
     id_list(runs.iter().map(|run| run.0))
+}
+
+/// Inserts rows that should be new. If one is there all the same, they are upserted.
+async fn insert_new<T>(
+    connection: &mut SqliteConnection,
+    new: &Insert,
+    known: &Insert,
+    rows: &[T],
+    bind: impl Fn(&mut Values, &T),
+) -> sqlx::Result<()> {
+    match insert(connection, new, rows, &bind).await {
+        Err(error) if is_repeat(&error) => insert(connection, known, rows, &bind).await.map(drop),
+        other => other.map(drop),
+    }
 }
 
 #[async_trait]
@@ -109,10 +150,12 @@ impl Rows for SqliteConnection {
     }
 
     async fn put_bodies(&mut self, tenant: TenantId, rows: &[BodyRow]) -> Result<()> {
-        insert(self, &UPSERT_BODIES, rows, |values, row| {
-            values.push(tenant.0).push(row.run_id.0).push(row.project_id.0).push(row.body.as_slice());
-        })
-        .await?;
+        let (new, known): (Vec<_>, Vec<_>) = rows.iter().partition(|row| row.is_new);
+        let bind = |values: &mut Values, row: &&BodyRow| {
+            values.push(tenant.0).push(row.run_id.0).push(row.project_id.0).push(&*row.body);
+        };
+        insert_new(self, &INSERT_BODIES, &UPSERT_BODIES, &new, bind).await?;
+        insert(self, &UPSERT_BODIES, &known, bind).await?;
         Ok(())
     }
 
@@ -159,6 +202,9 @@ impl Rows for SqliteConnection {
     }
 
     async fn create_project(&mut self, tenant: TenantId, id: ProjectId, name: &str, now: Timestamp) -> Result<bool> {
+        if removal::is_removed(self, tenant, id).await? {
+            return Ok(false);
+        }
         let query = sqlx::query(CREATE_PROJECT).bind(tenant.0).bind(id.0).bind(name).bind(now.0);
         Ok(query.execute(self).await?.rows_affected() == 1)
     }
@@ -186,8 +232,10 @@ impl Rows for SqliteConnection {
         rows.iter().map(records::place).collect()
     }
 
-    async fn hold_projects(&mut self, _tenant: TenantId, _projects: &[ProjectId]) -> Result<()> {
-        Ok(())
+    async fn hold_projects(&mut self, tenant: TenantId, projects: &[ProjectId]) -> Result<()> {
+        let ids = id_list(projects.iter().map(|project| project.0));
+        let there: i64 = sqlx::query_scalar(COUNT_PROJECTS).bind(tenant.0).bind(ids).fetch_one(self).await?;
+        if usize::try_from(there) == Ok(projects.len()) { Ok(()) } else { Err(being_removed()) }
     }
 
     async fn take_numbers(
@@ -196,13 +244,10 @@ impl Rows for SqliteConnection {
         counts: &[(ProjectId, i64)],
         now: Timestamp,
     ) -> Result<HashMap<ProjectId, (Seq, Timestamp)>> {
-        let mut taken = HashMap::new();
-        for (project, count) in counts {
-            let query = sqlx::query(TAKE_NUMBERS).bind(tenant.0).bind(project.0).bind(count).bind(now.0);
-            let (project, numbers) = records::numbers(&query.fetch_one(&mut *self).await?)?;
-            taken.insert(project, numbers);
-        }
-        Ok(taken)
+        let wanted: HashMap<_, _> = counts.iter().map(|(project, count)| (project.0.simple(), count)).collect();
+        let query = sqlx::query(TAKE_NUMBERS).bind(tenant.0).bind(json_text(&wanted)?).bind(now.0);
+        let taken: HashMap<_, _> = query.fetch_all(self).await?.iter().map(records::numbers).collect::<Result<_>>()?;
+        if taken.len() < wanted.len() { Err(being_removed()) } else { Ok(taken) }
     }
 
     async fn put_changes(&mut self, tenant: TenantId, changes: &[(ProjectId, Change)]) -> Result<()> {
@@ -215,15 +260,17 @@ impl Rows for SqliteConnection {
     }
 
     async fn put_runs(&mut self, tenant: TenantId, rows: &[RunRow]) -> Result<()> {
-        insert(self, &UPSERT_RUNS, rows, |values, row| {
-            let run = &row.run;
-            values.push(tenant.0).push(run.project_id.0).push(run.id.0).push(run.trace_id.0);
+        let (new, known): (Vec<_>, Vec<_>) = rows.iter().partition(|row| row.is_new);
+        let bind = |values: &mut Values, row: &&RunRow| {
+            let run = &row.outline;
+            values.push(tenant.0).push(row.project_id.0).push(row.run_id.0).push(run.trace_id.0);
             values.push(run.parent_run_id.map(|parent| parent.0));
             values.push(run.name.as_str()).push(run.run_type.as_str()).push(run.status.as_str());
-            values.push(run.is_root()).push(row.is_stray());
+            values.push(run.is_root()).push(run.is_stray());
             values.push(run.start_time.0).push(run.end_time.map(|end| end.0)).push(row.seq).push(row.at.0);
-        })
-        .await?;
+        };
+        insert_new(self, &INSERT_RUNS, &UPSERT_RUNS, &new, bind).await?;
+        insert(self, &UPSERT_RUNS, &known, bind).await?;
         Ok(())
     }
 
@@ -247,3 +294,32 @@ pub(super) const PLANNED: [(&str, &str); 10] = [
     (NUMBER_RUNS, "SEARCH c USING PRIMARY KEY (tenant_id=? AND project_id=? AND seq>?)"),
     (TAKE_NUMBERS, "SEARCH projects USING PRIMARY KEY (tenant_id=? AND project_id=?)"),
 ];
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::store::sqlite::{Options, connect, schema};
+
+    #[tokio::test]
+    async fn a_row_that_should_be_new_and_is_not_is_replaced_and_the_others_are_written() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("runhook.db");
+        let mut connection = connect(&file, &Options::default()).await.unwrap();
+        schema::migrate(&mut connection, &file).await.unwrap();
+        let row = |run: u128, body: &'static [u8]| BodyRow {
+            run_id: RunId(Uuid::from_u128(run)),
+            project_id: ProjectId(Uuid::nil()),
+            body: body.into(),
+            is_new: true,
+        };
+        connection.put_bodies(TenantId::DEFAULT, &[row(2, b"old")]).await.unwrap();
+        connection.put_bodies(TenantId::DEFAULT, &[row(1, b"a"), row(2, b"b"), row(3, b"c")]).await.unwrap();
+        let runs = [1, 2, 3].map(|run| RunId(Uuid::from_u128(run)));
+        let stored = connection.lock_runs(TenantId::DEFAULT, &[], &runs).await.unwrap();
+        let mut bodies: Vec<&[u8]> = stored.iter().map(|row| &*row.body).collect();
+        bodies.sort_unstable();
+        assert_eq!(bodies, [b"a", b"b", b"c"]);
+    }
+}

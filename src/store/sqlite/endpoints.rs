@@ -2,7 +2,7 @@
 
 use sqlx::sqlite::{SqliteConnection, SqlitePool};
 
-use crate::model::endpoint::Endpoint;
+use crate::model::endpoint::{Disabled, Endpoint};
 use crate::model::id::{EndpointId, TenantId};
 use crate::model::sealed::Sealed;
 use crate::store::failure::is_repeat;
@@ -12,18 +12,20 @@ use crate::store::row::readable;
 use crate::store::sqlite::row::{Insert, id_list, insert};
 use crate::store::{Result, StoreError};
 
-const LIST: &str = "SELECT tenant_id, endpoint_id, key, rule_id, target_sealed, shown, format, policy FROM endpoints \
+const LIST: &str = "SELECT tenant_id, endpoint_id, key, rule_id, target_sealed, shown, format, policy, overrides, \
+     origin, disabled_at, disabled_why FROM endpoints \
      WHERE tenant_id = $1";
 
-pub(super) const BY_ID: &str = "SELECT tenant_id, endpoint_id, key, rule_id, target_sealed, shown, format, policy \
-     FROM endpoints WHERE endpoint_id IN (SELECT unhex(value) FROM json_each($1))";
+pub(super) const BY_ID: &str = "SELECT tenant_id, endpoint_id, key, rule_id, target_sealed, shown, format, policy, overrides, \
+     origin, disabled_at, disabled_why FROM endpoints WHERE endpoint_id IN (SELECT unhex(value) FROM json_each($1))";
 
 const UPSERT: Insert = Insert {
-    head: "INSERT INTO endpoints (tenant_id, endpoint_id, key, rule_id, target_sealed, shown, format, policy) VALUES",
-    columns: 8,
+    head: "INSERT INTO endpoints (tenant_id, endpoint_id, key, rule_id, target_sealed, shown, format, policy, overrides, \
+           origin) VALUES",
+    columns: 10,
     tail: "ON CONFLICT (tenant_id, endpoint_id) DO UPDATE SET key = excluded.key, rule_id = excluded.rule_id, \
            target_sealed = excluded.target_sealed, shown = excluded.shown, format = excluded.format, \
-           policy = excluded.policy",
+           policy = excluded.policy, overrides = excluded.overrides, origin = excluded.origin",
 };
 
 const DELETE: &str =
@@ -36,6 +38,9 @@ const SEALED: &str = "SELECT endpoint_id, target_sealed FROM endpoints WHERE end
      ORDER BY endpoint_id LIMIT $2";
 
 const RESEAL: &str = "UPDATE endpoints SET target_sealed = $3 WHERE endpoint_id = $1 AND target_sealed = $2";
+
+const SET_DISABLED: &str = "UPDATE endpoints SET disabled_at = $3, disabled_why = $4 \
+     WHERE tenant_id = $1 AND endpoint_id = $2";
 
 pub(super) async fn list(readers: &SqlitePool, tenant: TenantId) -> Result<Vec<Endpoint>> {
     readable(&sqlx::query(LIST).bind(tenant.0).fetch_all(readers).await?, endpoint)
@@ -56,6 +61,7 @@ pub(super) async fn put(connection: &mut SqliteConnection, tenant: TenantId, row
         values.push(tenant.0).push(endpoint.id.0).push(endpoint.key.as_deref());
         values.push(endpoint.rule_id.map(|rule| rule.0)).push(endpoint.target.0.as_slice());
         values.push(row.shown.as_str()).push(row.format.as_str()).push(row.policy.as_str());
+        values.push(row.overrides.as_deref()).push(endpoint.origin.as_deref());
     })
     .await;
     match written {
@@ -69,6 +75,18 @@ pub(super) async fn remove(connection: &mut SqliteConnection, tenant: TenantId, 
     let ids = id_list(ids.iter().map(|id| id.0));
     sqlx::query(DELETE).bind(tenant.0).bind(ids).execute(connection).await?;
     Ok(())
+}
+
+/// Disables an endpoint, or enables it. Whether it was there.
+pub(super) async fn set_disabled(
+    connection: &mut SqliteConnection,
+    tenant: TenantId,
+    id: EndpointId,
+    disabled: Option<&Disabled>,
+) -> Result<bool> {
+    let (at, why) = (disabled.map(|disabled| disabled.at.0), disabled.map(|disabled| disabled.reason.as_str()));
+    let query = sqlx::query(SET_DISABLED).bind(tenant.0).bind(id.0).bind(at).bind(why.map(str::to_owned));
+    Ok(query.execute(connection).await?.rows_affected() > 0)
 }
 
 /// Removes the endpoints that are written in these rules.

@@ -28,8 +28,9 @@ const SET_MARKER: &str = "INSERT INTO markers (name, value) VALUES ($1, $2) \
 
 const CHECK: &str = "UPDATE counters SET value = $1 WHERE name = 'checked_at'";
 
-const WIPE: [&str; 19] = [
+const WIPE: [&str; 24] = [
     "DELETE FROM projects",
+    "DELETE FROM removed_projects",
     "DELETE FROM run_bodies",
     "DELETE FROM runs",
     "DELETE FROM waiting_parts",
@@ -48,6 +49,10 @@ const WIPE: [&str; 19] = [
     "DELETE FROM endpoints",
     "DELETE FROM deliveries",
     "DELETE FROM attempts",
+    "DELETE FROM collections",
+    "DELETE FROM examples",
+    "DELETE FROM example_links",
+    "DELETE FROM queued_runs",
 ];
 
 #[async_trait]

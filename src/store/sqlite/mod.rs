@@ -7,6 +7,8 @@
 //! about, save for INSERTs, which come in a few sizes.
 
 mod accept;
+mod checkpoints;
+mod collections;
 mod endpoints;
 mod failure;
 mod feedback;
@@ -17,11 +19,14 @@ mod outbox;
 #[cfg(test)]
 mod plans;
 mod projects;
+mod removal;
 mod retention;
 mod row;
+mod rule_log;
 mod rules;
 mod runs;
 pub(in crate::store) mod schema;
+mod search;
 mod standing;
 mod windows;
 mod writer;
@@ -80,8 +85,8 @@ impl Default for Options {
 
 /// Rows of a few kilobytes pack well into pages of this size: measured at twice the throughput of SQLite's default.
 const PAGE_SIZE: u32 = 16 * 1024;
-/// Pages of WAL before it is copied into the file. Rare checkpoints write less, each stalls the writer longer.
-const CHECKPOINT_PAGES: u32 = 2_000;
+/// Pages of WAL after which the writer itself copies into the file what has not been copied yet.
+const CHECKPOINT_PAGES: u32 = 4_000;
 /// Kinds of statement, times the sizes they come in.
 const STATEMENTS: usize = 256;
 
@@ -105,7 +110,8 @@ impl SqliteStore {
             .test_before_acquire(false)
             .connect_lazy_with(base(file).read_only(true));
         let room = Bounds { items: options.queued_items, bytes: options.queued_bytes };
-        let (queue, writer) = writer::queue(connection, readers.clone(), options.queued_jobs, room);
+        let checkpoints = checkpoints::Checkpoints::of(base(file).synchronous(SqliteSynchronous::Full));
+        let (queue, writer) = writer::queue(connection, readers.clone(), checkpoints, options.queued_jobs, room);
         Ok((Self { readers, queue, leases: leases::Leases::default() }, writer))
     }
 
@@ -132,7 +138,7 @@ async fn connect(file: &Path, options: &Options) -> Result<SqliteConnection> {
         .auto_vacuum(SqliteAutoVacuum::Incremental)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
-        .pragma("cache_size", "-65536")
+        .pragma("cache_size", "-49152")
         .pragma("wal_autocheckpoint", CHECKPOINT_PAGES.to_string())
         .pragma("journal_size_limit", "67108864");
     if let Some(pages) = options.max_pages {

@@ -8,6 +8,7 @@ use sqlx::{QueryBuilder, Sqlite};
 use uuid::Uuid;
 
 use crate::model::delivery::{Attempt, Delivery};
+use crate::model::endpoint::Disabled;
 use crate::model::id::{DeliveryId, EndpointId, MessageId, TenantId};
 use crate::model::message::Message;
 use crate::model::time::Timestamp;
@@ -15,8 +16,8 @@ use crate::store::Result;
 use crate::store::body::pack;
 use crate::store::outbox::{Claim, Claimant, DeliveryQuery, Finished, OutboxStore, Share, Waiting, record_apart};
 use crate::store::records::{
-    ENDPOINT_LOST, LARGEST_CLAIMED, answers, attempt, claims, delivery, message, messages_of, recorded, state_columns,
-    state_of_word, verdict, waiting_for,
+    ENDPOINT_DISABLED, LARGEST_CLAIMED, answers, attempt, claims, delivery, gone, message, messages_of, recorded,
+    state_columns, state_of_word, verdict, waiting_for,
 };
 use crate::store::retention::links_of;
 use crate::store::row::{json_text, readable};
@@ -99,6 +100,8 @@ const INSERT_ATTEMPTS: Insert = Insert {
     columns: 6,
     tail: "",
 };
+
+const ENDPOINT: &str = "SELECT endpoint_id FROM deliveries WHERE tenant_id = $1 AND delivery_id = $2";
 
 /// A delivery whose endpoint is gone has nowhere to go, and stays as it is.
 const REPLAY: &str = "UPDATE deliveries SET state = 0, reason = NULL, due_at = $3, ready_at = $3, holder = NULL, \
@@ -272,8 +275,8 @@ async fn claim(connection: &mut SqliteConnection, claimant: Claimant, lanes: Vec
     let endpoints = endpoints::by_id(connection, endpoints).await?;
     let messages = messages(connection, &deliveries).await?;
     let (claims, lost) = claims(claimant, deliveries, endpoints, messages);
-    for (tenant, endpoint) in lost {
-        fail_endpoints(connection, tenant, &[endpoint], claimant.now, ENDPOINT_LOST).await?;
+    for (tenant, endpoint, why) in lost {
+        fail_endpoints(connection, tenant, &[endpoint], claimant.now, why).await?;
     }
     Ok(claims)
 }
@@ -295,7 +298,7 @@ impl SqliteStore {
 
 async fn finish(connection: &mut SqliteConnection, finished: Vec<Finished>) -> Result<Vec<Result<()>>> {
     let rows = repeat(
-        connection,
+        &mut *connection,
         &FINISH,
         &finished,
         |_| {},
@@ -310,12 +313,30 @@ async fn finish(connection: &mut SqliteConnection, finished: Vec<Finished>) -> R
     let kept = finished.iter().filter(|one| recorded.contains(&one.lease.delivery_id));
     let kept: Vec<(&Finished, String)> =
         kept.map(|one| Ok((one, json_text(&one.attempt.result)?))).collect::<Result<_>>()?;
-    insert(connection, &INSERT_ATTEMPTS, &kept, |values, (Finished { lease, attempt, .. }, result)| {
+    insert(&mut *connection, &INSERT_ATTEMPTS, &kept, |values, (Finished { lease, attempt, .. }, result)| {
         values.push(lease.tenant_id.0).push(lease.delivery_id.0).push(attempt.number).push(attempt.started_at.0);
         values.push(i64::try_from(attempt.duration_ms).unwrap_or(i64::MAX)).push(result.as_str());
     })
     .await?;
+    for (Finished { lease, attempt, outcome }, _) in &kept {
+        if let Some(disabled) = gone(attempt, outcome) {
+            disable(connection, lease.tenant_id, lease.delivery_id, &disabled).await?;
+        }
+    }
     Ok(answers(&finished, &recorded))
+}
+
+/// Disables the endpoint of a delivery, and ends what waits for it.
+async fn disable(
+    connection: &mut SqliteConnection,
+    tenant: TenantId,
+    delivery: DeliveryId,
+    disabled: &Disabled,
+) -> Result<()> {
+    let query = sqlx::query_scalar(ENDPOINT).bind(tenant.0).bind(delivery.0);
+    let Some(endpoint) = query.fetch_optional(&mut *connection).await?.map(EndpointId) else { return Ok(()) };
+    endpoints::set_disabled(connection, tenant, endpoint, Some(disabled)).await?;
+    fail_endpoints(connection, tenant, &[endpoint], disabled.at, ENDPOINT_DISABLED).await
 }
 
 /// Further statements that requests and loops run, each with the step its plan must have.

@@ -39,7 +39,8 @@ async fn hot_statements_are_served_by_their_indexes() {
         (runs::TRACES, "SEARCH r USING INDEX runs_by_trace (tenant_id=? AND project_id=? AND trace_id=?)"),
         (runs::TRACES, "SEARCH b USING INDEX sqlite_autoindex_run_bodies_1 (tenant_id=? AND run_id=?)"),
     ];
-    let more = [outbox::PLANNED.as_slice(), &windows::PLANNED, &standing::PLANNED, &feedback::PLANNED].concat();
+    let windows = [windows::PLANNED.as_slice(), &standing::PLANNED, &collections::PLANNED].concat();
+    let more = [outbox::PLANNED.as_slice(), &windows, &feedback::PLANNED, &removal::PLANNED].concat();
     for (statement, step) in cases.into_iter().chain(accept::PLANNED).chain(retention::PLANNED).chain(more) {
         let plan = plan(&store, statement).await;
         assert!(plan.contains(step), "{statement}\nis planned as\n{plan}\nand should\n{step}");
@@ -57,6 +58,10 @@ async fn pages_of_runs_are_read_in_the_order_of_an_index() {
     let in_project = RunQuery { project_id: Some(ProjectId(id)), before, ..RunQuery::default() };
     let found = plan(&store, runs::page(TenantId::DEFAULT, &in_project).sql().as_str()).await;
     assert!(found.contains("USING INDEX runs_by_start (tenant_id=? AND project_id=? AND (start_at,run_id)<(?,?))"));
+    assert!(!found.contains("TEMP B-TREE"), "{found}");
+    let anywhere = RunQuery { before, ..RunQuery::default() };
+    let found = plan(&store, runs::page(TenantId::DEFAULT, &anywhere).sql().as_str()).await;
+    assert!(found.contains("USING INDEX runs_of_tenant (tenant_id=? AND (start_at,run_id)<(?,?))"), "{found}");
     assert!(!found.contains("TEMP B-TREE"), "{found}");
     let of_trace = RunQuery { trace_id: Some(TraceId(id)), ..RunQuery::default() };
     let found = plan(&store, runs::page(TenantId::DEFAULT, &of_trace).sql().as_str()).await;

@@ -8,12 +8,11 @@ use crate::model::id::{ProjectId, TenantId};
 use crate::model::project::{DEFAULT_PROJECT, Project};
 use crate::model::time::Timestamp;
 use crate::store::accept::ensure_default;
-use crate::store::failure::is_repeat;
+use crate::store::failure::{RETRY_AFTER, is_repeat};
 use crate::store::projects::{ProjectQuery, ProjectStore};
 use crate::store::records::project;
-use crate::store::revision::RuleRows as _;
-use crate::store::sqlite::SqliteStore;
 use crate::store::sqlite::row::id_list;
+use crate::store::sqlite::{SqliteStore, removal};
 use crate::store::{Result, StoreError, revision};
 
 const COLUMNS: &str = "SELECT tenant_id, project_id, name, description, extra, reference_dataset_id, start_at, end_at \
@@ -28,24 +27,8 @@ const CREATE: &str = "INSERT INTO projects (tenant_id, project_id, name, descrip
 const UPDATE: &str = "UPDATE projects SET name = $3, description = $4, extra = $5, reference_dataset_id = $6, \
      start_at = $7, end_at = $8 WHERE tenant_id = $1 AND project_id = $2";
 
-const DELETE: &str = "DELETE FROM projects WHERE tenant_id = $1 AND project_id = $2";
-
-/// What belongs to a project. Feedback and bodies come first: they are found through the runs. Feedback whose run is
-/// known is where its run is, whatever its sender said before.
-const DELETE_CONTENTS: [&str; 10] = [
-    "DELETE FROM feedback WHERE tenant_id = $1 AND (run_id IN \
-     (SELECT run_id FROM run_bodies WHERE tenant_id = $1 AND project_id = $2) OR (project_id = $2 AND NOT EXISTS \
-     (SELECT 1 FROM run_bodies b WHERE b.tenant_id = $1 AND b.run_id = feedback.run_id)))",
-    "DELETE FROM run_bodies WHERE tenant_id = $1 AND project_id = $2",
-    "DELETE FROM runs WHERE tenant_id = $1 AND project_id = $2",
-    "DELETE FROM changes WHERE tenant_id = $1 AND project_id = $2",
-    "DELETE FROM matches WHERE tenant_id = $1 AND project_id = $2",
-    "DELETE FROM windows WHERE tenant_id = $1 AND project_id = $2",
-    "DELETE FROM window_finds WHERE tenant_id = $1 AND project_id = $2",
-    "DELETE FROM group_cursors WHERE tenant_id = $1 AND project_id = $2",
-    "DELETE FROM rule_starts WHERE tenant_id = $1 AND project_id = $2",
-    "DELETE FROM rule_spans WHERE tenant_id = $1 AND project_id = $2",
-];
+/// What a removed project held is dropped so many rows at a time, of each kind. Whoever sends waits for one of these.
+const STEP: u32 = 200;
 
 #[async_trait]
 impl ProjectStore for SqliteStore {
@@ -53,6 +36,9 @@ impl ProjectStore for SqliteStore {
         self.queue
             .write(move |connection| {
                 Box::pin(async move {
+                    if removal::is_removed(connection, project.tenant_id, project.id).await? {
+                        return Err(StoreError::Busy { retry_after: RETRY_AFTER });
+                    }
                     let written = write(connection, CREATE, &project).await?;
                     debug_assert_eq!(written, 1, "an INSERT either writes its row or fails");
                     Ok(project)
@@ -66,7 +52,11 @@ impl ProjectStore for SqliteStore {
     }
 
     async fn delete_project(&self, tenant: TenantId, id: ProjectId) -> Result<bool> {
-        self.queue.write(move |connection| Box::pin(delete(connection, tenant, id))).await
+        if !self.queue.write(move |connection| Box::pin(removal::remove(connection, tenant, id))).await? {
+            return Ok(false);
+        }
+        while self.drop_some((tenant, id), STEP).await?.more {}
+        Ok(true)
     }
 
     async fn project(&self, tenant: TenantId, id: ProjectId) -> Result<Option<Project>> {
@@ -140,16 +130,4 @@ async fn update(connection: &mut SqliteConnection, project: Project, now: Timest
     }
     write(connection, UPDATE, &project).await?;
     Ok(())
-}
-
-/// Windows being evaluated over the project must not be committed over its next life: that is what the version is for.
-async fn delete(connection: &mut SqliteConnection, tenant: TenantId, id: ProjectId) -> Result<bool> {
-    let there = sqlx::query(DELETE).bind(tenant.0).bind(id.0).execute(&mut *connection).await?.rows_affected() > 0;
-    if there {
-        for statement in DELETE_CONTENTS {
-            sqlx::query(statement).bind(tenant.0).bind(id.0).execute(&mut *connection).await?;
-        }
-        connection.bump_version().await?;
-    }
-    Ok(there)
 }

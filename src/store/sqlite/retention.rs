@@ -93,7 +93,15 @@ const NAMING_RUNS: &str = "SELECT b.run_id, b.body, r.modified_at FROM run_bodie
      WHERE b.tenant_id = $1 AND b.run_id IN (SELECT unhex(value) FROM json_each($2))";
 
 const LINKED: &str = "SELECT DISTINCT blob_key FROM message_links INDEXED BY message_links_by_blob \
+     WHERE tenant_id = $1 AND blob_key IN (SELECT value FROM json_each($2)) \
+     UNION SELECT blob_key FROM example_links INDEXED BY example_links_by_blob \
      WHERE tenant_id = $1 AND blob_key IN (SELECT value FROM json_each($2))";
+
+const DROP_QUEUED: &str = "DELETE FROM queued_runs INDEXED BY queued_runs_by_run WHERE tenant_id = $1 \
+     AND run_id IN (SELECT unhex(value) FROM json_each($2))";
+
+/// What goes with its run.
+pub(super) const DROP_WITH_RUNS: [&str; 3] = [DROP_FEEDBACK, DROP_QUEUED, DROP_BODIES];
 
 const BEGIN_SWEEP: &str = "UPDATE counters SET value = $1 WHERE name = 'blobs_swept_at' AND value <= $2";
 
@@ -157,6 +165,13 @@ impl RetentionStore for SqliteStore {
         Ok(Naming { bodies, parts, linked: linked.into_iter().collect() }.unnamed(blobs, quiet_since))
     }
 
+    async fn drop_removed(&self, limit: u32) -> Result<Dropped> {
+        match self.removed_project().await? {
+            Some(project) => Ok(Dropped { more: true, ..self.drop_some(project, limit).await? }),
+            None => Ok(Dropped::default()),
+        }
+    }
+
     async fn begin_sweep(&self, now: Timestamp, since: Timestamp) -> Result<bool> {
         self.queue
             .write(move |connection| {
@@ -192,7 +207,7 @@ async fn drop_runs(connection: &mut SqliteConnection, old: OldRuns, plan: Plan) 
     let query = sqlx::query_scalar::<_, Uuid>(DROP_RUNS).bind(tenant).bind(project).bind(runs).bind(old.through);
     let dropped: Vec<RunId> = query.fetch_all(&mut *connection).await?.into_iter().map(RunId).collect();
     let runs = id_list(dropped.iter().map(|run| run.0));
-    for statement in [DROP_FEEDBACK, DROP_BODIES] {
+    for statement in DROP_WITH_RUNS {
         sqlx::query(statement).bind(tenant).bind(&runs).execute(&mut *connection).await?;
     }
     sqlx::query(STAMP_MATCHES).bind(tenant).bind(runs).bind(old.now.0).execute(&mut *connection).await?;
@@ -242,7 +257,7 @@ async fn drop_incomplete(connection: &mut SqliteConnection, before: Timestamp, l
         let gone: Vec<Uuid> = runs.iter().filter(|run| !complete.contains(*run)).map(|run| run.0).collect();
         dropped = dropped.saturating_add(gone.len() as u64);
         let gone = id_list(gone);
-        for statement in [accept::DELETE_WAITING, DROP_FEEDBACK, DROP_BODIES] {
+        for statement in [accept::DELETE_WAITING].into_iter().chain(DROP_WITH_RUNS) {
             sqlx::query(statement).bind(tenant.0).bind(&gone).execute(&mut *connection).await?;
         }
         sqlx::query(FORGET_INCOMPLETE).bind(tenant.0).bind(all).execute(&mut *connection).await?;

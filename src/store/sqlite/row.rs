@@ -61,10 +61,11 @@ impl Values {
 }
 
 /// The most rows of one statement.
-const MOST_ROWS: usize = 64;
+const MOST_ROWS: usize = 128;
 
-/// Inserts rows, many in each statement: chunks are powers of two, so that a handful of prepared statements serves any
-/// number of rows. Returns how many rows were written.
+/// Inserts rows, many in each statement. Statements come in a couple of dozen sizes, so that few are prepared and two or
+/// three serve any number of rows: each statement is a journey to SQLite's thread and back, which costs what several
+/// rows do. Returns how many rows were written.
 pub(super) async fn insert<T>(
     connection: &mut SqliteConnection,
     statement: &Insert,
@@ -114,9 +115,10 @@ fn chunks<T>(rows: &[T]) -> impl Iterator<Item = &[T]> {
     })
 }
 
+/// Eight and less exactly, more in four steps from one power of two to the next.
 fn chunk_size(rows: usize) -> usize {
-    let largest = rows.checked_ilog2().map_or(0, |power| 1_usize.checked_shl(power).unwrap_or(MOST_ROWS));
-    largest.min(MOST_ROWS)
+    let step = 1_usize.checked_shl(rows.checked_ilog2().unwrap_or(0).saturating_sub(2)).unwrap_or(1);
+    rows.saturating_sub(rows % step).min(MOST_ROWS)
 }
 
 impl Values {
@@ -154,10 +156,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rows_are_cut_into_powers_of_two() {
-        let sizes = |rows| chunks(&vec![(); rows]).map(<[()]>::len).collect::<Vec<_>>();
-        assert_eq!(sizes(201), [64, 64, 64, 8, 1]);
-        assert!(sizes(0).is_empty());
+    fn few_statements_of_few_sizes_serve_any_number_of_rows() {
+        let cut = |rows: usize| chunks(&vec![(); rows]).map(<[()]>::len).collect::<Vec<_>>();
+        assert!(cut(0).is_empty());
+        assert_eq!(cut(7), [7]);
+        assert_eq!(cut(63), [56, 7]);
+        assert_eq!(cut(383), [128, 128, 112, 14, 1]);
+        let sizes: std::collections::BTreeSet<_> = (1..1000).flat_map(cut).collect();
+        assert!(sizes.len() < 26, "{sizes:?}");
+        assert!((1..=128).all(|rows| cut(rows).len() <= 3));
     }
 
     #[test]

@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 
 use async_trait::async_trait;
+use futures_util::TryStreamExt as _;
 use sqlx::sqlite::SqliteConnection;
 
-use crate::model::endpoint::Endpoint;
+use crate::model::endpoint::{Disabled, Endpoint};
 use crate::model::id::{EndpointId, ProjectId, RuleId, TenantId};
 use crate::model::rule::{Rule, RuleState};
 use crate::model::sealed::Sealed;
@@ -77,12 +78,37 @@ impl RuleStore for SqliteStore {
         endpoints::list(&self.readers, tenant).await
     }
 
+    async fn set_endpoint_state(
+        &self,
+        tenant: TenantId,
+        id: EndpointId,
+        disabled: Option<Disabled>,
+        now: Timestamp,
+    ) -> Result<bool> {
+        self.queue
+            .write(move |connection| {
+                Box::pin(async move {
+                    let there = endpoints::set_disabled(connection, tenant, id, disabled.as_ref()).await?;
+                    if disabled.is_some() {
+                        outbox::fail_endpoints(connection, tenant, &[id], now, records::ENDPOINT_DISABLED).await?;
+                    }
+                    Ok(there)
+                })
+            })
+            .await
+    }
+
     async fn rules_version(&self) -> Result<i64> {
         Ok(sqlx::query_scalar(VERSION).fetch_one(&self.readers).await?)
     }
 
     async fn active_rules(&self) -> Result<RuleSnapshot> {
-        records::snapshot(&sqlx::query(ACTIVE).fetch_all(&self.readers).await?)
+        let mut snapshot = RuleSnapshot::default();
+        let mut rows = sqlx::query(ACTIVE).fetch(&self.readers);
+        while let Some(row) = rows.try_next().await? {
+            records::join(&mut snapshot, &row)?;
+        }
+        Ok(snapshot)
     }
 
     async fn sealed_targets(&self, after: Option<EndpointId>, limit: u32) -> Result<Vec<(EndpointId, Sealed)>> {

@@ -9,8 +9,9 @@ use crate::model::id::{FeedbackId, ProjectId, RunId, TenantId, TraceId};
 use crate::model::run::StoredRun;
 use crate::model::time::Timestamp;
 use crate::store::runs::{Accepted, Batch, FeedbackQuery, RunQuery, RunStore};
+use crate::store::search::{Found, Search};
 use crate::store::sqlite::row::id_list;
-use crate::store::sqlite::{SqliteStore, feedback};
+use crate::store::sqlite::{SqliteStore, feedback, search};
 use crate::store::{Result, records};
 
 pub(super) const RUNS: &str = "SELECT r.run_id, r.project_id, r.changed_seq, r.modified_at, b.body FROM run_bodies b \
@@ -58,6 +59,10 @@ impl RunStore for SqliteStore {
     async fn list_runs(&self, tenant: TenantId, query: &RunQuery) -> Result<Vec<StoredRun>> {
         let rows = page(tenant, query).build().fetch_all(&self.readers).await?;
         self.with_feedback(tenant, &rows).await
+    }
+
+    async fn search_runs(&self, tenant: TenantId, search: &Search) -> Result<Vec<Found>> {
+        search::search(&self.readers, tenant, search).await
     }
 
     async fn feedback(&self, tenant: TenantId, id: FeedbackId) -> Result<Option<Feedback>> {

@@ -7,24 +7,17 @@ use sqlx::sqlite::SqliteConnection;
 use crate::model::id::{ProjectId, RuleId, TenantId};
 use crate::model::window::{Cursor, GroupKey, Progress, Seq, Span, Window};
 use crate::store::placement::Moves;
-use crate::store::records::{cursor, micros, rest_of_span, span, start};
+use crate::store::records::{cursor, micros, rest_of_span, start};
 use crate::store::row::json_text;
 use crate::store::sqlite::row::{Insert, insert};
-use crate::store::windows::Standing;
 use crate::store::{Result, StoreError};
 
 const CURSORS: &str = "SELECT project_id, cadence, settle_us, seq, seen_at FROM group_cursors WHERE tenant_id = $1";
 
-const CURSORS_OF_PROJECT: &str = "SELECT project_id, cadence, settle_us, seq, seen_at FROM group_cursors \
-     WHERE tenant_id = $1 AND project_id = $2";
-
 const STARTS: &str = "SELECT project_id, rule_id, start_seq FROM rule_starts WHERE tenant_id = $1";
 
-const STARTS_OF_PROJECT: &str =
-    "SELECT project_id, rule_id, start_seq FROM rule_starts WHERE tenant_id = $1 AND project_id = $2";
-
-const SPANS_OF_PROJECT: &str =
-    "SELECT rule_id, after_seq, through_seq FROM rule_spans WHERE tenant_id = $1 AND project_id = $2";
+const STARTS_BEYOND: &str = "SELECT project_id, rule_id, start_seq FROM rule_starts \
+     WHERE tenant_id = $1 AND project_id = $2 AND start_seq > $3";
 
 const SET_CURSOR: Insert = Insert {
     head: "INSERT INTO group_cursors (tenant_id, project_id, cadence, settle_us, seq, seen_at) VALUES",
@@ -68,20 +61,16 @@ const FORGET_RULES: [&str; 2] = [
 const UNSETTLE: &str =
     "UPDATE projects SET settled_seq = min(settled_seq, $3) WHERE tenant_id = $1 AND project_id = $2";
 
-/// How far a project's evaluation has come.
-pub(super) async fn of_project(
+/// Where rules begin that begin behind a number.
+pub(super) async fn starts_beyond(
     connection: &mut SqliteConnection,
     tenant: TenantId,
     project: ProjectId,
-) -> Result<Standing> {
-    let query = |text| sqlx::query(text).bind(tenant.0).bind(project.0);
-    let rows = query(CURSORS_OF_PROJECT).fetch_all(&mut *connection).await?;
-    let groups = rows.iter().map(|row| cursor(tenant, row)).collect::<Result<_>>()?;
-    let rows = query(STARTS_OF_PROJECT).fetch_all(&mut *connection).await?;
-    let starts = rows.iter().map(|row| start(row).map(|((_, rule), seq)| (rule, seq))).collect::<Result<_>>()?;
-    let rows = query(SPANS_OF_PROJECT).fetch_all(&mut *connection).await?;
-    let spans = rows.iter().map(|row| span(tenant, project, row)).collect::<Result<_>>()?;
-    Ok(Standing { groups, starts, spans })
+    beyond: Seq,
+) -> Result<HashMap<RuleId, Seq>> {
+    let query = sqlx::query(STARTS_BEYOND).bind(tenant.0).bind(project.0).bind(beyond);
+    let rows = query.fetch_all(connection).await?;
+    rows.iter().map(|row| start(row).map(|((_, rule), seq)| (rule, seq))).collect()
 }
 
 /// All cursors of a tenant.
@@ -179,10 +168,17 @@ fn push_span(values: &mut crate::store::sqlite::row::Values, span: &Span) {
 
 /// Further statements that requests and loops run, each with the step its plan must have.
 #[cfg(test)]
-pub(super) const PLANNED: [(&str, &str); 5] = [
-    (CURSORS_OF_PROJECT, "SEARCH group_cursors USING PRIMARY KEY (tenant_id=? AND project_id=?)"),
-    (STARTS_OF_PROJECT, "SEARCH rule_starts USING PRIMARY KEY (tenant_id=? AND project_id=?)"),
-    (SPANS_OF_PROJECT, "SEARCH rule_spans USING PRIMARY KEY (tenant_id=? AND project_id=?)"),
+pub(super) const PLANNED: [(&str, &str); 6] = [
+    (crate::store::records::STANDING, "SEARCH group_cursors USING PRIMARY KEY (tenant_id=? AND project_id=?)"),
+    (
+        crate::store::records::STANDING,
+        "SEARCH rule_starts USING COVERING INDEX rule_starts_by_seq (tenant_id=? AND project_id=?)",
+    ),
+    (
+        STARTS_BEYOND,
+        "SEARCH rule_starts USING COVERING INDEX rule_starts_by_seq (tenant_id=? AND project_id=? AND start_seq>?)",
+    ),
+    (crate::store::records::STANDING, "SEARCH rule_spans USING PRIMARY KEY (tenant_id=? AND project_id=?)"),
     (TAKE_SPAN, "SEARCH rule_spans USING PRIMARY KEY (tenant_id=? AND project_id=? AND rule_id=? AND after_seq=?)"),
     (
         MOVE_CURSOR,

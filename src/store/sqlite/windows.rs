@@ -1,6 +1,6 @@
 //! What the scheduler reads and how it commits.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use async_trait::async_trait;
 use sqlx::sqlite::SqliteConnection;
@@ -9,11 +9,12 @@ use uuid::Uuid;
 use crate::model::id::{ProjectId, RuleId, RunId, TenantId};
 use crate::model::time::Timestamp;
 use crate::model::window::{Change, Seq, Window};
+use crate::store::collections::outcomes;
 use crate::store::failure::is_repeat;
 use crate::store::outbox::Claimant;
 use crate::store::row::json_text;
 use crate::store::sqlite::row::{Insert, insert};
-use crate::store::sqlite::{SqliteStore, outbox, rules, standing};
+use crate::store::sqlite::{SqliteStore, collections, outbox, rules, standing};
 use crate::store::windows::{ProjectKey, Standing, Stirred, WindowCommit, WindowStore};
 use crate::store::{Result, StoreError, records};
 
@@ -33,8 +34,11 @@ const SETTLE: &str = "UPDATE projects SET settled_seq = $3 \
      WHERE tenant_id = $1 AND project_id = $2 AND last_seq = $3 AND settled_seq < $3 \
      AND (SELECT value FROM counters WHERE name = 'rules_version') = $4";
 
-const INSERT_MATCHES: Insert =
-    Insert { head: "INSERT INTO matches (tenant_id, rule_id, run_id, project_id) VALUES", columns: 4, tail: "" };
+const INSERT_MATCHES: Insert = Insert {
+    head: "INSERT INTO matches (tenant_id, rule_id, run_id, project_id, window_id, applied_at, outcome) VALUES",
+    columns: 7,
+    tail: "",
+};
 
 const INSERT_WINDOWS: Insert = Insert {
     head: "INSERT INTO windows (tenant_id, window_id, project_id, progress, after_seq, through_seq, start_at, end_at) \
@@ -70,11 +74,12 @@ impl WindowStore for SqliteStore {
     }
 
     async fn standing(&self, tenant: TenantId, project: ProjectId) -> Result<Standing> {
-        // One snapshot: cursors, starts and spans are moved together.
-        let mut transaction = self.readers.begin().await?;
-        let standing = standing::of_project(&mut transaction, tenant, project).await?;
-        transaction.rollback().await?;
-        Ok(standing)
+        let query = sqlx::query(records::STANDING).bind(tenant.0).bind(project.0);
+        records::standing(tenant, project, &query.fetch_all(&self.readers).await?)
+    }
+
+    async fn starts(&self, tenant: TenantId, project: ProjectId, beyond: Seq) -> Result<HashMap<RuleId, Seq>> {
+        standing::starts_beyond(&mut *self.readers.acquire().await?, tenant, project, beyond).await
     }
 
     async fn changes(
@@ -100,15 +105,7 @@ impl WindowStore for SqliteStore {
     }
 
     async fn settle_project(&self, tenant: TenantId, project: ProjectId, seq: Seq, rules_version: i64) -> Result<()> {
-        self.queue
-            .write(move |connection| {
-                Box::pin(async move {
-                    let query = sqlx::query(SETTLE).bind(tenant.0).bind(project.0).bind(seq).bind(rules_version);
-                    query.execute(connection).await?;
-                    Ok(())
-                })
-            })
-            .await
+        self.queue.write(move |connection| Box::pin(settle(connection, tenant, project, seq, rules_version))).await
     }
 
     async fn rule_windows(&self, tenant: TenantId, rule: RuleId, limit: u32) -> Result<Vec<(Window, u32)>> {
@@ -124,16 +121,41 @@ async fn commit_window(connection: &mut SqliteConnection, commit: WindowCommit) 
     let window = &commit.window;
     standing::advance(connection, window).await?;
     if !commit.matches.is_empty() {
-        store_matches(connection, window, &commit.matches).await?;
+        let there = collections::there(connection, window.tenant_id, &commit.actions.collections()).await?;
+        store_matches(connection, &commit, &outcomes(&commit, &there)?).await?;
+        collections::act(connection, window.tenant_id, &commit.actions.possible(&there), commit.applied_at).await?;
     }
     outbox::store_messages(connection, &commit.messages).await?;
-    outbox::store_deliveries(connection, &commit.deliveries).await
+    outbox::store_deliveries(connection, &commit.deliveries).await?;
+    if let Some(seq) = commit.settles {
+        settle(connection, window.tenant_id, window.project_id, seq, commit.rules_version).await?;
+    }
+    Ok(())
 }
 
-async fn store_matches(connection: &mut SqliteConnection, window: &Window, matches: &[(RuleId, RunId)]) -> Result<()> {
+async fn settle(
+    connection: &mut SqliteConnection,
+    tenant: TenantId,
+    project: ProjectId,
+    seq: Seq,
+    rules_version: i64,
+) -> Result<()> {
+    let query = sqlx::query(SETTLE).bind(tenant.0).bind(project.0).bind(seq).bind(rules_version);
+    query.execute(connection).await?;
+    Ok(())
+}
+
+async fn store_matches(
+    connection: &mut SqliteConnection,
+    commit: &WindowCommit,
+    outcomes: &[Option<String>],
+) -> Result<()> {
+    let WindowCommit { window, matches, applied_at, .. } = commit;
     let (tenant, project) = (window.tenant_id.0, window.project_id.0);
-    let written = insert(connection, &INSERT_MATCHES, matches, |values, (rule, run)| {
-        values.push(tenant).push(rule.0).push(run.0).push(project);
+    let rows: Vec<_> = matches.iter().zip(outcomes).collect();
+    let written = insert(connection, &INSERT_MATCHES, &rows, |values, ((rule, run), outcome)| {
+        values.push(tenant).push(rule.0).push(run.0).push(project).push(window.id.0).push(applied_at.0);
+        values.push(outcome.as_deref());
     })
     .await;
     match written {
@@ -142,7 +164,7 @@ async fn store_matches(connection: &mut SqliteConnection, window: &Window, match
         Err(error) => return Err(error.into()),
     }
     let progress = json_text(&window.progress)?;
-    insert(connection, &INSERT_WINDOWS, &[window], |values, window| {
+    insert(connection, &INSERT_WINDOWS, std::slice::from_ref(window), |values, window| {
         values.push(tenant).push(window.id.0).push(project).push(progress.as_str());
         values.push(window.after).push(window.through).push(window.start_time.0).push(window.end_time.0);
     })

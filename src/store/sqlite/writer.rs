@@ -1,7 +1,7 @@
 //! The one writer, and group commit.
 //!
-//! Everything that writes goes through one queue to one task with one connection. The task opens a transaction, does
-//! what is waiting, each job inside a savepoint so that a bad one fails alone, commits when the queue is empty or the
+//! Everything that writes goes through one queue to one thread with one connection. It opens a transaction, does
+//! what is waiting, each job so that it can be taken back and a bad one fails alone, commits when the queue is empty or the
 //! group is old or large enough, and only then answers. So a caller that has an answer has it from the disk, and many
 //! callers share one `fsync`. Batches of one tenant that wait together are accepted as one.
 //!
@@ -9,14 +9,17 @@
 //! full disk) fails its group, and the next group is tried afresh.
 
 use std::collections::VecDeque;
-use std::slice;
+use std::panic::resume_unwind;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+use std::{slice, thread};
 
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use sqlx::Connection;
 use sqlx::sqlite::{SqliteConnection, SqlitePool};
-use tokio::sync::{mpsc, oneshot};
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::model::id::TenantId;
@@ -25,6 +28,7 @@ use crate::store::accept::accept;
 use crate::store::failure::{RETRY_AFTER, again};
 use crate::store::group::{AcceptJob, Bounds, Queued, Reply, Room, batches, gather};
 use crate::store::runs::{Accepted, Batch};
+use crate::store::sqlite::checkpoints::Checkpoints;
 use crate::store::sqlite::failure::no_writer;
 use crate::store::{Result, StoreError};
 
@@ -52,9 +56,20 @@ pub(super) struct Queue {
 pub struct Writer {
     connection: SqliteConnection,
     readers: SqlitePool,
+    checkpoints: Checkpoints,
     jobs: mpsc::Receiver<Job>,
     closing: CancellationToken,
     stopped: DropGuard,
+}
+
+/// The part of it that takes jobs and does them.
+struct Hand {
+    connection: SqliteConnection,
+    /// Whether the transaction has a savepoint.
+    saved: bool,
+    jobs: mpsc::Receiver<Job>,
+    closing: CancellationToken,
+    committed: Arc<Notify>,
 }
 
 enum Job {
@@ -122,19 +137,41 @@ impl Done {
     }
 }
 
+/// What is taken back when a job fails.
+#[derive(Clone, Copy)]
+enum Scope {
+    /// The whole transaction: nothing else was done in it so far.
+    Transaction,
+    /// What was done since the savepoint.
+    Savepoint,
+}
+
+impl Scope {
+    /// Of a job that follows these.
+    fn after(done: &[Done]) -> Self {
+        if done.is_empty() { Self::Transaction } else { Self::Savepoint }
+    }
+}
+
 /// A queue of at most so many jobs, in which batches take room.
-pub(super) fn queue(connection: SqliteConnection, readers: SqlitePool, jobs: usize, room: Bounds) -> (Queue, Writer) {
+pub(super) fn queue(
+    connection: SqliteConnection,
+    readers: SqlitePool,
+    checkpoints: Checkpoints,
+    jobs: usize,
+    room: Bounds,
+) -> (Queue, Writer) {
     let (sender, receiver) = mpsc::channel(jobs);
     let (closing, stopped) = (CancellationToken::new(), CancellationToken::new());
     let guard = stopped.clone().drop_guard();
-    let writer = Writer { connection, readers, jobs: receiver, closing: closing.clone(), stopped: guard };
+    let writer = Writer { connection, readers, checkpoints, jobs: receiver, closing: closing.clone(), stopped: guard };
     (Queue { jobs: sender, room: Room::of(room), closing, stopped }, writer)
 }
 
 impl Queue {
     /// Accepts a batch; `Busy` at once when there is no room for it.
     pub(super) async fn accept(&self, tenant: TenantId, batch: Batch, now: Timestamp) -> Result<Accepted> {
-        let (job, answer) = self.room.enter(tenant, batch, now)?;
+        let (job, answer) = self.room.enter(tenant, batch, now).await?;
         self.jobs.try_send(Job::Accept(job)).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => StoreError::Busy { retry_after: RETRY_AFTER },
             mpsc::error::TrySendError::Closed(_) => no_writer(),
@@ -168,25 +205,64 @@ impl Queue {
 impl Writer {
     /// Writes until the store is closed, or all its handles are gone, or `cancelled`; what is queued by then is still
     /// written. Whoever stops a process should stop those who write first and close the store last.
-    pub async fn run(mut self, cancelled: CancellationToken) {
-        while let Some(job) = self.next_job(&cancelled).await {
+    pub async fn run(self, cancelled: CancellationToken) {
+        let Self { connection, readers, checkpoints, jobs, closing, stopped } = self;
+        let hand = Hand { connection, saved: false, jobs, closing, committed: checkpoints.committed() };
+        let written = CancellationToken::new();
+        let writing = async {
+            let hand = hand.write_apart(cancelled).await;
+            written.cancel();
+            hand
+        };
+        let (hand, ()) = tokio::join!(writing, checkpoints.run(written.clone()));
+        // The last connection to go copies the log into the file, and a reader could not: it may only read.
+        readers.close().await;
+        if let Some(Hand { connection, .. }) = hand
+            && let Err(error) = connection.close().await
+        {
+            tracing::warn!(%error, "closing the database failed");
+        }
+        drop(stopped);
+    }
+}
+
+impl Hand {
+    /// Writes on a thread of its own until there is nothing more to write, or this is dropped. A group waits for SQLite a
+    /// dozen times, and on the runtime's threads it would each time wait for a turn, too, behind requests that are being
+    /// read.
+    async fn write_apart(mut self, cancelled: CancellationToken) -> Option<Self> {
+        let (runtime, dropped) = (Handle::current(), CancellationToken::new());
+        let _guard = dropped.clone().drop_guard();
+        let (reply, ended) = oneshot::channel();
+        let thread = thread::Builder::new().name("writer".to_owned()).spawn(move || {
+            if runtime.block_on(dropped.run_until_cancelled(self.write(&cancelled))).is_some() {
+                let _nobody_waits = reply.send(self);
+            }
+        });
+        match (ended.await, thread) {
+            (Ok(hand), _) => Some(hand),
+            (Err(_), Ok(thread)) => {
+                // Nothing was sent back: it has panicked.
+                if let Err(panic) = thread.join() {
+                    resume_unwind(panic);
+                }
+                None
+            }
+            (Err(_), Err(error)) => {
+                tracing::error!(%error, "the writer has no thread");
+                None
+            }
+        }
+    }
+
+    async fn write(&mut self, cancelled: &CancellationToken) {
+        while let Some(job) = self.next_job(cancelled).await {
             self.write_group(job).await;
         }
         self.jobs.close();
         while let Some(job) = self.jobs.recv().await {
             self.write_group(job).await;
         }
-        self.end().await;
-    }
-
-    async fn end(self) {
-        let Self { connection, readers, stopped, .. } = self;
-        // The last connection to go copies the WAL into the file, and a reader could not: it may only read.
-        readers.close().await;
-        if let Err(error) = connection.close().await {
-            tracing::warn!(%error, "closing the database failed");
-        }
-        drop(stopped);
     }
 
     async fn next_job(&mut self, cancelled: &CancellationToken) -> Option<Job> {
@@ -200,7 +276,7 @@ impl Writer {
 
     async fn write_group(&mut self, first: Job) {
         let mut waiting = VecDeque::from([first]);
-        if let Err(error) = self.control("BEGIN IMMEDIATE").await {
+        if let Err(error) = self.begin().await {
             return fail(waiting.drain(..).map(Job::into_done), &error);
         }
         let (mut done, began) = (Vec::new(), Instant::now());
@@ -236,7 +312,15 @@ impl Writer {
 
     async fn commit(&mut self, done: Vec<Done>) {
         match self.control("COMMIT").await {
-            Ok(()) => done.into_iter().for_each(|job| job.answer(Ok(()))),
+            Ok(()) => {
+                // Runs are what fills the log; nothing else needs a connection of its own to copy it.
+                if done.iter().any(|job| matches!(job, Done::Accept(..))) {
+                    self.committed.notify_one();
+                }
+                for job in done {
+                    job.answer(Ok(()));
+                }
+            }
             Err(error) => {
                 self.roll_back().await;
                 fail(done, &error);
@@ -244,24 +328,27 @@ impl Writer {
         }
     }
 
-    /// Does one job inside a savepoint; what is wrong with it is told to its caller alone. An error here means that the
-    /// whole transaction is lost.
+    /// Does one job so that it can be taken back; what is wrong with it is told to its caller alone. An error here means
+    /// that the whole transaction is lost.
     async fn perform(&mut self, mut job: Box<dyn Perform>, done: &mut Vec<Done>) -> Result<()> {
-        self.control("SAVEPOINT job").await?;
+        let scope = Scope::after(done);
+        self.open(scope).await?;
         match job.perform(&mut self.connection).await {
-            Ok(()) => done.push(Done::Work(job)),
+            Ok(()) => {
+                done.push(Done::Work(job));
+                Ok(())
+            }
             Err(error) => {
-                let undone = self.undo_after(&error).await;
+                let undone = self.undo_after(scope, &error).await;
                 job.answer(Err(error));
-                return undone;
+                undone
             }
         }
-        self.control("RELEASE job").await
     }
 
     /// Accepts batches as one. If that fails they are accepted one by one, to find out whose fault it is.
     async fn accept(&mut self, jobs: Vec<AcceptJob>, done: &mut Vec<Done>) -> Result<()> {
-        match self.try_accept(&jobs).await {
+        match self.try_accept(&jobs, Scope::after(done)).await {
             Ok(Ok(accepted)) => {
                 done.extend(
                     jobs.into_iter().zip(accepted).map(|(job, accepted)| Done::Accept(job.into_reply(), accepted)),
@@ -294,7 +381,7 @@ impl Writer {
     }
 
     async fn accept_alone(&mut self, job: AcceptJob, done: &mut Vec<Done>) -> Result<()> {
-        match self.try_accept(slice::from_ref(&job)).await {
+        match self.try_accept(slice::from_ref(&job), Scope::after(done)).await {
             Ok(Ok(accepted)) => {
                 done.extend([job].into_iter().zip(accepted).map(|(job, one)| Done::Accept(job.into_reply(), one)));
                 Ok(())
@@ -311,24 +398,44 @@ impl Writer {
     }
 
     /// The inner error is the batches', the outer one means that the transaction is lost.
-    async fn try_accept(&mut self, jobs: &[AcceptJob]) -> Result<Result<Vec<Accepted>>> {
+    async fn try_accept(&mut self, jobs: &[AcceptJob], scope: Scope) -> Result<Result<Vec<Accepted>>> {
         let Some(first) = jobs.first() else { return Ok(Ok(Vec::new())) };
-        self.control("SAVEPOINT job").await?;
+        self.open(scope).await?;
         let accepted = accept(&mut self.connection, first.tenant, &batches(jobs)).await;
-        match &accepted {
-            Ok(_) => self.control("RELEASE job").await?,
-            Err(error) => self.undo_after(error).await?,
+        if let Err(error) = &accepted {
+            self.undo_after(scope, error).await?;
         }
         Ok(accepted)
     }
 
+    /// Begins what may have to be taken back. A savepoint stays until the next one takes its place, or the transaction
+    /// ends: each statement is a journey to SQLite's thread and back.
+    async fn open(&mut self, scope: Scope) -> Result<()> {
+        match scope {
+            Scope::Transaction => Ok(()),
+            Scope::Savepoint if self.saved => self.control("RELEASE job; SAVEPOINT job").await,
+            Scope::Savepoint => {
+                self.saved = true;
+                self.control("SAVEPOINT job").await
+            }
+        }
+    }
+
     /// Takes back what a failed job did. If that is not possible, the transaction is lost to the job's error.
-    async fn undo_after(&mut self, failed: &StoreError) -> Result<()> {
-        let undone = match self.control("ROLLBACK TO job").await {
-            Ok(()) => self.control("RELEASE job").await,
-            Err(error) => Err(error),
+    async fn undo_after(&mut self, scope: Scope, failed: &StoreError) -> Result<()> {
+        let undone = match scope {
+            Scope::Transaction => {
+                self.roll_back().await;
+                self.begin().await
+            }
+            Scope::Savepoint => self.control("ROLLBACK TO job").await,
         };
         undone.map_err(|_| again(failed))
+    }
+
+    async fn begin(&mut self) -> Result<()> {
+        self.saved = false;
+        self.control("BEGIN IMMEDIATE").await
     }
 
     async fn roll_back(&mut self) {

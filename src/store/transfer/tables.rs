@@ -4,8 +4,9 @@ use crate::store::StoreError;
 use crate::store::transfer::{Result, TransferError};
 
 /// Every table of the schema. A test compares this with the schema itself.
-pub const TABLES: [&str; 22] = [
+pub const TABLES: [&str; 27] = [
     "projects",
+    "removed_projects",
     "run_bodies",
     "runs",
     "waiting_parts",
@@ -24,6 +25,10 @@ pub const TABLES: [&str; 22] = [
     "endpoints",
     "deliveries",
     "attempts",
+    "collections",
+    "examples",
+    "example_links",
+    "queued_runs",
     "api_keys",
     "markers",
     "counters",

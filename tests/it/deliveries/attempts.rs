@@ -34,16 +34,19 @@ async fn answered_by(answer: Answer) -> AttemptResult {
 #[tokio::test]
 async fn any_status_is_an_answer_and_its_body_does_not_matter() {
     for status in [200, 204, 301, 404, 429, 500, 599] {
-        assert_eq!(answered_by(Answer::Status(status)).await, AttemptResult::Answered { status });
+        assert_eq!(answered_by(Answer::Status(status)).await, AttemptResult::answered(status));
     }
     let long = Answer::Body(503, "x".repeat(100_000));
-    assert_eq!(answered_by(long).await, AttemptResult::Answered { status: 503 });
+    let excerpt = "x".repeat(1000);
+    assert_eq!(answered_by(long).await, AttemptResult::Answered { status: 503, retry_after: None, excerpt });
 }
 
 #[tokio::test]
 async fn an_endless_or_a_short_body_is_an_answer_that_is_left() {
-    assert_eq!(answered_by(Answer::Endless).await, AttemptResult::Answered { status: 200 });
-    assert_eq!(answered_by(Answer::Short).await, AttemptResult::Answered { status: 200 });
+    for (answer, excerpt) in [(Answer::Endless, "x".repeat(1000)), (Answer::Short, "short".to_owned())] {
+        let expected = AttemptResult::Answered { status: 200, retry_after: None, excerpt };
+        assert_eq!(answered_by(answer).await, expected);
+    }
 }
 
 #[tokio::test]
@@ -85,7 +88,7 @@ async fn a_name_that_does_not_resolve_is_no_connection() {
 async fn a_redirect_is_not_followed() {
     let elsewhere = Receiver::start([]).await;
     let result = answered_by(Answer::Redirect(elsewhere.url())).await;
-    assert_eq!(result, AttemptResult::Answered { status: 302 });
+    assert_eq!(result, AttemptResult::answered(302));
     assert_eq!(elsewhere.connections(), 0);
 }
 
@@ -140,7 +143,7 @@ async fn connections_are_used_again_for_the_same_host() {
     let client = client(Arc::<ScriptedLookup>::default());
     for _ in 0..3 {
         let result = client.send(request_to(&receiver.url()), PATIENT).await;
-        assert_eq!(result, AttemptResult::Answered { status: 200 });
+        assert_eq!(result, AttemptResult::answered(200));
     }
     assert_eq!((receiver.requests().len(), receiver.connections()), (3, 1));
 }

@@ -26,7 +26,7 @@ const HUSH: &str = "hush-hush";
 /// A server with a rule for this receiver, and one run that matches it.
 async fn serving(receiver: &Receiver) -> Server {
     let server = Server::start(Settings::with(["--allow-targets", "127.0.0.0/8"]));
-    let file = server.home().join("rules.yaml");
+    let file = server.home().path().join("rules.yaml");
     std::fs::write(&file, RULE.replace("RECEIVER", &format!("http://{}", receiver.address()))).unwrap();
     let applied = server.command(["rules", "apply"]).arg(&file).env("HUSH", HUSH).output().unwrap();
     assert!(applied.status.success(), "{}", String::from_utf8_lossy(&applied.stderr));

@@ -1,6 +1,6 @@
 //! A delivery loop and its API on a real database, with a rule that has matched.
 
-use std::path::PathBuf;
+use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,76 +13,78 @@ use runhook::crypto::{Keyring, seal_target, shown};
 use runhook::delivery::{Guard, Parts, Sender};
 use runhook::ingest::Budget;
 use runhook::model::delivery::{Delivery, DeliveryState};
-use runhook::model::endpoint::{Endpoint, Format, Policy};
+use runhook::model::endpoint::{Endpoint, Format, Overrides, Policy};
 use runhook::model::id::{DeliveryId, EndpointId, MessageId, ProjectId, RuleId, RunId, TenantId, TraceId, WindowId};
 use runhook::model::merge;
 use runhook::model::message::{Body, Message};
 use runhook::model::project::ProjectRef;
-use runhook::model::rule::{BatchLimits, Cadence, Rule, RuleState};
+use runhook::model::rule::{Actions, BatchLimits, Cadence, Rule, RuleState};
 use runhook::model::run::{Fields, Part, PartKind};
 use runhook::model::time::{Clock, ManualClock, Timestamp};
 use runhook::model::window::{GroupKey, Progress, Window};
+use runhook::store::Store;
+use runhook::store::collections::ActionsTaken;
 use runhook::store::rules::RuleChanges;
 use runhook::store::runs::Batch;
-use runhook::store::sqlite::SqliteStore;
 use runhook::store::windows::WindowCommit;
-use runhook::store::{RuleStore, RunStore, WindowStore};
-use runhook::task::{Activity, Poke, Status};
+use runhook::task::{Activity, Poke, Status, Supervisor};
 use serde_json::Value;
-use tempfile::TempDir;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 use uuid::Uuid;
 
 use super::stage::{Blobs, PATIENT, ScriptedLookup, client, target};
+use crate::support::home::Home;
 
 const TENANT: TenantId = TenantId::DEFAULT;
 
 pub(super) struct House {
     pub(super) clock: Arc<ManualClock>,
-    pub(super) store: Arc<SqliteStore>,
+    pub(super) store: Arc<dyn Store>,
     pub(super) sender: Sender,
     pub(super) rule: RuleId,
     pub(super) endpoint: EndpointId,
     api: Api,
     keyring: Arc<Keyring>,
-    writing: JoinSet<()>,
-    folder: TempDir,
+    supervisor: Supervisor,
+    home: Home,
 }
 
 impl House {
     /// A rule `low-score` with an endpoint `oncall` at this URL, and nothing sent yet.
     pub(super) async fn new(url: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
         let clock = Arc::new(ManualClock::at(Timestamp::parse("2026-11-22T08:30:00Z").unwrap()));
-        let house = Self::on(folder, clock, Uuid::from_u128(1)).await;
+        let house = Self::on(Home::new(), clock, Uuid::from_u128(1)).await;
         house.apply_rule(url).await;
         house
     }
 
-    /// Drops the loop with all it has under way and opens the file again.
+    /// Drops the loop with all it has under way and opens the database again.
     pub(super) async fn crash(self) -> Self {
-        let Self { clock, folder, sender, store, api, mut writing, .. } = self;
+        let Self { clock, home, sender, store, api, supervisor, .. } = self;
         drop((sender, store, api));
-        // The file belongs to one writer; the old one ends with its last handle.
-        while writing.join_next().await.is_some() {}
-        Self::on(folder, clock, Uuid::from_u128(2)).await
+        // A file belongs to one writer.
+        supervisor.stop();
+        supervisor.finished(pending()).await.unwrap();
+        Self::on(home, clock, Uuid::from_u128(2)).await
     }
 
-    async fn on(folder: TempDir, clock: Arc<ManualClock>, instance: Uuid) -> Self {
-        let file: PathBuf = folder.path().join("runhook.db");
-        let (store, writer) = SqliteStore::open(&file).await.unwrap();
-        let mut writing = JoinSet::new();
-        writing.spawn(writer.run(CancellationToken::new()));
-        let store = Arc::new(store);
+    /// Waits for the leases of a process that is gone, where others than its successor might have them.
+    pub(super) fn outlive_leases(&self) {
+        if self.home.is_shared() {
+            self.clock.advance(Duration::from_mins(2));
+        }
+    }
+
+    async fn on(home: Home, clock: Arc<ManualClock>, instance: Uuid) -> Self {
+        let supervisor = Supervisor::default();
+        let store = home.open(&supervisor).await;
         let keyring = Arc::new(Keyring::parse(&Keyring::line(1, &[7; 32])).unwrap());
         let blobs = Arc::new(Blobs::default());
         let limits = Arc::new(Limits::default());
         let poke = Poke::default();
         let sender = Sender::new(Parts {
-            store: Arc::<SqliteStore>::clone(&store),
+            store: Arc::<dyn Store>::clone(&store),
             blobs: Arc::<Blobs>::clone(&blobs),
             keyring: Arc::clone(&keyring),
             clock: Arc::<ManualClock>::clone(&clock),
@@ -93,7 +95,7 @@ impl House {
             instance,
         });
         let api = Api {
-            store: Arc::<SqliteStore>::clone(&store),
+            store: Arc::clone(&store),
             blobs,
             keyring: Arc::clone(&keyring),
             clock: Arc::<ManualClock>::clone(&clock),
@@ -109,7 +111,7 @@ impl House {
             retention_status: watch::channel(Status::default()).1,
         };
         let (rule, endpoint) = (RuleId::of_key(TENANT, "low-score"), EndpointId(Uuid::from_u128(9)));
-        Self { clock, store, sender, rule, endpoint, api, keyring, writing, folder }
+        Self { clock, store, sender, rule, endpoint, api, keyring, supervisor, home }
     }
 
     async fn apply_rule(&self, url: &str) {
@@ -123,6 +125,9 @@ impl House {
             shown: shown(&target),
             format: Format::Langsmith,
             policy: Policy::Langsmith,
+            overrides: Overrides::default(),
+            origin: None,
+            disabled: None,
         };
         let rule = Rule {
             tenant_id: TENANT,
@@ -141,6 +146,9 @@ impl House {
             endpoints: vec![self.endpoint],
             state: RuleState::Active,
             origin: None,
+            actions: Actions::default(),
+            group_by: None,
+            registration: None,
         };
         let changes = RuleChanges { put_rules: vec![rule], put_endpoints: vec![endpoint], ..RuleChanges::default() };
         self.store.apply_rules(TENANT, changes, self.clock.now()).await.unwrap();
@@ -175,7 +183,17 @@ impl House {
         let ids = deliveries.iter().map(|delivery| delivery.id).collect();
         let rules_version = self.store.rules_version().await.unwrap();
         let matches = vec![(self.rule, run_id)];
-        self.store.commit_window(WindowCommit { window, rules_version, matches, messages, deliveries }).await.unwrap();
+        let commit = WindowCommit {
+            window,
+            rules_version,
+            matches,
+            messages,
+            deliveries,
+            actions: ActionsTaken::default(),
+            applied_at: now,
+            settles: None,
+        };
+        self.store.commit_window(commit).await.unwrap();
         ids
     }
 

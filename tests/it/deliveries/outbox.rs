@@ -174,7 +174,7 @@ fn finish(tables: &mut Tables, Finished { lease, attempt, outcome }: &Finished) 
     match outcome {
         Outcome::Delivered => row.delivery.state = DeliveryState::Delivered,
         Outcome::Retry(at) => row.delivery.due_at = *at,
-        Outcome::Failed(reason) => row.delivery.state = DeliveryState::Failed(reason.clone()),
+        Outcome::Failed(reason) | Outcome::Gone(reason) => row.delivery.state = DeliveryState::Failed(reason.clone()),
     }
     Ok(())
 }

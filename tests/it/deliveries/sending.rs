@@ -30,7 +30,7 @@ async fn a_message_arrives_with_its_id_its_secrets_and_a_fresh_link() {
     let row = stage.row(id);
     assert_eq!(row.delivery.state, DeliveryState::Delivered);
     assert_eq!(row.attempts.len(), 1);
-    assert_eq!((row.attempts[0].number, &row.attempts[0].result), (1, &AttemptResult::Answered { status: 200 }));
+    assert_eq!((row.attempts[0].number, &row.attempts[0].result), (1, &AttemptResult::answered(200)));
     assert_eq!(stage.round().await, Next::Idle);
 }
 

@@ -15,10 +15,11 @@ use runhook::delivery::lookup::Lookup;
 use runhook::delivery::policy::Patience;
 use runhook::delivery::{Client, Guard, Parts, Sender, Vetting};
 use runhook::model::delivery::{Delivery, DeliveryState};
-use runhook::model::endpoint::{Endpoint, Format, Policy, Target};
+use runhook::model::endpoint::{Endpoint, Format, Overrides, Policy, Target};
 use runhook::model::id::{DeliveryId, EndpointId, MessageId, RuleId, TenantId, WindowId};
 use runhook::model::message::{Body, Link, Message};
 use runhook::model::run::BlobKey;
+use runhook::model::signing::Signing;
 use runhook::model::time::{ManualClock, Timestamp};
 use runhook::task::{Activity, Next, Poke};
 use url::Url;
@@ -125,6 +126,8 @@ pub(super) fn target(url: &str) -> Target {
         url: url.into(),
         query: vec![("secret".to_owned(), "p+ q&r".into())],
         headers: vec![("X-Team-Token".to_owned(), "t0k3n".into())],
+        secrets: Vec::new(),
+        signing: Signing::default(),
     }
 }
 
@@ -201,6 +204,9 @@ impl Stage {
             shown: shown(&target),
             format: Format::Langsmith,
             policy: Policy::Langsmith,
+            overrides: Overrides::default(),
+            origin: None,
+            disabled: None,
         };
         let created_at = Timestamp::parse("2026-11-22T08:29:59Z").unwrap();
         let json = r#"{"runs":[],"link":""}"#.to_owned();

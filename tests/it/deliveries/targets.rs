@@ -8,6 +8,7 @@ use runhook::delivery::{Client, Guard, Vetting, request};
 use runhook::model::delivery::AttemptResult;
 use runhook::model::endpoint::Target;
 use runhook::model::id::MessageId;
+use runhook::model::signing::Signing;
 use runhook::model::time::Timestamp;
 use url::Url;
 use uuid::Uuid;
@@ -54,7 +55,13 @@ fn vetting(case: &Case, url: &Url) -> Vetting {
 }
 
 async fn send(case: &Case, url: &Url) -> AttemptResult {
-    let target = Target { url: url.as_str().into(), query: Vec::new(), headers: Vec::new() };
+    let target = Target {
+        url: url.as_str().into(),
+        query: Vec::new(),
+        headers: Vec::new(),
+        secrets: Vec::new(),
+        signing: Signing::default(),
+    };
     let request = request::build(&target, MessageId(Uuid::nil()), Timestamp(0), Bytes::new()).unwrap();
     Client::new(vetting(case, url), 1024).unwrap().send(request, PATIENT).await
 }
@@ -102,7 +109,13 @@ async fn every_allowed_target_passes_and_is_sent_as_written() {
         if let Some(name) = url.domain() {
             vetting.addresses(name, url.port_or_known_default()).await.unwrap();
         }
-        let target = Target { url: case.url.into(), query: Vec::new(), headers: Vec::new() };
+        let target = Target {
+            url: case.url.into(),
+            query: Vec::new(),
+            headers: Vec::new(),
+            secrets: Vec::new(),
+            signing: Signing::default(),
+        };
         let request = request::build(&target, MessageId(Uuid::nil()), Timestamp(0), Bytes::new()).unwrap();
         assert_eq!(request.url.as_str(), case.url);
     }

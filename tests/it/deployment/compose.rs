@@ -127,5 +127,4 @@ async fn two_containers_take_traffic_and_find_themselves_healthy() {
         let (status, log) = replica.stop();
         assert!(status.success(), "{log}");
     }
-    database.remove().await;
 }

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use crate::deployment::{
     API_KEY, KEYS, RULES, Stage, are_read, document, documents, rules, stop_within, strings, succeeds, used_by_rules,
 };
+use crate::support::home::Home;
 use crate::support::postgres::Database;
 use crate::support::receiver::Receiver;
 use crate::support::server::{Server, runhook};
@@ -220,7 +221,6 @@ async fn pods_that_are_started_as_it_is_written_take_a_run_and_notify() {
         let (status, log) = pod.stop();
         assert!(status.success() && log.lines().all(|line| line.starts_with('{')), "{log}");
     }
-    database.remove().await;
 }
 
 async fn send_a_failed_trace(pod: &Server) {
@@ -241,7 +241,7 @@ async fn send_a_failed_trace(pod: &Server) {
 /// Kubernetes changes a mounted `ConfigMap` by turning a link from one hidden folder to another.
 #[tokio::test]
 async fn a_changed_config_map_is_applied_by_a_running_pod() {
-    let home = Arc::new(tempfile::tempdir().unwrap());
+    let home = Arc::new(Home::embedded());
     let mounted = home.path().join("rules");
     std::fs::create_dir(&mounted).unwrap();
     let text = std::fs::read_to_string(rules().join("errors.yaml")).unwrap();

@@ -13,9 +13,9 @@ use std::sync::Arc;
 
 use runhook::config::Config;
 use serde_json::Value;
-use tempfile::TempDir;
 use url::Url;
 
+use crate::support::home::Home;
 use crate::support::s3::{ACCESS_KEY, S3Server, SECRET_KEY};
 use crate::support::server::{Server, runhook};
 
@@ -92,13 +92,13 @@ fn stop_within() -> u64 {
 
 /// What stands in for the machines of a deployment: a home for its paths, and a bucket.
 struct Stage {
-    home: Arc<TempDir>,
+    home: Arc<Home>,
     s3: S3Server,
 }
 
 impl Stage {
     async fn set() -> Self {
-        let home = Arc::new(tempfile::tempdir().unwrap());
+        let home = Arc::new(Home::embedded());
         std::fs::create_dir(home.path().join("keys")).unwrap();
         Self { home, s3: S3Server::start().await }
     }

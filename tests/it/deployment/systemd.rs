@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::deployment::{are_read, deploy, stop_within, succeeds, text};
+use crate::support::home::Home;
 use crate::support::server::{Server, runhook};
 
 /// The most that `systemd-analyze security` may hold against it, of 100: what is left is the network it is there for.
@@ -84,7 +85,7 @@ fn everything_the_unit_sets_is_read_and_it_waits_longer_than_a_stop_takes() {
 
 #[tokio::test]
 async fn the_service_says_when_it_takes_traffic_and_when_it_stops() {
-    let home = Arc::new(tempfile::tempdir().unwrap());
+    let home = Arc::new(Home::embedded());
     let unit = text("systemd/runhook.service");
     assert_eq!(settings(&unit, "Type"), ["notify"]);
     let place = |specifier: &str| home.path().join(specifier).display().to_string();
@@ -124,7 +125,7 @@ fn a_service_manager_may_listen_where_no_file_is() {
     let address = std::os::unix::net::SocketAddr::from_abstract_name(&name).unwrap();
     let manager = UnixDatagram::bind_addr(&address).unwrap();
     manager.set_read_timeout(Some(PATIENCE)).unwrap();
-    let home = Arc::new(tempfile::tempdir().unwrap());
+    let home = Arc::new(Home::embedded());
     let mut command = runhook();
     command.arg("serve").env("NOTIFY_SOCKET", format!("@{name}")).current_dir(home.path());
     command.env("RUNHOOK_LISTEN", "127.0.0.1:0");

@@ -113,7 +113,7 @@ async fn a_filter_is_tried_on_stored_runs_as_a_rule_would_try_it() {
 #[test]
 fn a_filter_is_tried_on_the_runs_of_a_file_without_storing_them() {
     let server = Server::start(Settings::default());
-    let file = server.home().join("runs.jsonl");
+    let file = server.home().path().join("runs.jsonl");
     let mut lines: Vec<String> = runs().iter().map(Value::to_string).collect();
     lines.push("{\"id\": \"0195c0de-0000-7000-8000-000000000009\", \"name\": \"no start\"}".to_owned());
     fs::write(&file, lines.join("\n\n")).unwrap();

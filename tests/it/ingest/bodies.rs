@@ -90,7 +90,7 @@ async fn storage_that_fails_refuses_the_request_for_a_while() {
     let engine = Engine::start().await;
     let (run, inputs, _) = names();
     let text = json!({"q": "x".repeat(200_000)}).to_string();
-    let blobs = engine.folder.path().join("blobs");
+    let blobs = engine.home.data_dir().join("blobs");
     std::fs::remove_dir_all(&blobs).unwrap();
     std::fs::write(&blobs, "not a directory").unwrap();
     let parts: [Part<'_>; 2] = [(&run, "application/json", RUN), (&inputs, "application/json", text.as_bytes())];

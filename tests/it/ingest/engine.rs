@@ -1,4 +1,4 @@
-//! The routes over a fresh database and a fresh directory, called without a socket.
+//! The routes over a fresh database, called without a socket.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -16,75 +16,76 @@ use runhook::ingest::Budget;
 use runhook::model::id::{RunId, TenantId};
 use runhook::model::run::StoredRun;
 use runhook::model::time::{ManualClock, Timestamp};
+use runhook::store::Store;
 use runhook::store::runs::RunQuery;
-use runhook::store::sqlite::{Options, SqliteStore};
-use runhook::store::{KeyStore, RunStore};
 use runhook::task::Supervisor;
 use serde_json::Value;
-use tempfile::TempDir;
 use tokio::sync::watch;
 use tower::ServiceExt;
 
+use crate::support::home::{Home, Room};
+
 /// 22 November 2026, 12:00 UTC.
-pub(super) const NOON: Timestamp = Timestamp(1_795_348_800_000_000);
+pub(crate) const NOON: Timestamp = Timestamp(1_795_348_800_000_000);
 
 /// An engine without its loops.
-pub(super) struct Engine {
-    pub(super) store: Arc<SqliteStore>,
-    pub(super) clock: Arc<ManualClock>,
-    pub(super) folder: TempDir,
-    pub(super) auth: Arc<Auth>,
+pub(crate) struct Engine {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) clock: Arc<ManualClock>,
+    pub(crate) auth: Arc<Auth>,
     router: Router,
     supervisor: Supervisor,
+    pub(crate) home: Home,
 }
 
 /// An answer.
 #[derive(Debug)]
-pub(super) struct Answer {
-    pub(super) status: StatusCode,
-    pub(super) headers: HeaderMap,
-    pub(super) body: Bytes,
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
 }
 
 impl Answer {
-    pub(super) fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap()
     }
 
-    pub(super) fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }
 
     #[track_caller]
-    pub(super) fn expect(self, status: u16) -> Self {
+    pub(crate) fn expect(self, status: u16) -> Self {
         assert_eq!(self.status.as_u16(), status, "{}", String::from_utf8_lossy(&self.body));
         self
     }
 }
 
 impl Engine {
-    pub(super) async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         Self::with(Limits::default()).await
     }
 
-    pub(super) async fn with(limits: Limits) -> Self {
-        Self::over(limits, &Options::default()).await
+    pub(crate) async fn with(limits: Limits) -> Self {
+        Self::at(Home::new(), limits, Room::default()).await
     }
 
-    pub(super) async fn over(limits: Limits, options: &Options) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let (store, writer) = SqliteStore::open_with(&folder.path().join("runhook.db"), options).await.unwrap();
-        let store = Arc::new(store);
+    pub(crate) async fn with_room(room: Room) -> Self {
+        Self::at(Home::new(), Limits::default(), room).await
+    }
+
+    pub(crate) async fn at(home: Home, limits: Limits, room: Room) -> Self {
         let supervisor = Supervisor::default();
-        supervisor.spawn("writer", writer.run(supervisor.soft()));
+        let store = home.open_with(&supervisor, room).await;
         let keyring = Arc::new(Keyring::parse(&Keyring::line(1, &[7; 32])).unwrap());
         let base = "http://runhook.test".parse().unwrap();
-        let blobs = Directory::new(folder.path().join("blobs"), base, Arc::clone(&keyring));
+        let blobs = Directory::new(home.data_dir().join("blobs"), base, Arc::clone(&keyring));
         blobs.prepare().await.unwrap();
         let clock = Arc::new(ManualClock::at(NOON));
         let auth = Arc::new(Auth::default());
         let api = Api {
-            store: Arc::<SqliteStore>::clone(&store),
+            store: Arc::clone(&store),
             blobs: Arc::new(blobs),
             keyring,
             clock: Arc::<ManualClock>::clone(&clock),
@@ -99,54 +100,54 @@ impl Engine {
             delivery_status: watch::channel(runhook::task::Status::default()).1,
             retention_status: watch::channel(runhook::task::Status::default()).1,
         };
-        Self { store, clock, folder, auth, router: router(api), supervisor }
+        Self { store, clock, auth, router: router(api), supervisor, home }
     }
 
-    pub(super) async fn send(&self, request: Request<Body>) -> Answer {
+    pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
         let response = self.router.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let body = axum::body::to_bytes(body, usize::MAX).await.unwrap();
         Answer { status: parts.status, headers: parts.headers, body }
     }
 
-    pub(super) async fn call(&self, method: &str, path: &str, body: impl Into<Body>) -> Answer {
+    pub(crate) async fn call(&self, method: &str, path: &str, body: impl Into<Body>) -> Answer {
         let method = Method::from_bytes(method.as_bytes()).unwrap();
         self.send(Request::builder().method(method).uri(path).body(body.into()).unwrap()).await
     }
 
-    pub(super) async fn get(&self, path: &str) -> Answer {
+    pub(crate) async fn get(&self, path: &str) -> Answer {
         self.call("GET", path, Body::empty()).await
     }
 
-    pub(super) async fn post(&self, path: &str, json: &Value) -> Answer {
+    pub(crate) async fn post(&self, path: &str, json: &Value) -> Answer {
         self.call("POST", path, json.to_string()).await
     }
 
-    pub(super) async fn patch(&self, path: &str, json: &Value) -> Answer {
+    pub(crate) async fn patch(&self, path: &str, json: &Value) -> Answer {
         self.call("PATCH", path, json.to_string()).await
     }
 
-    pub(super) async fn multipart(&self, parts: &[Part<'_>]) -> Answer {
+    pub(crate) async fn multipart(&self, parts: &[Part<'_>]) -> Answer {
         self.send(multipart_request(form(parts), None)).await
     }
 
     /// All runs there are, in order of id.
-    pub(super) async fn runs(&self) -> Vec<StoredRun> {
+    pub(crate) async fn runs(&self) -> Vec<StoredRun> {
         let query = RunQuery { limit: 1000, ..RunQuery::default() };
         let mut runs = self.store.list_runs(TenantId::DEFAULT, &query).await.unwrap();
         runs.sort_by_key(|stored| stored.run.id);
         runs
     }
 
-    pub(super) async fn run(&self, id: &str) -> Option<StoredRun> {
+    pub(crate) async fn run(&self, id: &str) -> Option<StoredRun> {
         self.store.run(TenantId::DEFAULT, id.parse::<RunId>().unwrap()).await.unwrap()
     }
 
-    pub(super) async fn require_key(&self, key: &str) {
+    pub(crate) async fn require_key(&self, key: &str) {
         self.require_key_of(TenantId::DEFAULT, key).await;
     }
 
-    pub(super) async fn require_key_of(&self, tenant_id: TenantId, key: &str) {
+    pub(crate) async fn require_key_of(&self, tenant_id: TenantId, key: &str) {
         let record = runhook::store::keys::ApiKey {
             id: runhook::model::id::ApiKeyId(uuid::Uuid::from_u128(1)),
             tenant_id,
@@ -168,12 +169,12 @@ impl Drop for Engine {
 }
 
 /// A part of a multipart body: its name, its media type, its bytes.
-pub(super) type Part<'a> = (&'a str, &'a str, &'a [u8]);
+pub(crate) type Part<'a> = (&'a str, &'a str, &'a [u8]);
 
-pub(super) const BOUNDARY: &str = "----LangSmithFormBoundaryAbC";
+pub(crate) const BOUNDARY: &str = "----LangSmithFormBoundaryAbC";
 
 /// A multipart body, whole.
-pub(super) fn form(parts: &[Part<'_>]) -> Vec<u8> {
+pub(crate) fn form(parts: &[Part<'_>]) -> Vec<u8> {
     let mut body = Vec::new();
     for (name, mime_type, bytes) in parts {
         write!(body, "--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"{name}\"\r\n").unwrap();
@@ -185,7 +186,7 @@ pub(super) fn form(parts: &[Part<'_>]) -> Vec<u8> {
     body
 }
 
-pub(super) fn multipart_request(body: impl Into<Body>, encoding: Option<&str>) -> Request<Body> {
+pub(crate) fn multipart_request(body: impl Into<Body>, encoding: Option<&str>) -> Request<Body> {
     let mut request = Request::post("/runs/multipart");
     request = request.header("content-type", format!("multipart/form-data; boundary={BOUNDARY}"));
     if let Some(encoding) = encoding {
@@ -194,12 +195,12 @@ pub(super) fn multipart_request(body: impl Into<Body>, encoding: Option<&str>) -
     request.body(body.into()).unwrap()
 }
 
-pub(super) fn gzip(plain: &[u8]) -> Vec<u8> {
+pub(crate) fn gzip(plain: &[u8]) -> Vec<u8> {
     let mut writer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
     writer.write_all(plain).unwrap();
     writer.finish().unwrap()
 }
 
-pub(super) fn zstd(plain: &[u8]) -> Vec<u8> {
+pub(crate) fn zstd(plain: &[u8]) -> Vec<u8> {
     zstd::encode_all(plain, 3).unwrap()
 }

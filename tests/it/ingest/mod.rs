@@ -1,10 +1,11 @@
 //! Taking runs and feedback in through the real routes, into a real database and a real directory of blobs.
 
 mod bodies;
-mod engine;
+pub(crate) mod engine;
 mod laws;
 mod multipart;
 mod overload;
+mod queries;
 mod records;
 mod refusals;
 mod replay;

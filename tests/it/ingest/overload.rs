@@ -8,10 +8,10 @@ use axum::http::Request;
 use bytes::Bytes;
 use futures_util::stream;
 use runhook::config::Limits;
-use runhook::store::sqlite::Options;
 use serde_json::json;
 
 use super::engine::{Engine, multipart_request};
+use crate::support::home::Room;
 
 #[tokio::test]
 async fn a_request_too_many_is_429_before_its_body_is_read() {
@@ -66,8 +66,7 @@ fn run(inputs: &str) -> serde_json::Value {
 
 #[tokio::test]
 async fn a_store_that_cannot_keep_up_is_503_with_the_time_to_come_back() {
-    let options = Options { queued_items: 1, ..Options::default() };
-    let engine = Engine::over(Limits::default(), &options).await;
+    let engine = Engine::with_room(Room { queued_items: Some(1), ..Room::default() }).await;
     let batch = json!({"post": [run("a"), run("b")]});
     let mut requests = Vec::new();
     for id in 0..8_u128 {
@@ -85,25 +84,4 @@ async fn a_store_that_cannot_keep_up_is_503_with_the_time_to_come_back() {
     }
     let accepted = answers.iter().filter(|answer| answer.status.as_u16() == 202).count();
     assert_eq!(engine.runs().await.len(), 2 * accepted, "what was acknowledged is there, and nothing else");
-}
-
-#[tokio::test]
-async fn a_full_disk_is_503_and_loses_nothing_acknowledged() {
-    let engine = Engine::over(Limits::default(), &Options { max_pages: Some(64), ..Options::default() }).await;
-    let mut accepted = 0;
-    let full = loop {
-        // Random-looking text: what the store compresses well would not fill it.
-        let text: String = (0..2000)
-            .map(|n| uuid::Uuid::new_v5(&uuid::Uuid::nil(), format!("{accepted}/{n}").as_bytes()).to_string())
-            .collect();
-        let answer = engine.post("/runs", &run(text.get(..60_000).unwrap())).await;
-        match answer.status.as_u16() {
-            202 => accepted += 1,
-            _ => break answer.expect(503),
-        }
-    };
-    assert_eq!(full.header("retry-after"), Some("1"));
-    assert!(accepted > 0);
-    assert_eq!(engine.runs().await.len(), accepted);
-    engine.get("/healthz").await.expect(200);
 }

@@ -50,7 +50,7 @@ struct House {
     stores: Vec<Arc<dyn Store>>,
     blobs: Arc<dyn BlobStore>,
     clock: Arc<ManualClock>,
-    database: Option<Database>,
+    _database: Option<Database>,
     supervisor: Supervisor,
     folder: tempfile::TempDir,
 }
@@ -84,7 +84,7 @@ impl House {
         let keyring = Arc::new(Keyring::parse(&Keyring::line(1, &[5; 32])).unwrap());
         let blobs = Directory::new(folder.path().join("blobs"), "http://h".parse().unwrap(), keyring);
         let clock = Arc::new(ManualClock::at(SystemClock.now()));
-        Self { stores, blobs: Arc::new(blobs), clock, database, supervisor, folder }
+        Self { stores, blobs: Arc::new(blobs), clock, _database: database, supervisor, folder }
     }
 
     async fn close(self) {
@@ -92,9 +92,6 @@ impl House {
             store.close().await;
         }
         self.supervisor.stop();
-        if let Some(database) = self.database {
-            database.remove().await;
-        }
     }
 
     fn store(&self) -> &dyn Store {
@@ -177,7 +174,7 @@ impl House {
         use runhook::model::delivery::{Attempt, AttemptResult, Outcome};
         let claimant = Claimant { holder: uuid(9, 1), now: self.now(), until: self.now().after(HOUR) };
         for claim in outbox::claim(self.store(), claimant, 1_000).await.unwrap() {
-            let result = AttemptResult::Answered { status: 200 };
+            let result = AttemptResult::answered(200);
             let attempt = Attempt { number: claim.lease.attempt, started_at: self.now(), duration_ms: 1, result };
             outbox::finish(self.store(), &claim.lease, attempt, Outcome::Delivered).await.unwrap();
         }

@@ -9,22 +9,21 @@ mod webhooks;
 use std::sync::Arc;
 
 use runhook::app::{Engine, Storage};
-use runhook::config::Config;
 use runhook::model::time::{ManualClock, Timestamp};
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
-/// An engine on a directory of its own.
+use crate::support::home::Home;
+
+/// An engine in a home of its own.
 struct House {
     engine: Engine,
-    home: TempDir,
+    home: Home,
 }
 
 impl House {
     async fn open() -> Self {
-        let home = tempfile::tempdir().unwrap();
-        let data_dir = home.path().join("data");
-        let config = Config { data_dir, ..Config::default() };
+        let home = Home::new();
+        let config = home.config();
         let clock = Arc::new(ManualClock::at(Timestamp(1_763_800_000_000_000)));
         let place = Storage::take(&config).unwrap();
         let engine = Engine::open(&config, place, None, clock).await.unwrap();

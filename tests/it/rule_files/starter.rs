@@ -60,7 +60,7 @@ fn the_schema_refuses_what_the_reader_refuses() {
         json!({"sampling_rate": 2}),
         json!({"webhooks": []}),
         json!({"webhooks": [{"url": "https://h/", "endpoint": "x"}]}),
-        json!({"webhooks": [{"url": "https://h/", "format": "slack"}]}),
+        json!({"webhooks": [{"url": "https://h/", "format": "slak"}]}),
         json!({"key": "a b"}),
     ] {
         assert!(!validator.is_valid(&rule(wrong.clone())), "{wrong}");

@@ -1,15 +1,17 @@
 //! A store that fails, or lets something else happen first, where it is told to. All else goes to the real one.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
+use runhook::model::collection::{Collection, CollectionKind, Example};
 use runhook::model::delivery::{Attempt, Delivery};
-use runhook::model::endpoint::Endpoint;
+use runhook::model::endpoint::{Disabled, Endpoint};
 use runhook::model::feedback::Feedback;
 use runhook::model::id::{
-    ApiKeyId, DeliveryId, EndpointId, FeedbackId, MessageId, ProjectId, RuleId, RunId, TenantId, TraceId,
+    ApiKeyId, DeliveryId, EndpointId, ExampleId, FeedbackId, MessageId, ProjectId, QueueId, RuleId, RunId, TenantId,
+    TraceId,
 };
 use runhook::model::message::Message;
 use runhook::model::project::Project;
@@ -18,15 +20,19 @@ use runhook::model::run::{BlobKey, StoredRun};
 use runhook::model::sealed::Sealed;
 use runhook::model::time::Timestamp;
 use runhook::model::window::{Change, Seq, Window};
+use runhook::store::collections::{CollectionQuery, ExampleQuery};
 use runhook::store::keys::ApiKey;
 use runhook::store::outbox::{Claim, Claimant, DeliveryQuery, Finished, Share, Waiting};
 use runhook::store::projects::ProjectQuery;
 use runhook::store::retention::{Aged, Dropped, DroppedMessages, DroppedRuns, Ended, OldRuns};
+use runhook::store::rule_log::{LogEntry, LogQuery};
 use runhook::store::rules::{RuleChanges, RuleSnapshot};
 use runhook::store::runs::{Accepted, Batch, FeedbackQuery, RunQuery};
+use runhook::store::search::{Found, Search};
 use runhook::store::windows::{ProjectKey, Standing, Stirred, WindowCommit};
 use runhook::store::{
-    KeyStore, OutboxStore, ProjectStore, Result, RetentionStore, RuleStore, RunStore, Store, StoreError, WindowStore,
+    CollectionStore, KeyStore, OutboxStore, ProjectStore, Result, RetentionStore, RuleLogStore, RuleStore, RunStore,
+    Store, StoreError, WindowStore,
 };
 use uuid::Uuid;
 
@@ -138,6 +144,11 @@ impl WindowStore for FaultyStore {
         self.real.standing(tenant, project).await
     }
 
+    async fn starts(&self, tenant: TenantId, project: ProjectId, beyond: Seq) -> Result<HashMap<RuleId, Seq>> {
+        self.faults.read();
+        self.real.starts(tenant, project, beyond).await
+    }
+
     async fn changes(
         &self,
         tenant: TenantId,
@@ -203,6 +214,10 @@ impl RunStore for FaultyStore {
         self.real.list_runs(tenant, query).await
     }
 
+    async fn search_runs(&self, tenant: TenantId, search: &Search) -> Result<Vec<Found>> {
+        self.real.search_runs(tenant, search).await
+    }
+
     async fn feedback(&self, tenant: TenantId, id: FeedbackId) -> Result<Option<Feedback>> {
         self.real.feedback(tenant, id).await
     }
@@ -224,6 +239,16 @@ impl RuleStore for FaultyStore {
 
     async fn set_rule_state(&self, tenant: TenantId, id: RuleId, state: RuleState, now: Timestamp) -> Result<bool> {
         self.real.set_rule_state(tenant, id, state, now).await
+    }
+
+    async fn set_endpoint_state(
+        &self,
+        tenant: TenantId,
+        id: EndpointId,
+        disabled: Option<Disabled>,
+        now: Timestamp,
+    ) -> Result<bool> {
+        self.real.set_endpoint_state(tenant, id, disabled, now).await
     }
 
     async fn list_rules(&self, tenant: TenantId) -> Result<Vec<Rule>> {
@@ -248,6 +273,71 @@ impl RuleStore for FaultyStore {
 
     async fn reseal_target(&self, id: EndpointId, old: &Sealed, new: Sealed) -> Result<bool> {
         self.real.reseal_target(id, old, new).await
+    }
+}
+
+#[async_trait]
+impl RuleLogStore for FaultyStore {
+    async fn rule_log(&self, tenant: TenantId, rule: RuleId, query: &LogQuery) -> Result<Vec<LogEntry>> {
+        self.real.rule_log(tenant, rule, query).await
+    }
+
+    async fn last_change_before(&self, tenant: TenantId, project: ProjectId, instant: Timestamp) -> Result<Seq> {
+        self.real.last_change_before(tenant, project, instant).await
+    }
+}
+
+#[async_trait]
+impl CollectionStore for FaultyStore {
+    async fn create_collection(&self, collection: Collection) -> Result<()> {
+        self.real.create_collection(collection).await
+    }
+
+    async fn update_collection(&self, collection: Collection) -> Result<()> {
+        self.real.update_collection(collection).await
+    }
+
+    async fn delete_collection(&self, tenant: TenantId, kind: CollectionKind, id: Uuid) -> Result<bool> {
+        self.real.delete_collection(tenant, kind, id).await
+    }
+
+    async fn list_collections(
+        &self,
+        tenant: TenantId,
+        kind: CollectionKind,
+        query: &CollectionQuery,
+    ) -> Result<Vec<(Collection, u64)>> {
+        self.real.list_collections(tenant, kind, query).await
+    }
+
+    async fn put_examples(&self, tenant: TenantId, examples: Vec<Example>) -> Result<()> {
+        self.real.put_examples(tenant, examples).await
+    }
+
+    async fn list_examples(&self, tenant: TenantId, query: &ExampleQuery) -> Result<Vec<Example>> {
+        self.real.list_examples(tenant, query).await
+    }
+
+    async fn delete_example(&self, tenant: TenantId, id: ExampleId) -> Result<bool> {
+        self.real.delete_example(tenant, id).await
+    }
+
+    async fn enqueue(&self, tenant: TenantId, queue: QueueId, runs: &[RunId], now: Timestamp) -> Result<bool> {
+        self.real.enqueue(tenant, queue, runs, now).await
+    }
+
+    async fn queued_runs(
+        &self,
+        tenant: TenantId,
+        queue: QueueId,
+        limit: u32,
+        offset: u32,
+    ) -> Result<Vec<(RunId, Timestamp)>> {
+        self.real.queued_runs(tenant, queue, limit, offset).await
+    }
+
+    async fn dequeue(&self, tenant: TenantId, queue: QueueId, run: RunId) -> Result<bool> {
+        self.real.dequeue(tenant, queue, run).await
     }
 }
 
@@ -342,6 +432,10 @@ impl RetentionStore for FaultyStore {
         quiet_since: Timestamp,
     ) -> Result<Vec<BlobKey>> {
         self.real.unnamed_blobs(tenant, blobs, quiet_since).await
+    }
+
+    async fn drop_removed(&self, limit: u32) -> Result<Dropped> {
+        self.real.drop_removed(limit).await
     }
 
     async fn begin_sweep(&self, now: Timestamp, since: Timestamp) -> Result<bool> {

@@ -1,4 +1,4 @@
-//! A database file, a clock that stands still until it is moved, and a scheduler whose passes are run by hand.
+//! A database, a clock that stands still until it is moved, and a scheduler whose passes are run by hand.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,13 +9,13 @@ use runhook::blob::BlobStore;
 use runhook::blob::directory::Directory;
 use runhook::config::Limits;
 use runhook::crypto::{Keyring, random};
-use runhook::model::endpoint::{Endpoint, Format, Policy, ShownTarget};
+use runhook::model::endpoint::{Endpoint, Format, Overrides, Policy, ShownTarget};
 use runhook::model::feedback::{Feedback, Score};
 use runhook::model::id::{EndpointId, FeedbackId, ProjectId, RuleId, RunId, TenantId, TraceId};
 use runhook::model::json::RawJson;
 use runhook::model::merge::digest;
 use runhook::model::project::ProjectRef;
-use runhook::model::rule::{BatchLimits, Cadence, Rule, RuleState};
+use runhook::model::rule::{Actions, BatchLimits, Cadence, Rule, RuleState};
 use runhook::model::run::{Fields, Part, PartKind, Payload};
 use runhook::model::sealed::Sealed;
 use runhook::model::time::{Clock, ManualClock, Timestamp};
@@ -25,13 +25,12 @@ use runhook::store::Store;
 use runhook::store::outbox::DeliveryQuery;
 use runhook::store::rules::RuleChanges;
 use runhook::store::runs::Batch;
-use runhook::store::sqlite::SqliteStore;
 use runhook::task::{Activity as _, Next, Poke, Supervisor};
 use serde::Deserialize;
-use sqlx::{Connection as _, SqliteConnection};
 use uuid::Uuid;
 
 use super::faults::{Faults, FaultyStore};
+use crate::support::home::Home;
 
 pub(super) const TENANT: TenantId = TenantId::DEFAULT;
 pub(super) const PROJECT: &str = "bot";
@@ -45,7 +44,7 @@ pub(super) struct World {
     pub(super) limits: Limits,
     schedulers: AtomicU32,
     _supervisor: Supervisor,
-    folder: tempfile::TempDir,
+    home: Home,
 }
 
 /// One message as its receiver would see it.
@@ -122,6 +121,9 @@ pub(super) fn rule(key: &str) -> Rule {
         endpoints: vec![endpoint().id],
         state: RuleState::Active,
         origin: None,
+        actions: Actions::default(),
+        group_by: None,
+        registration: None,
     }
 }
 
@@ -144,9 +146,14 @@ fn endpoint() -> Endpoint {
             url: "https://sink.example.com/…".to_owned(),
             query: BTreeMap::new(),
             headers: BTreeMap::new(),
+            secrets: [].into(),
+            signing: None,
         },
         format: Format::Langsmith,
         policy: Policy::Langsmith,
+        overrides: Overrides::default(),
+        origin: None,
+        disabled: None,
     }
 }
 
@@ -156,24 +163,22 @@ impl World {
     }
 
     pub(super) async fn with(limits: Limits) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let supervisor = Supervisor::default();
-        let (store, writer) = SqliteStore::open(&folder.path().join("runhook.db")).await.unwrap();
-        supervisor.spawn("writer", writer.run(supervisor.soft()));
+        let (home, supervisor) = (Home::new(), Supervisor::default());
+        let store = home.open(&supervisor).await;
         let faults = Arc::new(Faults::default());
-        let store = Arc::new(FaultyStore::new(Arc::new(store), Arc::clone(&faults)));
+        let store = Arc::new(FaultyStore::new(store, Arc::clone(&faults)));
         let keyring = Arc::new(Keyring::parse(&Keyring::line(1, &random::<32>())).unwrap());
         let base_url = "http://127.0.0.1:4710".parse().unwrap();
         let world = Self {
             store,
             faults,
             clock: Arc::new(ManualClock::at(Timestamp::parse("2026-11-22T08:00:00Z").unwrap())),
-            blobs: Arc::new(Directory::new(folder.path().join("blobs"), base_url, keyring)),
+            blobs: Arc::new(Directory::new(home.path().join("blobs"), base_url, keyring)),
             delivery: Poke::default(),
             limits,
             schedulers: AtomicU32::new(1),
             _supervisor: supervisor,
-            folder,
+            home,
         };
         let changes = RuleChanges { put_endpoints: vec![endpoint()], ..RuleChanges::default() };
         world.store.apply_rules(TENANT, changes, world.now()).await.unwrap();
@@ -182,18 +187,20 @@ impl World {
 
     /// Blob storage takes nothing any more, until it is told to again.
     pub(super) fn refuse_blobs(&self, refuse: bool) {
-        let place = self.folder.path().join("blobs");
+        let place = self.home.path().join("blobs");
         if refuse { std::fs::write(place, b"a file where a directory should be") } else { std::fs::remove_file(place) }
             .unwrap();
     }
 
     /// Has what is stored of a run not decode any more.
     pub(super) async fn break_run(&self, number: u128) {
-        let file = format!("sqlite://{}", self.folder.path().join("runhook.db").display());
-        let mut connection = SqliteConnection::connect(&file).await.unwrap();
-        let broken = sqlx::query("UPDATE run_bodies SET body = x'0009' WHERE run_id = ?").bind(run_id(number).0);
-        assert_eq!(broken.execute(&mut connection).await.unwrap().rows_affected(), 1);
-        connection.close().await.unwrap();
+        let run = self.store.run(TENANT, run_id(number)).await.unwrap().unwrap();
+        // Bytes that say nothing, where every backend finds them.
+        self.store.set_marker("garbage", &[0, 9]).await.unwrap();
+        let of_run = format!("(SELECT run_id FROM runs WHERE changed_seq = {})", run.changed_seq);
+        let garbage = "(SELECT value FROM markers WHERE name = 'garbage')";
+        self.home.sql(&format!("UPDATE run_bodies SET body = {garbage} WHERE run_id = {of_run}")).await;
+        assert!(!matches!(self.store.run(TENANT, run_id(number)).await, Ok(Some(_))));
     }
 
     pub(super) fn now(&self) -> Timestamp {

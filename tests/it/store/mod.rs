@@ -4,6 +4,7 @@
 //! cases into tests of one backend; what only one backend can show (files, locks, queues) stands in that backend's file.
 
 mod broken;
+mod collections;
 mod evaluation;
 mod keys;
 mod model;
@@ -12,9 +13,12 @@ mod outbox;
 mod placement;
 mod postgres;
 mod projects;
+mod removal;
 mod retention;
+mod rule_log;
 mod runs;
 pub(crate) mod sample;
+mod search;
 mod sqlite;
 
 /// Stamps the suite for a backend: an async function that opens an empty store and returns something with a `store()`
@@ -41,10 +45,14 @@ macro_rules! store_suite {
                 feedback_is_listed_newest_first_and_by_what_it_is_about,
                 large_and_small_values_come_back_byte_for_byte,
                 tenants_do_not_see_each_other;
+            search: what_a_database_decides_is_what_the_evaluator_decides,
+                pages_of_a_search_follow_one_another_in_both_directions,
+                runs_are_searched_by_project_by_trace_and_by_id;
             order: change_numbers_have_no_gaps_even_with_concurrent_batches,
                 changes_never_go_back_in_time,
                 changes_are_read_in_pages_up_to_an_instant,
                 a_project_is_stirred_until_it_is_settled,
+                a_window_that_leaves_nothing_unseen_settles_its_project,
                 a_project_is_leased_to_one_holder_at_a_time,
                 a_lease_ends_with_its_time_or_when_it_is_given_back;
             projects: a_tenant_always_has_a_default_project,
@@ -60,6 +68,15 @@ macro_rules! store_suite {
                 a_window_over_an_earlier_life_of_its_project_is_stale,
                 a_span_is_used_up_window_by_window,
                 windows_that_found_something_are_listed_newest_first;
+            rule_log: matches_are_logged_newest_first_with_their_windows,
+                a_hastened_rule_gets_what_its_group_has_yet_to_pass_as_a_span,
+                a_rule_that_belongs_to_a_project_keeps_its_place_when_that_is_renamed,
+                the_last_change_before_an_instant_is_found;
+            collections: collections_have_names_of_their_own_among_their_kind,
+                examples_are_replaced_by_id_and_go_with_their_dataset,
+                a_blob_is_named_by_an_example_until_that_goes,
+                queued_runs_come_in_their_order_and_once,
+                what_a_match_asks_for_happens_with_it_or_not_at_all;
             placement: a_new_rule_sees_what_comes_after_it,
                 a_backfilled_rule_sees_every_change_since_that_instant_once,
                 a_rule_that_moves_to_a_group_ahead_sees_every_change_once,
@@ -75,6 +92,9 @@ macro_rules! store_suite {
                 a_retry_is_due_when_it_says_and_attempts_go_on_counting,
                 the_next_due_instant_follows_leases_and_retries,
                 a_finished_delivery_can_be_replayed_and_a_pending_one_cannot,
+                a_disabled_endpoint_is_sent_nothing_until_it_is_enabled,
+                an_endpoint_that_is_gone_is_disabled_with_all_that_waits_for_it,
+                what_an_endpoint_says_beyond_its_policy_comes_back,
                 deliveries_are_listed_newest_first_by_state_rule_and_endpoint,
                 each_endpoint_gets_its_share_of_first_attempts_and_of_retries,
                 what_waits_is_listed_by_endpoint_in_pages,
@@ -104,6 +124,7 @@ macro_rules! store_suite {
                 a_wipe_leaves_keys_and_markers_only;
         }
         crate::store::store_suite! { behind $open;
+            removal: what_a_project_held_that_was_removed_goes_step_by_step_and_nothing_else;
             broken: parts_of_a_run_that_does_not_decode_are_refused_and_no_others,
                 a_run_that_does_not_decode_is_missing_from_pages_alone,
                 a_waiting_part_that_does_not_decode_holds_up_no_other,

@@ -1,11 +1,15 @@
 //! The order of changes.
 
 use futures_util::future::join_all;
-use runhook::store::Store;
+use runhook::model::window::Progress;
 use runhook::store::outbox::Claimant;
-use runhook::store::windows::ProjectKey;
+use runhook::store::windows::{ProjectKey, WindowCommit};
+use runhook::store::{Store, StoreError};
 
-use super::sample::{PROJECT, TENANT, accept, accept_at, at, changes, patch, post, project_id, run_id, uuid};
+use super::sample::{
+    PROJECT, TENANT, accept, accept_at, apply, at, changes, cursor, endpoint, found, group, patch, post, project_id,
+    rule, run_id, uuid, window,
+};
 
 pub(crate) async fn change_numbers_have_no_gaps_even_with_concurrent_batches(store: &dyn Store) {
     let batches = (0..40).map(|number| accept_at(store, vec![post(2 * number), post(2 * number + 1)], at(7)));
@@ -52,6 +56,24 @@ pub(crate) async fn a_project_is_stirred_until_it_is_settled(store: &dyn Store) 
     store.settle_project(TENANT, project_id(PROJECT), 2, version - 1).await.unwrap();
     assert_eq!(store.stirred_projects().await.unwrap().len(), 1, "a rule may have come that has not seen it");
     store.settle_project(TENANT, project_id(PROJECT), 2, version).await.unwrap();
+    assert!(store.stirred_projects().await.unwrap().is_empty());
+}
+
+pub(crate) async fn a_window_that_leaves_nothing_unseen_settles_its_project(store: &dyn Store) {
+    let rule = rule("a", 60);
+    apply(store, vec![rule.clone()], at(0)).await;
+    accept(store, vec![post(1), post(2)]).await;
+    let commit = async |after, through, settles| {
+        let window = window(Progress::Group(group(&rule)), after, through, at(after), at(through));
+        let commit = found(store, window, &[], endpoint(1, None).id).await;
+        store.commit_window(WindowCommit { settles: Some(settles), ..commit }).await
+    };
+    commit(0, 1, 1).await.unwrap();
+    assert_eq!(store.stirred_projects().await.unwrap()[0].last_seq, 2, "more has come");
+    assert_eq!(cursor(store, &group(&rule)).await.seq, 1, "the window counts all the same");
+    assert!(matches!(commit(0, 2, 2).await, Err(StoreError::Stale(_))));
+    assert_eq!(store.stirred_projects().await.unwrap().len(), 1, "a window that is refused settles nothing");
+    commit(1, 2, 2).await.unwrap();
     assert!(store.stirred_projects().await.unwrap().is_empty());
 }
 

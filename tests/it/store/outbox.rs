@@ -1,9 +1,10 @@
 //! Messages, deliveries and attempts.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use runhook::model::delivery::{Attempt, AttemptResult, Delivery, DeliveryState, Outcome};
-use runhook::model::endpoint::Endpoint;
+use runhook::model::endpoint::{Disabled, Endpoint, Overrides, Policy};
 use runhook::model::id::{DeliveryId, EndpointId};
 use runhook::model::message::{Body, Link};
 use runhook::model::run::BlobKey;
@@ -46,7 +47,7 @@ async fn claim(store: &dyn Store, holder: u32, now: i64, until: i64, limit: u32)
 }
 
 fn attempt(claim: &Claim, started: Timestamp, status: u16) -> Attempt {
-    let result = AttemptResult::Answered { status };
+    let result = AttemptResult::answered(status);
     Attempt { number: claim.lease.attempt, started_at: started, duration_ms: 1_000, result }
 }
 
@@ -123,6 +124,62 @@ pub(crate) async fn a_finished_delivery_can_be_replayed_and_a_pending_one_cannot
     let removal = RuleChanges { remove_endpoints: vec![endpoint(1, None).id], ..RuleChanges::default() };
     store.apply_rules(TENANT, removal, at(310)).await.unwrap();
     assert_eq!(store.replay(TENANT, &ids, at(400)).await.unwrap(), 0, "there is nowhere to send it");
+}
+
+pub(crate) async fn a_disabled_endpoint_is_sent_nothing_until_it_is_enabled(store: &dyn Store) {
+    let deliveries = outbox(store, 2).await;
+    let to = endpoint(1, None);
+    let disabled = Disabled { at: at(50), reason: "asked for".into() };
+    assert!(store.set_endpoint_state(TENANT, to.id, Some(disabled.clone()), at(50)).await.unwrap());
+    assert!(!store.set_endpoint_state(TENANT, EndpointId(uuid(3, 9)), None, at(50)).await.unwrap());
+    for delivery in &deliveries {
+        let (found, _) = state(store, delivery).await;
+        assert_eq!(found.state, DeliveryState::Failed("endpoint disabled".into()));
+    }
+    let changes = RuleChanges { put_endpoints: vec![to.clone()], ..RuleChanges::default() };
+    store.apply_rules(TENANT, changes, at(60)).await.unwrap();
+    let stored = store.list_endpoints(TENANT).await.unwrap().into_iter().find(|stored| stored.id == to.id).unwrap();
+    assert_eq!(stored.disabled, Some(disabled), "applying a file does not enable it");
+    let ids: Vec<_> = deliveries.iter().map(|delivery| delivery.id).collect();
+    assert_eq!(store.replay(TENANT, &ids, at(70)).await.unwrap(), 2);
+    assert!(claim(store, 1, 80, 500, 10).await.is_empty(), "a claim finds it disabled, and ends what waits");
+    assert_eq!(state(store, &deliveries[0]).await.0.state, DeliveryState::Failed("endpoint disabled".into()));
+    assert!(store.set_endpoint_state(TENANT, to.id, None, at(90)).await.unwrap());
+    assert_eq!(store.replay(TENANT, &ids, at(91)).await.unwrap(), 2);
+    assert_eq!(claim(store, 2, 91, 500, 10).await.len(), 2);
+}
+
+pub(crate) async fn an_endpoint_that_is_gone_is_disabled_with_all_that_waits_for_it(store: &dyn Store) {
+    let deliveries = outbox(store, 3).await;
+    let claims = claim(store, 1, 98, 500, 2).await;
+    let outcomes = [Outcome::Gone("answered 410".into()), Outcome::Delivered];
+    let finished: Vec<Finished> = claims
+        .iter()
+        .zip(outcomes)
+        .map(|(claim, outcome)| Finished { lease: claim.lease.clone(), attempt: attempt(claim, at(98), 410), outcome })
+        .collect();
+    for answer in store.finish_attempts(&finished).await.unwrap() {
+        answer.unwrap();
+    }
+    assert_eq!(state(store, &claims[0].delivery).await.0.state, DeliveryState::Failed("answered 410".into()));
+    assert_eq!(state(store, &claims[1].delivery).await.0.state, DeliveryState::Delivered, "recorded with it");
+    let waits = |delivery: &&Delivery| claims.iter().all(|claim| claim.delivery.id != delivery.id);
+    let waiting = deliveries.iter().find(waits).unwrap();
+    assert_eq!(state(store, waiting).await.0.state, DeliveryState::Failed("endpoint disabled".into()));
+    let stored = store.list_endpoints(TENANT).await.unwrap();
+    let stored = stored.iter().find(|stored| stored.id == claims[0].endpoint.id).unwrap();
+    assert_eq!(stored.disabled, Some(Disabled { at: at(99), reason: "answered 410".into() }));
+}
+
+pub(crate) async fn what_an_endpoint_says_beyond_its_policy_comes_back(store: &dyn Store) {
+    let overrides =
+        Overrides { timeout: Some(Duration::from_secs(9)), retries: Some(vec![Duration::from_millis(1500)]) };
+    let to = Endpoint { overrides, origin: Some("a.yaml".into()), policy: Policy::Standard, ..endpoint(1, None) };
+    let changes = RuleChanges { put_endpoints: vec![to.clone(), endpoint(2, None)], ..RuleChanges::default() };
+    store.apply_rules(TENANT, changes, at(0)).await.unwrap();
+    let mut stored = store.list_endpoints(TENANT).await.unwrap();
+    stored.sort_by_key(|endpoint| endpoint.id);
+    assert_eq!(stored, [to, endpoint(2, None)]);
 }
 
 pub(crate) async fn deliveries_are_listed_newest_first_by_state_rule_and_endpoint(store: &dyn Store) {
@@ -265,7 +322,7 @@ pub(crate) async fn attempts_are_recorded_together_each_for_the_holder_of_its_le
         let expected = match outcome(number) {
             Outcome::Delivered => DeliveryState::Delivered,
             Outcome::Retry(_) => DeliveryState::Pending,
-            Outcome::Failed(reason) => DeliveryState::Failed(reason),
+            Outcome::Failed(reason) | Outcome::Gone(reason) => DeliveryState::Failed(reason),
         };
         assert_eq!(delivery.state, expected);
     }

@@ -22,7 +22,8 @@ impl Shown {
     async fn group(&mut self, store: &dyn Store, rules: &[&Rule], through: Seq) {
         let key = group(rules[0]);
         let from = cursor(store, &key).await;
-        let starts = store.standing(TENANT, key.project_id).await.unwrap().starts;
+        let starts = store.starts(TENANT, key.project_id, from.seq).await.unwrap();
+        assert!(starts.values().all(|start| *start > from.seq), "only what lies beyond is told");
         for rule in rules {
             let start = starts.get(&rule.id).copied().unwrap_or(0);
             for seq in from.seq.max(start) + 1..=through {

@@ -11,7 +11,7 @@ use super::sample::{
     PROJECT, TENANT, accept, accept_feedback, at, changes, feedback, feedback_id, json, post, project_id, run_id,
 };
 
-fn project(number: u128, name: &str) -> Project {
+pub(super) fn project(number: u128, name: &str) -> Project {
     Project {
         tenant_id: TENANT,
         id: ProjectId(Uuid::from_u128(number)),

@@ -3,19 +3,20 @@
 use std::time::Duration;
 
 use runhook::model::delivery::{Delivery, DeliveryState};
-use runhook::model::endpoint::{Endpoint, Format, Policy, ShownTarget};
+use runhook::model::endpoint::{Endpoint, Format, Overrides, Policy, ShownTarget};
 use runhook::model::feedback::{Feedback, Score};
 use runhook::model::id::{DeliveryId, EndpointId, FeedbackId, MessageId, ProjectId, RuleId, RunId, TenantId, WindowId};
 use runhook::model::json::RawJson;
 use runhook::model::merge::digest;
 use runhook::model::message::{Body, Message};
 use runhook::model::project::ProjectRef;
-use runhook::model::rule::{BatchLimits, Cadence, Rule, RuleState};
+use runhook::model::rule::{Actions, BatchLimits, Cadence, Rule, RuleState};
 use runhook::model::run::{Fields, Part, PartKind, Payload};
 use runhook::model::sealed::Sealed;
 use runhook::model::time::Timestamp;
 use runhook::model::window::{Change, Cursor, GroupKey, Progress, Window};
 use runhook::store::Store;
+use runhook::store::collections::ActionsTaken;
 use runhook::store::rules::RuleChanges;
 use runhook::store::runs::{Accepted, Batch};
 use runhook::store::windows::WindowCommit;
@@ -136,6 +137,9 @@ pub(crate) fn rule(key: &str, every: u64) -> Rule {
         endpoints: vec![],
         state: RuleState::Active,
         origin: Some("rules.yaml".into()),
+        actions: Actions::default(),
+        group_by: None,
+        registration: None,
     }
 }
 
@@ -150,9 +154,14 @@ pub(crate) fn endpoint(number: u32, rule: Option<RuleId>) -> Endpoint {
             url: "https://example.com/…".into(),
             query: [("secret".to_owned(), "********".to_owned())].into(),
             headers: [].into(),
+            secrets: [].into(),
+            signing: None,
         },
         format: Format::Langsmith,
         policy: Policy::Langsmith,
+        overrides: Overrides::default(),
+        origin: None,
+        disabled: None,
     }
 }
 
@@ -186,7 +195,9 @@ pub(crate) async fn found(
     }
     let deliveries = messages.iter().map(|message| delivery(message, to, window.end_time)).collect();
     let rules_version = store.rules_version().await.expect("readable");
-    WindowCommit { window, rules_version, matches: matches.to_vec(), messages, deliveries }
+    let (matches, applied_at) = (matches.to_vec(), window.end_time);
+    let actions = ActionsTaken::default();
+    WindowCommit { window, rules_version, matches, messages, deliveries, settles: None, actions, applied_at }
 }
 
 pub(crate) fn message(window: &Window, rule: RuleId) -> Message {

@@ -2,6 +2,7 @@
 
 pub(crate) mod cluster;
 pub(crate) mod credentials;
+pub(crate) mod home;
 pub(crate) mod outbox;
 pub(crate) mod postgres;
 pub mod receiver;

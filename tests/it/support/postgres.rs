@@ -4,13 +4,17 @@
 //! says so.
 
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use url::Url;
 
 static MADE: AtomicU32 = AtomicU32::new(0);
 
-/// An empty database.
+/// How long a server may take to remove a database.
+const LAST_WORD: Duration = Duration::from_secs(20);
+
+/// An empty database. It is removed when it is dropped.
 pub(crate) struct Database {
     /// Where it is.
     pub(crate) url: Url,
@@ -18,8 +22,9 @@ pub(crate) struct Database {
     name: String,
 }
 
+/// What tests are told by their environment.
 #[expect(clippy::disallowed_methods, reason = "tests are told by their environment where the server is")]
-fn told(name: &str) -> Option<String> {
+pub(crate) fn told(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
@@ -48,8 +53,9 @@ impl Database {
         let mut url = server.clone();
         url.set_path(&name);
         let database = Self { url, server, name };
-        database.tell_server(&format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", database.name)).await;
-        database.tell_server(&format!("CREATE DATABASE {} TEMPLATE template0", database.name)).await;
+        for statement in ["DROP DATABASE IF EXISTS {} WITH (FORCE)", "CREATE DATABASE {} TEMPLATE template0"] {
+            database.tell_server(&statement.replace("{}", &database.name)).await.expect("the server answers");
+        }
         database
     }
 
@@ -65,14 +71,26 @@ impl Database {
         connection.close().await.expect("closed");
     }
 
-    /// Removes it, whoever is still connected.
-    pub(crate) async fn remove(self) {
-        self.tell_server(&format!("DROP DATABASE {} WITH (FORCE)", self.name)).await;
+    async fn tell_server(&self, statement: &str) -> sqlx::Result<()> {
+        let mut connection = PgConnection::connect(self.server.as_str()).await?;
+        sqlx::raw_sql(AssertSqlSafe(statement.to_owned())).execute(&mut connection).await?;
+        connection.close().await
     }
+}
 
-    async fn tell_server(&self, statement: &str) {
-        let mut connection = PgConnection::connect(self.server.as_str()).await.expect("the server answers");
-        sqlx::raw_sql(AssertSqlSafe(statement.to_owned())).execute(&mut connection).await.expect(statement);
-        connection.close().await.expect("closed");
+impl Drop for Database {
+    /// Removes it, whoever is still connected and however the test ended.
+    fn drop(&mut self) {
+        let remove = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name);
+        let bounded = async { tokio::time::timeout(LAST_WORD, self.tell_server(&remove)).await };
+        // A server of the test's own may be gone before.
+        let _removed = block_on(bounded);
     }
+}
+
+/// Waits for something where nothing can be awaited.
+pub(crate) fn block_on<T: Send>(future: impl Future<Output = T> + Send) -> T {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    std::thread::scope(|scope| scope.spawn(|| runtime().block_on(future)).join())
+        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }

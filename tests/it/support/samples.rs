@@ -5,7 +5,7 @@ use std::time::Duration;
 use runhook::model::feedback::{Feedback, Score};
 use runhook::model::id::{FeedbackId, ProjectId, RuleId, RunId, TenantId, TraceId, WindowId};
 use runhook::model::json::RawJson;
-use runhook::model::rule::{BatchLimits, Cadence, Rule, RuleState};
+use runhook::model::rule::{Actions, BatchLimits, Cadence, Rule, RuleState};
 use runhook::model::run::{Payload, Run, Status, StoredRun};
 use runhook::model::time::Timestamp;
 use runhook::model::usage::Usage;
@@ -42,6 +42,9 @@ pub(crate) fn rule(batch: BatchLimits) -> Rule {
         endpoints: Vec::new(),
         state: RuleState::Active,
         origin: None,
+        actions: Actions::default(),
+        group_by: None,
+        registration: None,
     }
 }
 

@@ -1,15 +1,16 @@
-//! A running engine, as the real binary: started on a free port and a directory of its own, killed and started again.
+//! A running engine, as the real binary: started on a free port and in a home of its own, killed and started again.
 
 use std::io::{BufRead, BufReader, Read};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use serde_json::Value;
-use tempfile::TempDir;
 use tokio::sync::watch;
+
+use crate::support::home::Home;
 
 /// The binary, with an environment that says nothing of Runhook.
 pub fn runhook() -> Command {
@@ -48,7 +49,7 @@ impl Settings {
 pub struct Server {
     /// Where it serves, without a slash at the end.
     pub url: String,
-    home: Arc<TempDir>,
+    home: Arc<Home>,
     settings: Settings,
     child: Child,
     log: watch::Sender<String>,
@@ -65,26 +66,26 @@ pub struct NotStarted {
 }
 
 impl Server {
-    /// Starts a server on a fresh directory.
+    /// Starts a server in a fresh home.
     pub fn start(settings: Settings) -> Self {
-        let home = Arc::new(tempfile::tempdir().unwrap());
-        Self::start_in(home, settings).unwrap_or_else(|error| panic!("the server did not start: {error:?}"))
+        Self::start_in(Arc::new(Home::new()), settings)
+            .unwrap_or_else(|error| panic!("the server did not start: {error:?}"))
     }
 
     /// Starts a server on a home that was used before.
-    pub fn start_in(home: Arc<TempDir>, settings: Settings) -> Result<Self, NotStarted> {
+    pub fn start_in(home: Arc<Home>, settings: Settings) -> Result<Self, NotStarted> {
         let mut command = runhook();
-        command.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]).arg(home.path().join("data"));
-        command.args(&settings.arguments).envs(settings.environment.iter().cloned());
+        command.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]).arg(home.data_dir());
+        command.args(&settings.arguments).envs(home.environment()).envs(settings.environment.iter().cloned());
         Self::watch(command, home, settings)
     }
 
     /// Starts a server by a command that says all there is to say.
-    pub fn by(command: Command, home: Arc<TempDir>) -> Result<Self, NotStarted> {
+    pub fn by(command: Command, home: Arc<Home>) -> Result<Self, NotStarted> {
         Self::watch(command, home, Settings::default())
     }
 
-    fn watch(mut command: Command, home: Arc<TempDir>, settings: Settings) -> Result<Self, NotStarted> {
+    fn watch(mut command: Command, home: Arc<Home>, settings: Settings) -> Result<Self, NotStarted> {
         let piped = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = piped.spawn().unwrap();
         let log = watch::Sender::new(String::new());
@@ -102,14 +103,14 @@ impl Server {
         Ok(Self { url: url.to_owned(), home, settings, child, log, readers: vec![stderr, rest] })
     }
 
-    /// Its home: the data directory is `data` in it.
-    pub fn home(&self) -> &Path {
-        self.home.path()
+    /// Its home.
+    pub fn home(&self) -> &Home {
+        &self.home
     }
 
     /// The data directory.
     pub fn data_dir(&self) -> PathBuf {
-        self.home.path().join("data")
+        self.home.data_dir()
     }
 
     /// What it has said on stderr (and on stdout after the first line) so far.
@@ -155,7 +156,7 @@ impl Server {
     }
 
     /// Waits for its end, which must be a good one, and returns its home.
-    pub fn wait(mut self) -> Arc<TempDir> {
+    pub fn wait(mut self) -> Arc<Home> {
         let status = self.child.wait().unwrap();
         assert!(status.success(), "{status}: {}", self.log());
         Arc::clone(&self.home)
@@ -168,7 +169,7 @@ impl Server {
     }
 
     /// Kills it as a crash would, and returns its home for another start.
-    pub fn kill9(mut self) -> Arc<TempDir> {
+    pub fn kill9(mut self) -> Arc<Home> {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
         Arc::clone(&self.home)

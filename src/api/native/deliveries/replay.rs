@@ -135,6 +135,8 @@ async fn by_ids(
 fn obstacle(names: &Names, delivery: &Delivery) -> Option<&'static str> {
     if delivery.state == DeliveryState::Pending {
         Some("it is pending already")
+    } else if names.is_disabled(delivery.endpoint_id) {
+        Some("its endpoint is disabled")
     } else if names.has_endpoint(delivery.endpoint_id) {
         None
     } else {

@@ -8,7 +8,7 @@ use crate::api::Api;
 use crate::api::problem::Problem;
 use crate::filter::nearest;
 use crate::model::delivery::{Attempt, AttemptResult, Delivery, DeliveryState};
-use crate::model::endpoint::{Endpoint, Format, Policy, ShownTarget};
+use crate::model::endpoint::{Endpoint, Policy, ShownTarget};
 use crate::model::id::{DeliveryId, EndpointId, MessageId, RuleId, TenantId, WindowId};
 use crate::model::message::Message;
 
@@ -64,7 +64,7 @@ pub(super) struct Full {
 struct Target {
     #[serde(flatten)]
     shown: ShownTarget,
-    format: Format,
+    format: &'static str,
     policy: Policy,
 }
 
@@ -123,6 +123,11 @@ impl Names {
         self.endpoints.contains_key(&id)
     }
 
+    /// Whether nothing is sent there.
+    pub(super) fn is_disabled(&self, id: EndpointId) -> bool {
+        self.endpoints.get(&id).is_some_and(|endpoint| endpoint.disabled.is_some())
+    }
+
     /// A delivery on a page.
     pub(super) fn line(&self, delivery: &Delivery) -> Line {
         let endpoint = self.endpoints.get(&delivery.endpoint_id);
@@ -152,7 +157,7 @@ impl Names {
     pub(super) fn full(&self, delivery: &Delivery, attempts: &[Attempt], message: Option<&Message>) -> Full {
         let target = self.endpoints.get(&delivery.endpoint_id).map(|endpoint| Target {
             shown: endpoint.shown.clone(),
-            format: endpoint.format,
+            format: endpoint.format.name(),
             policy: endpoint.policy,
         });
         let message = message.map(|message| Sent {
@@ -182,7 +187,7 @@ impl From<&Attempt> for Tried {
 
 fn said(result: &AttemptResult) -> String {
     match result {
-        AttemptResult::Answered { status } => format!("answered {status}"),
+        AttemptResult::Answered { status, .. } => format!("answered {status}"),
         AttemptResult::NotConnected { reason } => format!("not connected: {reason}"),
         AttemptResult::TimedOut => "connected, but no answer in time".to_owned(),
         AttemptResult::Broken { reason } => format!("connection broke: {reason}"),

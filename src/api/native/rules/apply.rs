@@ -24,12 +24,13 @@ use crate::filter::report::Style;
 use crate::model::endpoint::Endpoint;
 use crate::model::id::TenantId;
 use crate::model::problem::{Problem as FileProblem, Severity};
+use crate::payload::format;
 use crate::rule_file::plan::{Current, FOLDER, Item, Plan, Prune, PutEndpoint, Wanted, Writes, plan};
 use crate::rule_file::{EndpointDraft, FileReport, Loaded, SourceFile, bounded, load};
 use crate::store::rules::RuleChanges;
 
 /// One application at a time: a plan is about the rules as they were read.
-static TURN: Mutex<()> = Mutex::const_new(());
+pub(in crate::api::native) static TURN: Mutex<()> = Mutex::const_new(());
 
 /// Whether a plan is only made, or also carried out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -123,6 +124,9 @@ async fn make(api: &Api, tenant: TenantId, request: Request<'_>) -> Result<Outco
     }
     let _turn = TURN.lock().await;
     let current = current(api, tenant).await?;
+    if let Some(taken) = loaded.rules.iter().find(|draft| is_registered(&current, &draft.key)) {
+        return Err(registered(&taken.key));
+    }
     let wanted = Wanted { rules: &loaded.rules, endpoints: &loaded.endpoints, origin: request.origin };
     let now = api.clock.now();
     let Plan { items, writes } = plan(tenant, now, &current, wanted, request.prune);
@@ -137,7 +141,7 @@ async fn make(api: &Api, tenant: TenantId, request: Request<'_>) -> Result<Outco
     Ok(Outcome { applied, items, reports })
 }
 
-async fn current(api: &Api, tenant: TenantId) -> Result<Current, Problem> {
+pub(super) async fn current(api: &Api, tenant: TenantId) -> Result<Current, Problem> {
     let rules = api.store.list_rules(tenant).await?;
     let endpoints = api.store.list_endpoints(tenant).await?;
     let opened = |endpoint: Endpoint| {
@@ -148,6 +152,17 @@ async fn current(api: &Api, tenant: TenantId) -> Result<Current, Problem> {
         (endpoint, target.ok())
     };
     Ok(Current { rules, endpoints: endpoints.into_iter().map(opened).collect() })
+}
+
+/// Whether a rule that was made through the API has this key.
+fn is_registered(current: &Current, key: &str) -> bool {
+    current.rules.iter().any(|rule| rule.key == key && rule.is_registered())
+}
+
+fn registered(key: &str) -> Problem {
+    let detail = format!("the rule `{key}` was made through the API, and no file changes it; nothing changed");
+    Problem::new(StatusCode::CONFLICT, "rule-registered", detail)
+        .hint("remove it with DELETE /runs/rules/{id} before a file has it, or give the rule of the file another key")
 }
 
 /// What this server allows of targets.
@@ -161,10 +176,15 @@ fn check_targets(api: &Api, loaded: &mut Loaded) {
     }
 }
 
-fn target_problems(api: &Api, draft: &EndpointDraft) -> Vec<FileProblem> {
+pub(super) fn target_problems(api: &Api, draft: &EndpointDraft) -> Vec<FileProblem> {
     let (limits, target) = (&api.limits, &draft.target.target);
     let mut found = Vec::new();
     let url = target.url.expose_secret();
+    let secrets: Vec<String> = target.secrets.iter().map(|(name, _)| name.clone()).collect();
+    if let Err(error) = format::check(&draft.target.format, &secrets) {
+        let hint = "docs/payload.md shows what each format needs";
+        found.push(FileProblem::error("bad-format", draft.target.format_span.clone(), error.to_string()).hint(hint));
+    }
     let mut at_url =
         |code, message: String| found.push(FileProblem::error(code, draft.target.url_span.clone(), message));
     if let Ok(Err(forbidden)) = Url::parse(url).map(|url| api.guard.check_url(&url)) {
@@ -185,7 +205,7 @@ fn target_problems(api: &Api, draft: &EndpointDraft) -> Vec<FileProblem> {
     found
 }
 
-fn check_count(api: &Api, current: &Current, writes: &Writes) -> Result<(), Problem> {
+pub(super) fn check_count(api: &Api, current: &Current, writes: &Writes) -> Result<(), Problem> {
     let is_new = |id| !current.rules.iter().any(|rule| rule.id == id);
     let added = writes.put_rules.iter().filter(|rule| is_new(rule.id)).count();
     let after = (current.rules.len() + added).saturating_sub(writes.remove_rules.len());
@@ -198,7 +218,7 @@ fn check_count(api: &Api, current: &Current, writes: &Writes) -> Result<(), Prob
     Ok(())
 }
 
-fn sealed(api: &Api, tenant: TenantId, writes: Writes) -> Result<RuleChanges, Problem> {
+pub(super) fn sealed(api: &Api, tenant: TenantId, writes: Writes) -> Result<RuleChanges, Problem> {
     let seal = |put: PutEndpoint| {
         let target = &put.draft.target.target;
         let sealed = match put.same_target {
@@ -214,6 +234,10 @@ fn sealed(api: &Api, tenant: TenantId, writes: Writes) -> Result<RuleChanges, Pr
             shown: shown(target),
             format: put.draft.target.format,
             policy: put.draft.target.policy,
+            overrides: put.draft.target.overrides,
+            origin: Some(put.origin),
+            // What is stored of this stays.
+            disabled: None,
         })
     };
     Ok(RuleChanges {
@@ -221,6 +245,7 @@ fn sealed(api: &Api, tenant: TenantId, writes: Writes) -> Result<RuleChanges, Pr
         put_endpoints: writes.put_endpoints.into_iter().map(seal).collect::<Result<_, Problem>>()?,
         remove_rules: writes.remove_rules,
         remove_endpoints: writes.remove_endpoints,
+        hasten_rules: Vec::new(),
     })
 }
 

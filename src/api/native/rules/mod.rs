@@ -3,6 +3,7 @@
 
 mod apply;
 mod shown;
+pub(crate) mod single;
 
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
@@ -21,7 +22,9 @@ use crate::model::id::{RuleId, TenantId};
 use crate::model::rule::{Rule, RuleState};
 use crate::rule_file;
 
+pub(super) use apply::TURN;
 pub use apply::{Outcome, Purpose, Request, apply};
+pub(super) use shown::webhook;
 
 /// How many windows of a rule are shown, unless told otherwise.
 const WINDOWS: u32 = 10;

@@ -32,6 +32,9 @@ pub(super) fn rule(rule: &Rule, endpoints: &[Endpoint]) -> Value {
         "backfill_from": rule.backfill_from.map(|at| at.to_string()),
         "batch": rule.batch,
         "webhooks": webhooks,
+        "add_to_dataset_id": rule.actions.add_to_dataset_id,
+        "add_to_dataset_prefer_correction": rule.actions.prefer_correction,
+        "add_to_annotation_queue_id": rule.actions.add_to_annotation_queue_id,
         "state": rule.state,
         "origin": rule.origin,
     })
@@ -50,14 +53,21 @@ pub(super) fn window(window: &Window, runs: u32) -> Value {
     })
 }
 
-fn webhook(endpoint: &Endpoint) -> Value {
+/// An endpoint, as a rule's list of webhooks has it.
+pub(in crate::api::native) fn webhook(endpoint: &Endpoint) -> Value {
     json!({
         "endpoint_id": endpoint.id,
         "endpoint": endpoint.key,
         "url": endpoint.shown.url,
         "query": endpoint.shown.query,
         "headers": endpoint.shown.headers,
-        "format": endpoint.format,
+        "signing": endpoint.shown.signing,
+        "secrets": endpoint.shown.secrets,
+        "format": endpoint.format.name(),
+        "template": endpoint.format.template(),
         "policy": endpoint.policy,
+        "timeout": endpoint.overrides.timeout.map(duration_text),
+        "retries": endpoint.overrides.retries.as_ref().map(|waits| waits.iter().map(|wait| duration_text(*wait)).collect::<Vec<_>>()),
+        "disabled": endpoint.disabled.as_ref().map(|disabled| json!({"at": disabled.at.to_string(), "reason": disabled.reason})),
     })
 }

@@ -65,12 +65,12 @@ pub(super) fn claims(claims: Vec<Claim>) -> Vec<Claimed> {
     claims.into_iter().map(|claim| (claim.lease, claim.delivery, claim.endpoint, claim.message)).collect()
 }
 
-type Standings = (BTreeMap<GroupKey, Cursor>, BTreeMap<RuleId, Seq>, Vec<Span>);
+type Standings = (BTreeMap<GroupKey, Cursor>, Seq, Vec<Span>);
 
 fn standing(standing: Standing) -> Standings {
     let mut spans = standing.spans;
     spans.sort_by_key(|span| (span.rule_id, span.after));
-    (standing.groups.into_iter().collect(), standing.starts.into_iter().collect(), spans)
+    (standing.groups.into_iter().collect(), standing.last_start, spans)
 }
 
 fn stirred(mut stirred: Vec<Stirred>) -> Vec<Stirred> {
@@ -153,7 +153,9 @@ async fn of_project(store: &dyn Store, tenant: TenantId, project: ProjectId) -> 
     let traces: Vec<_> = run_ids().into_iter().map(Into::into).collect();
     let traces = store.traces(tenant, project, &traces).await.map(unordered);
     let stands = store.standing(tenant, project).await.map(standing);
+    let starts = store.starts(tenant, project, 1).await.map(|starts| starts.into_iter().collect::<BTreeMap<_, _>>());
     vec![
+        (format!("starts in {project}"), format!("{:#?}", answer(starts))),
         (format!("project {project}"), format!("{:#?}", answer(store.project(tenant, project).await))),
         (format!("changes of {project}"), format!("{:#?}", answer(changes))),
         (format!("traces of {project}"), format!("{:#?}", answer(traces))),

@@ -105,6 +105,8 @@ pub(super) struct WindowStep {
     pub(super) ahead: i64,
     pub(super) length: i64,
     pub(super) stale: bool,
+    /// Whether the project settles with it, where it ends.
+    pub(super) settles: bool,
     pub(super) matches: Vec<(usize, u32)>,
     pub(super) to: Vec<u32>,
 }
@@ -185,9 +187,10 @@ prop_compose! {
     fn window()(
         project in 0..NAMES, rule in 0..RULES, span in any::<bool>(),
         ahead in prop_oneof![6 => Just(0_i64), 1 => Just(1), 1 => Just(-1)], length in 0..6_i64,
-        stale in proptest::bool::weighted(0.1), matches in vec((0..RULES, 0..RUNS), 0..3), to in vec(0..ENDPOINTS, 0..3),
+        stale in proptest::bool::weighted(0.1), settles in any::<bool>(), matches in vec((0..RULES, 0..RUNS), 0..3),
+        to in vec(0..ENDPOINTS, 0..3),
     ) -> WindowStep {
-        WindowStep { project, rule, span, ahead, length, stale, matches, to }
+        WindowStep { project, rule, span, ahead, length, stale, settles, matches, to }
     }
 }
 
@@ -252,7 +255,7 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(tenant, project, ahead, stale)| Step::Settle { tenant, project, ahead, stale }),
         8 => (1..4_u32, 0..30_i64, option::weighted(0.2, 0..ENDPOINTS))
             .prop_map(|(limit, seconds, crowded)| Step::Claim { limit, seconds, crowded }),
-        8 => (0..9_usize, 0..3_u8).prop_map(|(claim, outcome)| Step::Finish { claim, outcome }),
+        8 => (0..9_usize, 0..4_u8).prop_map(|(claim, outcome)| Step::Finish { claim, outcome }),
         3 => (tenant(), 0..9_usize).prop_map(|(tenant, delivery)| Step::Replay { tenant, delivery }),
         4 => key().prop_map(Step::Keys),
         8 => prop_oneof![4 => 0..20_i64, 1 => Just(300_i64), 1 => Just(-10_i64)].prop_map(Step::Wait),

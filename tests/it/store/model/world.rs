@@ -8,6 +8,7 @@ use runhook::model::run::PartKind;
 use runhook::model::sealed::Sealed;
 use runhook::model::time::Timestamp;
 use runhook::model::window::{GroupKey, Progress, Window};
+use runhook::store::collections::ActionsTaken;
 use runhook::store::outbox::{Claimant, DeliveryQuery};
 use runhook::store::projects::ProjectQuery;
 use runhook::store::runs::{Batch, FeedbackQuery, RunQuery};
@@ -228,7 +229,17 @@ impl<'a> World<'a> {
             }
             messages.push(message);
         }
-        WindowCommit { window, rules_version, matches, messages, deliveries }
+        let settles = step.settles.then_some(window.through);
+        WindowCommit {
+            window,
+            rules_version,
+            matches,
+            messages,
+            deliveries,
+            actions: ActionsTaken::default(),
+            applied_at: self.now,
+            settles,
+        }
     }
 
     async fn claim(&mut self, limit: u32, seconds: i64, crowded: Option<u32>) -> Taken {
@@ -247,11 +258,12 @@ impl<'a> World<'a> {
         // Counted from the newest, so that most leases are held.
         let Some(lease) = self.leases.iter().rev().nth(claim) else { return Ok(()) };
         let (started_at, duration_ms) = (self.now, 1_500);
-        let result = AttemptResult::Answered { status: 500 - u16::from(outcome) };
+        let result = AttemptResult::answered(500 - u16::from(outcome));
         let attempt = Attempt { number: lease.attempt, started_at, duration_ms, result };
         let outcome = match outcome {
             0 => Outcome::Delivered,
             1 => Outcome::Retry(Timestamp(self.now.0 + 7_000_000)),
+            3 => Outcome::Gone("gone".to_owned()),
             _ => Outcome::Failed("no".to_owned()),
         };
         let ask =

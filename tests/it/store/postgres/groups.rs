@@ -163,5 +163,4 @@ async fn a_caller_that_goes_away_takes_no_other_batch_along() {
     let other = replica.another().await;
     assert_eq!(changes(&other, PROJECT).await.len(), 6, "closing finishes what was brought");
     other.close().await;
-    replica.database.remove().await;
 }

@@ -144,7 +144,7 @@ async fn claims_and_attempts_whose_commit_was_not_answered_count_once() {
     let claimant = Claimant { holder: uuid(9, 1), now: at(100), until: at(200) };
     let claims = outbox::claim(&store, claimant, 5).await.unwrap();
     assert_eq!(claims.len(), 1, "what it took the first time is its own");
-    let result = AttemptResult::Answered { status: 200 };
+    let result = AttemptResult::answered(200);
     let attempt = Attempt { number: 1, started_at: at(100), duration_ms: 1, result };
     wire.lose(1);
     outbox::finish(&store, &claims[0].lease, attempt.clone(), Outcome::Delivered).await.unwrap();

@@ -64,7 +64,6 @@ impl Replica {
 
     pub(crate) async fn close(self) {
         self.store().close().await;
-        self.database.remove().await;
     }
 }
 
@@ -110,7 +109,6 @@ async fn the_database_of_another_program_is_refused() {
     database.sql("CREATE TABLE bookmarks (url TEXT)").await;
     let why = refusal(&database).await;
     assert!(why.contains("another program"), "{why}");
-    database.remove().await;
 }
 
 #[tokio::test]

@@ -108,5 +108,4 @@ async fn a_server_that_falls_silent_holds_nothing_up_for_long() {
     post_to(&store, 3).await.unwrap();
     assert_eq!(seen(&store).await.unwrap(), 3, "it was stored once");
     store.close().await;
-    database.remove().await;
 }

@@ -3,11 +3,13 @@
 //!
 //! What is pure and has laws and tests of its own (how parts merge into a run, how ids are derived) is taken from `model`.
 
+mod asides;
 mod outbox;
 mod projects;
 mod retention;
 mod rules;
 mod runs;
+mod search;
 mod windows;
 
 use std::collections::BTreeMap;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use runhook::model::delivery::{Attempt, Delivery, DeliveryState, Lease, Outcome};
+use runhook::model::endpoint::Disabled;
 use runhook::model::id::{DeliveryId, EndpointId, MessageId, TenantId};
 use runhook::model::message::Message;
 use runhook::model::time::Timestamp;
@@ -45,7 +46,16 @@ impl OutboxStore for Reference {
     }
 
     async fn finish_attempts(&self, finished: &[Finished]) -> Result<Vec<Result<()>>> {
-        Ok(finished.iter().map(|one| self.change(|state| finish(state, one.clone()))).collect())
+        let answers: Vec<Result<()>> =
+            finished.iter().map(|one| self.change(|state| finish(state, one.clone()))).collect();
+        // What was recorded together counts, whichever of them disabled the endpoint.
+        for (one, _) in finished.iter().zip(&answers).filter(|(_, answer)| answer.is_ok()) {
+            self.change(|state| {
+                disable(state, one);
+                Ok(())
+            })?;
+        }
+        Ok(answers)
     }
 
     async fn next_due(&self) -> Result<Option<Timestamp>> {
@@ -148,12 +158,24 @@ fn finish(state: &mut State, Finished { lease, attempt, outcome }: Finished) -> 
         Outcome::Delivered => {
             (sent.delivery.state, sent.delivery.finished_at) = (DeliveryState::Delivered, Some(ended));
         }
-        Outcome::Failed(why) => {
+        Outcome::Failed(why) | Outcome::Gone(why) => {
             (sent.delivery.state, sent.delivery.finished_at) = (DeliveryState::Failed(why), Some(ended));
         }
     }
     sent.attempts.push(attempt);
     Ok(())
+}
+
+/// Disables the endpoint of a delivery and ends what waits for it, if that is what follows its attempt.
+fn disable(state: &mut State, Finished { lease, attempt, outcome }: &Finished) {
+    let Outcome::Gone(reason) = outcome else { return };
+    let ended = attempt.started_at.after(Duration::from_millis(attempt.duration_ms));
+    let tenant = state.tenant(lease.tenant_id);
+    let Some(to) = tenant.deliveries.get(&lease.delivery_id).map(|sent| sent.delivery.endpoint_id) else { return };
+    if let Some(endpoint) = tenant.endpoints.get_mut(&to) {
+        endpoint.disabled = Some(Disabled { at: ended, reason: reason.clone() });
+    }
+    tenant.fail(|delivery| delivery.endpoint_id == to, "endpoint disabled", ended);
 }
 
 /// Leases a delivery, or ends all that go where it goes, if there is no such place.
@@ -165,6 +187,10 @@ fn claim(state: &mut State, tenant: TenantId, id: DeliveryId, claimant: Claimant
         tenant.fail(|delivery| delivery.endpoint_id == to, LOST, claimant.now);
         return None;
     };
+    if endpoint.disabled.is_some() {
+        tenant.fail(|delivery| delivery.endpoint_id == to, "endpoint disabled", claimant.now);
+        return None;
+    }
     (sent.ready, sent.holder) = (claimant.until, Some(claimant.holder));
     let attempt = sent.delivery.attempts + 1;
     let Claimant { holder, until, .. } = claimant;

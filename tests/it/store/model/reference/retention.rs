@@ -43,6 +43,10 @@ impl RetentionStore for Reference {
         never()
     }
 
+    async fn drop_removed(&self, _: u32) -> Result<Dropped> {
+        never()
+    }
+
     async fn begin_sweep(&self, _: Timestamp, _: Timestamp) -> Result<bool> {
         never()
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use async_trait::async_trait;
 use runhook::model::delivery::{Delivery, DeliveryState};
-use runhook::model::endpoint::Endpoint;
+use runhook::model::endpoint::{Disabled, Endpoint};
 use runhook::model::glob::Glob;
 use runhook::model::id::{EndpointId, ProjectId, RuleId, TenantId};
 use runhook::model::rule::{Rule, RuleState};
@@ -45,6 +45,22 @@ impl RuleStore for Reference {
 
     async fn list_endpoints(&self, tenant: TenantId) -> Result<Vec<Endpoint>> {
         Ok(self.look_at(tenant, |tenant| tenant.endpoints.values().cloned().collect()))
+    }
+
+    async fn set_endpoint_state(
+        &self,
+        tenant: TenantId,
+        id: EndpointId,
+        disabled: Option<Disabled>,
+        now: Timestamp,
+    ) -> Result<bool> {
+        self.change(|state| {
+            let tenant = state.tenant(tenant);
+            if disabled.is_some() {
+                tenant.fail(|delivery| delivery.endpoint_id == id, "endpoint disabled", now);
+            }
+            Ok(tenant.endpoints.get_mut(&id).map(|endpoint| endpoint.disabled = disabled).is_some())
+        })
     }
 
     async fn rules_version(&self) -> Result<i64> {
@@ -121,7 +137,8 @@ impl Tenant {
             if endpoint.key.is_some() && others.any(|other| other.key == endpoint.key) {
                 return conflict("an endpoint with one of these keys");
             }
-            self.endpoints.insert(endpoint.id, endpoint.clone());
+            let disabled = self.endpoints.get(&endpoint.id).and_then(|stored| stored.disabled.clone());
+            self.endpoints.insert(endpoint.id, Endpoint { disabled, ..endpoint.clone() });
         }
         Ok(())
     }

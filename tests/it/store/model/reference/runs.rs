@@ -6,13 +6,14 @@ use async_trait::async_trait;
 use runhook::model::dotted_order::DottedOrder;
 use runhook::model::feedback::Feedback;
 use runhook::model::id::{FeedbackId, ProjectId, RunId, TenantId, TraceId};
-use runhook::model::merge::{Applied, Standpoint};
+use runhook::model::merge::Applied;
 use runhook::model::project::{DEFAULT_PROJECT, ProjectRef};
-use runhook::model::run::{Layers, Part, PartKind, StoredRun};
+use runhook::model::run::{Layers, Part, PartKind, Standpoint, StoredRun};
 use runhook::model::time::Timestamp;
 use runhook::model::window::Change;
 use runhook::store::Result;
 use runhook::store::runs::{Accepted, Batch, FeedbackQuery, Refusal, RunQuery, RunStore};
+use runhook::store::search::{Found, Search};
 use uuid::Uuid;
 
 use super::{Known, Reference, Tenant};
@@ -51,6 +52,11 @@ impl RunStore for Reference {
         Ok(runs)
     }
 
+    async fn search_runs(&self, tenant: TenantId, search: &Search) -> Result<Vec<Found>> {
+        let runs = self.look_at(tenant, Tenant::all_stored);
+        Ok(super::search::search(&runs, search))
+    }
+
     async fn feedback(&self, tenant: TenantId, id: FeedbackId) -> Result<Option<Feedback>> {
         Ok(self.look_at(tenant, |tenant| tenant.feedback.get(&id).map(|(feedback, _)| feedback.clone())))
     }
@@ -85,7 +91,7 @@ impl RunStore for Reference {
     }
 }
 
-fn source_type(feedback: &Feedback) -> Option<String> {
+pub(super) fn source_type(feedback: &Feedback) -> Option<String> {
     let source: serde_json::Value = feedback.source.as_ref()?.read().ok()?;
     source.get("type")?.as_str().map(ToOwned::to_owned)
 }

@@ -1,6 +1,6 @@
 //! What the scheduler reads and how it commits.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use async_trait::async_trait;
 use runhook::model::id::{ProjectId, RuleId, RunId, TenantId};
@@ -58,9 +58,16 @@ impl WindowStore for Reference {
             };
             Standing {
                 groups: groups.map(|(key, cursor)| (key.clone(), *cursor)).collect(),
-                starts: starts.map(|((_, rule), seq)| (*rule, *seq)).collect(),
+                last_start: starts.map(|(_, seq)| *seq).max().unwrap_or(0),
                 spans: spans.map(span).collect(),
             }
+        }))
+    }
+
+    async fn starts(&self, tenant: TenantId, project_id: ProjectId, beyond: Seq) -> Result<HashMap<RuleId, Seq>> {
+        Ok(self.look_at(tenant, |tenant| {
+            let starts = tenant.starts.iter().filter(|((project, _), seq)| *project == project_id && **seq > beyond);
+            starts.map(|((_, rule), seq)| (*rule, *seq)).collect()
         }))
     }
 
@@ -91,18 +98,18 @@ impl WindowStore for Reference {
             }
             let tenant = state.tenant(commit.window.tenant_id);
             tenant.advance(&commit.window)?;
-            tenant.note(&commit)
+            tenant.note(&commit)?;
+            if let Some(seq) = commit.settles {
+                tenant.settle(commit.window.project_id, seq);
+            }
+            Ok(())
         })
     }
 
     async fn settle_project(&self, tenant: TenantId, project: ProjectId, seq: Seq, rules_version: i64) -> Result<()> {
         self.change(|state| {
-            let current = state.rules_version == rules_version;
-            if let Some(log) = state.tenant(tenant).projects.get_mut(&project)
-                && current
-                && log.last() == seq
-            {
-                log.settled = seq;
+            if state.rules_version == rules_version {
+                state.tenant(tenant).settle(project, seq);
             }
             Ok(())
         })
@@ -136,6 +143,14 @@ impl Tenant {
             }
         }
         Ok(())
+    }
+
+    fn settle(&mut self, project: ProjectId, seq: Seq) {
+        if let Some(log) = self.projects.get_mut(&project)
+            && log.last() == seq
+        {
+            log.settled = seq;
+        }
     }
 
     fn note(&mut self, commit: &WindowCommit) -> Result<()> {

@@ -1,5 +1,7 @@
 //! What the rows of each table stand for. The columns come in the order in which every backend selects them.
 
+mod collections;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,14 +9,14 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use crate::model::delivery::{Attempt, Delivery, DeliveryState, Lease, Outcome};
-use crate::model::endpoint::Endpoint;
+use crate::model::endpoint::{Disabled, Endpoint};
 use crate::model::feedback::Feedback;
 use crate::model::id::{
     ApiKeyId, DeliveryId, EndpointId, MessageId, ProjectId, RuleId, RunId, TenantId, TraceId, WindowId,
 };
 use crate::model::message::{Body, Message};
 use crate::model::project::Project;
-use crate::model::rule::Rule;
+use crate::model::rule::{Cadence, Rule};
 use crate::model::run::{Layers, StoredRun};
 use crate::model::sealed::Sealed;
 use crate::model::time::Timestamp;
@@ -25,13 +27,18 @@ use crate::store::keys::ApiKey;
 use crate::store::outbox::{Claim, Claimant, Finished, Waiting};
 use crate::store::placement::Ground;
 use crate::store::retention::{Aged, Candidate, Ended};
-use crate::store::row::{Cells, Columns, corrupt, pass_over_run, readable};
+use crate::store::row::{Cells, Columns, corrupt, if_readable, pass_over_run};
 use crate::store::rules::RuleSnapshot;
-use crate::store::windows::{ProjectKey, Stirred};
+use crate::store::search::Found;
+use crate::store::windows::{ProjectKey, Standing, Stirred};
 use crate::store::{Result, StoreError};
+
+pub(super) use collections::{collection, example, log_entry, queued_run};
 
 /// Why deliveries fail whose endpoint was removed.
 pub(super) const ENDPOINT_REMOVED: &str = "endpoint removed";
+/// Why deliveries fail whose endpoint is disabled.
+pub(super) const ENDPOINT_DISABLED: &str = "endpoint disabled";
 /// Why deliveries fail whose endpoint a claim cannot find.
 pub(super) const ENDPOINT_LOST: &str = "the endpoint is gone, or its row does not decode";
 
@@ -122,14 +129,19 @@ pub(super) fn project_name(row: &impl Columns) -> Result<(ProjectId, String)> {
 
 pub(super) fn body(row: &impl Columns) -> Result<BodyRow> {
     let mut cells = Cells::of("run_bodies", row);
-    Ok(BodyRow { run_id: RunId(cells.take()?), project_id: ProjectId(cells.take()?), body: cells.take()? })
+    Ok(BodyRow {
+        run_id: RunId(cells.take()?),
+        project_id: ProjectId(cells.take()?),
+        body: cells.take::<Vec<u8>>()?.into(),
+        is_new: false,
+    })
 }
 
 /// What is stored of a run, unless it was not to be read.
 pub(super) fn body_or_none(row: &impl Columns) -> Result<Option<BodyRow>> {
     let mut cells = Cells::of("run_bodies", row);
     let (run_id, project_id) = (RunId(cells.take()?), ProjectId(cells.take()?));
-    Ok(cells.take_or_none()?.map(|body| BodyRow { run_id, project_id, body }))
+    Ok(cells.take_or_none::<Vec<u8>>()?.map(|body| BodyRow { run_id, project_id, body: body.into(), is_new: false }))
 }
 
 pub(super) fn waiting(row: &impl Columns) -> Result<WaitingRow> {
@@ -140,6 +152,12 @@ pub(super) fn waiting(row: &impl Columns) -> Result<WaitingRow> {
 pub(super) fn place(row: &impl Columns) -> Result<Place> {
     let mut cells = Cells::of("runs", row);
     Ok((RunId(cells.take()?), ProjectId(cells.take()?), TraceId(cells.take()?)))
+}
+
+pub(super) fn found(row: &impl Columns) -> Result<Found> {
+    let mut cells = Cells::of("runs", row);
+    let (run_id, project_id, trace_id) = (RunId(cells.take()?), ProjectId(cells.take()?), TraceId(cells.take()?));
+    Ok(Found { run_id, project_id, trace_id, start_time: cells.instant()? })
 }
 
 /// A run, if it is complete, without its feedback.
@@ -183,15 +201,13 @@ pub(super) fn feedback(row: &impl Columns) -> Result<Feedback> {
     Cells::of("feedback", row).json()
 }
 
-/// The rules that are active and decode, with their version, which each row begins with.
-pub(super) fn snapshot<R: Columns>(rows: &[R]) -> Result<RuleSnapshot> {
-    let version = rows.first().map(|row| Cells::of("counters", row).take()).transpose()?.unwrap_or_default();
-    let rules = readable(rows, |row| {
-        let mut cells = Cells::of("rules", row);
-        cells.take::<i64>()?;
-        cells.json_or_none()
-    })?;
-    Ok(RuleSnapshot { version, rules: rules.into_iter().flatten().collect() })
+/// Takes up one row of the rules that are active, with their version, which each row begins with. They are many, so no
+/// row is kept.
+pub(super) fn join(snapshot: &mut RuleSnapshot, row: &impl Columns) -> Result<()> {
+    let mut cells = Cells::of("rules", row);
+    snapshot.version = cells.take()?;
+    snapshot.rules.extend(if_readable(cells.json_or_none())?.flatten());
+    Ok(())
 }
 
 pub(super) fn rule(row: &impl Columns) -> Result<Rule> {
@@ -209,6 +225,12 @@ pub(super) fn endpoint(row: &impl Columns) -> Result<Endpoint> {
         shown: cells.json()?,
         format: cells.json()?,
         policy: cells.json()?,
+        overrides: cells.json_or_none()?.unwrap_or_default(),
+        origin: cells.take_or_none()?,
+        disabled: {
+            let (at, reason) = (cells.instant_or_none()?, cells.take_or_none()?.unwrap_or_default());
+            at.map(|at| Disabled { at, reason })
+        },
     })
 }
 
@@ -269,14 +291,39 @@ pub(super) fn cursor(tenant: TenantId, row: &impl Columns) -> Result<(GroupKey, 
     Ok((key, Cursor { seq: cells.take()?, at: cells.instant()? }))
 }
 
+/// How far a project's evaluation has come, in one statement, as it is all moved together: its cursors, its spans, and
+/// its last start. Each row has the columns of all three, and those that are not its own are null or 0.
+pub(super) const STANDING: &str = "SELECT NULL AS rule_id, cadence, settle_us AS one, seq AS two, seen_at AS three \
+     FROM group_cursors WHERE tenant_id = $1 AND project_id = $2 \
+     UNION ALL SELECT rule_id, NULL, after_seq, through_seq, 0 FROM rule_spans WHERE tenant_id = $1 AND project_id = $2 \
+     UNION ALL SELECT NULL, NULL, coalesce(max(start_seq), 0), 0, 0 FROM rule_starts \
+     WHERE tenant_id = $1 AND project_id = $2";
+
+pub(super) fn standing(tenant_id: TenantId, project_id: ProjectId, rows: &[impl Columns]) -> Result<Standing> {
+    let mut standing = Standing::default();
+    for row in rows {
+        let mut cells = Cells::of("standing", row);
+        let rule_id = cells.take_or_none()?.map(RuleId);
+        let cadence: Option<Cadence> = cells.json_or_none()?;
+        let (one, two, at) = (cells.take::<i64>()?, cells.take::<i64>()?, cells.instant()?);
+        match (rule_id, cadence) {
+            (Some(rule_id), _) => {
+                standing.spans.push(Span { tenant_id, project_id, rule_id, after: one, through: two });
+            }
+            (None, Some(cadence)) => {
+                let settle = Duration::from_micros(one.cast_unsigned());
+                let key = GroupKey { tenant_id, project_id, cadence, settle };
+                standing.groups.insert(key, Cursor { seq: two, at });
+            }
+            (None, None) => standing.last_start = one,
+        }
+    }
+    Ok(standing)
+}
+
 pub(super) fn start(row: &impl Columns) -> Result<((ProjectId, RuleId), Seq)> {
     let mut cells = Cells::of("rule_starts", row);
     Ok(((ProjectId(cells.take()?), RuleId(cells.take()?)), cells.take()?))
-}
-
-pub(super) fn span(tenant_id: TenantId, project_id: ProjectId, row: &impl Columns) -> Result<Span> {
-    let mut cells = Cells::of("rule_spans", row);
-    Ok(Span { tenant_id, project_id, rule_id: RuleId(cells.take()?), after: cells.take()?, through: cells.take()? })
 }
 
 /// What is left of a span after a window, if anything is.
@@ -337,25 +384,35 @@ pub(super) struct Verdict {
     pub(super) finished: Option<i64>,
 }
 
+/// That its endpoint is disabled, if that is what follows.
+pub(super) fn gone(attempt: &Attempt, outcome: &Outcome) -> Option<Disabled> {
+    let Outcome::Gone(reason) = outcome else { return None };
+    let at = attempt.started_at.after(Duration::from_millis(attempt.duration_ms));
+    Some(Disabled { at, reason: reason.clone() })
+}
+
 pub(super) fn verdict(attempt: &Attempt, outcome: &Outcome) -> Verdict {
     let ended = attempt.started_at.after(Duration::from_millis(attempt.duration_ms)).0;
     match outcome {
         Outcome::Delivered => Verdict { state: DELIVERED, reason: None, due: None, finished: Some(ended) },
         Outcome::Retry(Timestamp(at)) => Verdict { state: PENDING, reason: None, due: Some(*at), finished: None },
-        Outcome::Failed(why) => Verdict { state: FAILED, reason: Some(why.clone()), due: None, finished: Some(ended) },
+        Outcome::Failed(why) | Outcome::Gone(why) => {
+            Verdict { state: FAILED, reason: Some(why.clone()), due: None, finished: Some(ended) }
+        }
     }
 }
 
 /// A message whose stored body is larger than this does not come with the claim of its deliveries.
 pub(super) const LARGEST_CLAIMED: i64 = 32 * 1024;
 
-/// Claimed deliveries with their endpoints and messages, oldest due first, and where those wanted to go that have none.
+/// Claimed deliveries with their endpoints and messages, oldest due first, and where those wanted to go that cannot, each
+/// with why.
 pub(super) fn claims(
     claimant: Claimant,
     mut deliveries: Vec<Delivery>,
     endpoints: Vec<Endpoint>,
     messages: Vec<Message>,
-) -> (Vec<Claim>, Vec<(TenantId, EndpointId)>) {
+) -> (Vec<Claim>, Vec<(TenantId, EndpointId, &'static str)>) {
     deliveries.sort_by_key(|delivery| (delivery.due_at, delivery.created_at, delivery.id));
     let endpoints: HashMap<EndpointId, Arc<Endpoint>> =
         endpoints.into_iter().map(|endpoint| (endpoint.id, Arc::new(endpoint))).collect();
@@ -364,9 +421,13 @@ pub(super) fn claims(
     let (mut claims, mut lost) = (Vec::with_capacity(deliveries.len()), Vec::new());
     for delivery in deliveries {
         let Some(endpoint) = endpoints.get(&delivery.endpoint_id) else {
-            lost.push((delivery.tenant_id, delivery.endpoint_id));
+            lost.push((delivery.tenant_id, delivery.endpoint_id, ENDPOINT_LOST));
             continue;
         };
+        if endpoint.disabled.is_some() {
+            lost.push((delivery.tenant_id, delivery.endpoint_id, ENDPOINT_DISABLED));
+            continue;
+        }
         let lease = Lease {
             tenant_id: delivery.tenant_id,
             delivery_id: delivery.id,

@@ -1,0 +1,102 @@
+//! Putting one rule that another surface was asked for.
+//!
+//! The rule is written as a file would have it and read as one, so that there is one reader for all that can be wrong
+//! with a rule, one way to tell its webhooks apart and one place where their secrets are sealed. What no file can say is
+//! added at the end.
+
+use axum::http::StatusCode;
+use serde_json::{Value, json};
+
+use crate::api::Api;
+use crate::api::native::rules::apply::{TURN, check_count, current, sealed, target_problems};
+use crate::api::problem::Problem;
+use crate::model::id::TenantId;
+use crate::model::problem::{Problem as FileProblem, Severity};
+use crate::model::rule::Rule;
+use crate::rule_file::plan::{Current, Plan, Prune, Wanted, plan};
+use crate::rule_file::{Loaded, SourceFile, load};
+use crate::store::rules::RuleChanges;
+
+/// The origin of rules that were made through the API.
+const ORIGIN: &str = "api";
+
+/// A rule as it is wanted.
+pub(crate) struct Wish {
+    /// Its keys and values, as a file has them.
+    pub(crate) rule: Value,
+    /// Says what no file can.
+    pub(crate) finish: Box<dyn FnOnce(&mut Rule) + Send>,
+}
+
+/// Puts the rule that is wished for, given all there are. Nothing else changes a rule meanwhile.
+pub(crate) async fn put(
+    api: &Api,
+    tenant: TenantId,
+    wish: impl FnOnce(&Current) -> Result<Wish, Problem> + Send,
+) -> Result<Rule, Problem> {
+    let _turn = TURN.lock().await;
+    let current = current(api, tenant).await?;
+    let Wish { rule, finish } = wish(&current)?;
+    let loaded = read(api, &rule)?;
+    let now = api.clock.now();
+    let wanted = Wanted { rules: &loaded.rules, endpoints: &loaded.endpoints, origin: "" };
+    let Plan { mut writes, .. } = plan(tenant, now, &current, wanted, Prune::Nothing);
+    check_count(api, &current, &writes)?;
+    let Some(rule) = writes.put_rules.first_mut() else {
+        return Err(Problem::new(StatusCode::CONFLICT, "stale", "the rule changed meanwhile"));
+    };
+    finish(rule);
+    let rule = rule.clone();
+    let changes = sealed(api, tenant, writes)?;
+    api.store.apply_rules(tenant, changes, now).await?;
+    api.scheduler.poke();
+    Ok(rule)
+}
+
+/// Removes a rule, with the webhooks written in it.
+pub(crate) async fn remove(api: &Api, tenant: TenantId, rule: &Rule) -> Result<(), Problem> {
+    let _turn = TURN.lock().await;
+    let changes = RuleChanges { remove_rules: vec![rule.id], ..RuleChanges::default() };
+    api.store.apply_rules(tenant, changes, api.clock.now()).await?;
+    api.scheduler.poke();
+    Ok(())
+}
+
+/// Lets rules see at once what there is.
+pub(crate) async fn hasten(api: &Api, tenant: TenantId, rules: &[Rule]) -> Result<(), Problem> {
+    let hasten_rules = rules.iter().map(|rule| rule.id).collect();
+    let changes = RuleChanges { hasten_rules, ..RuleChanges::default() };
+    api.store.apply_rules(tenant, changes, api.clock.now()).await?;
+    api.scheduler.poke();
+    Ok(())
+}
+
+fn read(api: &Api, rule: &Value) -> Result<Loaded, Problem> {
+    let text = json!({ "version": 1, "rules": [rule] }).to_string();
+    let file = SourceFile { name: ORIGIN.to_owned(), text };
+    let loaded = load(std::slice::from_ref(&file), &|_| None);
+    let of_targets = loaded.endpoints.iter().flat_map(|draft| target_problems(api, draft));
+    let of_file = loaded.reports.iter().flat_map(|report| report.problems.iter().cloned());
+    let wrong: Vec<FileProblem> =
+        of_file.chain(of_targets).filter(|problem| problem.severity == Severity::Error).collect();
+    match wrong.first() {
+        None => Ok(loaded),
+        Some(first) => Err(refused(&file.text, rule, &wrong, first)),
+    }
+}
+
+/// What is wrong with a rule, at the key of it that comes last before the first mistake.
+fn refused(text: &str, rule: &Value, wrong: &[FileProblem], first: &FileProblem) -> Problem {
+    let told: Vec<String> = wrong
+        .iter()
+        .map(|problem| match &problem.hint {
+            Some(hint) => format!("{} ({hint})", problem.message),
+            None => problem.message.clone(),
+        })
+        .collect();
+    let before = text.get(..first.span.start).unwrap_or_default();
+    let keys = rule.as_object().into_iter().flatten().map(|(key, _)| key.as_str());
+    let at = keys.filter_map(|key| Some((before.rfind(&format!("\"{key}\":"))?, key))).max();
+    let place = at.map_or_else(|| json!(["body"]), |(_, key)| json!(["body", key]));
+    Problem::invalid(told.join("; ")).with("loc", place)
+}

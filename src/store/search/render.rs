@@ -1,0 +1,287 @@
+//! A search, written down as SQL.
+//!
+//! What a [`Clause`] calls false must be false here and never NULL, or `NOT` would turn nothing into nothing where it
+//! should say yes. So a test of a column that may hold nothing asks first whether it does.
+
+use uuid::Uuid;
+
+use crate::filter::sql::{Clause, Column, FeedbackColumn, FeedbackTest, Order, Shape, Test};
+use crate::model::id::TenantId;
+use crate::model::run::Status;
+use crate::store::search::path::{FEW, Ordered, Probe};
+use crate::store::search::{Search, Within};
+
+/// A statement that is being written, in some database's words.
+pub(in crate::store) trait Statement {
+    /// The words themselves.
+    fn sql(&mut self, words: &str);
+    /// An id.
+    fn id(&mut self, id: Uuid);
+    /// A number.
+    fn number(&mut self, number: i64);
+    /// A word.
+    fn word(&mut self, word: &str);
+    /// ` IN (…)`, or what means the same, of ids.
+    fn in_ids(&mut self, ids: &[Uuid]);
+    /// ` IN (…)`, or what means the same, of words.
+    fn in_words(&mut self, words: &[String]);
+    /// The name in this column is this one, as the index of names has it.
+    fn is_named(&mut self, column: &str, name: &str);
+    /// The text in this column has this shape.
+    fn is_like(&mut self, column: &str, shape: &Shape);
+    /// Names the index to use, where databases are told.
+    fn by_index(&mut self, index: &str);
+}
+
+/// How the runs of a search are reached.
+#[derive(Debug, Clone)]
+pub(in crate::store) enum Way {
+    /// Along an index, in order.
+    Along(Ordered),
+    /// One by one.
+    Runs(Vec<Uuid>),
+    /// Trace by trace.
+    Traces(Vec<Uuid>),
+}
+
+/// The statement of a search: run, project, trace and start of each run.
+pub(in crate::store) fn search(sql: &mut dyn Statement, tenant: TenantId, search: &Search, way: &Way) {
+    sql.sql("SELECT r.run_id, r.project_id, r.trace_id, r.start_at FROM ");
+    among(sql, tenant, search, way);
+    for part in [&search.run].into_iter().filter(|part| **part != Clause::Always) {
+        sql.sql(" AND ");
+        clause(sql, "r", part);
+    }
+    for (part, root) in [(&search.root, true), (&search.tree, false)] {
+        if *part != Clause::Always {
+            sql.sql(" AND EXISTS (SELECT 1 FROM runs t");
+            sql.by_index("runs_by_trace");
+            sql.sql(
+                " WHERE t.tenant_id = r.tenant_id AND t.project_id = r.project_id AND t.trace_id = r.trace_id AND ",
+            );
+            of_trace(sql, part, root);
+            sql.sql(")");
+        }
+    }
+    let (than, order) = if search.newest_first { ("<", "DESC") } else { (">", "ASC") };
+    if let Some((start, run)) = search.after {
+        sql.sql(" AND (r.start_at, r.run_id) ");
+        sql.sql(than);
+        sql.sql(" (");
+        sql.number(start.0);
+        sql.sql(", ");
+        sql.id(run.0);
+        sql.sql(")");
+    }
+    sql.sql(&format!(" ORDER BY r.start_at {order}, r.run_id {order} LIMIT "));
+    sql.number(search.limit.into());
+}
+
+fn among(sql: &mut dyn Statement, tenant: TenantId, search: &Search, way: &Way) {
+    if let Within::Runs(runs) = &search.within {
+        let runs: Vec<Uuid> = runs.iter().map(|run| run.0).collect();
+        sql.sql("run_bodies b CROSS JOIN runs r WHERE r.tenant_id = b.tenant_id AND r.project_id = b.project_id ");
+        sql.sql("AND r.run_id = b.run_id AND b.tenant_id = ");
+        sql.id(tenant.0);
+        sql.sql(" AND b.run_id");
+        return sql.in_ids(&runs);
+    }
+    sql.sql("runs r");
+    match (&search.within, way) {
+        (Within::Project(_), Way::Along(by)) => sql.by_index(by.name()),
+        (Within::Project(_), Way::Runs(_)) | (Within::Runs(_), _) => {}
+        (Within::Project(_), Way::Traces(_)) | (Within::Trace(_), _) => sql.by_index("runs_by_trace"),
+    }
+    sql.sql(" WHERE r.tenant_id = ");
+    sql.id(tenant.0);
+    match &search.within {
+        Within::Project(project) => {
+            sql.sql(" AND r.project_id = ");
+            sql.id(project.0);
+        }
+        Within::Trace(trace) => {
+            // The index by trace begins with the project.
+            sql.sql(" AND r.project_id IN (SELECT project_id FROM projects WHERE tenant_id = ");
+            sql.id(tenant.0);
+            sql.sql(") AND r.trace_id = ");
+            sql.id(trace.0);
+        }
+        Within::Runs(_) => {}
+    }
+    match way {
+        Way::Along(_) => {}
+        Way::Runs(runs) => {
+            sql.sql(" AND r.run_id");
+            sql.in_ids(runs);
+        }
+        Way::Traces(traces) => {
+            sql.sql(" AND r.trace_id");
+            sql.in_ids(traces);
+        }
+    }
+}
+
+/// The statement that counts something, as far as it is few: it gives the ids.
+pub(in crate::store) fn probe(sql: &mut dyn Statement, tenant: TenantId, probe: &Probe<'_>) {
+    match probe {
+        Probe::Feedback(keys) => {
+            sql.sql("SELECT DISTINCT f.run_id FROM feedback f");
+            sql.by_index("feedback_by_key");
+            sql.sql(" WHERE f.run_id IS NOT NULL AND f.tenant_id = ");
+            sql.id(tenant.0);
+            sql.sql(" AND f.key");
+            sql.in_words(keys);
+        }
+        Probe::Traces { project, of, root, by } => {
+            sql.sql("SELECT DISTINCT t.trace_id FROM runs t");
+            sql.by_index(by.name());
+            sql.sql(" WHERE t.tenant_id = ");
+            sql.id(tenant.0);
+            sql.sql(" AND t.project_id = ");
+            sql.id(project.0);
+            sql.sql(" AND ");
+            of_trace(sql, of, *root);
+        }
+    }
+    sql.sql(" LIMIT ");
+    sql.number(i64::from(FEW).saturating_add(1));
+}
+
+/// What holds of a run of the trace, which is its root or any.
+fn of_trace(sql: &mut dyn Statement, part: &Clause, root: bool) {
+    if root {
+        sql.sql("(t.is_root OR t.run_id = t.trace_id) AND ");
+    }
+    clause(sql, "t", part);
+}
+
+fn clause(sql: &mut dyn Statement, of: &str, part: &Clause) {
+    match part {
+        Clause::Always => sql.sql("(1 = 1)"),
+        Clause::Never => sql.sql("(1 = 0)"),
+        Clause::All(parts) => joined(sql, of, parts, " AND "),
+        Clause::Any(parts) => joined(sql, of, parts, " OR "),
+        Clause::Not(inner) => {
+            sql.sql("(NOT ");
+            clause(sql, of, inner);
+            sql.sql(")");
+        }
+        Clause::Column(column, test) => tested(sql, of, *column, test),
+        Clause::Feedback(tests) => {
+            sql.sql("EXISTS (SELECT 1 FROM feedback f WHERE f.tenant_id = ");
+            sql.sql(&format!("{of}.tenant_id AND f.run_id = {of}.run_id"));
+            for test in tests {
+                sql.sql(" AND ");
+                feedback(sql, test);
+            }
+            sql.sql(")");
+        }
+    }
+}
+
+fn joined(sql: &mut dyn Statement, of: &str, parts: &[Clause], word: &str) {
+    sql.sql("(");
+    for (index, part) in parts.iter().enumerate() {
+        if index > 0 {
+            sql.sql(word);
+        }
+        clause(sql, of, part);
+    }
+    sql.sql(")");
+}
+
+fn tested(sql: &mut dyn Statement, of: &str, column: Column, test: &Test) {
+    let name = expression(of, column);
+    if *test == Test::Nothing {
+        return sql.sql(&format!("({name} IS NULL)"));
+    }
+    sql.sql("(");
+    if matches!(column, Column::Parent | Column::End | Column::Latency) {
+        sql.sql(&format!("{name} IS NOT NULL AND "));
+    }
+    match test {
+        Test::Nothing => {}
+        Test::Ids(ids) => {
+            sql.sql(&name);
+            match ids.as_slice() {
+                [id] => {
+                    sql.sql(" = ");
+                    sql.id(*id);
+                }
+                ids => sql.in_ids(ids),
+            }
+        }
+        Test::Words(words) => match (column, words.as_slice()) {
+            (Column::Name, [word]) => sql.is_named(&name, word),
+            // Said in so many words, for an index that holds only these.
+            (Column::Status, [word]) if word == Status::Error.as_str() => sql.sql(&format!("{name} = 'error'")),
+            (_, [word]) => {
+                sql.sql(&format!("{name} = "));
+                sql.word(word);
+            }
+            (_, words) => {
+                sql.sql(&name);
+                sql.in_words(words);
+            }
+        },
+        Test::Flag(true) => sql.sql(&name),
+        Test::Flag(false) => sql.sql(&format!("NOT {name}")),
+        Test::Order(order, number) => compared(sql, &name, sign(*order), *number),
+        Test::Number(number) => compared(sql, &name, "=", *number),
+        Test::Like(shape) => sql.is_like(&name, shape),
+    }
+    sql.sql(")");
+}
+
+fn compared(sql: &mut dyn Statement, name: &str, sign: &str, number: i64) {
+    sql.sql(&format!("{name} {sign} "));
+    sql.number(number);
+}
+
+fn sign(order: Order) -> &'static str {
+    match order {
+        Order::Gt => ">",
+        Order::Gte => ">=",
+        Order::Lt => "<",
+        Order::Lte => "<=",
+    }
+}
+
+fn expression(of: &str, column: Column) -> String {
+    let name = match column {
+        Column::Id => "run_id",
+        Column::Trace => "trace_id",
+        Column::Project => "project_id",
+        Column::Parent => "parent_run_id",
+        Column::Name => "name",
+        Column::RunType => "run_type",
+        Column::Status => "status",
+        Column::IsRoot => "is_root",
+        Column::Start => "start_at",
+        Column::End => "end_at",
+        Column::Latency => return format!("({of}.end_at - {of}.start_at)"),
+    };
+    format!("{of}.{name}")
+}
+
+fn feedback(sql: &mut dyn Statement, test: &FeedbackTest) {
+    let name = match test.column {
+        FeedbackColumn::Key => "f.key",
+        FeedbackColumn::Source => "f.source",
+    };
+    sql.sql(if test.negated { "NOT (" } else { "(" });
+    if test.column == FeedbackColumn::Source {
+        sql.sql("f.source IS NOT NULL AND ");
+    }
+    match test.words.as_slice() {
+        [word] => {
+            sql.sql(&format!("{name} = "));
+            sql.word(word);
+        }
+        words => {
+            sql.sql(name);
+            sql.in_words(words);
+        }
+    }
+    sql.sql(")");
+}

@@ -1,0 +1,180 @@
+//! Datasets, examples and queues, and what windows add to them.
+
+use runhook::model::collection::{Collection, CollectionKind, Example, Queued};
+use runhook::model::id::{DatasetId, EndpointId, ExampleId, QueueId, RuleId, RunId, TenantId};
+use runhook::model::run::{BlobKey, BlobRef, Payload};
+use runhook::model::window::Progress;
+use runhook::store::collections::{ActionsTaken, CollectionQuery, ExampleQuery};
+use runhook::store::rule_log::LogQuery;
+use runhook::store::windows::WindowCommit;
+use runhook::store::{Store, StoreError};
+use uuid::Uuid;
+
+use super::sample::{
+    PROJECT, TENANT, accept, apply, at, found, group, json, post, project_id, rule, run_id, uuid, window,
+};
+
+const TO: EndpointId = EndpointId(Uuid::from_u128(3));
+const BOTH: [CollectionKind; 2] = [CollectionKind::Dataset, CollectionKind::Queue];
+
+fn collection(kind: CollectionKind, number: u32, name: &str) -> Collection {
+    Collection {
+        tenant_id: TENANT,
+        kind,
+        id: uuid(9, number),
+        name: name.into(),
+        description: Some("what it is for".into()),
+        details: Some(json(r#"{"extra": {"b": 1,"a":2}}"#)),
+        created_at: at(i64::from(number)),
+        modified_at: at(i64::from(number)),
+    }
+}
+
+fn example(number: u32, dataset: Uuid) -> Example {
+    Example {
+        tenant_id: TENANT,
+        id: ExampleId(uuid(8, number)),
+        dataset_id: DatasetId(dataset),
+        inputs: Some(Payload::Inline(json(r#"{ "q" : 1.10 }"#))),
+        outputs: None,
+        metadata: None,
+        source_run_id: Some(run_id(number)),
+        created_at: at(i64::from(number)),
+        modified_at: at(i64::from(number)),
+    }
+}
+
+async fn names(store: &dyn Store, kind: CollectionKind, query: CollectionQuery) -> Vec<(String, u64)> {
+    let found = store.list_collections(TENANT, kind, &query).await.unwrap();
+    found.into_iter().map(|(collection, count)| (collection.name, count)).collect()
+}
+
+async fn of(store: &dyn Store, dataset: Uuid) -> Vec<ExampleId> {
+    let query = ExampleQuery { dataset_id: Some(DatasetId(dataset)), limit: 100, ..ExampleQuery::default() };
+    store.list_examples(TENANT, &query).await.unwrap().into_iter().map(|example| example.id).collect()
+}
+
+pub(crate) async fn collections_have_names_of_their_own_among_their_kind(store: &dyn Store) {
+    for kind in BOTH {
+        store.create_collection(collection(kind, 1, "one")).await.unwrap();
+        for taken in [collection(kind, 2, "one"), collection(kind, 1, "two")] {
+            assert!(matches!(store.create_collection(taken).await, Err(StoreError::Conflict(_))));
+        }
+        store.create_collection(collection(kind, 2, "Two")).await.unwrap();
+        let renamed = Collection { name: "one".into(), ..collection(kind, 2, "Two") };
+        assert!(matches!(store.update_collection(renamed).await, Err(StoreError::Conflict(_))));
+        let missing = store.update_collection(collection(kind, 3, "three")).await;
+        assert!(matches!(missing, Err(StoreError::NotFound(_))));
+        let all = CollectionQuery { limit: 10, ..CollectionQuery::default() };
+        assert_eq!(names(store, kind, all.clone()).await, [("Two".into(), 0), ("one".into(), 0)]);
+        let named = CollectionQuery { name: Some("one".into()), ..all.clone() };
+        let found = store.list_collections(TENANT, kind, &named).await.unwrap();
+        assert_eq!(found, [(collection(kind, 1, "one"), 0)]);
+        assert_eq!(
+            names(store, kind, CollectionQuery { name_contains: Some("tw".into()), ..all.clone() }).await.len(),
+            1
+        );
+        assert_eq!(names(store, kind, CollectionQuery { ids: vec![uuid(9, 1)], ..all.clone() }).await.len(), 1);
+        assert_eq!(names(store, kind, CollectionQuery { offset: 1, ..all }).await, [("one".into(), 0)]);
+        let elsewhere = TenantId(Uuid::from_u128(9));
+        assert!(!store.delete_collection(elsewhere, kind, uuid(9, 1)).await.unwrap());
+        assert!(store.delete_collection(TENANT, kind, uuid(9, 1)).await.unwrap());
+        assert!(!store.delete_collection(TENANT, kind, uuid(9, 1)).await.unwrap());
+    }
+}
+
+pub(crate) async fn examples_are_replaced_by_id_and_go_with_their_dataset(store: &dyn Store) {
+    store.create_collection(collection(CollectionKind::Dataset, 1, "one")).await.unwrap();
+    let (set, other) = (uuid(9, 1), uuid(9, 2));
+    let refused = store.put_examples(TENANT, vec![example(1, set), example(2, other)]).await;
+    assert!(matches!(refused, Err(StoreError::NotFound(_))));
+    assert_eq!(of(store, set).await, []);
+    store.put_examples(TENANT, vec![example(1, set), example(2, set)]).await.unwrap();
+    let changed = Example { metadata: Some(json("{}")), ..example(1, set) };
+    store.put_examples(TENANT, vec![changed.clone()]).await.unwrap();
+    assert_eq!(of(store, set).await, [example(2, set).id, changed.id]);
+    let one = ExampleQuery { ids: vec![changed.id], limit: 1, ..ExampleQuery::default() };
+    assert_eq!(store.list_examples(TENANT, &one).await.unwrap(), std::slice::from_ref(&changed));
+    let all = CollectionQuery { limit: 10, ..CollectionQuery::default() };
+    assert_eq!(names(store, CollectionKind::Dataset, all).await, [("one".into(), 2)]);
+    assert!(store.delete_example(TENANT, changed.id).await.unwrap());
+    assert!(!store.delete_example(TENANT, changed.id).await.unwrap());
+    assert!(store.delete_collection(TENANT, CollectionKind::Dataset, set).await.unwrap());
+    assert_eq!(of(store, set).await, []);
+}
+
+pub(crate) async fn a_blob_is_named_by_an_example_until_that_goes(store: &dyn Store) {
+    store.create_collection(collection(CollectionKind::Dataset, 1, "one")).await.unwrap();
+    let key = BlobKey("t/r/inputs-1".into());
+    let blob = BlobRef { key: key.clone(), bytes: 100_000, extract: json("{}") };
+    let linked = Example { inputs: Some(Payload::Blob(blob)), ..example(1, uuid(9, 1)) };
+    store.put_examples(TENANT, vec![linked.clone()]).await.unwrap();
+    let unnamed = async || store.unnamed_blobs(TENANT, &[(run_id(1), key.clone())], at(500)).await.unwrap();
+    assert_eq!(unnamed().await, []);
+    let without = Example { inputs: None, ..linked.clone() };
+    store.put_examples(TENANT, vec![without]).await.unwrap();
+    assert_eq!(unnamed().await, std::slice::from_ref(&key));
+    store.put_examples(TENANT, vec![linked.clone()]).await.unwrap();
+    assert!(store.delete_example(TENANT, linked.id).await.unwrap());
+    assert_eq!(unnamed().await, std::slice::from_ref(&key));
+}
+
+pub(crate) async fn queued_runs_come_in_their_order_and_once(store: &dyn Store) {
+    store.create_collection(collection(CollectionKind::Queue, 1, "one")).await.unwrap();
+    accept(store, vec![post(1), post(2), post(3)]).await;
+    let queue = QueueId(uuid(9, 1));
+    let waiting = async || {
+        let found = store.queued_runs(TENANT, queue, 10, 0).await.unwrap();
+        found.into_iter().map(|(run, _)| run).collect::<Vec<RunId>>()
+    };
+    assert!(!store.enqueue(TENANT, QueueId(uuid(9, 2)), &[run_id(1)], at(1)).await.unwrap());
+    assert!(store.enqueue(TENANT, queue, &[run_id(3), run_id(1)], at(1)).await.unwrap());
+    assert!(store.enqueue(TENANT, queue, &[run_id(2), run_id(3), run_id(77)], at(2)).await.unwrap());
+    assert_eq!(waiting().await, [run_id(3), run_id(1), run_id(2)], "a run that is not there is not shown");
+    assert_eq!(store.queued_runs(TENANT, queue, 1, 1).await.unwrap(), [(run_id(1), at(1))]);
+    assert!(store.dequeue(TENANT, queue, run_id(1)).await.unwrap());
+    assert!(!store.dequeue(TENANT, queue, run_id(1)).await.unwrap());
+    store.delete_project(TENANT, project_id(PROJECT)).await.unwrap();
+    accept(store, vec![post(2)]).await;
+    assert_eq!(waiting().await, [], "it left the queue with its project");
+}
+
+/// A commit of one match whose rule fills a dataset and a queue.
+async fn acting(store: &dyn Store, after: i64, run: u32, rule_id: RuleId) -> WindowCommit {
+    let of_group = group(&rule("a", 60));
+    let window = window(Progress::Group(of_group), after, after + 1, at(0), at(60 + after));
+    let made = Example { id: ExampleId(uuid(8, run)), ..example(run, uuid(9, 1)) };
+    let actions = ActionsTaken {
+        examples: vec![(rule_id, made)],
+        queued: vec![(rule_id, Queued { queue_id: QueueId(uuid(9, 2)), run_id: run_id(run) })],
+    };
+    WindowCommit { actions, ..found(store, window, &[(rule_id, run_id(run))], TO).await }
+}
+
+pub(crate) async fn what_a_match_asks_for_happens_with_it_or_not_at_all(store: &dyn Store) {
+    let rule = rule("a", 60);
+    apply(store, vec![rule.clone()], at(0)).await;
+    accept(store, vec![post(1), post(2)]).await;
+    store.create_collection(collection(CollectionKind::Dataset, 1, "set")).await.unwrap();
+    store.create_collection(collection(CollectionKind::Queue, 2, "queue")).await.unwrap();
+    let state = async || {
+        let queued = store.queued_runs(TENANT, QueueId(uuid(9, 2)), 10, 0).await.unwrap();
+        (of(store, uuid(9, 1)).await.len(), queued.len())
+    };
+    let first = acting(store, 0, 1, rule.id).await;
+    let outdated = WindowCommit { rules_version: first.rules_version - 1, ..first.clone() };
+    assert!(matches!(store.commit_window(outdated).await, Err(StoreError::Stale(_))));
+    assert_eq!(state().await, (0, 0));
+    store.commit_window(first.clone()).await.unwrap();
+    assert!(matches!(store.commit_window(first).await, Err(StoreError::Stale(_))));
+    assert_eq!(state().await, (1, 1));
+    assert!(store.delete_collection(TENANT, CollectionKind::Queue, uuid(9, 2)).await.unwrap());
+    store.commit_window(acting(store, 1, 2, rule.id).await).await.unwrap();
+    assert_eq!(state().await, (2, 0));
+    let log = store.rule_log(TENANT, rule.id, &LogQuery { limit: 10, ..LogQuery::default() }).await.unwrap();
+    let outcomes: Vec<serde_json::Value> =
+        log.iter().map(|entry| entry.outcome.as_ref().unwrap().read().unwrap()).collect();
+    let told = |at: usize, action: &str| outcomes[at][action]["outcome"].as_str().unwrap().to_owned();
+    assert_eq!([told(1, "add_to_dataset"), told(1, "add_to_annotation_queue")], ["success", "success"]);
+    assert_eq!([told(0, "add_to_dataset"), told(0, "add_to_annotation_queue")], ["success", "error"]);
+}

@@ -1,0 +1,77 @@
+//! What no history asks for: the log of matches, and what runs are set aside in. Both have tests of their own.
+
+use async_trait::async_trait;
+use runhook::model::collection::{Collection, CollectionKind, Example};
+use runhook::model::id::{ExampleId, ProjectId, QueueId, RuleId, RunId, TenantId};
+use runhook::model::time::Timestamp;
+use runhook::model::window::Seq;
+use runhook::store::collections::{CollectionQuery, CollectionStore, ExampleQuery};
+use runhook::store::rule_log::{LogEntry, LogQuery, RuleLogStore};
+use runhook::store::{Result, StoreError};
+
+use uuid::Uuid;
+
+use super::Reference;
+
+fn not_asked<T>() -> Result<T> {
+    Err(StoreError::Unusable("no history asks for this".to_owned()))
+}
+
+#[async_trait]
+impl RuleLogStore for Reference {
+    async fn rule_log(&self, _: TenantId, _: RuleId, _: &LogQuery) -> Result<Vec<LogEntry>> {
+        not_asked()
+    }
+
+    async fn last_change_before(&self, _: TenantId, _: ProjectId, _: Timestamp) -> Result<Seq> {
+        not_asked()
+    }
+}
+
+#[async_trait]
+impl CollectionStore for Reference {
+    async fn create_collection(&self, _: Collection) -> Result<()> {
+        not_asked()
+    }
+
+    async fn update_collection(&self, _: Collection) -> Result<()> {
+        not_asked()
+    }
+
+    async fn delete_collection(&self, _: TenantId, _: CollectionKind, _: Uuid) -> Result<bool> {
+        not_asked()
+    }
+
+    async fn list_collections(
+        &self,
+        _: TenantId,
+        _: CollectionKind,
+        _: &CollectionQuery,
+    ) -> Result<Vec<(Collection, u64)>> {
+        not_asked()
+    }
+
+    async fn put_examples(&self, _: TenantId, _: Vec<Example>) -> Result<()> {
+        not_asked()
+    }
+
+    async fn list_examples(&self, _: TenantId, _: &ExampleQuery) -> Result<Vec<Example>> {
+        not_asked()
+    }
+
+    async fn delete_example(&self, _: TenantId, _: ExampleId) -> Result<bool> {
+        not_asked()
+    }
+
+    async fn enqueue(&self, _: TenantId, _: QueueId, _: &[RunId], _: Timestamp) -> Result<bool> {
+        not_asked()
+    }
+
+    async fn queued_runs(&self, _: TenantId, _: QueueId, _: u32, _: u32) -> Result<Vec<(RunId, Timestamp)>> {
+        not_asked()
+    }
+
+    async fn dequeue(&self, _: TenantId, _: QueueId, _: RunId) -> Result<bool> {
+        not_asked()
+    }
+}
