@@ -89,6 +89,8 @@ pub struct Limits {
     pub changes_per_window: NonZeroU32,
     /// Deliveries being sent at a time.
     pub concurrent_deliveries: NonZeroU32,
+    /// Deliveries being sent to one endpoint at a time.
+    pub concurrent_deliveries_per_endpoint: NonZeroU32,
     /// Bytes read of an endpoint's answer.
     pub response_bytes: Bytes,
     /// How long a link to a large value works.
@@ -130,6 +132,7 @@ impl Default for Limits {
             url_bytes: Bytes(limits.url_bytes.into()),
             changes_per_window: count(limits.changes_per_window),
             concurrent_deliveries: count(limits.concurrent_deliveries),
+            concurrent_deliveries_per_endpoint: count(limits.concurrent_deliveries_per_endpoint),
             response_bytes: Bytes(limits.response_bytes.into()),
             link_lasts: Period(limits.link_lasts),
         }
@@ -154,6 +157,7 @@ impl From<Limits> for config::Limits {
             url_bytes: small(limits.url_bytes),
             changes_per_window: limits.changes_per_window.get(),
             concurrent_deliveries: limits.concurrent_deliveries.get(),
+            concurrent_deliveries_per_endpoint: limits.concurrent_deliveries_per_endpoint.get(),
             response_bytes: small(limits.response_bytes),
             link_lasts: limits.link_lasts.0,
         }

@@ -35,6 +35,8 @@ pub struct Limits {
     pub changes_per_window: u32,
     /// Deliveries being sent at a time.
     pub concurrent_deliveries: u32,
+    /// Deliveries being sent to one endpoint at a time.
+    pub concurrent_deliveries_per_endpoint: u32,
     /// Bytes read of an endpoint's answer.
     pub response_bytes: u32,
     /// How long a link to a blob works.
@@ -58,7 +60,8 @@ impl Default for Limits {
             header_bytes: 8 * 1024,
             url_bytes: 4 * 1024,
             changes_per_window: 10_000,
-            concurrent_deliveries: 64,
+            concurrent_deliveries: 256,
+            concurrent_deliveries_per_endpoint: 32,
             response_bytes: 16 * 1024,
             link_lasts: Duration::from_hours(24),
         }

@@ -1,4 +1,4 @@
-//! One attempt of one claimed delivery: prepare, send, record.
+//! One attempt of one claimed delivery: prepare, send, and what follows.
 //!
 //! Preparing can fail for reasons of our own. What will not get better (a message that is gone, a secret that does not
 //! open, a blob that was deleted) ends the delivery with that reason. What may (a busy database, a blob storage that
@@ -15,13 +15,13 @@ use url::Url;
 use crate::blob::{BlobError, BlobStore};
 use crate::config::Limits;
 use crate::crypto::{Keyring, open_target};
-
 use crate::delivery::client::Client;
 use crate::delivery::policy::{self, Course, Patience};
+use crate::delivery::recorder::count;
 use crate::delivery::request::{self, Request};
 use crate::model::delivery::{Attempt, AttemptResult, Outcome};
 use crate::model::endpoint::Policy;
-use crate::model::message::Body;
+use crate::model::message::Message;
 use crate::model::run::BlobKey;
 use crate::model::time::{Clock, Timestamp};
 use crate::payload;
@@ -30,12 +30,6 @@ use crate::store::{OutboxStore, StoreError};
 
 /// How long preparing a request may take.
 pub(super) const PREPARING: Duration = Duration::from_secs(5);
-
-/// How often recording an outcome is tried while the database is busy or its disk is full.
-const RECORDINGS: u32 = 5;
-
-/// The longest pause between two of them.
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// What attempts work with.
 pub(super) struct Tools {
@@ -62,8 +56,8 @@ enum Unprepared {
     NotNow(String),
 }
 
-/// Makes the attempt and records what came of it.
-pub(super) async fn make(tools: &Tools, claim: &Claim) {
+/// Makes the attempt. Says what came of it and what follows, or nothing when it could not be made for reasons of our own.
+pub(super) async fn make(tools: &Tools, claim: &Claim) -> Option<(Attempt, Outcome)> {
     let started_at = tools.clock.now();
     let preparing = tokio::time::timeout(PREPARING, prepare(tools, claim, started_at)).await;
     let began = Instant::now();
@@ -81,17 +75,16 @@ pub(super) async fn make(tools: &Tools, claim: &Claim) {
     metrics::histogram!("runhook_delivery_attempt_seconds").record(took.as_secs_f64());
     let outcome = policy::next(&course(claim), &earlier, &result, tools.clock.now());
     let duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-    record(tools, claim, Attempt { number: claim.lease.attempt, started_at, duration_ms, result }, outcome).await;
+    Some((Attempt { number: claim.lease.attempt, started_at, duration_ms, result }, outcome))
 }
 
-/// Records that the attempt broke down inside Runhook, so that even then the delivery comes to an end.
-pub(super) async fn break_down(tools: &Tools, claim: &Claim) {
+/// What follows an attempt that broke down inside Runhook, so that even then the delivery comes to an end.
+pub(super) async fn break_down(tools: &Tools, claim: &Claim) -> (Attempt, Outcome) {
     let result = AttemptResult::Broken { reason: "the attempt broke down inside Runhook; its log says how".to_owned() };
     let now = tools.clock.now();
     let earlier = earlier_attempts(tools, claim).await.unwrap_or_default();
     let outcome = policy::next(&course(claim), &earlier, &result, now);
-    let attempt = Attempt { number: claim.lease.attempt, started_at: now, duration_ms: 0, result };
-    record(tools, claim, attempt, outcome).await;
+    (Attempt { number: claim.lease.attempt, started_at: now, duration_ms: 0, result }, outcome)
 }
 
 fn course(claim: &Claim) -> Course<'_> {
@@ -103,9 +96,8 @@ async fn prepare(tools: &Tools, claim: &Claim, now: Timestamp) -> Result<Prepare
     let earlier = earlier_attempts(tools, claim).await?;
     let target = open_target(&tools.keyring, claim.endpoint.id, &claim.endpoint.target)
         .map_err(|_| Unprepared::Never("the endpoint's secrets do not open with this server's keys".to_owned()))?;
-    let message = tools.store.message(delivery.tenant_id, delivery.message_id).await?;
-    let message = message.ok_or_else(|| Unprepared::Never("its message is gone".to_owned()))?;
-    let body = body(tools, &message.body, now).await?;
+    let message = message(tools, claim).await?;
+    let body = body(tools, Arc::clone(&message), now).await?;
     let body = payload::format::write(&claim.endpoint.format, &message, body, &target.secrets)
         .map_err(|error| Unprepared::Never(error.to_string()))?;
     let request = request::build(&target, delivery.message_id, now, body)
@@ -121,8 +113,30 @@ async fn earlier_attempts(tools: &Tools, claim: &Claim) -> Result<Vec<Attempt>, 
     Ok(found.map(|(_, attempts)| attempts).unwrap_or_default())
 }
 
-/// The body with fresh links.
-async fn body(tools: &Tools, body: &Body, now: Timestamp) -> Result<Bytes, Unprepared> {
+/// The message, as it came with the claim or by itself.
+async fn message(tools: &Tools, claim: &Claim) -> Result<Arc<Message>, Unprepared> {
+    if let Some(message) = &claim.message {
+        return Ok(Arc::clone(message));
+    }
+    let message = tools.store.message(claim.delivery.tenant_id, claim.delivery.message_id).await?;
+    message.map(Arc::new).ok_or_else(|| Unprepared::Never("its message is gone".to_owned()))
+}
+
+/// A message's body, where it is.
+struct Whole(Arc<Message>);
+
+impl AsRef<[u8]> for Whole {
+    fn as_ref(&self) -> &[u8] {
+        self.0.body.json.as_bytes()
+    }
+}
+
+/// The body with fresh links. One without links is not copied.
+async fn body(tools: &Tools, message: Arc<Message>, now: Timestamp) -> Result<Bytes, Unprepared> {
+    let body = &message.body;
+    if body.links.is_empty() {
+        return Ok(Bytes::from_owner(Whole(message)));
+    }
     let mut links: HashMap<BlobKey, Url> = HashMap::new();
     for link in &body.links {
         if !links.contains_key(&link.key) {
@@ -151,7 +165,7 @@ impl From<StoreError> for Unprepared {
     }
 }
 
-fn postpone(claim: &Claim, reason: &str) {
+fn postpone<T>(claim: &Claim, reason: &str) -> Option<T> {
     count("postponed");
     tracing::warn!(
         delivery = %claim.delivery.id,
@@ -159,57 +173,5 @@ fn postpone(claim: &Claim, reason: &str) {
         until = %claim.lease.until,
         "a delivery could not be prepared; it will be tried when its lease expires"
     );
-}
-
-async fn record(tools: &Tools, claim: &Claim, attempt: Attempt, outcome: Outcome) {
-    match store(tools, claim, &attempt, &outcome).await {
-        Ok(()) => report(claim, &attempt, &outcome),
-        Err(StoreError::Stale(_)) => lost(claim),
-        Err(error) => unrecorded(claim, &error),
-    }
-}
-
-async fn store(tools: &Tools, claim: &Claim, attempt: &Attempt, outcome: &Outcome) -> Result<(), StoreError> {
-    let mut left = RECORDINGS;
-    loop {
-        left = left.saturating_sub(1);
-        let pause = match tools.store.finish_attempt(&claim.lease, attempt.clone(), outcome.clone()).await {
-            Err(StoreError::Busy { retry_after }) if left > 0 => retry_after.min(LONGEST_PAUSE),
-            Err(StoreError::Full | StoreError::Unavailable(_)) if left > 0 => LONGEST_PAUSE,
-            result => return result,
-        };
-        tokio::time::sleep(pause).await;
-    }
-}
-
-fn report(claim: &Claim, attempt: &Attempt, outcome: &Outcome) {
-    match outcome {
-        Outcome::Delivered => count("delivered"),
-        Outcome::Retry(_) => count("retried"),
-        Outcome::Failed(reason) | Outcome::Gone(reason) => {
-            count("failed");
-            return failed(claim, attempt, reason);
-        }
-    }
-    let delivery = claim.delivery.id;
-    tracing::info!(%delivery, attempt = attempt.number, result = ?attempt.result, ?outcome, "attempt made");
-}
-
-fn failed(claim: &Claim, attempt: &Attempt, reason: &str) {
-    tracing::warn!(delivery = %claim.delivery.id, attempt = attempt.number, reason, "a delivery failed");
-}
-
-fn lost(claim: &Claim) {
-    count("lost");
-    tracing::info!(delivery = %claim.delivery.id, "the lease was lost; whoever has it records the outcome");
-}
-
-fn unrecorded(claim: &Claim, error: &StoreError) {
-    count("unrecorded");
-    let delivery = claim.delivery.id;
-    tracing::error!(%delivery, %error, "an outcome could not be recorded; the message will be sent again");
-}
-
-fn count(outcome: &'static str) {
-    metrics::counter!("runhook_deliveries_total", "outcome" => outcome).increment(1);
+    None
 }

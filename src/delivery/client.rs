@@ -33,8 +33,8 @@ use crate::model::delivery::AttemptResult;
 /// How long an unused connection is kept: less than the five seconds after which common servers close it.
 const IDLE: Duration = Duration::from_secs(4);
 
-/// Unused connections kept to one host.
-const IDLE_PER_HOST: usize = 4;
+/// Unused connections kept to one host: as many as are used to one at a time, or a busy host gets new ones all the time.
+const IDLE_PER_HOST: usize = 32;
 
 /// How long the rest of an answer is read after its head. The connection can be used again if it ends within.
 const REST: Duration = Duration::from_millis(250);

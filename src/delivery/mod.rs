@@ -17,7 +17,10 @@ pub mod guard;
 pub mod lookup;
 pub mod masks;
 pub mod policy;
+mod recorder;
 pub mod request;
+mod share;
+mod slots;
 mod task;
 
 pub use client::Client;

@@ -1,17 +1,18 @@
 //! The delivery loop: takes what is due into free slots.
 //!
-//! A pass never waits for an endpoint. It claims as many deliveries as there are free slots, starts their attempts, and
-//! returns; an attempt that ends frees its slot and pokes the loop. The attempts belong to the loop: when it finishes it
-//! waits for them, and when it is dropped they are dropped, and their leases bring them back.
+//! A pass never waits for an endpoint. It looks at the endpoints that something waits for, divides the free slots among
+//! them ([`share`]), claims that much, starts the attempts, and looks again, until nothing is due or no slot is left for
+//! it; then it returns. Attempts that end hand their outcome to the recorder, which leaves the slots of all that it
+//! recorded together and pokes the loop, if something waits for a slot. The attempts belong to the loop: when it finishes
+//! it waits for them, and when it is dropped they are dropped, and their leases bring them back.
 
-use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::FutureExt;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
@@ -21,18 +22,22 @@ use crate::crypto::Keyring;
 use crate::delivery::attempt::{self, PREPARING, Tools};
 use crate::delivery::client::Client;
 use crate::delivery::policy::Patience;
+use crate::delivery::recorder::{self, Made};
+use crate::delivery::share::{Bounds, Division, divide};
+use crate::delivery::slots::Slots;
+use crate::model::delivery::{Attempt, Outcome};
 use crate::model::endpoint::Policy;
-use crate::model::id::{EndpointId, derived};
+use crate::model::id::derived;
 use crate::model::time::Clock;
-use crate::store::OutboxStore;
-use crate::store::outbox::{Claim, Claimant};
+use crate::store::outbox::{Claim, Claimant, Waiting};
+use crate::store::{OutboxStore, StoreError};
 use crate::task::{Activity, Next, Poke};
 
 /// How long a lease lasts beyond the waits of an attempt: preparing, reading the rest of an answer, recording.
 const SLACK: Duration = PREPARING.saturating_add(Duration::from_secs(5));
 
-/// Deliveries claimed in one transaction.
-const BATCH: u32 = 32;
+/// Endpoints looked at in one statement.
+const PAGE: u32 = 512;
 
 /// What a [`Sender`] is made of.
 pub struct Parts {
@@ -59,12 +64,15 @@ pub struct Parts {
 /// Sends what is due.
 pub struct Sender {
     tools: Arc<Tools>,
-    poke: Poke,
     instance: Uuid,
-    slots: Arc<Semaphore>,
-    under_way: UnderWay,
+    bounds: Bounds,
+    slots: Slots,
     claims_made: u64,
     in_flight: JoinSet<()>,
+    made: mpsc::Sender<Made>,
+    /// What the recorder reads, until it is started.
+    unread: Option<mpsc::Receiver<Made>>,
+    recording: JoinSet<()>,
 }
 
 impl Sender {
@@ -72,16 +80,23 @@ impl Sender {
     #[must_use]
     pub fn new(parts: Parts) -> Self {
         let Parts { store, blobs, keyring, clock, limits, client, patience, poke, instance } = parts;
-        let slots = usize::try_from(limits.concurrent_deliveries).unwrap_or(1).max(1);
+        let number = |limit: u32| usize::try_from(limit).unwrap_or(1).max(1);
+        let bounds = Bounds {
+            slots: number(limits.concurrent_deliveries),
+            of_endpoint: number(limits.concurrent_deliveries_per_endpoint),
+        };
         let tools = Arc::new(Tools { store, blobs, keyring, clock, limits, client, patience });
+        let (made, unread) = mpsc::channel(bounds.slots);
         Self {
             tools,
-            poke,
             instance,
-            slots: Arc::new(Semaphore::new(slots)),
-            under_way: UnderWay::default(),
+            bounds,
+            slots: Slots::new(poke),
             claims_made: 0,
             in_flight: JoinSet::new(),
+            made,
+            unread: Some(unread),
+            recording: JoinSet::new(),
         }
     }
 
@@ -95,74 +110,46 @@ impl Sender {
     }
 
     fn start(&mut self, claim: Claim) {
-        // There is a slot for every claim: no more were asked for than were free, and only this loop takes any. A store
-        // that returned more would have the rest come back with their leases.
-        let Ok(permit) = Arc::clone(&self.slots).try_acquire_owned() else { return };
-        self.under_way.begin(claim.delivery.endpoint_id);
-        let slot = Slot {
-            permit: Some(permit),
-            endpoint: claim.delivery.endpoint_id,
-            under_way: self.under_way.clone(),
-            poke: self.poke.clone(),
-        };
-        let tools = Arc::clone(&self.tools);
+        let slot = self.slots.take(&claim);
+        let (tools, slots, made) = (Arc::clone(&self.tools), self.slots.clone(), self.made.clone());
         self.in_flight.spawn(async move {
-            let _slot = slot;
-            if AssertUnwindSafe(attempt::make(&tools, &claim)).catch_unwind().await.is_err() {
-                tracing::error!(delivery = %claim.delivery.id, "an attempt panicked");
-                attempt::break_down(&tools, &claim).await;
-            }
+            let Some((attempt, outcome)) = attempt(&tools, &claim).await else {
+                drop(slot);
+                return slots.wake();
+            };
+            // Where nobody records any more the loop is being dropped.
+            made.send(Made { claim, attempt, outcome, slot }).await.unwrap_or_default();
         });
     }
-}
 
-/// A place for one attempt. When it is left, however the attempt ended, the loop looks for the next.
-struct Slot {
-    permit: Option<OwnedSemaphorePermit>,
-    endpoint: EndpointId,
-    under_way: UnderWay,
-    poke: Poke,
-}
-
-/// How many attempts each endpoint has under way.
-#[derive(Debug, Clone, Default)]
-struct UnderWay(Arc<Mutex<HashMap<EndpointId, usize>>>);
-
-impl UnderWay {
-    fn counts(&self) -> MutexGuard<'_, HashMap<EndpointId, usize>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn begin(&self, endpoint: EndpointId) {
-        let mut counts = self.counts();
-        let count = counts.entry(endpoint).or_default();
-        *count = count.saturating_add(1);
-    }
-
-    fn end(&self, endpoint: EndpointId) {
-        let mut counts = self.counts();
-        if let Some(count) = counts.get_mut(&endpoint) {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
-                counts.remove(&endpoint);
-            }
+    fn start_recorder(&mut self) {
+        if let Some(unread) = self.unread.take() {
+            self.recording.spawn(recorder::run(Arc::clone(&self.tools.store), self.slots.clone(), unread));
         }
     }
 
-    /// Endpoints that hold no fewer slots than are free. Passing them over leaves room for all others: a slow endpoint
-    /// with a long backlog gets about half of the slots, a second one half of the rest, and the last slots go to
-    /// endpoints that hold none.
-    fn crowded(&self, free: usize) -> Vec<EndpointId> {
-        self.counts().iter().filter(|(_, count)| **count >= free).map(|(endpoint, _)| *endpoint).collect()
+    /// All endpoints that something waits for.
+    async fn waiting(&self) -> Result<Vec<Waiting>, StoreError> {
+        let mut waiting: Vec<Waiting> = Vec::new();
+        loop {
+            let after = waiting.last().map(|last| last.endpoint_id);
+            let page = self.tools.store.waiting(after, PAGE).await?;
+            let is_last = page.len() < usize::try_from(PAGE).unwrap_or(usize::MAX);
+            waiting.extend(page);
+            if is_last {
+                return Ok(waiting);
+            }
+        }
     }
 }
 
-impl Drop for Slot {
-    fn drop(&mut self) {
-        self.under_way.end(self.endpoint);
-        drop(self.permit.take());
-        self.poke.poke();
+/// Makes an attempt, and brings one that panics to an end too.
+async fn attempt(tools: &Tools, claim: &Claim) -> Option<(Attempt, Outcome)> {
+    if let Ok(attempted) = AssertUnwindSafe(attempt::make(tools, claim)).catch_unwind().await {
+        return attempted;
     }
+    tracing::error!(delivery = %claim.delivery.id, "an attempt panicked");
+    Some(attempt::break_down(tools, claim).await)
 }
 
 #[async_trait]
@@ -172,26 +159,21 @@ impl Activity for Sender {
     }
 
     async fn pass(&mut self) -> Result<Next, Box<dyn std::error::Error + Send + Sync>> {
+        self.start_recorder();
         while self.in_flight.try_join_next().is_some() {}
         loop {
-            let free = self.slots.available_permits();
-            if free == 0 {
-                // The first attempt to end pokes.
-                return Ok(Next::Idle);
+            // Said before looking: a slot that is left while we look is not missed.
+            self.slots.want(true);
+            let waiting = self.waiting().await?;
+            let now = self.tools.clock.now();
+            let Division { shares, passed_over, next } = divide(now, &waiting, &self.slots.load(), self.bounds);
+            if shares.is_empty() {
+                self.slots.want(passed_over);
+                return Ok(next.map_or(Next::Idle, Next::At));
             }
-            // What is claimed together may all be for one endpoint, so it is never all that is free.
-            let limit = u32::try_from(free.div_ceil(4)).unwrap_or(BATCH).min(BATCH);
             let claimant = self.claimant();
-            let crowded = self.under_way.crowded(free);
-            let claims = self.tools.store.claim_deliveries(claimant, limit, &crowded).await?;
-            let drained = claims.len() < usize::try_from(limit).unwrap_or(usize::MAX);
-            for claim in claims {
+            for claim in self.tools.store.claim_deliveries(claimant, &shares).await? {
                 self.start(claim);
-            }
-            if drained {
-                // What waits for a crowded endpoint is looked for when one of its attempts ends, which pokes.
-                let crowded = self.under_way.crowded(self.slots.available_permits());
-                return Ok(self.tools.store.next_due(&crowded).await?.map_or(Next::Idle, Next::At));
             }
         }
     }
@@ -199,5 +181,6 @@ impl Activity for Sender {
     /// Lets the attempts under way come to their end. Each has its limits, so this has too.
     async fn finish(&mut self) {
         while self.in_flight.join_next().await.is_some() {}
+        self.slots.emptied().await;
     }
 }

@@ -121,6 +121,8 @@ impl AttemptResult {
 /// A delivery taken for sending. Only its holder may record the outcome, and only before it expires.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lease {
+    /// The delivery's owner.
+    pub tenant_id: TenantId,
     /// The delivery.
     pub delivery_id: DeliveryId,
     /// Who holds it: one value for each claim.

@@ -1,5 +1,7 @@
 //! Messages, deliveries and attempts.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use uuid::Uuid;
 
@@ -8,7 +10,7 @@ use crate::model::endpoint::Endpoint;
 use crate::model::id::{DeliveryId, EndpointId, MessageId, RuleId, TenantId};
 use crate::model::message::Message;
 use crate::model::time::Timestamp;
-use crate::store::Result;
+use crate::store::{Result, StoreError};
 
 /// A delivery taken for sending.
 #[derive(Debug, Clone)]
@@ -17,8 +19,45 @@ pub struct Claim {
     pub lease: Lease,
     /// The delivery.
     pub delivery: Delivery,
-    /// Where it goes.
-    pub endpoint: Endpoint,
+    /// Where it goes. Claimed together, deliveries to one endpoint share it.
+    pub endpoint: Arc<Endpoint>,
+    /// What is sent, unless it is so large that it is better read alone. Deliveries of one message share it.
+    pub message: Option<Arc<Message>>,
+}
+
+/// An endpoint that pending deliveries wait for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Waiting {
+    /// Its owner.
+    pub tenant_id: TenantId,
+    /// Which.
+    pub endpoint_id: EndpointId,
+    /// When the first of those that were never tried can be claimed.
+    pub first_at: Option<Timestamp>,
+    /// When the first of those that were tried can be claimed.
+    pub retry_at: Option<Timestamp>,
+}
+
+/// How many deliveries to one endpoint a claim takes at most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Share {
+    /// Which.
+    pub endpoint_id: EndpointId,
+    /// Of those that were never tried.
+    pub firsts: u32,
+    /// Of those that were tried.
+    pub retries: u32,
+}
+
+/// An attempt that was made, and what follows.
+#[derive(Debug, Clone)]
+pub struct Finished {
+    /// The right to record it.
+    pub lease: Lease,
+    /// The attempt.
+    pub attempt: Attempt,
+    /// What follows.
+    pub outcome: Outcome,
 }
 
 /// Who claims deliveries, or takes projects, and for how long.
@@ -49,18 +88,45 @@ pub struct DeliveryQuery {
     pub limit: u32,
 }
 
+/// Records attempts by `record`, which records all or none. Where one cannot be stored they are recorded one by one, so
+/// that it fails alone.
+pub(super) async fn record_apart<'a, F>(
+    finished: &'a [Finished],
+    record: impl Fn(&'a [Finished]) -> F,
+) -> Result<Vec<Result<()>>>
+where
+    F: Future<Output = Result<Vec<Result<()>>>>,
+{
+    match record(finished).await {
+        Err(StoreError::Internal(_)) if finished.len() > 1 => {
+            let mut answers = Vec::with_capacity(finished.len());
+            for one in finished.chunks(1) {
+                answers.push(record(one).await.and_then(|answers| answers.into_iter().collect()));
+            }
+            Ok(answers)
+        }
+        Err(error @ StoreError::Internal(_)) => Ok(vec![Err(error)]),
+        answered => answered,
+    }
+}
+
 /// Messages, deliveries and attempts.
 #[async_trait]
 pub trait OutboxStore: Send + Sync {
-    /// Leases up to `limit` pending deliveries that are due and not leased, oldest due first; none to the endpoints in
-    /// `crowded`, which have enough under way.
-    async fn claim_deliveries(&self, claimant: Claimant, limit: u32, crowded: &[EndpointId]) -> Result<Vec<Claim>>;
+    /// The endpoints that pending deliveries wait for, by their ids, `limit` of those after `after`.
+    async fn waiting(&self, after: Option<EndpointId>, limit: u32) -> Result<Vec<Waiting>>;
 
-    /// Records an attempt and what follows. `Stale` if the lease is lost: then nothing was recorded.
-    async fn finish_attempt(&self, lease: &Lease, attempt: Attempt, outcome: Outcome) -> Result<()>;
+    /// Leases pending deliveries that are due and not leased, no more to each endpoint than its share, those first that
+    /// can be claimed longest. No endpoint has two shares.
+    async fn claim_deliveries(&self, claimant: Claimant, shares: &[Share]) -> Result<Vec<Claim>>;
 
-    /// When the next pending delivery to an endpoint that is not in `crowded` is due or its lease expires.
-    async fn next_due(&self, crowded: &[EndpointId]) -> Result<Option<Timestamp>>;
+    /// Records attempts and what follows, all in one transaction. The answers are in the order of the attempts: `Stale`
+    /// where the lease is lost, another error where that one could not be stored; then nothing was recorded of it. An
+    /// error for all means that nothing was recorded of any, or that nobody knows.
+    async fn finish_attempts(&self, finished: &[Finished]) -> Result<Vec<Result<()>>>;
+
+    /// When the next pending delivery is due or its lease expires.
+    async fn next_due(&self) -> Result<Option<Timestamp>>;
 
     /// A message.
     async fn message(&self, tenant: TenantId, id: MessageId) -> Result<Option<Message>>;

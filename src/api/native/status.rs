@@ -18,7 +18,7 @@ pub(crate) fn routes() -> Router<Api> {
 }
 
 async fn status(State(api): State<Api>, _principal: Principal, Home(home): Home) -> Result<impl IntoResponse, Problem> {
-    let next_due = api.store.next_due(&[]).await?.map(|at| at.to_string());
+    let next_due = api.store.next_due().await?.map(|at| at.to_string());
     let scheduler = shown(&api.scheduler_status.borrow());
     let delivery = shown(&api.delivery_status.borrow());
     let retention = shown(&api.retention_status.borrow());

@@ -1,24 +1,27 @@
 //! Messages, deliveries and attempts.
 
+use std::collections::HashSet;
+
 use async_trait::async_trait;
 use sqlx::{Postgres, QueryBuilder};
 use uuid::Uuid;
 
-use crate::model::delivery::{Attempt, Delivery, Lease, Outcome};
+use crate::model::delivery::{Attempt, Delivery};
 use crate::model::endpoint::Disabled;
 use crate::model::id::{DeliveryId, EndpointId, MessageId, TenantId};
 use crate::model::message::Message;
 use crate::model::time::Timestamp;
+use crate::store::Result;
 use crate::store::body::pack;
-use crate::store::outbox::{Claim, Claimant, DeliveryQuery, OutboxStore};
+use crate::store::outbox::{Claim, Claimant, DeliveryQuery, Finished, OutboxStore, Share, Waiting, record_apart};
 use crate::store::postgres::session::Session;
 use crate::store::postgres::{PgStore, Topic, endpoints, ids, text};
 use crate::store::records::{
-    ENDPOINT_DISABLED, attempt, claims, delivery, gone, message, state_columns, state_of_word, verdict,
+    ENDPOINT_DISABLED, LARGEST_CLAIMED, answers, attempt, claims, delivery, gone, message, messages_of, recorded,
+    state_columns, state_of_word, verdict, waiting_for,
 };
 use crate::store::retention::links_of;
 use crate::store::row::{json_text, readable};
-use crate::store::{Result, StoreError};
 
 const INSERT_MESSAGES: &str = "INSERT INTO messages (tenant_id, message_id, rule_id, window_id, part, parts, runs, \
      links, body, created_at) \
@@ -50,12 +53,33 @@ const MESSAGE: &str = "SELECT tenant_id, message_id, rule_id, window_id, part, p
 const ATTEMPTS: &str = "SELECT number, started_at, duration_ms, result FROM attempts \
      WHERE tenant_id = $1 AND delivery_id = $2 ORDER BY number";
 
-const NEXT_READY: &str = "SELECT min(ready_at) FROM deliveries WHERE state = 0 AND endpoint_id <> ALL($1::uuid[])";
+/// A body that is stored apart is not read for its length.
+const MESSAGES: &str = "SELECT m.tenant_id, m.message_id, m.rule_id, m.window_id, m.part, m.parts, m.runs, m.links, \
+     m.body, m.created_at FROM unnest($1::uuid[], $2::uuid[]) AS wanted (tenant_id, message_id) \
+     JOIN messages m ON m.tenant_id = wanted.tenant_id AND m.message_id = wanted.message_id \
+     WHERE octet_length(m.body) <= $3";
+
+const NEXT_READY: &str = "SELECT min(ready_at) FROM deliveries WHERE state = 0";
+
+/// From endpoint to endpoint, however much waits for each.
+const WAITING: &str = "WITH RECURSIVE hop (endpoint_id) AS (\
+     (SELECT endpoint_id FROM deliveries WHERE state = 0 AND endpoint_id > $1 ORDER BY endpoint_id LIMIT 1) \
+     UNION ALL SELECT (SELECT d.endpoint_id FROM deliveries d WHERE d.state = 0 AND d.endpoint_id > hop.endpoint_id \
+     ORDER BY d.endpoint_id LIMIT 1) FROM hop WHERE hop.endpoint_id IS NOT NULL) \
+     SELECT endpoint_id, \
+     (SELECT tenant_id FROM deliveries d WHERE d.state = 0 AND d.endpoint_id = hop.endpoint_id LIMIT 1), \
+     (SELECT ready_at FROM deliveries d WHERE d.state = 0 AND d.endpoint_id = hop.endpoint_id \
+     AND least(d.attempts, 1) = 0 ORDER BY ready_at LIMIT 1), \
+     (SELECT ready_at FROM deliveries d WHERE d.state = 0 AND d.endpoint_id = hop.endpoint_id \
+     AND least(d.attempts, 1) = 1 ORDER BY ready_at LIMIT 1) \
+     FROM hop WHERE endpoint_id IS NOT NULL LIMIT $2";
 
 /// Claimants that come at the same time take different deliveries, and none waits.
-const CLAIM: &str = "WITH due AS MATERIALIZED (SELECT tenant_id, delivery_id FROM deliveries \
-     WHERE state = 0 AND ready_at <= $3 AND endpoint_id <> ALL($5::uuid[]) \
-     ORDER BY ready_at LIMIT $4 FOR UPDATE SKIP LOCKED) \
+const CLAIM: &str = "WITH due AS MATERIALIZED (SELECT due.tenant_id, due.delivery_id \
+     FROM unnest($4::uuid[], $5::bigint[], $6::bigint[]) AS lane (endpoint_id, tried, take) \
+     CROSS JOIN LATERAL (SELECT d.tenant_id, d.delivery_id FROM deliveries d WHERE d.state = 0 \
+     AND d.endpoint_id = lane.endpoint_id AND least(d.attempts, 1) = lane.tried AND d.ready_at <= $3 \
+     ORDER BY d.ready_at LIMIT lane.take FOR UPDATE SKIP LOCKED) AS due) \
      UPDATE deliveries d SET holder = $1, ready_at = $2 FROM due \
      WHERE d.tenant_id = due.tenant_id AND d.delivery_id = due.delivery_id \
      RETURNING d.tenant_id, d.delivery_id, d.message_id, d.endpoint_id, d.rule_id, d.state, d.reason, d.attempts, \
@@ -63,17 +87,23 @@ const CLAIM: &str = "WITH due AS MATERIALIZED (SELECT tenant_id, delivery_id FRO
 
 /// What a claim that may have been committed took.
 const CLAIMED: &str = "SELECT tenant_id, delivery_id, message_id, endpoint_id, rule_id, state, reason, attempts, \
-     due_at, created_at, finished_at FROM deliveries WHERE state = 0 AND holder = $1";
+     due_at, created_at, finished_at FROM deliveries WHERE state = 0 AND endpoint_id = ANY($2::uuid[]) AND holder = $1";
 
-/// Records what follows an attempt, for the holder of the lease alone.
-const FINISH: &str = "UPDATE deliveries SET state = $3, reason = $4, attempts = greatest(attempts, $5), \
-     due_at = coalesce($6, due_at), ready_at = coalesce($6, ready_at), finished_at = $7, holder = NULL \
-     WHERE delivery_id = $1 AND state = 0 AND holder = $2 RETURNING tenant_id";
+/// Records attempts and what follows them, for the holders of the leases alone.
+const FINISH: &str = "WITH f AS MATERIALIZED (SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::bigint[], \
+     $5::text[], $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], $11::text[]) \
+     AS f (tenant_id, delivery_id, holder, state, reason, number, due, finished, started_at, duration_ms, result)), \
+     done AS (UPDATE deliveries d SET state = f.state, reason = f.reason, attempts = greatest(d.attempts, f.number), \
+     due_at = coalesce(f.due, d.due_at), ready_at = coalesce(f.due, d.ready_at), finished_at = f.finished, \
+     holder = NULL FROM f WHERE d.tenant_id = f.tenant_id AND d.delivery_id = f.delivery_id AND d.state = 0 \
+     AND d.holder = f.holder RETURNING f.*) \
+     INSERT INTO attempts (tenant_id, delivery_id, number, started_at, duration_ms, result) \
+     SELECT tenant_id, delivery_id, number, started_at, duration_ms, result FROM done RETURNING delivery_id";
 
-const INSERT_ATTEMPT: &str = "INSERT INTO attempts (tenant_id, delivery_id, number, started_at, duration_ms, result) \
-     VALUES ($1, $2, $3, $4, $5, $6)";
-
-const RECORDED: &str = "SELECT 1 FROM attempts WHERE delivery_id = $1 AND number = $2 AND started_at = $3";
+/// Attempts of these that are recorded.
+const RECORDED: &str = "SELECT a.delivery_id FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::bigint[]) \
+     AS f (tenant_id, delivery_id, number, started_at) JOIN attempts a ON a.tenant_id = f.tenant_id \
+     AND a.delivery_id = f.delivery_id AND a.number = f.number AND a.started_at = f.started_at";
 
 const ENDPOINT: &str = "SELECT endpoint_id FROM deliveries WHERE tenant_id = $1 AND delivery_id = $2";
 
@@ -94,38 +124,33 @@ const FAIL_ENDPOINTS: &str = "UPDATE deliveries SET state = 2, reason = $4, fini
 
 #[async_trait]
 impl OutboxStore for PgStore {
-    async fn claim_deliveries(&self, claimant: Claimant, limit: u32, crowded: &[EndpointId]) -> Result<Vec<Claim>> {
-        // Looking costs no write; most of the time there is nothing to claim.
-        if self.next_due(crowded).await?.is_none_or(|due| due > claimant.now) {
-            return Ok(Vec::new());
-        }
+    async fn waiting(&self, after: Option<EndpointId>, limit: u32) -> Result<Vec<Waiting>> {
+        self.read(async {
+            let after = after.map_or(Uuid::nil(), |id| id.0);
+            let query = sqlx::query(WAITING).bind(after).bind(i64::from(limit));
+            query.fetch_all(&mut *self.reader().await?).await?.iter().map(waiting_for).collect()
+        })
+        .await
+    }
+
+    async fn claim_deliveries(&self, claimant: Claimant, shares: &[Share]) -> Result<Vec<Claim>> {
         self.run("claim_deliveries", |mut this| {
             Box::pin(async move {
                 let in_doubt = this.in_doubt;
-                let claimed = claim(&mut this, claimant, limit, crowded, in_doubt).await?;
+                let claimed = claim(&mut this, claimant, shares, in_doubt).await?;
                 Ok(this.done(claimed))
             })
         })
         .await
     }
 
-    async fn finish_attempt(&self, lease: &Lease, attempt: Attempt, outcome: Outcome) -> Result<()> {
-        let (attempt, outcome) = (&attempt, &outcome);
-        self.run("finish_attempt", |mut this| {
-            Box::pin(async move {
-                if !(this.in_doubt && is_recorded(&mut this, lease, attempt).await?) {
-                    finish(&mut this, lease, attempt, outcome.clone()).await?;
-                }
-                Ok(this.done(()))
-            })
-        })
-        .await
+    async fn finish_attempts(&self, finished: &[Finished]) -> Result<Vec<Result<()>>> {
+        record_apart(finished, |finished| self.finish(finished)).await
     }
 
-    async fn next_due(&self, crowded: &[EndpointId]) -> Result<Option<Timestamp>> {
+    async fn next_due(&self) -> Result<Option<Timestamp>> {
         self.read(async {
-            let query = sqlx::query_scalar(NEXT_READY).bind(ids(crowded, |endpoint| endpoint.0));
-            let due: Option<i64> = query.fetch_one(&mut *self.reader().await?).await?;
+            let due: Option<i64> = sqlx::query_scalar(NEXT_READY).fetch_one(&mut *self.reader().await?).await?;
             Ok(due.map(Timestamp))
         })
         .await
@@ -280,65 +305,96 @@ pub(super) async fn fail_endpoints(
     Ok(())
 }
 
-async fn claim(
-    connection: &mut Session,
-    claimant: Claimant,
-    limit: u32,
-    crowded: &[EndpointId],
-    in_doubt: bool,
-) -> Result<Vec<Claim>> {
+async fn claim(connection: &mut Session, claimant: Claimant, shares: &[Share], in_doubt: bool) -> Result<Vec<Claim>> {
+    let endpoints: Vec<Uuid> = shares.iter().map(|share| share.endpoint_id.0).collect();
     let mut rows = Vec::new();
     if in_doubt {
-        rows = sqlx::query(CLAIMED).bind(claimant.holder).fetch_all(&mut *connection).await?;
+        rows = sqlx::query(CLAIMED).bind(claimant.holder).bind(&endpoints).fetch_all(&mut *connection).await?;
     }
     if rows.is_empty() {
+        let lanes: Vec<(Uuid, i64, i64)> = shares.iter().flat_map(lanes_of).collect();
         let query = sqlx::query(CLAIM).bind(claimant.holder).bind(claimant.until.0).bind(claimant.now.0);
-        let query = query.bind(i64::from(limit)).bind(ids(crowded, |endpoint| endpoint.0));
-        rows = query.fetch_all(&mut *connection).await?;
+        let query = query.bind(lanes.iter().map(|lane| lane.0).collect::<Vec<_>>());
+        let query = query.bind(lanes.iter().map(|lane| lane.1).collect::<Vec<_>>());
+        rows = query.bind(lanes.iter().map(|lane| lane.2).collect::<Vec<_>>()).fetch_all(&mut *connection).await?;
     }
     let deliveries = readable(&rows, delivery)?;
-    let wanted = deliveries.iter().map(|delivery| delivery.endpoint_id.0).collect();
-    let endpoints = endpoints::by_id(connection, wanted).await?;
-    let (claims, lost) = claims(claimant, deliveries, endpoints);
+    let endpoints = endpoints::by_id(connection, endpoints).await?;
+    let messages = messages(connection, &deliveries).await?;
+    let (claims, lost) = claims(claimant, deliveries, endpoints, messages);
     for (tenant, endpoint, why) in lost {
         fail_endpoints(connection, tenant, &[endpoint], claimant.now, why).await?;
     }
     Ok(claims)
 }
 
-/// Whether an earlier try has recorded this attempt.
-async fn is_recorded(connection: &mut Session, lease: &Lease, attempt: &Attempt) -> Result<bool> {
-    let query = sqlx::query(RECORDED).bind(lease.delivery_id.0).bind(i64::from(attempt.number));
-    Ok(query.bind(attempt.started_at.0).fetch_optional(connection).await?.is_some())
+/// An endpoint, whether its deliveries were tried, and how many of them are taken.
+fn lanes_of(share: &Share) -> impl Iterator<Item = (Uuid, i64, i64)> {
+    let endpoint = share.endpoint_id.0;
+    let lanes = [(endpoint, 0, i64::from(share.firsts)), (endpoint, 1, i64::from(share.retries))];
+    lanes.into_iter().filter(|(_, _, take)| *take > 0)
 }
 
-async fn finish(connection: &mut Session, lease: &Lease, attempt: &Attempt, outcome: Outcome) -> Result<()> {
-    let gone = gone(attempt, &outcome);
-    let verdict = verdict(attempt, outcome);
-    let tenant: Option<(Uuid,)> = sqlx::query_as(FINISH)
-        .bind(lease.delivery_id.0)
-        .bind(lease.holder)
-        .bind(verdict.state)
-        .bind(verdict.reason.as_deref().map(text))
-        .bind(i64::from(attempt.number))
-        .bind(verdict.due)
-        .bind(verdict.finished)
-        .fetch_optional(&mut *connection)
-        .await?;
-    let Some((tenant,)) = tenant else { return Err(StoreError::Stale("the lease is lost")) };
-    sqlx::query(INSERT_ATTEMPT)
-        .bind(tenant)
-        .bind(lease.delivery_id.0)
-        .bind(i64::from(attempt.number))
-        .bind(attempt.started_at.0)
-        .bind(i64::try_from(attempt.duration_ms).unwrap_or(i64::MAX))
-        .bind(json_text(&attempt.result)?)
-        .execute(&mut *connection)
-        .await?;
-    if let Some(disabled) = gone {
-        disable(connection, TenantId(tenant), lease.delivery_id, &disabled).await?;
+/// The messages of deliveries, save the large ones.
+async fn messages(connection: &mut Session, deliveries: &[Delivery]) -> Result<Vec<Message>> {
+    let wanted = messages_of(deliveries).into_iter().map(|(tenant, message)| (tenant.0, message.0));
+    let (tenants, messages): (Vec<Uuid>, Vec<Uuid>) = wanted.unzip();
+    let query = sqlx::query(MESSAGES).bind(tenants).bind(messages).bind(LARGEST_CLAIMED);
+    readable(&query.fetch_all(connection).await?, message)
+}
+
+impl PgStore {
+    /// Records attempts, all or none.
+    async fn finish(&self, finished: &[Finished]) -> Result<Vec<Result<()>>> {
+        self.run("finish_attempts", |mut this| {
+            Box::pin(async move {
+                let mut recorded = HashSet::new();
+                if this.in_doubt {
+                    recorded = recorded_before(&mut this, finished).await?;
+                }
+                let left: Vec<&Finished> =
+                    finished.iter().filter(|one| !recorded.contains(&one.lease.delivery_id)).collect();
+                recorded.extend(finish(&mut this, &left).await?);
+                Ok(this.done(answers(finished, &recorded)))
+            })
+        })
+        .await
     }
-    Ok(())
+}
+
+/// Those that an earlier try has recorded.
+async fn recorded_before(connection: &mut Session, finished: &[Finished]) -> Result<HashSet<DeliveryId>> {
+    let query = sqlx::query(RECORDED)
+        .bind(finished.iter().map(|one| one.lease.tenant_id.0).collect::<Vec<_>>())
+        .bind(finished.iter().map(|one| one.lease.delivery_id.0).collect::<Vec<_>>())
+        .bind(finished.iter().map(|one| i64::from(one.attempt.number)).collect::<Vec<_>>())
+        .bind(finished.iter().map(|one| one.attempt.started_at.0).collect::<Vec<_>>());
+    query.fetch_all(connection).await?.iter().map(recorded).collect()
+}
+
+async fn finish(connection: &mut Session, finished: &[&Finished]) -> Result<HashSet<DeliveryId>> {
+    let verdicts: Vec<_> = finished.iter().map(|one| verdict(&one.attempt, &one.outcome)).collect();
+    let results = finished.iter().map(|one| json_text(&one.attempt.result)).collect::<Result<Vec<_>>>()?;
+    let query = sqlx::query(FINISH)
+        .bind(finished.iter().map(|one| one.lease.tenant_id.0).collect::<Vec<_>>())
+        .bind(finished.iter().map(|one| one.lease.delivery_id.0).collect::<Vec<_>>())
+        .bind(finished.iter().map(|one| one.lease.holder).collect::<Vec<_>>())
+        .bind(verdicts.iter().map(|verdict| verdict.state).collect::<Vec<_>>())
+        .bind(verdicts.iter().map(|verdict| verdict.reason.as_deref().map(text)).collect::<Vec<_>>())
+        .bind(finished.iter().map(|one| i64::from(one.attempt.number)).collect::<Vec<_>>())
+        .bind(verdicts.iter().map(|verdict| verdict.due).collect::<Vec<_>>())
+        .bind(verdicts.iter().map(|verdict| verdict.finished).collect::<Vec<_>>())
+        .bind(finished.iter().map(|one| one.attempt.started_at.0).collect::<Vec<_>>())
+        .bind(finished.iter().map(|one| i64::try_from(one.attempt.duration_ms).unwrap_or(i64::MAX)).collect::<Vec<_>>())
+        .bind(results);
+    let rows = query.fetch_all(&mut *connection).await?;
+    let recorded: HashSet<DeliveryId> = rows.iter().map(recorded).collect::<Result<_>>()?;
+    for one in finished.iter().filter(|one| recorded.contains(&one.lease.delivery_id)) {
+        if let Some(disabled) = gone(&one.attempt, &one.outcome) {
+            disable(connection, one.lease.tenant_id, one.lease.delivery_id, &disabled).await?;
+        }
+    }
+    Ok(recorded)
 }
 
 /// Disables the endpoint of a delivery, and ends what waits for it.
@@ -353,8 +409,12 @@ async fn disable(connection: &mut Session, tenant: TenantId, delivery: DeliveryI
 #[cfg(test)]
 pub(super) const PLANNED: &[(&str, &[&str])] = &[
     (NEXT_READY, &["deliveries_ready"]),
-    (CLAIM, &["deliveries_ready", "deliveries_pkey"]),
-    (FINISH, &["deliveries_pending"]),
+    (WAITING, &["deliveries_waiting"]),
+    (CLAIM, &["deliveries_waiting", "deliveries_pkey"]),
+    (CLAIMED, &["deliveries_waiting"]),
+    (MESSAGES, &["messages_pkey"]),
+    (FINISH, &["deliveries_pkey"]),
+    (RECORDED, &["attempts_pkey"]),
     (MESSAGE, &["messages_pkey"]),
     (ONE, &["deliveries_pkey"]),
     (ATTEMPTS, &["attempts_pkey"]),
@@ -363,4 +423,5 @@ pub(super) const PLANNED: &[(&str, &[&str])] = &[
 
 /// Those that are read in the order of an index.
 #[cfg(test)]
-pub(super) const ORDERED: &[(&str, &str)] = &[(CLAIM, "deliveries_ready"), (NEXT_READY, "deliveries_ready")];
+pub(super) const ORDERED: &[(&str, &str)] =
+    &[(CLAIM, "deliveries_waiting"), (WAITING, "deliveries_waiting"), (NEXT_READY, "deliveries_ready")];

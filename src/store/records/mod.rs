@@ -2,7 +2,8 @@
 
 mod collections;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use uuid::Uuid;
@@ -23,7 +24,7 @@ use crate::model::window::{Change, Cursor, GroupKey, Progress, Seq, Span, Window
 use crate::store::accept::{BodyRow, Place, WaitingRow};
 use crate::store::body::{unpack, unpack_json};
 use crate::store::keys::ApiKey;
-use crate::store::outbox::{Claim, Claimant};
+use crate::store::outbox::{Claim, Claimant, Finished, Waiting};
 use crate::store::placement::Ground;
 use crate::store::retention::{Aged, Candidate, Ended};
 use crate::store::row::{Cells, Columns, corrupt, if_readable, pass_over_run};
@@ -390,26 +391,33 @@ pub(super) fn gone(attempt: &Attempt, outcome: &Outcome) -> Option<Disabled> {
     Some(Disabled { at, reason: reason.clone() })
 }
 
-pub(super) fn verdict(attempt: &Attempt, outcome: Outcome) -> Verdict {
+pub(super) fn verdict(attempt: &Attempt, outcome: &Outcome) -> Verdict {
     let ended = attempt.started_at.after(Duration::from_millis(attempt.duration_ms)).0;
     match outcome {
         Outcome::Delivered => Verdict { state: DELIVERED, reason: None, due: None, finished: Some(ended) },
-        Outcome::Retry(Timestamp(at)) => Verdict { state: PENDING, reason: None, due: Some(at), finished: None },
+        Outcome::Retry(Timestamp(at)) => Verdict { state: PENDING, reason: None, due: Some(*at), finished: None },
         Outcome::Failed(why) | Outcome::Gone(why) => {
-            Verdict { state: FAILED, reason: Some(why), due: None, finished: Some(ended) }
+            Verdict { state: FAILED, reason: Some(why.clone()), due: None, finished: Some(ended) }
         }
     }
 }
 
-/// Claimed deliveries with their endpoints, oldest due first, and where those wanted to go that cannot, each with why.
+/// A message whose stored body is larger than this does not come with the claim of its deliveries.
+pub(super) const LARGEST_CLAIMED: i64 = 32 * 1024;
+
+/// Claimed deliveries with their endpoints and messages, oldest due first, and where those wanted to go that cannot, each
+/// with why.
 pub(super) fn claims(
     claimant: Claimant,
     mut deliveries: Vec<Delivery>,
     endpoints: Vec<Endpoint>,
+    messages: Vec<Message>,
 ) -> (Vec<Claim>, Vec<(TenantId, EndpointId, &'static str)>) {
     deliveries.sort_by_key(|delivery| (delivery.due_at, delivery.created_at, delivery.id));
-    let endpoints: HashMap<EndpointId, Endpoint> =
-        endpoints.into_iter().map(|endpoint| (endpoint.id, endpoint)).collect();
+    let endpoints: HashMap<EndpointId, Arc<Endpoint>> =
+        endpoints.into_iter().map(|endpoint| (endpoint.id, Arc::new(endpoint))).collect();
+    let messages: HashMap<MessageId, Arc<Message>> =
+        messages.into_iter().map(|message| (message.id, Arc::new(message))).collect();
     let (mut claims, mut lost) = (Vec::with_capacity(deliveries.len()), Vec::new());
     for delivery in deliveries {
         let Some(endpoint) = endpoints.get(&delivery.endpoint_id) else {
@@ -421,14 +429,43 @@ pub(super) fn claims(
             continue;
         }
         let lease = Lease {
+            tenant_id: delivery.tenant_id,
             delivery_id: delivery.id,
             holder: claimant.holder,
             until: claimant.until,
             attempt: delivery.attempts.saturating_add(1),
         };
-        claims.push(Claim { lease, delivery, endpoint: endpoint.clone() });
+        let message = messages.get(&delivery.message_id).map(Arc::clone);
+        claims.push(Claim { lease, delivery, endpoint: Arc::clone(endpoint), message });
     }
     (claims, lost)
+}
+
+/// The messages of deliveries, each once.
+pub(super) fn messages_of(deliveries: &[Delivery]) -> HashSet<(TenantId, MessageId)> {
+    deliveries.iter().map(|delivery| (delivery.tenant_id, delivery.message_id)).collect()
+}
+
+pub(super) fn waiting_for(row: &impl Columns) -> Result<Waiting> {
+    let mut cells = Cells::of("deliveries", row);
+    Ok(Waiting {
+        endpoint_id: EndpointId(cells.take()?),
+        tenant_id: TenantId(cells.take()?),
+        first_at: cells.instant_or_none()?,
+        retry_at: cells.instant_or_none()?,
+    })
+}
+
+/// The answers for attempts, when those of `recorded` were.
+pub(super) fn answers(finished: &[Finished], recorded: &HashSet<DeliveryId>) -> Vec<Result<()>> {
+    let is_recorded = |one: &Finished| recorded.contains(&one.lease.delivery_id);
+    let lost = || StoreError::Stale("the lease is lost");
+    finished.iter().map(|one| is_recorded(one).then_some(()).ok_or_else(lost)).collect()
+}
+
+/// A delivery, as what an attempt made of it is written.
+pub(super) fn recorded(row: &impl Columns) -> Result<DeliveryId> {
+    Cells::of("deliveries", row).take().map(DeliveryId)
 }
 
 pub(super) fn attempt(row: &impl Columns) -> Result<Attempt> {

@@ -1,24 +1,28 @@
 //! Messages, deliveries and attempts.
 
+use std::collections::HashSet;
+
 use async_trait::async_trait;
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{QueryBuilder, Sqlite};
+use uuid::Uuid;
 
-use crate::model::delivery::{Attempt, Delivery, Lease, Outcome};
+use crate::model::delivery::{Attempt, Delivery};
 use crate::model::endpoint::Disabled;
 use crate::model::id::{DeliveryId, EndpointId, MessageId, TenantId};
 use crate::model::message::Message;
 use crate::model::time::Timestamp;
+use crate::store::Result;
 use crate::store::body::pack;
-use crate::store::outbox::{Claim, Claimant, DeliveryQuery, OutboxStore};
+use crate::store::outbox::{Claim, Claimant, DeliveryQuery, Finished, OutboxStore, Share, Waiting, record_apart};
 use crate::store::records::{
-    ENDPOINT_DISABLED, attempt, claims, delivery, gone, message, state_columns, state_of_word, verdict,
+    ENDPOINT_DISABLED, LARGEST_CLAIMED, answers, attempt, claims, delivery, gone, message, messages_of, recorded,
+    state_columns, state_of_word, verdict, waiting_for,
 };
 use crate::store::retention::links_of;
 use crate::store::row::{json_text, readable};
-use crate::store::sqlite::row::{Insert, id_list, insert};
+use crate::store::sqlite::row::{Insert, Repeating, Values, id_list, insert, repeat};
 use crate::store::sqlite::{SqliteStore, endpoints};
-use crate::store::{Result, StoreError};
 
 const INSERT_MESSAGES: Insert = Insert {
     head: "INSERT INTO messages (tenant_id, message_id, rule_id, window_id, part, parts, runs, links, body, created_at) \
@@ -49,24 +53,53 @@ const MESSAGE: &str = "SELECT tenant_id, message_id, rule_id, window_id, part, p
 const ATTEMPTS: &str = "SELECT number, started_at, duration_ms, result FROM attempts \
      WHERE tenant_id = $1 AND delivery_id = $2 ORDER BY number";
 
-pub(super) const NEXT_READY: &str = "SELECT min(ready_at) FROM deliveries WHERE state = 0 \
-     AND endpoint_id NOT IN (SELECT unhex(value) FROM json_each($1))";
+/// `CROSS JOIN` keeps the order of the tables. A body's length is known without reading it.
+pub(super) const MESSAGES: &str = "SELECT m.tenant_id, m.message_id, m.rule_id, m.window_id, m.part, m.parts, m.runs, \
+     m.links, m.body, m.created_at FROM json_each($1) pair CROSS JOIN messages m \
+     ON m.tenant_id = unhex(pair.value ->> 0) AND m.message_id = unhex(pair.value ->> 1) WHERE length(m.body) <= $2";
 
-pub(super) const CLAIM: &str = "UPDATE deliveries SET holder = $1, ready_at = $2 WHERE (tenant_id, delivery_id) IN \
-     (SELECT tenant_id, delivery_id FROM deliveries WHERE state = 0 AND ready_at <= $3 \
-     AND endpoint_id NOT IN (SELECT unhex(value) FROM json_each($5)) ORDER BY ready_at LIMIT $4) \
-     RETURNING tenant_id, delivery_id, message_id, endpoint_id, rule_id, state, reason, attempts, due_at, created_at, \
-     finished_at";
+pub(super) const NEXT_READY: &str = "SELECT min(ready_at) FROM deliveries WHERE state = 0";
+
+/// From endpoint to endpoint, however much waits for each.
+pub(super) const WAITING: &str = "WITH RECURSIVE hop (endpoint_id) AS (\
+     SELECT min(endpoint_id) FROM deliveries WHERE state = 0 AND endpoint_id > $1 \
+     UNION ALL SELECT (SELECT min(d.endpoint_id) FROM deliveries d WHERE d.state = 0 AND d.endpoint_id > hop.endpoint_id) \
+     FROM hop WHERE hop.endpoint_id IS NOT NULL LIMIT $2) \
+     SELECT endpoint_id, \
+     (SELECT tenant_id FROM deliveries d WHERE d.state = 0 AND d.endpoint_id = hop.endpoint_id LIMIT 1), \
+     (SELECT min(ready_at) FROM deliveries d \
+     WHERE d.state = 0 AND d.endpoint_id = hop.endpoint_id AND min(d.attempts, 1) = 0), \
+     (SELECT min(ready_at) FROM deliveries d \
+     WHERE d.state = 0 AND d.endpoint_id = hop.endpoint_id AND min(d.attempts, 1) = 1) \
+     FROM hop WHERE endpoint_id IS NOT NULL";
+
+pub(super) const CLAIM: Repeating = Repeating {
+    head: "UPDATE deliveries SET holder = ?, ready_at = ? FROM (",
+    row: "SELECT * FROM (SELECT tenant_id AS owner, delivery_id AS id FROM deliveries WHERE state = 0 AND endpoint_id = ? \
+          AND min(attempts, 1) = ? AND ready_at <= ? ORDER BY ready_at LIMIT ?)",
+    between: " UNION ALL ",
+    tail: ") AS due WHERE tenant_id = due.owner AND delivery_id = due.id RETURNING tenant_id, delivery_id, message_id, \
+           endpoint_id, rule_id, state, reason, attempts, due_at, created_at, finished_at",
+};
 
 const RELEASE: &str = "UPDATE deliveries SET holder = NULL, ready_at = due_at WHERE state = 0 AND holder IS NOT NULL";
 
-/// Records what follows an attempt, for the holder of the lease alone.
-pub(super) const FINISH: &str = "UPDATE deliveries SET state = $3, reason = $4, attempts = max(attempts, $5), \
-     due_at = coalesce($6, due_at), ready_at = coalesce($6, ready_at), finished_at = $7, holder = NULL \
-     WHERE delivery_id = $1 AND state = 0 AND holder = $2 RETURNING tenant_id";
+/// Records what follows attempts, for the holders of the leases alone.
+pub(super) const FINISH: Repeating = Repeating {
+    head: "UPDATE deliveries SET state = f.column4, reason = f.column5, attempts = max(attempts, f.column6), \
+           due_at = coalesce(f.column7, due_at), ready_at = coalesce(f.column7, ready_at), finished_at = f.column8, \
+           holder = NULL FROM (VALUES ",
+    row: "(?,?,?,?,?,?,?,?)",
+    between: ",",
+    tail: ") AS f WHERE deliveries.tenant_id = f.column1 AND deliveries.delivery_id = f.column2 \
+           AND deliveries.holder = f.column3 AND deliveries.state = 0 RETURNING delivery_id",
+};
 
-const INSERT_ATTEMPT: &str = "INSERT INTO attempts (tenant_id, delivery_id, number, started_at, duration_ms, result) \
-     VALUES ($1, $2, $3, $4, $5, $6)";
+const INSERT_ATTEMPTS: Insert = Insert {
+    head: "INSERT INTO attempts (tenant_id, delivery_id, number, started_at, duration_ms, result) VALUES",
+    columns: 6,
+    tail: "",
+};
 
 const ENDPOINT: &str = "SELECT endpoint_id FROM deliveries WHERE tenant_id = $1 AND delivery_id = $2";
 
@@ -90,23 +123,23 @@ pub(super) async fn release_leases(connection: &mut SqliteConnection) -> Result<
 
 #[async_trait]
 impl OutboxStore for SqliteStore {
-    async fn claim_deliveries(&self, claimant: Claimant, limit: u32, crowded: &[EndpointId]) -> Result<Vec<Claim>> {
-        // Looking costs no write; most of the time there is nothing to claim.
-        if self.next_due(crowded).await?.is_none_or(|due| due > claimant.now) {
-            return Ok(Vec::new());
-        }
-        let crowded = id_list(crowded.iter().map(|id| id.0));
-        self.queue.write(move |connection| Box::pin(claim(connection, claimant, limit, crowded))).await
+    async fn waiting(&self, after: Option<EndpointId>, limit: u32) -> Result<Vec<Waiting>> {
+        let after = after.map_or_else(Vec::new, |id| id.0.as_bytes().to_vec());
+        let rows = sqlx::query(WAITING).bind(after).bind(limit).fetch_all(&self.readers).await?;
+        rows.iter().map(waiting_for).collect()
     }
 
-    async fn finish_attempt(&self, lease: &Lease, attempt: Attempt, outcome: Outcome) -> Result<()> {
-        let lease = lease.clone();
-        self.queue.write(move |connection| Box::pin(finish(connection, lease, attempt, outcome))).await
+    async fn claim_deliveries(&self, claimant: Claimant, shares: &[Share]) -> Result<Vec<Claim>> {
+        let lanes: Vec<Lane> = shares.iter().flat_map(lanes_of).collect();
+        self.queue.write(move |connection| Box::pin(claim(connection, claimant, lanes))).await
     }
 
-    async fn next_due(&self, crowded: &[EndpointId]) -> Result<Option<Timestamp>> {
-        let crowded = id_list(crowded.iter().map(|id| id.0));
-        let due: Option<i64> = sqlx::query_scalar(NEXT_READY).bind(crowded).fetch_one(&self.readers).await?;
+    async fn finish_attempts(&self, finished: &[Finished]) -> Result<Vec<Result<()>>> {
+        record_apart(finished, |finished| self.finish(finished.to_vec())).await
+    }
+
+    async fn next_due(&self) -> Result<Option<Timestamp>> {
+        let due: Option<i64> = sqlx::query_scalar(NEXT_READY).fetch_one(&self.readers).await?;
         Ok(due.map(Timestamp))
     }
 
@@ -217,50 +250,80 @@ pub(super) async fn fail_endpoints(
     Ok(())
 }
 
-async fn claim(
-    connection: &mut SqliteConnection,
-    claimant: Claimant,
-    limit: u32,
-    crowded: String,
-) -> Result<Vec<Claim>> {
-    let query = sqlx::query(CLAIM).bind(claimant.holder).bind(claimant.until.0).bind(claimant.now.0);
-    let rows = query.bind(limit).bind(crowded).fetch_all(&mut *connection).await?;
-    let deliveries = readable(&rows, delivery)?;
-    let endpoints = endpoints::by_id(connection, deliveries.iter().map(|delivery| delivery.endpoint_id)).await?;
-    let (claims, lost) = claims(claimant, deliveries, endpoints);
+/// Deliveries to one endpoint that are claimed together: those never tried (0), or those tried (1).
+struct Lane {
+    endpoint: EndpointId,
+    tried: i64,
+    take: u32,
+}
+
+fn lanes_of(share: &Share) -> impl Iterator<Item = Lane> {
+    let endpoint = share.endpoint_id;
+    let lanes = [(0, share.firsts), (1, share.retries)].map(|(tried, take)| Lane { endpoint, tried, take });
+    lanes.into_iter().filter(|lane| lane.take > 0)
+}
+
+async fn claim(connection: &mut SqliteConnection, claimant: Claimant, lanes: Vec<Lane>) -> Result<Vec<Claim>> {
+    let lease = |values: &mut Values| {
+        values.push(claimant.holder).push(claimant.until.0);
+    };
+    let rows = repeat(connection, &CLAIM, &lanes, lease, |values, lane| {
+        values.push(lane.endpoint.0).push(lane.tried).push(claimant.now.0).push(lane.take);
+    });
+    let deliveries = readable(&rows.await?, delivery)?;
+    let endpoints: HashSet<EndpointId> = lanes.iter().map(|lane| lane.endpoint).collect();
+    let endpoints = endpoints::by_id(connection, endpoints).await?;
+    let messages = messages(connection, &deliveries).await?;
+    let (claims, lost) = claims(claimant, deliveries, endpoints, messages);
     for (tenant, endpoint, why) in lost {
         fail_endpoints(connection, tenant, &[endpoint], claimant.now, why).await?;
     }
     Ok(claims)
 }
 
-async fn finish(connection: &mut SqliteConnection, lease: Lease, attempt: Attempt, outcome: Outcome) -> Result<()> {
-    let gone = gone(&attempt, &outcome);
-    let verdict = verdict(&attempt, outcome);
-    let tenant: Option<(uuid::Uuid,)> = sqlx::query_as(FINISH)
-        .bind(lease.delivery_id.0)
-        .bind(lease.holder)
-        .bind(verdict.state)
-        .bind(verdict.reason)
-        .bind(attempt.number)
-        .bind(verdict.due)
-        .bind(verdict.finished)
-        .fetch_optional(&mut *connection)
-        .await?;
-    let Some((tenant,)) = tenant else { return Err(StoreError::Stale("the lease is lost")) };
-    sqlx::query(INSERT_ATTEMPT)
-        .bind(tenant)
-        .bind(lease.delivery_id.0)
-        .bind(attempt.number)
-        .bind(attempt.started_at.0)
-        .bind(i64::try_from(attempt.duration_ms).unwrap_or(i64::MAX))
-        .bind(json_text(&attempt.result)?)
-        .execute(&mut *connection)
-        .await?;
-    if let Some(disabled) = gone {
-        disable(connection, TenantId(tenant), lease.delivery_id, &disabled).await?;
+/// The messages of deliveries, save the large ones.
+async fn messages(connection: &mut SqliteConnection, deliveries: &[Delivery]) -> Result<Vec<Message>> {
+    let hex = |id: Uuid| id.simple().to_string();
+    let wanted = messages_of(deliveries).into_iter().map(|(tenant, message)| [hex(tenant.0), hex(message.0)]);
+    let wanted = json_text(&wanted.collect::<Vec<_>>())?;
+    readable(&sqlx::query(MESSAGES).bind(wanted).bind(LARGEST_CLAIMED).fetch_all(connection).await?, message)
+}
+
+impl SqliteStore {
+    /// Records attempts, all or none.
+    async fn finish(&self, finished: Vec<Finished>) -> Result<Vec<Result<()>>> {
+        self.queue.write(move |connection| Box::pin(finish(connection, finished))).await
     }
-    Ok(())
+}
+
+async fn finish(connection: &mut SqliteConnection, finished: Vec<Finished>) -> Result<Vec<Result<()>>> {
+    let rows = repeat(
+        &mut *connection,
+        &FINISH,
+        &finished,
+        |_| {},
+        |values, Finished { lease, attempt, outcome }| {
+            let verdict = verdict(attempt, outcome);
+            values.push(lease.tenant_id.0).push(lease.delivery_id.0).push(lease.holder);
+            values.push(verdict.state).push(verdict.reason).push(attempt.number);
+            values.push(verdict.due).push(verdict.finished);
+        },
+    );
+    let recorded: HashSet<DeliveryId> = rows.await?.iter().map(recorded).collect::<Result<_>>()?;
+    let kept = finished.iter().filter(|one| recorded.contains(&one.lease.delivery_id));
+    let kept: Vec<(&Finished, String)> =
+        kept.map(|one| Ok((one, json_text(&one.attempt.result)?))).collect::<Result<_>>()?;
+    insert(&mut *connection, &INSERT_ATTEMPTS, &kept, |values, (Finished { lease, attempt, .. }, result)| {
+        values.push(lease.tenant_id.0).push(lease.delivery_id.0).push(attempt.number).push(attempt.started_at.0);
+        values.push(i64::try_from(attempt.duration_ms).unwrap_or(i64::MAX)).push(result.as_str());
+    })
+    .await?;
+    for (Finished { lease, attempt, outcome }, _) in &kept {
+        if let Some(disabled) = gone(attempt, outcome) {
+            disable(connection, lease.tenant_id, lease.delivery_id, &disabled).await?;
+        }
+    }
+    Ok(answers(&finished, &recorded))
 }
 
 /// Disables the endpoint of a delivery, and ends what waits for it.
@@ -278,7 +341,10 @@ async fn disable(
 
 /// Further statements that requests and loops run, each with the step its plan must have.
 #[cfg(test)]
-pub(super) const PLANNED: [(&str, &str); 5] = [
+pub(super) const PLANNED: [(&str, &str); 8] = [
+    (NEXT_READY, "SEARCH deliveries USING COVERING INDEX deliveries_ready"),
+    (WAITING, "SEARCH d USING INDEX deliveries_waiting (endpoint_id>?)"),
+    (WAITING, "SEARCH d USING INDEX deliveries_waiting (endpoint_id=? AND <expr>=?)"),
     (MESSAGE, "SEARCH messages USING INDEX sqlite_autoindex_messages_1 (tenant_id=? AND message_id=?)"),
     (ONE, "SEARCH deliveries USING PRIMARY KEY (tenant_id=? AND delivery_id=?)"),
     (ATTEMPTS, "SEARCH attempts USING PRIMARY KEY (tenant_id=? AND delivery_id=?)"),

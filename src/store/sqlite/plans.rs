@@ -21,14 +21,15 @@ async fn plan(store: &SqliteStore, statement: &str) -> String {
 async fn hot_statements_are_served_by_their_indexes() {
     let directory = tempfile::tempdir().unwrap();
     let (store, writer) = SqliteStore::open(&directory.path().join("runhook.db")).await.unwrap();
+    let (claim, finish) = (outbox::CLAIM.text(2), outbox::FINISH.text(2));
     let cases = [
         (windows::STIRRED, "SCAN projects USING INDEX projects_stirred"),
         (windows::CHANGES, "SEARCH changes USING PRIMARY KEY (tenant_id=? AND project_id=? AND seq>?)"),
         (windows::MATCHED, "SEARCH m USING COVERING INDEX matches_by_run (tenant_id=? AND run_id=? AND rule_id=?)"),
-        (outbox::NEXT_READY, "SEARCH deliveries USING COVERING INDEX deliveries_ready"),
-        (outbox::CLAIM, "SEARCH deliveries USING PRIMARY KEY (tenant_id=? AND delivery_id=?)"),
-        (outbox::CLAIM, "SEARCH deliveries USING COVERING INDEX deliveries_ready (ready_at<?)"),
-        (outbox::FINISH, "SEARCH deliveries USING INDEX deliveries_pending (delivery_id=?)"),
+        (claim.as_str(), "SEARCH deliveries USING PRIMARY KEY (tenant_id=? AND delivery_id=?)"),
+        (&claim, "SEARCH deliveries USING INDEX deliveries_waiting (endpoint_id=? AND <expr>=? AND ready_at<?)"),
+        (&finish, "SEARCH deliveries USING PRIMARY KEY (tenant_id=? AND delivery_id=?)"),
+        (outbox::MESSAGES, "SEARCH m USING INDEX sqlite_autoindex_messages_1 (tenant_id=? AND message_id=?)"),
         (endpoints::BY_ID, "SEARCH endpoints USING INDEX endpoints_by_id (endpoint_id=?)"),
         (feedback::ON_RUNS, "SEARCH feedback USING INDEX feedback_by_run (tenant_id=? AND run_id=?)"),
         (accept::PLACES, "SEARCH b USING INDEX sqlite_autoindex_run_bodies_1 (tenant_id=? AND run_id=?)"),

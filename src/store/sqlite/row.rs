@@ -1,7 +1,7 @@
 //! Writing many rows with one statement.
 
 use sqlx::error::BoxDynError;
-use sqlx::sqlite::{SqliteArguments, SqliteConnection};
+use sqlx::sqlite::{SqliteArguments, SqliteConnection, SqliteRow};
 use sqlx::{AssertSqlSafe, Encode, Sqlite, Type};
 use uuid::Uuid;
 
@@ -27,6 +27,18 @@ pub(super) struct Insert {
     pub(super) head: &'static str,
     /// How many columns a row has.
     pub(super) columns: usize,
+    /// What follows the rows.
+    pub(super) tail: &'static str,
+}
+
+/// A statement in which something stands as often as there are rows.
+pub(super) struct Repeating {
+    /// What comes before the rows.
+    pub(super) head: &'static str,
+    /// What stands for each row.
+    pub(super) row: &'static str,
+    /// What stands between two.
+    pub(super) between: &'static str,
     /// What follows the rows.
     pub(super) tail: &'static str,
 }
@@ -61,27 +73,67 @@ pub(super) async fn insert<T>(
     bind: impl Fn(&mut Values, &T),
 ) -> sqlx::Result<u64> {
     let mut written = 0_u64;
-    let mut rest = rows;
-    while !rest.is_empty() {
-        let (chunk, after) = rest.split_at(chunk_size(rest.len()));
-        rest = after;
+    for chunk in chunks(rows) {
         let mut values = Values::default();
         for row in chunk {
             bind(&mut values, row);
         }
-        if let Some(error) = values.failed {
-            return Err(sqlx::Error::Encode(error));
-        }
-        let query = sqlx::query_with(AssertSqlSafe(statement.text(chunk.len())), values.arguments);
+        let query = sqlx::query_with(AssertSqlSafe(statement.text(chunk.len())), values.done()?);
         written = written.saturating_add(query.execute(&mut *connection).await?.rows_affected());
     }
     Ok(written)
+}
+
+/// Runs a statement over rows, many at a time, and returns what it returns. `first` is bound before the rows.
+pub(super) async fn repeat<T>(
+    connection: &mut SqliteConnection,
+    statement: &Repeating,
+    rows: &[T],
+    first: impl Fn(&mut Values),
+    bind: impl Fn(&mut Values, &T),
+) -> sqlx::Result<Vec<SqliteRow>> {
+    let mut returned = Vec::new();
+    for chunk in chunks(rows) {
+        let mut values = Values::default();
+        first(&mut values);
+        for row in chunk {
+            bind(&mut values, row);
+        }
+        let query = sqlx::query_with(AssertSqlSafe(statement.text(chunk.len())), values.done()?);
+        returned.extend(query.fetch_all(&mut *connection).await?);
+    }
+    Ok(returned)
+}
+
+/// Rows in chunks of a few sizes.
+fn chunks<T>(rows: &[T]) -> impl Iterator<Item = &[T]> {
+    let mut rest = rows;
+    std::iter::from_fn(move || {
+        let (chunk, after) = rest.split_at(chunk_size(rest.len()));
+        rest = after;
+        (!chunk.is_empty()).then_some(chunk)
+    })
 }
 
 /// Eight and less exactly, more in four steps from one power of two to the next.
 fn chunk_size(rows: usize) -> usize {
     let step = 1_usize.checked_shl(rows.checked_ilog2().unwrap_or(0).saturating_sub(2)).unwrap_or(1);
     rows.saturating_sub(rows % step).min(MOST_ROWS)
+}
+
+impl Values {
+    fn done(self) -> sqlx::Result<SqliteArguments> {
+        match self.failed {
+            Some(error) => Err(sqlx::Error::Encode(error)),
+            None => Ok(self.arguments),
+        }
+    }
+}
+
+impl Repeating {
+    pub(super) fn text(&self, rows: usize) -> String {
+        [self.head, &vec![self.row; rows].join(self.between), self.tail].concat()
+    }
 }
 
 impl Insert {
@@ -105,14 +157,8 @@ mod tests {
 
     #[test]
     fn few_statements_of_few_sizes_serve_any_number_of_rows() {
-        let cut = |mut rows: usize| {
-            let mut chunks = Vec::new();
-            while rows > 0 {
-                chunks.push(chunk_size(rows));
-                rows -= chunk_size(rows);
-            }
-            chunks
-        };
+        let cut = |rows: usize| chunks(&vec![(); rows]).map(<[()]>::len).collect::<Vec<_>>();
+        assert!(cut(0).is_empty());
         assert_eq!(cut(7), [7]);
         assert_eq!(cut(63), [56, 7]);
         assert_eq!(cut(383), [128, 128, 112, 14, 1]);

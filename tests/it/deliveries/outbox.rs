@@ -1,8 +1,8 @@
 //! An outbox in memory that can be told to misbehave. It keeps the contract of leases; what a database makes of it is
 //! the store's own tests' matter.
 
-use std::collections::HashMap;
-use std::sync::Mutex;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -11,7 +11,7 @@ use runhook::model::endpoint::Endpoint;
 use runhook::model::id::{DeliveryId, EndpointId, MessageId, TenantId};
 use runhook::model::message::Message;
 use runhook::model::time::Timestamp;
-use runhook::store::outbox::{Claim, Claimant, DeliveryQuery};
+use runhook::store::outbox::{Claim, Claimant, DeliveryQuery, Finished, Share, Waiting};
 use runhook::store::{OutboxStore, Result, StoreError};
 
 #[derive(Debug, Clone)]
@@ -21,12 +21,23 @@ pub(super) struct Row {
     pub(super) lease: Option<Lease>,
 }
 
+impl Row {
+    /// When it can be claimed.
+    fn ready_at(&self) -> Timestamp {
+        self.lease.as_ref().map_or(self.delivery.due_at, |lease| lease.until)
+    }
+}
+
 #[derive(Debug, Default)]
 struct Tables {
     rows: Vec<Row>,
     endpoints: HashMap<EndpointId, Endpoint>,
     messages: HashMap<MessageId, Message>,
     busy_recordings: u32,
+    /// How many attempts each recording held.
+    recordings: Vec<usize>,
+    /// As if all messages were large.
+    without_messages: bool,
 }
 
 #[derive(Debug, Default)]
@@ -55,6 +66,16 @@ impl Outbox {
         self.0.lock().unwrap().messages.remove(&message_id);
     }
 
+    /// How many attempts were recorded in each transaction.
+    pub(super) fn recordings(&self) -> Vec<usize> {
+        self.0.lock().unwrap().recordings.clone()
+    }
+
+    /// From now on, claims bring no messages.
+    pub(super) fn claim_without_messages(&self) {
+        self.0.lock().unwrap().without_messages = true;
+    }
+
     /// The next recordings find the database busy.
     pub(super) fn be_busy(&self, times: u32) {
         self.0.lock().unwrap().busy_recordings = times;
@@ -63,52 +84,59 @@ impl Outbox {
 
 #[async_trait]
 impl OutboxStore for Outbox {
-    async fn claim_deliveries(&self, claimant: Claimant, limit: u32, crowded: &[EndpointId]) -> Result<Vec<Claim>> {
-        let mut tables = self.0.lock().unwrap();
-        let Tables { rows, endpoints, .. } = &mut *tables;
-        let due = rows.iter_mut().filter(|row| {
-            row.delivery.state == DeliveryState::Pending
-                && !crowded.contains(&row.delivery.endpoint_id)
-                && row.delivery.due_at <= claimant.now
-                && row.lease.as_ref().is_none_or(|lease| lease.until <= claimant.now)
-        });
-        let claims = due.take(limit as usize).map(|row| {
-            let attempt = row.delivery.attempts + 1;
-            let lease = Lease { delivery_id: row.delivery.id, holder: claimant.holder, until: claimant.until, attempt };
-            row.lease = Some(lease.clone());
-            Claim { lease, delivery: row.delivery.clone(), endpoint: endpoints[&row.delivery.endpoint_id].clone() }
-        });
-        Ok(claims.collect())
+    async fn waiting(&self, after: Option<EndpointId>, limit: u32) -> Result<Vec<Waiting>> {
+        let tables = self.0.lock().unwrap();
+        let mut found: BTreeMap<EndpointId, Waiting> = BTreeMap::new();
+        for row in tables.rows.iter().filter(|row| row.delivery.state == DeliveryState::Pending) {
+            let Delivery { tenant_id, endpoint_id, attempts, .. } = row.delivery;
+            let one = found.entry(endpoint_id);
+            let one = one.or_insert(Waiting { tenant_id, endpoint_id, first_at: None, retry_at: None });
+            let at = if attempts == 0 { &mut one.first_at } else { &mut one.retry_at };
+            *at = [*at, Some(row.ready_at())].into_iter().flatten().min();
+        }
+        let rest = found.into_values().filter(|one| after.is_none_or(|after| one.endpoint_id > after));
+        Ok(rest.take(limit as usize).collect())
     }
 
-    async fn finish_attempt(&self, lease: &Lease, attempt: Attempt, outcome: Outcome) -> Result<()> {
+    async fn claim_deliveries(&self, claimant: Claimant, shares: &[Share]) -> Result<Vec<Claim>> {
+        let mut tables = self.0.lock().unwrap();
+        let Tables { rows, endpoints, messages, without_messages, .. } = &mut *tables;
+        let mut claims = Vec::new();
+        for Share { endpoint_id, firsts, retries } in shares {
+            let mut left = [*firsts, *retries];
+            for row in rows.iter_mut().filter(|row| row.delivery.endpoint_id == *endpoint_id) {
+                let left = &mut left[usize::from(row.delivery.attempts > 0)];
+                if row.delivery.state != DeliveryState::Pending || row.ready_at() > claimant.now || *left == 0 {
+                    continue;
+                }
+                *left -= 1;
+                let Delivery { tenant_id, id: delivery_id, attempts, .. } = row.delivery;
+                let Claimant { holder, until, .. } = claimant;
+                let lease = Lease { tenant_id, delivery_id, holder, until, attempt: attempts + 1 };
+                row.lease = Some(lease.clone());
+                let message = messages.get(&row.delivery.message_id).filter(|_| !*without_messages);
+                let message = message.cloned().map(Arc::new);
+                let endpoint = Arc::new(endpoints[endpoint_id].clone());
+                claims.push(Claim { lease, delivery: row.delivery.clone(), endpoint, message });
+            }
+        }
+        Ok(claims)
+    }
+
+    async fn finish_attempts(&self, finished: &[Finished]) -> Result<Vec<Result<()>>> {
         let mut tables = self.0.lock().unwrap();
         if tables.busy_recordings > 0 {
             tables.busy_recordings -= 1;
             return Err(StoreError::Busy { retry_after: Duration::from_millis(1) });
         }
-        let row = tables.rows.iter_mut().find(|row| row.delivery.id == lease.delivery_id).unwrap();
-        if row.lease.as_ref() != Some(lease) {
-            return Err(StoreError::Stale("the lease"));
-        }
-        row.lease = None;
-        row.delivery.attempts = attempt.number;
-        row.attempts.push(attempt);
-        match outcome {
-            Outcome::Delivered => row.delivery.state = DeliveryState::Delivered,
-            Outcome::Retry(at) => row.delivery.due_at = at,
-            Outcome::Failed(reason) | Outcome::Gone(reason) => row.delivery.state = DeliveryState::Failed(reason),
-        }
-        Ok(())
+        tables.recordings.push(finished.len());
+        Ok(finished.iter().map(|one| finish(&mut tables, one)).collect())
     }
 
-    async fn next_due(&self, crowded: &[EndpointId]) -> Result<Option<Timestamp>> {
+    async fn next_due(&self) -> Result<Option<Timestamp>> {
         let tables = self.0.lock().unwrap();
-        let pending = tables
-            .rows
-            .iter()
-            .filter(|row| row.delivery.state == DeliveryState::Pending && !crowded.contains(&row.delivery.endpoint_id));
-        Ok(pending.map(|row| row.lease.as_ref().map_or(row.delivery.due_at, |lease| lease.until)).min())
+        let pending = tables.rows.iter().filter(|row| row.delivery.state == DeliveryState::Pending);
+        Ok(pending.map(Row::ready_at).min())
     }
 
     async fn message(&self, _tenant: TenantId, id: MessageId) -> Result<Option<Message>> {
@@ -133,4 +161,20 @@ impl OutboxStore for Outbox {
             .filter(|row| ids.contains(&row.delivery.id) && row.delivery.state != DeliveryState::Pending);
         Ok(finished.map(|row| (row.delivery.state, row.delivery.due_at) = (DeliveryState::Pending, now)).count() as u64)
     }
+}
+
+fn finish(tables: &mut Tables, Finished { lease, attempt, outcome }: &Finished) -> Result<()> {
+    let row = tables.rows.iter_mut().find(|row| row.delivery.id == lease.delivery_id).unwrap();
+    if row.lease.as_ref() != Some(lease) {
+        return Err(StoreError::Stale("the lease"));
+    }
+    row.lease = None;
+    row.delivery.attempts = attempt.number;
+    row.attempts.push(attempt.clone());
+    match outcome {
+        Outcome::Delivered => row.delivery.state = DeliveryState::Delivered,
+        Outcome::Retry(at) => row.delivery.due_at = *at,
+        Outcome::Failed(reason) | Outcome::Gone(reason) => row.delivery.state = DeliveryState::Failed(reason.clone()),
+    }
+    Ok(())
 }

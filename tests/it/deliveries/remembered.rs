@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::house::House;
+use crate::support::outbox;
 use crate::support::receiver::{Answer, Gate, Receiver};
 
 const TENANT: TenantId = TenantId::DEFAULT;
@@ -68,7 +69,7 @@ async fn a_lost_lease_records_nothing() {
     house.clock.advance(Duration::from_mins(2));
     let now = house.clock.now();
     let other = Claimant { holder: Uuid::from_u128(99), now, until: now.after(Duration::from_hours(1)) };
-    assert_eq!(house.store.claim_deliveries(other, 10, &[]).await.unwrap().len(), 1);
+    assert_eq!(outbox::claim(&*house.store, other, 10).await.unwrap().len(), 1);
     gate.open();
     house.sender.finish().await;
     let (delivery, attempts) = house.store.delivery(TENANT, id).await.unwrap().unwrap();

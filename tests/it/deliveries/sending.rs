@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::stage::{HURRIED, Links, PATIENT, Stage};
+use crate::support::outbox;
 use crate::support::receiver::{Answer, Gate, Receiver, nobody};
 
 #[tokio::test]
@@ -192,7 +193,7 @@ async fn whoever_lost_the_lease_records_nothing() {
     stage.clock.advance(Duration::from_hours(1));
     let now = stage.clock.now();
     let other = Claimant { holder: Uuid::from_u128(99), now, until: now.after(Duration::from_hours(1)) };
-    assert_eq!(stage.outbox.claim_deliveries(other, 1, &[]).await.unwrap().len(), 1);
+    assert_eq!(outbox::claim(&*stage.outbox, other, 1).await.unwrap().len(), 1);
     gate.open();
     stage.sender.finish().await;
     let row = stage.row(id);
@@ -302,4 +303,31 @@ async fn an_attempt_that_ends_wakes_the_loop_for_the_next() {
     };
     tokio::join!(looping, stopping);
     assert!(ids.iter().all(|id| outbox.row(*id).delivery.state == DeliveryState::Delivered));
+}
+
+#[tokio::test]
+async fn attempts_that_end_together_are_recorded_together() {
+    let gate = Gate::closed();
+    let receiver = Receiver::start([Answer::Held(gate.clone())]).await;
+    let mut stage = Stage::with(|_| PATIENT, 64);
+    let ids = stage.deliver_many_to(&receiver.url(), 30);
+    stage.sender.pass().await.unwrap();
+    receiver.arrived(30).await;
+    gate.open();
+    stage.sender.finish().await;
+    assert!(ids.iter().all(|id| stage.row(*id).delivery.state == DeliveryState::Delivered));
+    let recordings = stage.outbox.recordings();
+    assert_eq!(recordings.iter().sum::<usize>(), 30);
+    assert!(recordings.len() < 30, "{recordings:?}");
+}
+
+#[tokio::test]
+async fn a_message_that_did_not_come_with_the_claim_is_read_by_itself() {
+    let mut receiver = Receiver::start([]).await;
+    let mut stage = Stage::new();
+    stage.outbox.claim_without_messages();
+    let id = stage.deliver_to(&receiver.url());
+    stage.round().await;
+    assert_eq!(receiver.next().await.header("webhook-id"), stage.row(id).delivery.message_id.to_string());
+    assert_eq!(stage.row(id).delivery.state, DeliveryState::Delivered);
 }

@@ -29,6 +29,7 @@ use runhook::store::sqlite::SqliteStore;
 use runhook::task::{Activity as _, Next, Poke, Supervisor};
 
 use crate::store::sample::{PROJECT, TENANT, begun, endpoint, json, part, patch, project_id, rule, run_id, uuid};
+use crate::support::outbox;
 use crate::support::postgres::Database;
 
 const HOUR: Duration = Duration::from_hours(1);
@@ -172,10 +173,10 @@ impl House {
     async fn deliver(&self) {
         use runhook::model::delivery::{Attempt, AttemptResult, Outcome};
         let claimant = Claimant { holder: uuid(9, 1), now: self.now(), until: self.now().after(HOUR) };
-        for claim in self.store().claim_deliveries(claimant, 1_000, &[]).await.unwrap() {
+        for claim in outbox::claim(self.store(), claimant, 1_000).await.unwrap() {
             let result = AttemptResult::answered(200);
             let attempt = Attempt { number: claim.lease.attempt, started_at: self.now(), duration_ms: 1, result };
-            self.store().finish_attempt(&claim.lease, attempt, Outcome::Delivered).await.unwrap();
+            outbox::finish(self.store(), &claim.lease, attempt, Outcome::Delivered).await.unwrap();
         }
     }
 

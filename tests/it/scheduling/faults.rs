@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use runhook::model::collection::{Collection, CollectionKind, Example};
-use runhook::model::delivery::{Attempt, Delivery, Lease, Outcome};
+use runhook::model::delivery::{Attempt, Delivery};
 use runhook::model::endpoint::{Disabled, Endpoint};
 use runhook::model::feedback::Feedback;
 use runhook::model::id::{
@@ -22,7 +22,7 @@ use runhook::model::time::Timestamp;
 use runhook::model::window::{Change, Seq, Window};
 use runhook::store::collections::{CollectionQuery, ExampleQuery};
 use runhook::store::keys::ApiKey;
-use runhook::store::outbox::{Claim, Claimant, DeliveryQuery};
+use runhook::store::outbox::{Claim, Claimant, DeliveryQuery, Finished, Share, Waiting};
 use runhook::store::projects::ProjectQuery;
 use runhook::store::retention::{Aged, Dropped, DroppedMessages, DroppedRuns, Ended, OldRuns};
 use runhook::store::rule_log::{LogEntry, LogQuery};
@@ -343,16 +343,20 @@ impl CollectionStore for FaultyStore {
 
 #[async_trait]
 impl OutboxStore for FaultyStore {
-    async fn claim_deliveries(&self, claimant: Claimant, limit: u32, crowded: &[EndpointId]) -> Result<Vec<Claim>> {
-        self.real.claim_deliveries(claimant, limit, crowded).await
+    async fn waiting(&self, after: Option<EndpointId>, limit: u32) -> Result<Vec<Waiting>> {
+        self.real.waiting(after, limit).await
     }
 
-    async fn finish_attempt(&self, lease: &Lease, attempt: Attempt, outcome: Outcome) -> Result<()> {
-        self.real.finish_attempt(lease, attempt, outcome).await
+    async fn claim_deliveries(&self, claimant: Claimant, shares: &[Share]) -> Result<Vec<Claim>> {
+        self.real.claim_deliveries(claimant, shares).await
     }
 
-    async fn next_due(&self, crowded: &[EndpointId]) -> Result<Option<Timestamp>> {
-        self.real.next_due(crowded).await
+    async fn finish_attempts(&self, finished: &[Finished]) -> Result<Vec<Result<()>>> {
+        self.real.finish_attempts(finished).await
+    }
+
+    async fn next_due(&self) -> Result<Option<Timestamp>> {
+        self.real.next_due().await
     }
 
     async fn message(&self, tenant: TenantId, id: MessageId) -> Result<Option<Message>> {

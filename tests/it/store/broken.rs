@@ -1,12 +1,15 @@
 //! Rows that do not decode: each fails alone.
 
+use runhook::model::delivery::{Attempt, AttemptResult, DeliveryState, Outcome};
 use runhook::model::run::{Fields, PartKind, Status};
+use runhook::store::outbox::Finished;
 use runhook::store::runs::{FeedbackQuery, RunQuery};
 use runhook::store::{Store, StoreError};
 
+use super::outbox::two_claims;
 use super::sample::{
-    PROJECT, TENANT, accept, accept_feedback, begun, changes, feedback, feedback_id, part, patch, post, project_id,
-    run_id,
+    PROJECT, TENANT, accept, accept_feedback, at, begun, changes, endpoint, feedback, feedback_id, part, patch, post,
+    project_id, run_id,
 };
 
 /// Bytes that say nothing, where every backend finds them.
@@ -86,4 +89,29 @@ pub(crate) async fn feedback_that_does_not_decode_is_passed_over_until_it_is_sen
     assert!(matches!(store.feedback(TENANT, feedback_id(1)).await, Err(StoreError::Corrupt { .. })));
     assert!(accept_feedback(store, vec![first.clone(), second.clone()]).await.changed);
     assert_eq!(listed().await, (vec![second.clone(), first.clone()], vec![first, second]));
+}
+
+pub(crate) async fn an_attempt_that_cannot_be_stored_fails_alone(store: &dyn Store, sql: impl AsyncFn(&str)) {
+    let claims = two_claims(store).await;
+    let planted = "INSERT INTO attempts (tenant_id, delivery_id, number, started_at, duration_ms, result) \
+                   SELECT tenant_id, delivery_id, 1, 0, 0, '{\"kind\": \"timed_out\"}' FROM deliveries \
+                   WHERE endpoint_id = (SELECT endpoint_id FROM endpoints WHERE key = 'endpoint-1')";
+    sql(planted).await;
+    let finished: Vec<Finished> = claims
+        .iter()
+        .map(|claim| {
+            let result = AttemptResult::answered(200);
+            let attempt = Attempt { number: 1, started_at: at(100), duration_ms: 5, result };
+            Finished { lease: claim.lease.clone(), attempt, outcome: Outcome::Delivered }
+        })
+        .collect();
+    let answers = store.finish_attempts(&finished).await.unwrap();
+    for (claim, answer) in claims.iter().zip(answers) {
+        let is_bad = claim.endpoint.id == endpoint(1, None).id;
+        assert_eq!(answer.is_err(), is_bad, "{answer:?}");
+        let (delivery, _) = store.delivery(TENANT, claim.delivery.id).await.unwrap().unwrap();
+        assert_eq!(delivery.state == DeliveryState::Pending, is_bad, "nothing was recorded of it");
+    }
+    let alone: Vec<_> = finished.into_iter().filter(|one| one.lease.delivery_id == claims[0].delivery.id).collect();
+    assert!(store.finish_attempts(&alone).await.unwrap()[0].is_err());
 }

@@ -96,6 +96,10 @@ macro_rules! store_suite {
                 an_endpoint_that_is_gone_is_disabled_with_all_that_waits_for_it,
                 what_an_endpoint_says_beyond_its_policy_comes_back,
                 deliveries_are_listed_newest_first_by_state_rule_and_endpoint,
+                each_endpoint_gets_its_share_of_first_attempts_and_of_retries,
+                what_waits_is_listed_by_endpoint_in_pages,
+                a_claim_brings_endpoints_and_messages_along,
+                attempts_are_recorded_together_each_for_the_holder_of_its_lease,
                 a_message_comes_back_as_it_was,
                 sealed_targets_are_listed_by_id_and_replaced_only_if_unchanged;
             retention: a_project_is_aged_when_its_oldest_change_is,
@@ -124,7 +128,8 @@ macro_rules! store_suite {
             broken: parts_of_a_run_that_does_not_decode_are_refused_and_no_others,
                 a_run_that_does_not_decode_is_missing_from_pages_alone,
                 a_waiting_part_that_does_not_decode_holds_up_no_other,
-                feedback_that_does_not_decode_is_passed_over_until_it_is_sent_again;
+                feedback_that_does_not_decode_is_passed_over_until_it_is_sent_again,
+                an_attempt_that_cannot_be_stored_fails_alone;
         }
     };
     (behind $open:path; $($module:ident: $($case:ident),+;)+) => {

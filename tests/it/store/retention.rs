@@ -19,6 +19,7 @@ use super::sample::{
     PROJECT, TENANT, accept, accept_at, accept_feedback, apply, at, begun, changes, delivery, endpoint, feedback,
     feedback_id, found, group, json, part, patch, post, project_id, rule, run_id, uuid, window,
 };
+use crate::support::outbox;
 
 async fn old_runs(store: &dyn Store, through: Seq) -> OldRuns {
     OldRuns {
@@ -181,14 +182,15 @@ pub(crate) async fn a_match_is_forgotten_after_its_run_unless_the_run_is_there_a
     assert_eq!(forget(at(5_001), 9).await.rows, 2);
 }
 
-/// Claims all there is and records the same outcome for it, which ends it at that second.
-async fn attempt_all(store: &dyn Store, second: i64, outcome: Outcome, limit: u32) {
+/// Claims what waits for so many endpoints and records the same outcome for it, which ends it at that second.
+async fn attempt_all(store: &dyn Store, second: i64, outcome: Outcome, endpoints: u32) {
     let claimant =
         Claimant { holder: uuid(9, u32::try_from(second).unwrap()), now: at(second), until: at(second + 60) };
-    for claim in store.claim_deliveries(claimant, limit, &[]).await.unwrap() {
+    let waiting = store.waiting(None, endpoints).await.unwrap();
+    for claim in store.claim_deliveries(claimant, &outbox::shares(&waiting, 100)).await.unwrap() {
         let result = AttemptResult::answered(200);
         let attempt = Attempt { number: claim.lease.attempt, started_at: at(second - 1), duration_ms: 1_000, result };
-        store.finish_attempt(&claim.lease, attempt, outcome.clone()).await.unwrap();
+        outbox::finish(store, &claim.lease, attempt, outcome.clone()).await.unwrap();
     }
 }
 

@@ -19,6 +19,7 @@ use super::sample::{
     PROJECT, TENANT, accept, at, begun, changes, endpoint, found, group, json, part, patch, post, project_id, rule,
     run_id, uuid, window,
 };
+use crate::support::outbox::claim;
 
 super::store_suite!(crate::store::sqlite::Embedded::always);
 
@@ -147,7 +148,7 @@ async fn a_row_that_does_not_decode_hides_no_other() {
     let active: Vec<_> = store.active_rules().await.unwrap().rules.into_iter().map(|rule| rule.key).collect();
     assert_eq!(active, ["b"]);
     let claimant = Claimant { holder: uuid(9, 1), now: at(100), until: at(200) };
-    let claims = store.claim_deliveries(claimant, 10, &[]).await.unwrap();
+    let claims = claim(store, claimant, 10).await.unwrap();
     assert_eq!(claims.iter().map(|claim| claim.endpoint.id).collect::<Vec<_>>(), [endpoint(2, None).id]);
     let failed = DeliveryQuery { state: Some("failed".to_owned()), limit: 10, ..DeliveryQuery::default() };
     assert_eq!(store.list_deliveries(TENANT, &failed).await.unwrap().len(), 1);

@@ -3,6 +3,7 @@
 pub(crate) mod cluster;
 pub(crate) mod credentials;
 pub(crate) mod home;
+pub(crate) mod outbox;
 pub(crate) mod postgres;
 pub mod receiver;
 pub mod s3;

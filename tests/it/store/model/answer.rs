@@ -1,11 +1,13 @@
 //! Answers as they can be compared: what comes in no order is put in one, and of an error only its kind counts.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use runhook::model::delivery::{Delivery, Lease};
 use runhook::model::endpoint::Endpoint;
 use runhook::model::feedback::Feedback;
 use runhook::model::id::{EndpointId, ProjectId, RuleId, RunId, TenantId};
+use runhook::model::message::Message;
 use runhook::model::run::{Run, StoredRun};
 use runhook::model::sealed::Sealed;
 use runhook::model::time::Timestamp;
@@ -57,8 +59,10 @@ fn unordered(stored: Vec<StoredRun>) -> Vec<Shown> {
     runs
 }
 
-pub(super) fn claims(claims: Vec<Claim>) -> Vec<(Lease, Delivery, Endpoint)> {
-    claims.into_iter().map(|claim| (claim.lease, claim.delivery, claim.endpoint)).collect()
+pub(super) type Claimed = (Lease, Delivery, Arc<Endpoint>, Option<Arc<Message>>);
+
+pub(super) fn claims(claims: Vec<Claim>) -> Vec<Claimed> {
+    claims.into_iter().map(|claim| (claim.lease, claim.delivery, claim.endpoint, claim.message)).collect()
 }
 
 type Standings = (BTreeMap<GroupKey, Cursor>, Seq, Vec<Span>);
@@ -84,7 +88,8 @@ pub(super) async fn everything(store: &dyn Store, tenants: &[TenantId]) -> Vec<(
     let mut tell = |what: String, answer: &dyn std::fmt::Debug| told.push((what, format!("{answer:#?}")));
     tell("version".into(), &answer(store.rules_version().await));
     tell("stirred".into(), &answer(store.stirred_projects().await.map(stirred)));
-    tell("next due".into(), &answer(store.next_due(&[]).await));
+    tell("next due".into(), &answer(store.next_due().await));
+    tell("waiting".into(), &answer(store.waiting(None, 100).await));
     tell("api keys".into(), &answer(store.api_keys().await));
     tell("sealed".into(), &answer(store.sealed_targets(None, 100).await.map(sealed)));
     for name in 0..2 {

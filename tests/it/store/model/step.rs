@@ -129,7 +129,7 @@ pub(super) enum LookAt {
     Deliveries { state: usize, rule: Option<usize>, endpoint: Option<u32>, since: Option<i64>, before: Option<usize> },
     Projects { name: Option<usize>, part: Option<usize>, limit: u32, offset: u32 },
     Changes { project: usize, after: i64, until: i64, limit: u32 },
-    Due { crowded: Option<u32> },
+    Due { after: Option<u32> },
     SealedAfter(u32),
 }
 
@@ -235,7 +235,7 @@ fn look_at() -> impl Strategy<Value = LookAt> {
             until,
             limit
         }),
-        option::of(0..ENDPOINTS).prop_map(|crowded| LookAt::Due { crowded }),
+        option::of(0..ENDPOINTS).prop_map(|after| LookAt::Due { after }),
         (0..ENDPOINTS).prop_map(LookAt::SealedAfter),
     ]
 }

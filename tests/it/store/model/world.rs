@@ -21,6 +21,7 @@ use super::reference::Reference;
 use super::samples::{api_key, changes_of, endpoint_id, feedback_of, marker, name, part_of, rule_id, run_ids, tenant};
 use super::step::{Item, KeyStep, LookAt, ProjectStep, RULES, Step, TENANTS, WindowStep};
 use crate::store::sample::{self, at, run_id, uuid};
+use crate::support::outbox;
 
 /// The stores, and the present.
 pub(super) struct World<'a> {
@@ -243,15 +244,13 @@ impl<'a> World<'a> {
 
     async fn claim(&mut self, limit: u32, seconds: i64, crowded: Option<u32>) -> Taken {
         let crowded: Vec<_> = crowded.into_iter().map(|endpoint| endpoint_id(tenant(0), endpoint)).collect();
-        let limit = self.reference.unambiguous(self.now, limit, &crowded);
+        let shares = self.reference.unambiguous(self.now, limit, &crowded);
         let until = Timestamp(self.now.0 + seconds * 1_000_000);
         let holder = uuid(9, u32::try_from(self.leases.len()).unwrap());
         let claimant = Claimant { holder, now: self.now, until };
-        let ask = async |store: &dyn Store| {
-            answer(store.claim_deliveries(claimant, limit, &crowded).await).map(answer::claims)
-        };
+        let ask = async |store: &dyn Store| answer(store.claim_deliveries(claimant, &shares).await).map(answer::claims);
         let claims = self.ask(ask).await?;
-        self.leases.extend(claims.into_iter().flatten().map(|(lease, _, _)| lease));
+        self.leases.extend(claims.into_iter().flatten().map(|(lease, ..)| lease));
         Ok(())
     }
 
@@ -267,7 +266,8 @@ impl<'a> World<'a> {
             3 => Outcome::Gone("gone".to_owned()),
             _ => Outcome::Failed("no".to_owned()),
         };
-        let ask = async |store: &dyn Store| answer(store.finish_attempt(lease, attempt.clone(), outcome.clone()).await);
+        let ask =
+            async |store: &dyn Store| answer(outbox::finish(store, lease, attempt.clone(), outcome.clone()).await);
         self.ask(ask).await.map(drop)
     }
 
@@ -341,9 +341,9 @@ impl<'a> World<'a> {
                 let (project, until) = (self.project(of, *project), at(100 + until));
                 self.ask(async |store| answer(store.changes(of, project, *after, until, *limit).await)).await.map(drop)
             }
-            LookAt::Due { crowded } => {
-                let crowded: Vec<_> = crowded.iter().map(|endpoint| endpoint_id(of, *endpoint)).collect();
-                self.ask(async |store| answer(store.next_due(&crowded).await)).await.map(drop)
+            LookAt::Due { after } => {
+                let after = after.map(|endpoint| endpoint_id(of, endpoint));
+                self.ask(async |store| answer(store.waiting(after, 2).await)).await.map(drop)
             }
             LookAt::SealedAfter(endpoint) => {
                 let after = Some(endpoint_id(of, *endpoint));

@@ -18,6 +18,7 @@ use super::{Replica, options};
 use crate::store::sample::{
     PROJECT, TENANT, accept, apply, at, changes, endpoint, found, group, post, rule, run_id, uuid, window,
 };
+use crate::support::outbox;
 
 /// A way to the server that loses answers to COMMIT.
 struct Wire {
@@ -141,12 +142,12 @@ async fn claims_and_attempts_whose_commit_was_not_answered_count_once() {
     store.commit_window(found(&store, window, &[(rule.id, run_id(1))], to.id).await).await.unwrap();
     wire.lose(1);
     let claimant = Claimant { holder: uuid(9, 1), now: at(100), until: at(200) };
-    let claims = store.claim_deliveries(claimant, 5, &[]).await.unwrap();
+    let claims = outbox::claim(&store, claimant, 5).await.unwrap();
     assert_eq!(claims.len(), 1, "what it took the first time is its own");
     let result = AttemptResult::answered(200);
     let attempt = Attempt { number: 1, started_at: at(100), duration_ms: 1, result };
     wire.lose(1);
-    store.finish_attempt(&claims[0].lease, attempt.clone(), Outcome::Delivered).await.unwrap();
+    outbox::finish(&store, &claims[0].lease, attempt.clone(), Outcome::Delivered).await.unwrap();
     let (delivery, attempts) = store.delivery(TENANT, claims[0].delivery.id).await.unwrap().unwrap();
     assert_eq!((delivery.state, attempts), (DeliveryState::Delivered, vec![attempt]));
     store.close().await;

@@ -12,8 +12,7 @@ use runhook::store::retention::OldRuns;
 use runhook::store::rules::RuleChanges;
 use runhook::store::runs::Batch;
 use runhook::store::{
-    OutboxStore as _, ProjectStore as _, RetentionStore as _, RuleStore as _, RunStore as _, StoreError,
-    WindowStore as _,
+    ProjectStore as _, RetentionStore as _, RuleStore as _, RunStore as _, StoreError, WindowStore as _,
 };
 use sqlx::PgConnection;
 
@@ -22,6 +21,7 @@ use crate::store::sample::{
     PROJECT, TENANT, accept, accept_feedback, apply, at, begun, changes, cursor, endpoint, feedback, found, group,
     part, patch, post, project_id, rule, run_id, uuid, window,
 };
+use crate::support::outbox;
 
 /// How many clients wait for locks.
 pub(super) async fn waiters(watcher: &mut PgConnection) -> i64 {
@@ -293,11 +293,7 @@ async fn claimants_that_come_together_share_what_is_due() {
     }
     let claims = join_all((0..10).map(|number| {
         let claimant = Claimant { holder: uuid(9, number), now: at(100), until: at(200) };
-        if number % 2 == 0 {
-            replica.store.claim_deliveries(claimant, 6, &[])
-        } else {
-            other.claim_deliveries(claimant, 6, &[])
-        }
+        if number % 2 == 0 { outbox::claim(&replica.store, claimant, 6) } else { outbox::claim(&other, claimant, 6) }
     }))
     .await;
     let claims: Vec<_> = claims.into_iter().flat_map(Result::unwrap).collect();
@@ -307,7 +303,7 @@ async fn claimants_that_come_together_share_what_is_due() {
     let answers = join_all(claims.iter().flat_map(|claim| {
         let result = AttemptResult::answered(200);
         let attempt = Attempt { number: claim.lease.attempt, started_at: at(100), duration_ms: 1, result };
-        [&replica.store, &other].map(|store| store.finish_attempt(&claim.lease, attempt.clone(), Outcome::Delivered))
+        [&replica.store, &other].map(|store| outbox::finish(store, &claim.lease, attempt.clone(), Outcome::Delivered))
     }))
     .await;
     assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), claims.len());

@@ -1,5 +1,7 @@
 //! Messages, deliveries and attempts.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -8,7 +10,7 @@ use runhook::model::endpoint::Disabled;
 use runhook::model::id::{DeliveryId, EndpointId, MessageId, TenantId};
 use runhook::model::message::Message;
 use runhook::model::time::Timestamp;
-use runhook::store::outbox::{Claim, Claimant, DeliveryQuery, OutboxStore};
+use runhook::store::outbox::{Claim, Claimant, DeliveryQuery, Finished, OutboxStore, Share, Waiting};
 use runhook::store::{Result, StoreError};
 
 use super::{Reference, Sent, State};
@@ -17,54 +19,47 @@ const LOST: &str = "the endpoint is gone, or its row does not decode";
 
 #[async_trait]
 impl OutboxStore for Reference {
-    async fn claim_deliveries(&self, claimant: Claimant, limit: u32, crowded: &[EndpointId]) -> Result<Vec<Claim>> {
+    async fn waiting(&self, after: Option<EndpointId>, limit: u32) -> Result<Vec<Waiting>> {
+        let mut found: BTreeMap<EndpointId, Waiting> = BTreeMap::new();
+        for ((tenant_id, endpoint_id, is_retry), ready) in self.look(lanes) {
+            let one = found.entry(endpoint_id);
+            let one = one.or_insert(Waiting { tenant_id, endpoint_id, first_at: None, retry_at: None });
+            *(if is_retry { &mut one.retry_at } else { &mut one.first_at }) = ready.first().map(|(at, _)| *at);
+        }
+        let rest = found.into_values().filter(|one| after.is_none_or(|after| one.endpoint_id > after));
+        Ok(rest.take(limit as usize).collect())
+    }
+
+    async fn claim_deliveries(&self, claimant: Claimant, shares: &[Share]) -> Result<Vec<Claim>> {
         self.change(|state| {
-            let mut due: Vec<(Timestamp, TenantId, DeliveryId)> = waiting(state, crowded);
-            due.retain(|(ready, _, _)| *ready <= claimant.now);
-            due.truncate(limit as usize);
             let mut claims = Vec::new();
-            for (_, tenant, id) in due {
-                claims.extend(claim(state, tenant, id, claimant));
+            for ((tenant, endpoint, is_retry), ready) in lanes(state) {
+                let share = shares.iter().find(|share| share.endpoint_id == endpoint);
+                let take = share.map_or(0, |share| if is_retry { share.retries } else { share.firsts });
+                for (_, id) in ready.into_iter().filter(|(at, _)| *at <= claimant.now).take(take as usize) {
+                    claims.extend(claim(state, tenant, id, claimant));
+                }
             }
             claims.sort_by_key(|claim| (claim.delivery.due_at, claim.delivery.created_at, claim.delivery.id));
             Ok(claims)
         })
     }
 
-    async fn finish_attempt(&self, lease: &Lease, attempt: Attempt, outcome: Outcome) -> Result<()> {
-        self.change(|state| {
-            let sent = state.tenants.values_mut().find_map(|tenant| tenant.deliveries.get_mut(&lease.delivery_id));
-            let held =
-                |sent: &&mut Sent| sent.delivery.state == DeliveryState::Pending && sent.holder == Some(lease.holder);
-            let Some(sent) = sent.filter(held) else { return Err(StoreError::Stale("the lease is lost")) };
-            let ended = attempt.started_at.after(Duration::from_millis(attempt.duration_ms));
-            sent.holder = None;
-            sent.delivery.attempts = sent.delivery.attempts.max(attempt.number);
-            match outcome {
-                Outcome::Retry(at) => (sent.delivery.due_at, sent.ready) = (at, at),
-                Outcome::Delivered => {
-                    (sent.delivery.state, sent.delivery.finished_at) = (DeliveryState::Delivered, Some(ended));
-                }
-                Outcome::Failed(ref why) | Outcome::Gone(ref why) => {
-                    (sent.delivery.state, sent.delivery.finished_at) =
-                        (DeliveryState::Failed(why.clone()), Some(ended));
-                }
-            }
-            sent.attempts.push(attempt);
-            if let Outcome::Gone(reason) = outcome {
-                let (tenant, to) = (sent.delivery.tenant_id, sent.delivery.endpoint_id);
-                let tenant = state.tenant(tenant);
-                if let Some(endpoint) = tenant.endpoints.get_mut(&to) {
-                    endpoint.disabled = Some(Disabled { at: ended, reason });
-                }
-                tenant.fail(|delivery| delivery.endpoint_id == to, "endpoint disabled", ended);
-            }
-            Ok(())
-        })
+    async fn finish_attempts(&self, finished: &[Finished]) -> Result<Vec<Result<()>>> {
+        let answers: Vec<Result<()>> =
+            finished.iter().map(|one| self.change(|state| finish(state, one.clone()))).collect();
+        // What was recorded together counts, whichever of them disabled the endpoint.
+        for (one, _) in finished.iter().zip(&answers).filter(|(_, answer)| answer.is_ok()) {
+            self.change(|state| {
+                disable(state, one);
+                Ok(())
+            })?;
+        }
+        Ok(answers)
     }
 
-    async fn next_due(&self, crowded: &[EndpointId]) -> Result<Option<Timestamp>> {
-        Ok(self.look(|state| waiting(state, crowded).first().map(|(ready, _, _)| *ready)))
+    async fn next_due(&self) -> Result<Option<Timestamp>> {
+        Ok(self.look(lanes).into_values().flatten().map(|(ready, _)| ready).min())
     }
 
     async fn message(&self, tenant: TenantId, id: MessageId) -> Result<Option<Message>> {
@@ -112,31 +107,75 @@ impl OutboxStore for Reference {
 }
 
 impl Reference {
-    /// The least number from `limit` on of deliveries a claim can take without a choice between two that are alike.
-    pub(in crate::store::model) fn unambiguous(&self, now: Timestamp, limit: u32, crowded: &[EndpointId]) -> u32 {
-        let ready: Vec<Timestamp> = self.look(|state| waiting(state, crowded).into_iter().map(|(at, ..)| at).collect());
-        let due = ready.iter().take_while(|at| **at <= now).count();
-        let mut limit = limit as usize;
-        while limit < due && limit > 0 && ready[limit] == ready[limit - 1] {
-            limit += 1;
+    /// Shares of this many or a few more, so that no claim has to choose between two that are alike.
+    pub(in crate::store::model) fn unambiguous(
+        &self,
+        now: Timestamp,
+        limit: u32,
+        without: &[EndpointId],
+    ) -> Vec<Share> {
+        let mut shares: BTreeMap<EndpointId, Share> = BTreeMap::new();
+        for ((_, endpoint_id, is_retry), ready) in self.look(lanes) {
+            let due = ready.iter().take_while(|(at, _)| *at <= now).count();
+            let mut take = limit as usize;
+            while take < due && take > 0 && ready[take].0 == ready[take - 1].0 {
+                take += 1;
+            }
+            let share = shares.entry(endpoint_id).or_insert(Share { endpoint_id, firsts: 0, retries: 0 });
+            *(if is_retry { &mut share.retries } else { &mut share.firsts }) = u32::try_from(take).unwrap();
         }
-        u32::try_from(limit).unwrap()
+        shares.into_values().filter(|share| !without.contains(&share.endpoint_id)).collect()
     }
 }
 
-/// What waits to be sent, what can be claimed first first.
-fn waiting(state: &State, crowded: &[EndpointId]) -> Vec<(Timestamp, TenantId, DeliveryId)> {
-    let mut waiting = Vec::new();
+/// Whose, where to, and whether it was tried.
+type Lane = (TenantId, EndpointId, bool);
+
+/// What waits to be sent by lane, what can be claimed first first.
+fn lanes(state: &State) -> BTreeMap<Lane, Vec<(Timestamp, DeliveryId)>> {
+    let mut lanes: BTreeMap<Lane, Vec<(Timestamp, DeliveryId)>> = BTreeMap::new();
     for (tenant_id, tenant) in &state.tenants {
-        for (id, sent) in &tenant.deliveries {
-            let pending = sent.delivery.state == DeliveryState::Pending;
-            if pending && !crowded.contains(&sent.delivery.endpoint_id) {
-                waiting.push((sent.ready, *tenant_id, *id));
-            }
+        for (id, sent) in tenant.deliveries.iter().filter(|(_, sent)| sent.delivery.state == DeliveryState::Pending) {
+            let lane = (*tenant_id, sent.delivery.endpoint_id, sent.delivery.attempts > 0);
+            lanes.entry(lane).or_default().push((sent.ready, *id));
         }
     }
-    waiting.sort_unstable();
-    waiting
+    for ready in lanes.values_mut() {
+        ready.sort_unstable();
+    }
+    lanes
+}
+
+fn finish(state: &mut State, Finished { lease, attempt, outcome }: Finished) -> Result<()> {
+    let sent = state.tenant(lease.tenant_id).deliveries.get_mut(&lease.delivery_id);
+    let held = |sent: &&mut Sent| sent.delivery.state == DeliveryState::Pending && sent.holder == Some(lease.holder);
+    let Some(sent) = sent.filter(held) else { return Err(StoreError::Stale("the lease is lost")) };
+    let ended = attempt.started_at.after(Duration::from_millis(attempt.duration_ms));
+    sent.holder = None;
+    sent.delivery.attempts = sent.delivery.attempts.max(attempt.number);
+    match outcome {
+        Outcome::Retry(at) => (sent.delivery.due_at, sent.ready) = (at, at),
+        Outcome::Delivered => {
+            (sent.delivery.state, sent.delivery.finished_at) = (DeliveryState::Delivered, Some(ended));
+        }
+        Outcome::Failed(why) | Outcome::Gone(why) => {
+            (sent.delivery.state, sent.delivery.finished_at) = (DeliveryState::Failed(why), Some(ended));
+        }
+    }
+    sent.attempts.push(attempt);
+    Ok(())
+}
+
+/// Disables the endpoint of a delivery and ends what waits for it, if that is what follows its attempt.
+fn disable(state: &mut State, Finished { lease, attempt, outcome }: &Finished) {
+    let Outcome::Gone(reason) = outcome else { return };
+    let ended = attempt.started_at.after(Duration::from_millis(attempt.duration_ms));
+    let tenant = state.tenant(lease.tenant_id);
+    let Some(to) = tenant.deliveries.get(&lease.delivery_id).map(|sent| sent.delivery.endpoint_id) else { return };
+    if let Some(endpoint) = tenant.endpoints.get_mut(&to) {
+        endpoint.disabled = Some(Disabled { at: ended, reason: reason.clone() });
+    }
+    tenant.fail(|delivery| delivery.endpoint_id == to, "endpoint disabled", ended);
 }
 
 /// Leases a delivery, or ends all that go where it goes, if there is no such place.
@@ -154,6 +193,8 @@ fn claim(state: &mut State, tenant: TenantId, id: DeliveryId, claimant: Claimant
     }
     (sent.ready, sent.holder) = (claimant.until, Some(claimant.holder));
     let attempt = sent.delivery.attempts + 1;
-    let lease = Lease { delivery_id: id, holder: claimant.holder, until: claimant.until, attempt };
-    Some(Claim { lease, delivery: sent.delivery.clone(), endpoint })
+    let Claimant { holder, until, .. } = claimant;
+    let lease = Lease { tenant_id: sent.delivery.tenant_id, delivery_id: id, holder, until, attempt };
+    let message = tenant.messages.get(&sent.delivery.message_id).cloned().map(Arc::new);
+    Some(Claim { lease, delivery: sent.delivery.clone(), endpoint: Arc::new(endpoint), message })
 }

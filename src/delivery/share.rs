@@ -1,0 +1,245 @@
+//! Who gets the free slots: a pure function of what waits and of what is under way.
+//!
+//! Slots are given out one by one, each to the tenant, and there to the endpoint, that holds the fewest. Nobody gets so
+//! many that others are left without: an endpoint stops when it holds as many as are left, a tenant when it holds seven
+//! times as many. So a slow endpoint with a long backlog gets about half of the slots, a second one half of the rest, and
+//! the last ones go to endpoints that hold none. Retries hold half of the slots at most, and where both wait for one
+//! endpoint, first attempts and retries take turns: however much is to be tried again, what is new gets its chance.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+
+use crate::model::id::{EndpointId, TenantId};
+use crate::model::time::Timestamp;
+use crate::store::outbox::{Share, Waiting};
+
+/// A tenant leaves one slot in so many, and one more, to others.
+const LEFT_BY_TENANTS: usize = 7;
+
+/// What is under way.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Load {
+    /// Attempts in all.
+    pub(super) all: usize,
+    /// Those of them that are retries.
+    pub(super) retries: usize,
+    /// By endpoint.
+    pub(super) endpoints: HashMap<EndpointId, usize>,
+    /// By tenant.
+    pub(super) tenants: HashMap<TenantId, usize>,
+}
+
+/// How many attempts may be under way.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bounds {
+    /// In all.
+    pub(super) slots: usize,
+    /// To one endpoint.
+    pub(super) of_endpoint: usize,
+}
+
+/// What comes of dividing.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Division {
+    /// Who gets how many.
+    pub(super) shares: Vec<Share>,
+    /// Whether something is due that got none: it is looked at again when an attempt ends.
+    pub(super) passed_over: bool,
+    /// When the next of those that are not due will be.
+    pub(super) next: Option<Timestamp>,
+}
+
+/// An endpoint for which something is due.
+struct Candidate {
+    waiting: Waiting,
+    firsts: u32,
+    retries: u32,
+    first_due: bool,
+    retry_due: bool,
+}
+
+impl Candidate {
+    fn of(waiting: Waiting, now: Timestamp) -> Option<Self> {
+        let is_due = |at: Option<Timestamp>| at.is_some_and(|at| at <= now);
+        let (first_due, retry_due) = (is_due(waiting.first_at), is_due(waiting.retry_at));
+        (first_due || retry_due).then_some(Self { waiting, firsts: 0, retries: 0, first_due, retry_due })
+    }
+
+    /// Takes one more, if there is one it may take. Whether it is a retry.
+    fn take(&mut self, retries_left: bool) -> Option<bool> {
+        let may_retry = self.retry_due && retries_left;
+        if self.first_due && (self.firsts <= self.retries || !may_retry) {
+            self.firsts = self.firsts.saturating_add(1);
+            return Some(false);
+        }
+        may_retry.then(|| {
+            self.retries = self.retries.saturating_add(1);
+            true
+        })
+    }
+
+    fn share(&self) -> Option<Share> {
+        let Self { waiting, firsts, retries, .. } = *self;
+        (firsts > 0 || retries > 0).then_some(Share { endpoint_id: waiting.endpoint_id, firsts, retries })
+    }
+}
+
+impl Load {
+    /// One more is under way.
+    pub(super) fn begin(&mut self, tenant: TenantId, endpoint: EndpointId, is_retry: bool) {
+        self.all = self.all.saturating_add(1);
+        self.retries = self.retries.saturating_add(usize::from(is_retry));
+        let held = self.endpoints.entry(endpoint).or_default();
+        *held = held.saturating_add(1);
+        let held = self.tenants.entry(tenant).or_default();
+        *held = held.saturating_add(1);
+    }
+
+    /// One has come to its end.
+    pub(super) fn end(&mut self, tenant: TenantId, endpoint: EndpointId, is_retry: bool) {
+        self.all = self.all.saturating_sub(1);
+        self.retries = self.retries.saturating_sub(usize::from(is_retry));
+        lower(&mut self.endpoints, &endpoint);
+        lower(&mut self.tenants, &tenant);
+    }
+
+    fn of(&self, waiting: &Waiting) -> (usize, usize) {
+        let of_tenant = self.tenants.get(&waiting.tenant_id).copied().unwrap_or_default();
+        (of_tenant, self.endpoints.get(&waiting.endpoint_id).copied().unwrap_or_default())
+    }
+}
+
+fn lower<K: std::hash::Hash + Eq>(counts: &mut HashMap<K, usize>, of: &K) {
+    if let Some(count) = counts.get_mut(of) {
+        *count = count.saturating_sub(1);
+        if *count == 0 {
+            counts.remove(of);
+        }
+    }
+}
+
+/// Divides the free slots among those that wait, as if all of them had a long backlog.
+pub(super) fn divide(now: Timestamp, waiting: &[Waiting], load: &Load, bounds: Bounds) -> Division {
+    let instants = waiting.iter().flat_map(|one| [one.first_at, one.retry_at]).flatten();
+    let next = instants.filter(|at| *at > now).min();
+    let mut candidates: Vec<Candidate> = waiting.iter().filter_map(|one| Candidate::of(*one, now)).collect();
+    let mut load = load.clone();
+    let key = |load: &Load, candidate: &Candidate| load.of(&candidate.waiting);
+    let mut queue: BinaryHeap<_> =
+        candidates.iter().enumerate().map(|(at, candidate)| Reverse((key(&load, candidate), at))).collect();
+    let mut passed_over = false;
+    while let Some(Reverse((held, at))) = queue.pop() {
+        let Some(candidate) = candidates.get_mut(at) else { continue };
+        let (of_tenant, of_endpoint) = key(&load, candidate);
+        if held != (of_tenant, of_endpoint) {
+            queue.push(Reverse(((of_tenant, of_endpoint), at)));
+            continue;
+        }
+        let free = bounds.slots.saturating_sub(load.all);
+        let may_hold_more =
+            of_endpoint < free.min(bounds.of_endpoint) && of_tenant < free.saturating_mul(LEFT_BY_TENANTS);
+        let retries_left = load.retries < (bounds.slots / 2).max(1);
+        let taken = if may_hold_more { candidate.take(retries_left) } else { None };
+        let Some(is_retry) = taken else {
+            passed_over = true;
+            continue;
+        };
+        load.begin(candidate.waiting.tenant_id, candidate.waiting.endpoint_id, is_retry);
+        queue.push(Reverse((key(&load, candidate), at)));
+    }
+    Division { shares: candidates.iter().filter_map(Candidate::share).collect(), passed_over, next }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    const NOW: Timestamp = Timestamp(1_000);
+    const DUE: Option<Timestamp> = Some(Timestamp(999));
+
+    fn endpoint(number: u128) -> EndpointId {
+        EndpointId(Uuid::from_u128(number))
+    }
+
+    fn waiting(tenant: u128, number: u128, first_at: Option<Timestamp>, retry_at: Option<Timestamp>) -> Waiting {
+        let tenant_id = TenantId(Uuid::from_u128(tenant));
+        Waiting { tenant_id, endpoint_id: endpoint(number), first_at, retry_at }
+    }
+
+    /// So many attempts under way by tenant and endpoint, none of them a retry.
+    fn load(held: &[(u128, u128, usize)]) -> Load {
+        let mut load = Load::default();
+        for (tenant, number, count) in held {
+            (0..*count).for_each(|_| load.begin(TenantId(Uuid::from_u128(*tenant)), endpoint(*number), false));
+        }
+        load
+    }
+
+    /// Endpoints with what they get, first attempts and retries.
+    fn divided(waiting: &[Waiting], load: &Load, slots: usize) -> Vec<(u128, u32, u32)> {
+        let division = divide(NOW, waiting, load, Bounds { slots, of_endpoint: 32 });
+        let mut shares: Vec<_> = division
+            .shares
+            .into_iter()
+            .map(|share| (share.endpoint_id.0.as_u128(), share.firsts, share.retries))
+            .collect();
+        shares.sort_unstable();
+        shares
+    }
+
+    /// Why, who waits, what is under way, how many slots there are, and who gets how many.
+    type Case<'a> = (&'a str, &'a [Waiting], Load, usize, &'a [(u128, u32, u32)]);
+
+    #[test]
+    fn slots_go_first_to_those_who_hold_fewest_and_some_are_left() {
+        let both = [waiting(1, 1, DUE, None), waiting(1, 2, DUE, None)];
+        let alone = [waiting(1, 1, DUE, None)];
+        let table: [Case<'_>; 8] = [
+            ("a single slot is given", &alone, load(&[]), 1, &[(1, 1, 0)]),
+            ("one alone gets half", &alone, load(&[]), 16, &[(1, 8, 0)]),
+            ("but no more than an endpoint may hold", &alone, load(&[]), 1_000, &[(1, 32, 0)]),
+            ("two get the same", &both, load(&[]), 16, &[(1, 6, 0), (2, 5, 0)]),
+            ("who holds more gets less", &both, load(&[(1, 1, 4)]), 16, &[(1, 2, 0), (2, 5, 0)]),
+            ("who holds as many as are free gets none", &both, load(&[(1, 1, 8)]), 16, &[(2, 4, 0)]),
+            ("the last ones are for those who hold none", &both, load(&[(1, 1, 8), (1, 3, 6)]), 16, &[(2, 1, 0)]),
+            ("where none is free nobody gets one", &both, load(&[(1, 1, 8), (1, 3, 8)]), 16, &[]),
+        ];
+        for (why, waiting, load, slots, expected) in table {
+            assert_eq!(divided(waiting, &load, slots), expected, "{why}");
+        }
+    }
+
+    #[test]
+    fn a_tenant_with_many_endpoints_leaves_slots_to_others() {
+        let crowd: Vec<Waiting> = (1..=100).map(|number| waiting(1, number, DUE, None)).collect();
+        let given: u32 = divided(&crowd, &Load::default(), 64).iter().map(|(_, firsts, _)| firsts).sum();
+        assert_eq!(given, 56, "an eighth stays");
+        let other = [crowd, vec![waiting(2, 200, DUE, None)]].concat();
+        let shares = divided(&other, &Load::default(), 64);
+        assert_eq!(shares.last(), Some(&(200, 16, 0)), "and fifty times the endpoints is not fifty times the slots");
+    }
+
+    #[test]
+    fn retries_take_turns_with_first_attempts_and_never_hold_more_than_half() {
+        let mixed = [waiting(1, 1, DUE, DUE)];
+        assert_eq!(divided(&mixed, &Load::default(), 16), [(1, 4, 4)]);
+        let failing: Vec<Waiting> = (1..=50).map(|number| waiting(1, number, None, DUE)).collect();
+        let given: u32 = divided(&failing, &Load::default(), 64).iter().map(|(.., retries)| retries).sum();
+        assert_eq!(given, 32);
+        let fresh = [failing, vec![waiting(1, 200, DUE, None)]].concat();
+        assert_eq!(divided(&fresh, &Load::default(), 64).last().map(|share| share.1 > 0), Some(true));
+    }
+
+    #[test]
+    fn what_is_not_due_is_waited_for_and_what_got_nothing_is_said() {
+        let later = Some(Timestamp(1_500));
+        let bounds = Bounds { slots: 4, of_endpoint: 32 };
+        let both = [waiting(1, 1, later, Some(Timestamp(1_200))), waiting(1, 2, None, Some(Timestamp(2_000)))];
+        let none = Division { shares: Vec::new(), passed_over: false, next: Some(Timestamp(1_200)) };
+        assert_eq!(divide(NOW, &both, &Load::default(), bounds), none);
+        let crowded = divide(NOW, &[waiting(1, 1, DUE, later)], &load(&[(1, 1, 2), (1, 9, 1)]), bounds);
+        assert_eq!(crowded, Division { shares: Vec::new(), passed_over: true, next: later });
+    }
+}

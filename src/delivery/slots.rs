@@ -1,0 +1,99 @@
+//! Places for attempts, and the end of waiting for one.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use crate::delivery::share::Load;
+use crate::model::id::{EndpointId, TenantId};
+use crate::store::outbox::Claim;
+use crate::task::Poke;
+
+/// All places. Clones are the same ones.
+#[derive(Debug, Clone)]
+pub(super) struct Slots {
+    taken: Arc<watch::Sender<Taken>>,
+    poke: Poke,
+}
+
+#[derive(Debug, Default)]
+struct Taken {
+    load: Load,
+    /// Something is due for which there was no place.
+    wanted: bool,
+}
+
+/// A place for one attempt. However it is left, whoever waits for one hears of it.
+#[derive(Debug)]
+pub(super) struct Slot {
+    of: Slots,
+    tenant: TenantId,
+    endpoint: EndpointId,
+    is_retry: bool,
+    is_left: bool,
+}
+
+impl Slots {
+    /// None taken. The loop that is poked takes them.
+    pub(super) fn new(poke: Poke) -> Self {
+        Self { taken: Arc::new(watch::Sender::default()), poke }
+    }
+
+    /// What is under way.
+    pub(super) fn load(&self) -> Load {
+        self.taken.borrow().load.clone()
+    }
+
+    /// Takes a place for a claimed delivery.
+    pub(super) fn take(&self, claim: &Claim) -> Slot {
+        let (tenant, endpoint) = (claim.delivery.tenant_id, claim.delivery.endpoint_id);
+        let is_retry = claim.delivery.attempts > 0;
+        self.taken.send_modify(|taken| taken.load.begin(tenant, endpoint, is_retry));
+        Slot { of: self.clone(), tenant, endpoint, is_retry, is_left: false }
+    }
+
+    /// Notes whether something waits for a place: then the loop is poked when one is left.
+    pub(super) fn want(&self, wanted: bool) {
+        self.taken.send_modify(|taken| taken.wanted = wanted);
+    }
+
+    /// Leaves places together, so that the loop finds them all at once.
+    pub(super) fn leave(&self, slots: impl IntoIterator<Item = Slot>) {
+        let mut slots: Vec<Slot> = slots.into_iter().collect();
+        self.free(&mut slots);
+    }
+
+    /// Has the loop look at what waits.
+    pub(super) fn wake(&self) {
+        self.poke.poke();
+    }
+
+    /// Resolves when no attempt is under way.
+    pub(super) async fn emptied(&self) {
+        // An error would mean that all places are gone.
+        self.taken.subscribe().wait_for(|taken| taken.load.all == 0).await.map(drop).unwrap_or_default();
+    }
+
+    fn free(&self, slots: &mut [Slot]) {
+        let mut wanted = false;
+        self.taken.send_modify(|taken| {
+            for slot in slots.iter_mut().filter(|slot| !slot.is_left) {
+                slot.is_left = true;
+                taken.load.end(slot.tenant, slot.endpoint, slot.is_retry);
+            }
+            wanted = taken.wanted;
+        });
+        if wanted {
+            self.poke.poke();
+        }
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        if !self.is_left {
+            let slots = self.of.clone();
+            slots.free(std::slice::from_mut(self));
+        }
+    }
+}
