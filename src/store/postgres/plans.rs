@@ -16,12 +16,13 @@ use crate::store::runs::{FeedbackQuery, RunQuery};
 mod database;
 
 /// Tables that grow with what comes in: no hot statement reads one from end to end.
-const LARGE: [&str; 11] = [
+const LARGE: [&str; 12] = [
     "projects",
     "run_bodies",
     "runs",
     "changes",
     "feedback",
+    "feedback_tokens",
     "waiting_parts",
     "matches",
     "windows",
@@ -43,6 +44,7 @@ const FILL: &str = "
         n % 1000 = 0, n, n, n, n FROM n;
     INSERT INTO changes SELECT t, p, n, r, id('trace', n / 4), n FROM n;
     INSERT INTO feedback SELECT t, id('feedback', n), r, p, 'key', 'api', n, '{}' FROM n;
+    INSERT INTO feedback_tokens SELECT t, id('token', n), r, n, n, '{}' FROM n;
     INSERT INTO waiting_parts (tenant_id, run_id, digest, part) SELECT t, id('waiting', n), n, '' FROM n;
     INSERT INTO matches SELECT t, u, r, p FROM n;
     INSERT INTO windows SELECT t, id('window', n), p, '{}', n, n, n, n FROM n;
@@ -113,6 +115,7 @@ async fn served(connection: &mut PgConnection, wrong: &mut Wrong) {
         accept::PLANNED,
         endpoints::PLANNED,
         feedback::PLANNED,
+        feedback_tokens::PLANNED,
         outbox::PLANNED,
         removal::PLANNED,
         runs::PLANNED,
