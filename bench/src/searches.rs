@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use hyper::Method;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::body::{Recipe, Wire};
 use crate::clock::{Clock, today};
@@ -189,7 +189,11 @@ impl Arguments {
     }
 
     /// Turns all pages. The times of both halves.
-    async fn turn(&self, server: std::net::SocketAddr, mut body: Value) -> anyhow::Result<(usize, (f64, f64))> {
+    async fn turn(
+        &self,
+        server: std::net::SocketAddr,
+        mut body: Map<String, Value>,
+    ) -> anyhow::Result<(usize, (f64, f64))> {
         let (mut took, mut found): (Vec<Duration>, u64) = (Vec::new(), 0);
         loop {
             let begun = Instant::now();
@@ -197,7 +201,7 @@ impl Arguments {
             took.push(begun.elapsed());
             found += runs(&answer) as u64;
             match answer.pointer("/cursors/next") {
-                Some(Value::String(next)) => body["cursor"] = json!(next),
+                Some(Value::String(next)) => body.extend([("cursor".to_owned(), json!(next))]),
                 _ => break,
             }
         }
@@ -233,16 +237,15 @@ impl Arguments {
     }
 }
 
-fn question_body(session: &Value, question: &str) -> anyhow::Result<Value> {
-    let mut body: Value = serde_json::from_str(question)?;
-    body["session"] = json!([session]);
-    body["select"] = json!(SELECT);
-    body["limit"] = json!(100);
+fn question_body(session: &Value, question: &str) -> anyhow::Result<Map<String, Value>> {
+    let mut body: Map<String, Value> = serde_json::from_str(question)?;
+    let rest = [("session", json!([session])), ("select", json!(SELECT)), ("limit", json!(100))];
+    body.extend(rest.map(|(key, value)| (key.to_owned(), value)));
     Ok(body)
 }
 
-async fn page(server: std::net::SocketAddr, body: &Value) -> anyhow::Result<Value> {
-    match api::call(server, Method::POST, "/runs/query", body.to_string()).await? {
+async fn page(server: std::net::SocketAddr, body: &Map<String, Value>) -> anyhow::Result<Value> {
+    match api::call(server, Method::POST, "/runs/query", serde_json::to_string(body)?).await? {
         (200, answer) => Ok(answer),
         (status, answer) => bail!("/runs/query was answered {status}: {answer}"),
     }
