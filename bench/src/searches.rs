@@ -2,6 +2,7 @@
 //! The questions are those of the SDK's `list_runs`.
 
 use std::fmt::Write as _;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -115,7 +116,8 @@ impl Arguments {
     async fn on_a_file(&self, binary: &Path, clock: Clock) -> anyhow::Result<Measured> {
         let home = tempfile::tempdir()?;
         let server = Launch::embedded(binary, home.path()).start()?;
-        let measured = self.ask(server.address, "SQLite".to_owned(), clock).await?;
+        let session = self.fill(server.address, clock).await?;
+        let measured = self.ask(server.address, session, "SQLite".to_owned()).await?;
         server.stop()?;
         Ok(measured)
     }
@@ -127,14 +129,18 @@ impl Arguments {
         let sink = Sink::start(([127, 0, 0, 1], 0).into(), Script::default(), clock)?;
         let fleet = Fleet::start(binary, home.path(), &database.url, 1, &[], &sink.url())?;
         let address = *fleet.addresses().first().context("no replica")?;
-        let measured = self.ask(address, name, clock).await?;
+        let session = self.fill(address, clock).await?;
+        // A server does so by itself, but a minute after its first runs and not a second.
+        database.analyze().await?;
+        let measured = self.ask(address, session, name).await?;
         fleet.stop()?;
         sink.stop()?;
         database.remove().await?;
         Ok(measured)
     }
 
-    async fn ask(&self, server: std::net::SocketAddr, database: String, clock: Clock) -> anyhow::Result<Measured> {
+    /// Sends the runs. The project they are in.
+    async fn fill(&self, server: SocketAddr, clock: Clock) -> anyhow::Result<Value> {
         let recipe = Recipe {
             wire: Wire::Multipart,
             batch: 100,
@@ -160,8 +166,12 @@ impl Arguments {
         }
         api::rest(server, REST).await?;
         let sessions = api::get(server, &format!("/sessions?name={}", project_name(0))).await?;
-        let session = sessions.pointer("/0/id").cloned().context("the project is not there")?;
-        say(&format!("{database}: {} runs at {} runs/s", tally.runs, number(tally.runs_per_second)))?;
+        say(&format!("{} runs at {} runs/s", tally.runs, number(tally.runs_per_second)))?;
+        sessions.pointer("/0/id").cloned().context("the project is not there")
+    }
+
+    async fn ask(&self, server: SocketAddr, session: Value, database: String) -> anyhow::Result<Measured> {
+        say(&database)?;
         let mut pages = Vec::new();
         for (name, question) in self.questions() {
             let body = question_body(&session, question)?;
@@ -189,11 +199,7 @@ impl Arguments {
     }
 
     /// Turns all pages. The times of both halves.
-    async fn turn(
-        &self,
-        server: std::net::SocketAddr,
-        mut body: Map<String, Value>,
-    ) -> anyhow::Result<(usize, (f64, f64))> {
+    async fn turn(&self, server: SocketAddr, mut body: Map<String, Value>) -> anyhow::Result<(usize, (f64, f64))> {
         let (mut took, mut found): (Vec<Duration>, u64) = (Vec::new(), 0);
         loop {
             let begun = Instant::now();
@@ -244,7 +250,7 @@ fn question_body(session: &Value, question: &str) -> anyhow::Result<Map<String, 
     Ok(body)
 }
 
-async fn page(server: std::net::SocketAddr, body: &Map<String, Value>) -> anyhow::Result<Value> {
+async fn page(server: SocketAddr, body: &Map<String, Value>) -> anyhow::Result<Value> {
     match api::call(server, Method::POST, "/runs/query", serde_json::to_string(body)?).await? {
         (200, answer) => Ok(answer),
         (status, answer) => bail!("/runs/query was answered {status}: {answer}"),
