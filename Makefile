@@ -63,12 +63,27 @@ soak: ## replicas on PostgreSQL under load, killed at random, then judged (MINUT
 nextest:
 	@cargo nextest --version >/dev/null 2>&1 || cargo install --locked cargo-nextest --version $(NEXTEST_VERSION)
 
-# The official Python SDK and what checks deploy/, pinned, in a virtual environment of its own.
-sdk: $(VENV)/.installed
+# The official SDKs and what checks deploy/, pinned: the newest Python SDK in a virtual environment of its own, and below
+# that older ones and the one for Node.
+sdk: $(VENV)/.installed $(VENV)/sdks/python-0.3.45/.installed $(VENV)/sdks/python-0.1.147/.installed \
+	$(VENV)/sdks/node/.installed
+
+define install
+	$(PYTHON) -m venv $(@D) || { apt-get update && apt-get install -y python3-venv && $(PYTHON) -m venv $(@D); }
+	$(@D)/bin/python -m pip install --quiet $(addprefix --requirement ,$^)
+	@touch $@
+endef
 
 $(VENV)/.installed: examples/traced-app/requirements.txt tests/requirements.txt
-	$(PYTHON) -m venv $(VENV) || { apt-get update && apt-get install -y python3-venv && $(PYTHON) -m venv $(VENV); }
-	$(VENV)/bin/python -m pip install --quiet $(addprefix --requirement ,$^)
+	$(install)
+
+$(VENV)/sdks/python-%/.installed: tests/sdks/python-%.txt | $(VENV)/.installed
+	$(install)
+
+$(VENV)/sdks/node/.installed: tests/sdks/node/package.json | $(VENV)/.installed
+	@command -v npm >/dev/null || { apt-get update && apt-get install -y --no-install-recommends nodejs npm; }
+	@mkdir -p $(@D) && cp $< $(@D)
+	npm install --prefix $(@D) --no-package-lock --no-fund --no-audit --silent
 	@touch $@
 
 # Reads the unit in deploy/; nothing is started.

@@ -18,6 +18,7 @@ mod record;
 mod replicas;
 mod rules;
 mod run_id;
+mod searches;
 mod server;
 mod sink;
 mod soak;
@@ -56,6 +57,8 @@ enum Command {
     Replicas(replicas::Arguments),
     /// Measure how figures grow with rules, stored runs and endpoints, and draw it
     Curves(curves::Arguments),
+    /// Measure pages of runs of one large project, by several filters
+    Searches(searches::Arguments),
 }
 
 /// `bench load`.
@@ -148,6 +151,7 @@ async fn carry_out(command: Command) -> anyhow::Result<ExitCode> {
         Command::Compare(arguments) => print(&arguments.run(clock).await?),
         Command::Replicas(arguments) => print(&arguments.run(clock).await?),
         Command::Curves(arguments) => print(&arguments.run(clock).await?),
+        Command::Searches(arguments) => print(&arguments.run(clock).await?),
     }
 }
 

@@ -43,6 +43,13 @@ impl Database {
         ))
     }
 
+    /// Lets the server look at what its tables hold.
+    pub(crate) async fn analyze(&self) -> anyhow::Result<()> {
+        let mut connection = PgConnection::connect(&self.url).await?;
+        connection.execute("ANALYZE").await?;
+        Ok(connection.close().await?)
+    }
+
     /// CPU of all of the server's processes, when it is on this machine.
     pub(crate) fn cpu(&self) -> std::time::Duration {
         process::family_cpu(self.postmaster).unwrap_or_default()

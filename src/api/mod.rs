@@ -51,6 +51,8 @@ pub struct Api {
     pub keyring: Arc<Keyring>,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// How clients reach this server, for the links it hands out.
+    pub public_url: Url,
     /// Limits.
     pub limits: Arc<Limits>,
     /// How many bytes of bodies may be in memory, over all requests.

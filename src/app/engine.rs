@@ -126,7 +126,8 @@ impl Engine {
         let keyring = Arc::new(keyring);
         let auth = Arc::new(Auth::default());
         auth.reload(store.as_ref()).await?;
-        let blobs = blob::open(&blob_url, base_url(config, url.as_ref())?, Arc::clone(&keyring))
+        let public_url = base_url(config, url.as_ref())?;
+        let blobs = blob::open(&blob_url, public_url.clone(), Arc::clone(&keyring))
             .await
             .map_err(|cause| unusable(&blob_url, cause))?;
         let (scheduler_status, scheduler) = watch::channel(Status::default());
@@ -137,6 +138,7 @@ impl Engine {
             store,
             blobs,
             keyring: Arc::clone(&keyring),
+            public_url,
             guard: Arc::new(Guard::new(config.allow_targets.clone())),
             budget: Budget::new(&config.limits),
             limits: Arc::new(config.limits.clone()),

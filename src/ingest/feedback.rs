@@ -64,10 +64,7 @@ fn present<'de: 'a, 'a, D: serde::Deserializer<'de>>(deserializer: D) -> Result<
 pub fn read(json: &[u8], id: FeedbackId, now: Timestamp, depth_limit: u32) -> Result<Feedback, Invalid> {
     check(json, depth_limit)?;
     let keys: Keys<'_> = parse(json)?;
-    let key = value::string("key", keys.key.ok_or_else(|| Invalid::new("key", "is missing"))?)?;
-    if key.is_empty() || key.chars().count() > LONGEST_KEY {
-        return Err(Invalid::new("key", format!("must have 1 to {LONGEST_KEY} characters")));
-    }
+    let key = key("key", keys.key)?;
     let trace_id = keys.trace_id.map(|raw| value::id("trace_id", raw)).transpose()?;
     let run_id = keys.run_id.map(|raw| value::id("run_id", raw)).transpose()?;
     let session_id = keys.session_id.map(|raw| value::id("session_id", raw)).transpose()?;
@@ -94,6 +91,15 @@ pub fn read(json: &[u8], id: FeedbackId, now: Timestamp, depth_limit: u32) -> Re
         created_at: created_at.unwrap_or(now),
         modified_at: modified_at.unwrap_or(now),
     })
+}
+
+/// What is judged.
+pub(super) fn key(field: &str, raw: Option<&RawValue>) -> Result<String, Invalid> {
+    let key = value::string(field, raw.ok_or_else(|| Invalid::new(field, "is missing"))?)?;
+    if key.is_empty() || key.chars().count() > LONGEST_KEY {
+        return Err(Invalid::new(field, format!("must have 1 to {LONGEST_KEY} characters")));
+    }
+    Ok(key)
 }
 
 /// Applies an update: only what it holds changes, and `null` clears.
@@ -144,7 +150,7 @@ fn unless_null(raw: &RawValue) -> Option<&RawValue> {
 }
 
 /// A number rounded to four decimals, as the clients round it, or a yes or no.
-fn score(raw: &RawValue) -> Result<Score, Invalid> {
+pub(super) fn score(raw: &RawValue) -> Result<Score, Invalid> {
     match serde_json::from_str(raw.get()) {
         Ok(Score::Number(number)) => {
             let rounded = (number * 10_000.0).round() / 10_000.0;

@@ -16,6 +16,7 @@ pub(crate) mod depth;
 mod error;
 mod extract;
 pub mod feedback;
+pub mod feedback_token;
 mod intake;
 mod lineage;
 mod multipart;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::id::{FeedbackId, ProjectId, RunId, TraceId};
+use crate::model::id::{FeedbackId, FeedbackTokenId, ProjectId, RunId, TenantId, TraceId};
 use crate::model::json::RawJson;
 use crate::model::time::Timestamp;
 
@@ -37,6 +37,26 @@ pub struct Feedback {
     pub created_at: Timestamp,
     /// When it was last changed.
     pub modified_at: Timestamp,
+}
+
+/// A token that lets its holder give feedback on one run, under one key, without an API key: what its URL ends with is its
+/// id. Anyone may be handed one, so that is all it can be used for, and it expires.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FeedbackToken {
+    /// Whose run it is.
+    pub tenant_id: TenantId,
+    /// Its id: nobody guesses it.
+    pub id: FeedbackTokenId,
+    /// The run the feedback is about.
+    pub run_id: RunId,
+    /// What is judged.
+    pub key: String,
+    /// How scores under the key are meant, as its maker said.
+    pub config: Option<RawJson>,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// From when on it is of no use.
+    pub expires_at: Timestamp,
 }
 
 /// A score as it was given.

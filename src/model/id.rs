@@ -61,6 +61,10 @@ id!(
     FeedbackId
 );
 id!(
+    /// What lets its holder give feedback.
+    FeedbackTokenId
+);
+id!(
     /// A rule.
     RuleId
 );

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::model::feedback::Feedback;
-use crate::model::id::TenantId;
+use crate::model::id::{ProjectId, TenantId};
 use crate::model::json::RawJson;
 use crate::payload::stats::{is_of_a_run, label};
 use crate::store::runs::FeedbackQuery;
@@ -113,18 +113,35 @@ impl Summary {
     }
 }
 
-/// The page of a query whose records also pass a test, which counts as part of the query.
+/// What was said of a project as a whole.
+pub async fn on_project(store: &dyn Store, tenant: TenantId, project: ProjectId) -> Result<Summaries> {
+    let mut summaries = Summaries::default();
+    let mut query =
+        FeedbackQuery { projects: vec![project], on_runs: Some(false), limit: BATCH, ..FeedbackQuery::default() };
+    loop {
+        let found = store.list_feedback(tenant, &query).await?;
+        summaries.add_all(&found);
+        query.before = found.last().map(|record| (record.created_at, record.id));
+        if found.len() < BATCH as usize {
+            return Ok(summaries);
+        }
+    }
+}
+
+/// The page of a query whose records also pass a test, which counts as part of the query. However far back the page is,
+/// each record on the way to it is looked at once.
 pub async fn page(
     store: &dyn Store,
     tenant: TenantId,
     query: &FeedbackQuery,
     passes: impl Fn(&Feedback) -> bool,
 ) -> Result<Vec<Feedback>> {
-    let (mut page, mut skipped, mut offset) = (Vec::new(), 0, 0_u32);
+    let (mut page, mut skipped, mut before) = (Vec::new(), 0, query.before);
     loop {
-        let batch = FeedbackQuery { limit: BATCH, offset, ..query.clone() };
+        let batch = FeedbackQuery { limit: BATCH, offset: 0, before, ..query.clone() };
         let found = store.list_feedback(tenant, &batch).await?;
         let is_last = found.len() < BATCH as usize;
+        before = found.last().map(|record| (record.created_at, record.id));
         for record in found.into_iter().filter(&passes) {
             if skipped < query.offset {
                 skipped = skipped.saturating_add(1);
@@ -135,7 +152,6 @@ pub async fn page(
         if is_last || page.len() >= query.limit as usize {
             return Ok(page);
         }
-        offset = offset.saturating_add(BATCH);
     }
 }
 

@@ -12,6 +12,7 @@
 pub mod feedback;
 mod finder;
 mod page;
+pub mod projects;
 mod stats;
 mod threads;
 mod tree;
@@ -22,7 +23,7 @@ use crate::model::time::Timestamp;
 
 pub use finder::Finder;
 pub use page::{Page, page};
-pub use stats::{Spread, Stats, stats};
+pub use stats::{Spread, Stats, of_project, stats};
 pub use threads::{Thread, Threads, threads};
 pub use tree::{Family, families};
 

@@ -7,13 +7,15 @@ use std::collections::{BTreeMap, HashSet};
 
 use rust_decimal::Decimal;
 
-use crate::model::id::{RunId, TenantId};
+use crate::filter::Filter;
+use crate::filter::sql::Order;
+use crate::model::id::{ProjectId, RunId, TenantId};
 use crate::model::run::{Run, Status};
 use crate::model::time::Timestamp;
 use crate::model::usage::Usage;
 use crate::query::feedback::Summaries;
 use crate::query::tree::{self, Place, TRACES};
-use crate::query::{Finder, Question};
+use crate::query::{Finder, Question, Scope};
 use crate::store::{Result, Store};
 
 /// Runs that are looked at together.
@@ -85,6 +87,23 @@ pub async fn stats(store: &dyn Store, tenant: TenantId, question: &Question) -> 
         }
     }
     Ok(tally.finished())
+}
+
+/// Statistics of the runs of a project, from an instant on if there is one.
+pub async fn of_project(
+    store: &dyn Store,
+    tenant: TenantId,
+    project: ProjectId,
+    from: Option<Timestamp>,
+) -> Result<Stats> {
+    let question = Question {
+        scope: Scope::Projects(vec![project]),
+        filter: from.map_or_else(Filter::default, |from| Filter::started(Order::Gte, from)),
+        trace_filter: None,
+        tree_filter: None,
+        newest_first: true,
+    };
+    stats(store, tenant, &question).await
 }
 
 impl Tally {

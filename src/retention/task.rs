@@ -48,6 +48,7 @@ enum Step {
     Runs(OldRuns),
     Messages { before: Timestamp, after: Option<Ended> },
     Windows { before: Timestamp },
+    Tokens { before: Timestamp },
     Incomplete { before: Timestamp },
     Matches { before: Timestamp },
     Sweep { before: Timestamp },
@@ -119,6 +120,7 @@ impl Keeper {
             keep.runs.map(|_| Step::Projects),
             before(keep.deliveries).map(|before| Step::Messages { before, after: None }),
             before(keep.windows).map(|before| Step::Windows { before }),
+            Some(Step::Tokens { before: now }),
             before(keep.incomplete_runs).map(|before| Step::Incomplete { before }),
             before(keep.matches).map(|before| Step::Matches { before }),
             before(keep.unnamed_blobs).map(|before| Step::Sweep { before }),
@@ -143,6 +145,10 @@ impl Keeper {
             Step::Windows { before } => {
                 let dropped = store.drop_windows(before, BATCH).await?;
                 again("window", dropped, Step::Windows { before })
+            }
+            Step::Tokens { before } => {
+                let dropped = store.drop_feedback_tokens(before, BATCH).await?;
+                again("feedback_token", dropped, Step::Tokens { before })
             }
             Step::Incomplete { before } => {
                 let dropped = store.drop_incomplete(before, BATCH).await?;

@@ -9,6 +9,7 @@ mod body;
 pub mod collections;
 mod error;
 mod failure;
+pub mod feedback_tokens;
 mod group;
 pub mod keys;
 pub mod outbox;
@@ -31,6 +32,7 @@ pub mod windows;
 
 pub use collections::CollectionStore;
 pub use error::{Result, StoreError};
+pub use feedback_tokens::FeedbackTokenStore;
 pub use keys::KeyStore;
 pub use outbox::OutboxStore;
 pub use projects::ProjectStore;
@@ -43,6 +45,7 @@ pub use windows::WindowStore;
 /// Everything the engine asks of its database.
 pub trait Store:
     RunStore
+    + FeedbackTokenStore
     + ProjectStore
     + RuleStore
     + RuleLogStore
@@ -56,6 +59,7 @@ pub trait Store:
 
 impl<T> Store for T where
     T: RunStore
+        + FeedbackTokenStore
         + ProjectStore
         + RuleStore
         + RuleLogStore

@@ -1,6 +1,7 @@
 //! Projects.
 
 use async_trait::async_trait;
+use uuid::Uuid;
 
 use crate::model::id::{ProjectId, TenantId};
 use crate::model::project::Project;
@@ -8,7 +9,7 @@ use crate::model::time::Timestamp;
 use crate::store::Result;
 
 /// Which projects a page lists, newest first.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ProjectQuery {
     /// With these ids; empty means any.
     pub ids: Vec<ProjectId>,
@@ -16,6 +17,10 @@ pub struct ProjectQuery {
     pub name: Option<String>,
     /// With this text in the name, whatever its case.
     pub name_contains: Option<String>,
+    /// Experiments on one of these datasets; empty means any.
+    pub reference_datasets: Vec<Uuid>,
+    /// Only experiments, or only what is none.
+    pub is_experiment: Option<bool>,
     /// At most this many.
     pub limit: u32,
     /// After skipping this many.

@@ -62,6 +62,14 @@ pub struct FeedbackQuery {
     pub projects: Vec<ProjectId>,
     /// Whose source has one of these types; empty means any.
     pub sources: Vec<String>,
+    /// Only on runs, or only on projects as a whole.
+    pub on_runs: Option<bool>,
+    /// Only what was made at this instant or later.
+    pub created_from: Option<Timestamp>,
+    /// Only what was made at this instant or earlier.
+    pub created_until: Option<Timestamp>,
+    /// Only what comes behind this record (keyset: when it was made, then its id).
+    pub before: Option<(Timestamp, FeedbackId)>,
     /// At most this many.
     pub limit: u32,
     /// After skipping this many.

@@ -6,13 +6,13 @@ use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::api::Api;
 use crate::api::auth::Principal;
 use crate::api::langsmith::fault::Fault;
-use crate::api::langsmith::params::Params;
+use crate::api::langsmith::params::{Params, wrong};
 use crate::api::problem::Problem;
 use crate::api::request;
 use crate::crypto;
@@ -20,14 +20,11 @@ use crate::ingest::feedback as bodies;
 use crate::model::feedback::{Feedback, Score};
 use crate::model::id::{FeedbackId, ProjectId, RunId, TraceId};
 use crate::model::json::RawJson;
+use crate::query;
 use crate::store::runs::FeedbackQuery;
 
 /// A page when the client does not say how long.
 const PAGE: u32 = 100;
-
-/// Parameters that would narrow a list in ways this server does not.
-const UNKNOWN_NARROWINGS: [&str; 7] =
-    ["user", "has_comment", "has_score", "level", "min_created_at", "max_created_at", "comparative_experiment_id"];
 
 /// The routes of this file.
 pub(crate) fn routes() -> Router<Api> {
@@ -96,17 +93,78 @@ async fn create(State(api): State<Api>, principal: Principal, request: Request) 
 }
 
 async fn list(State(api): State<Api>, principal: Principal, params: Params) -> Result<Response, Fault> {
-    params.refuse(&UNKNOWN_NARROWINGS)?;
+    let narrowing = Narrowing::of(&params)?;
     let query = FeedbackQuery {
         runs: params.ids("run")?,
         keys: params.all("key").map(str::to_owned).collect(),
         projects: params.ids("session")?,
         sources: params.all("source").map(str::to_owned).collect(),
+        on_runs: params.one("level").map(is_of_runs).transpose()?,
+        created_from: params.time("min_created_at")?,
+        created_until: params.time("max_created_at")?,
+        before: None,
         limit: params.limit(PAGE)?,
         offset: params.offset()?,
     };
-    let feedback = api.store.list_feedback(principal.tenant_id, &query).await?;
+    let (store, tenant) = (api.store.as_ref(), principal.tenant_id);
+    let feedback = if narrowing == Narrowing::default() {
+        store.list_feedback(tenant, &query).await?
+    } else {
+        query::feedback::page(store, tenant, &query, |feedback| narrowing.admits(feedback)).await?
+    };
     Ok(Json(feedback.iter().map(Shown::from).collect::<Vec<_>>()).into_response())
+}
+
+fn is_of_runs(level: &str) -> Result<bool, Problem> {
+    match level {
+        "run" => Ok(true),
+        "session" => Ok(false),
+        _ => Err(wrong("level", "must be run or session")),
+    }
+}
+
+/// What a list is narrowed by that no column says.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Narrowing {
+    users: Vec<String>,
+    has_comment: Option<bool>,
+    has_score: Option<bool>,
+    experiment: Option<String>,
+}
+
+/// Who gave feedback, as a source names them.
+#[derive(Default, Deserialize)]
+struct Giver {
+    user_id: Option<String>,
+    ls_user_id: Option<String>,
+}
+
+impl Narrowing {
+    fn of(params: &Params) -> Result<Self, Problem> {
+        Ok(Self {
+            users: params.all("user").map(str::to_owned).collect(),
+            has_comment: params.flag_or_none("has_comment")?,
+            has_score: params.flag_or_none("has_score")?,
+            experiment: params.one("comparative_experiment_id").map(str::to_owned),
+        })
+    }
+
+    fn admits(&self, feedback: &Feedback) -> bool {
+        let has = |wanted: Option<bool>, there: bool| wanted.is_none_or(|wanted| wanted == there);
+        let by = |source: &RawJson| {
+            let Giver { user_id, ls_user_id } = source.read().unwrap_or_default();
+            [user_id, ls_user_id].iter().flatten().any(|user| self.users.contains(user))
+        };
+        let further = || feedback.extra.as_ref()?.read::<BTreeMap<String, serde_json::Value>>().ok();
+        has(self.has_comment, feedback.comment.is_some())
+            && has(self.has_score, feedback.score.is_some())
+            && (self.users.is_empty() || feedback.source.as_ref().is_some_and(by))
+            && self.experiment.as_ref().is_none_or(|wanted| {
+                further()
+                    .and_then(|mut extra| extra.remove("comparative_experiment_id"))
+                    .is_some_and(|id| id == **wanted)
+            })
+    }
 }
 
 async fn find(api: &Api, principal: Principal, id: &str) -> Result<Feedback, Problem> {

@@ -6,6 +6,7 @@ mod datasets;
 mod examples;
 mod fault;
 mod feedback;
+mod feedback_tokens;
 mod info;
 mod multipart;
 mod params;
@@ -30,6 +31,7 @@ pub(crate) fn routes() -> Router<Api> {
         .merge(multipart::routes())
         .merge(sessions::routes())
         .merge(feedback::routes())
+        .merge(feedback_tokens::routes())
         .merge(rules::routes())
         .merge(datasets::routes())
         .merge(examples::routes())

@@ -8,6 +8,7 @@ use axum::http::request::Parts;
 
 use crate::api::problem::Problem;
 use crate::model::id::InvalidId;
+use crate::model::time::Timestamp;
 
 /// The largest page.
 const LARGEST_PAGE: u32 = 100;
@@ -22,13 +23,28 @@ impl Params {
     }
 
     /// The first value of a parameter.
-    pub(crate) fn one<'a>(&'a self, name: &'a str) -> Option<&'a str> {
-        self.all(name).next()
+    pub(crate) fn one<'a>(&'a self, name: &str) -> Option<&'a str> {
+        self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
     /// Whether a flag is set, in any client's spelling.
     pub(crate) fn flag(&self, name: &str) -> bool {
         self.one(name).is_some_and(|value| value == "1" || value.eq_ignore_ascii_case("true"))
+    }
+
+    /// A flag that need not be there.
+    pub(crate) fn flag_or_none(&self, name: &str) -> Result<Option<bool>, Problem> {
+        let read = |value: &str| match value.to_ascii_lowercase().as_str() {
+            "true" | "1" => Ok(true),
+            "false" | "0" => Ok(false),
+            _ => Err(wrong(name, "must be true or false")),
+        };
+        self.one(name).map(read).transpose()
+    }
+
+    /// An instant that need not be there.
+    pub(crate) fn time(&self, name: &str) -> Result<Option<Timestamp>, Problem> {
+        self.one(name).map(|value| Timestamp::parse(value).map_err(|error| wrong(name, error))).transpose()
     }
 
     /// Every value of a parameter as ids.

@@ -1,25 +1,31 @@
 //! `GET|POST /sessions`, `GET|PATCH|DELETE /sessions/{id}`: projects under LangSmith's name for them.
 
+use std::collections::BTreeMap;
+
 use axum::extract::{Path, Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use serde_json::value::RawValue;
+use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use crate::api::Api;
 use crate::api::auth::Principal;
 use crate::api::langsmith::fault::Fault;
-use crate::api::langsmith::params::Params;
+use crate::api::langsmith::params::{Params, wrong};
+use crate::api::langsmith::search::stats;
+use crate::api::langsmith::wire;
 use crate::api::problem::Problem;
 use crate::api::request;
 use crate::ingest::{Invalid, value};
-use crate::model::id::{ProjectId, RunId, TenantId};
+use crate::model::id::{DatasetId, ProjectId, RunId, TenantId};
 use crate::model::json::RawJson;
 use crate::model::project::{DEFAULT_PROJECT, Project};
+use crate::model::time::Timestamp;
+use crate::query;
 use crate::store::StoreError;
 use crate::store::projects::ProjectQuery;
 
@@ -59,6 +65,17 @@ struct Session<'a> {
     reference_dataset_id: Option<Uuid>,
     default_dataset_id: Option<Uuid>,
     trace_tier: Option<&'a str>,
+    /// Only when asked for: they are counted anew each time.
+    #[serde(flatten)]
+    stats: Option<SessionStats>,
+}
+
+/// What the runs of a project have in common, and what was said of the project itself.
+#[derive(Serialize)]
+struct SessionStats {
+    #[serde(flatten)]
+    runs: stats::Shown,
+    session_feedback_stats: BTreeMap<String, wire::Stats>,
 }
 
 impl<'a> From<&'a Project> for Session<'a> {
@@ -69,11 +86,12 @@ impl<'a> From<&'a Project> for Session<'a> {
             name: &project.name,
             description: project.description.as_deref(),
             start_time: project.start_time.with_offset(),
-            end_time: project.end_time.map(crate::model::time::Timestamp::with_offset),
+            end_time: project.end_time.map(Timestamp::with_offset),
             extra: project.extra.as_ref(),
             reference_dataset_id: project.reference_dataset_id,
             default_dataset_id: None,
             trace_tier: None,
+            stats: None,
         }
     }
 }
@@ -82,24 +100,54 @@ fn shown(project: &Project) -> Response {
     Json(Session::from(project)).into_response()
 }
 
+/// Projects, with statistics where the client asks for them.
+async fn all_shown(api: &Api, projects: &[Project], params: &Params) -> Result<Response, Problem> {
+    let (wanted, from) = (params.flag("include_stats"), params.time("stats_start_time")?);
+    let mut sessions = Vec::with_capacity(projects.len());
+    for project in projects {
+        let stats = if wanted { Some(counted(api, project, from).await?) } else { None };
+        sessions.push(Session { stats, ..Session::from(project) });
+    }
+    Ok(Json(sessions).into_response())
+}
+
+async fn counted(api: &Api, project: &Project, from: Option<Timestamp>) -> Result<SessionStats, Problem> {
+    let (store, tenant) = (api.store.as_ref(), project.tenant_id);
+    let runs = query::of_project(store, tenant, project.id, from).await?;
+    let said = query::feedback::on_project(store, tenant, project.id).await?;
+    Ok(SessionStats { runs: stats::Shown::of(&runs), session_feedback_stats: wire::shown_stats(&said) })
+}
+
+/// What `metadata` must hold, if it is asked for.
+fn metadata(params: &Params) -> Result<Option<Map<String, Value>>, Problem> {
+    let read = |text: &str| serde_json::from_str(text).map_err(|_| wrong("metadata", "must be a JSON object"));
+    params.one("metadata").map(read).transpose()
+}
+
 async fn list(State(api): State<Api>, principal: Principal, params: Params) -> Result<Response, Fault> {
-    params.refuse(&["metadata", "reference_dataset", "filter"])?;
+    params.refuse(&["filter"])?;
     let query = ProjectQuery {
         ids: params.ids("id")?,
         name: params.one("name").map(str::to_owned),
         name_contains: params.one("name_contains").map(str::to_owned),
+        reference_datasets: params.ids::<DatasetId>("reference_dataset")?.into_iter().map(|id| id.0).collect(),
+        is_experiment: params.flag_or_none("reference_free")?.map(|is_free| !is_free),
         limit: params.limit(PAGE)?,
         offset: params.offset()?,
     };
-    let tenant = principal.tenant_id;
+    let (tenant, metadata) = (principal.tenant_id, metadata(&params)?);
+    if let Some(metadata) = metadata {
+        let projects = query::projects::page(api.store.as_ref(), tenant, &query, &metadata).await?;
+        return Ok(all_shown(&api, &projects, &params).await?);
+    }
     let mut projects = api.store.list_projects(tenant, &query).await?;
-    let wants_default = query.name.as_deref().is_none_or(|name| name == DEFAULT_PROJECT);
-    if projects.is_empty() && wants_default && query.ids.is_empty() && query.offset == 0 {
+    let asks_for_any = ProjectQuery { name: None, limit: 0, ..query.clone() } == ProjectQuery::default();
+    if projects.is_empty() && asks_for_any && query.name.as_deref().is_none_or(|name| name == DEFAULT_PROJECT) {
         // Clients learn their tenant from the first project there is: there always is one.
         make_default(&api, tenant).await?;
         projects = api.store.list_projects(tenant, &query).await?;
     }
-    Ok(Json(projects.iter().map(Session::from).collect::<Vec<_>>()).into_response())
+    Ok(all_shown(&api, &projects, &params).await?)
 }
 
 async fn make_default(api: &Api, tenant: TenantId) -> Result<(), Problem> {
@@ -185,8 +233,16 @@ async fn find(api: &Api, principal: Principal, id: &str) -> Result<Project, Prob
     api.store.project(principal.tenant_id, id).await?.ok_or_else(|| Problem::not_found("session"))
 }
 
-async fn read(State(api): State<Api>, principal: Principal, Path(id): Path<String>) -> Result<Response, Fault> {
-    Ok(shown(&find(&api, principal, &id).await?))
+async fn read(
+    State(api): State<Api>,
+    principal: Principal,
+    Path(id): Path<String>,
+    params: Params,
+) -> Result<Response, Fault> {
+    let project = find(&api, principal, &id).await?;
+    let from = params.time("stats_start_time")?;
+    let stats = if params.flag("include_stats") { Some(counted(&api, &project, from).await?) } else { None };
+    Ok(Json(Session { stats, ..Session::from(&project) }).into_response())
 }
 
 async fn update(

@@ -64,6 +64,18 @@ pub(super) fn page(tenant: TenantId, query: &FeedbackQuery) -> QueryBuilder<Post
     if !query.projects.is_empty() {
         sql.push(IN_PROJECTS).push_bind(ids(&query.projects, |project| project.0)).push(")");
     }
+    if let Some(on_runs) = query.on_runs {
+        sql.push(if on_runs { " AND f.run_id IS NOT NULL" } else { " AND f.run_id IS NULL" });
+    }
+    if let Some(from) = query.created_from {
+        sql.push(" AND f.created_at >= ").push_bind(from.0);
+    }
+    if let Some(until) = query.created_until {
+        sql.push(" AND f.created_at <= ").push_bind(until.0);
+    }
+    if let Some((made, id)) = query.before {
+        sql.push(" AND (f.created_at, f.feedback_id) < (").push_bind(made.0).push(", ").push_bind(id.0).push(")");
+    }
     sql.push(" ORDER BY f.created_at DESC, f.feedback_id DESC LIMIT ").push_bind(i64::from(query.limit));
     sql.push(" OFFSET ").push_bind(i64::from(query.offset));
     sql

@@ -14,6 +14,7 @@ mod collections;
 mod connections;
 mod endpoints;
 mod feedback;
+mod feedback_tokens;
 mod groups;
 mod inspect;
 mod keys;

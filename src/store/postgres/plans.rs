@@ -2,26 +2,31 @@
 //!
 //! They are the plans PostgreSQL makes without looking at the values: a prepared statement may get one at any time.
 
-use sqlx::{AssertSqlSafe, Connection as _, PgConnection, raw_sql};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, QueryBuilder, raw_sql};
 use uuid::Uuid;
 
 use super::*;
+use crate::filter::{Filter, Mode};
 use crate::model::id::{DeliveryId, ProjectId, RuleId, RunId, TraceId};
 use crate::model::time::Timestamp;
 use crate::store::KeyStore as _;
 use crate::store::outbox::DeliveryQuery;
 use crate::store::runs::{FeedbackQuery, RunQuery};
+use crate::store::search::path::Ordered;
+use crate::store::search::render::{self, Way};
+use crate::store::search::{Search, Within};
 
 #[path = "../../../tests/it/support/postgres.rs"]
 mod database;
 
 /// Tables that grow with what comes in: no hot statement reads one from end to end.
-const LARGE: [&str; 11] = [
+const LARGE: [&str; 12] = [
     "projects",
     "run_bodies",
     "runs",
     "changes",
     "feedback",
+    "feedback_tokens",
     "waiting_parts",
     "matches",
     "windows",
@@ -43,6 +48,7 @@ const FILL: &str = "
         n % 1000 = 0, n, n, n, n FROM n;
     INSERT INTO changes SELECT t, p, n, r, id('trace', n / 4), n FROM n;
     INSERT INTO feedback SELECT t, id('feedback', n), r, p, 'key', 'api', n, '{}' FROM n;
+    INSERT INTO feedback_tokens SELECT t, id('token', n), r, n, n, '{}' FROM n;
     INSERT INTO waiting_parts (tenant_id, run_id, digest, part) SELECT t, id('waiting', n), n, '' FROM n;
     INSERT INTO matches SELECT t, u, r, p FROM n;
     INSERT INTO windows SELECT t, id('window', n), p, '{}', n, n, n, n FROM n;
@@ -56,6 +62,55 @@ const FILL: &str = "
     INSERT INTO rule_starts SELECT t, id('project', n), u, 1 FROM n;
     INSERT INTO rule_spans SELECT t, id('project', n), u, 1, 2 FROM n WHERE n <= 3;
     ANALYZE";
+
+/// Twenty thousand runs in one project, 1 % of which failed and 0.1 % of which have a name of their own, and feedback on few.
+const SEARCHED: &str = "
+    INSERT INTO runs SELECT id('tenant', 0), id('searched', 0), id('searched', n), id('searched trace', n / 4), NULL,
+        CASE WHEN n % 1000 = 1 THEN 'rare' ELSE 'step ' || n % 4 END, 'chain',
+        CASE WHEN n % 100 = 0 THEN 'error' ELSE 'success' END, n % 4 = 0, false, n * 1000, n * 1000 + 500, n, n
+        FROM generate_series(1, 20000) AS n;
+    INSERT INTO feedback SELECT id('tenant', 0), id('judged', n), id('searched', n), id('searched', 0), 'stars', 'api', n,
+        '{}' FROM generate_series(1, 20) AS n;
+    ANALYZE runs, feedback";
+
+#[tokio::test]
+async fn searches_are_served_by_the_indexes_that_lead_to_them() {
+    let Some((database, mut connection)) = filled().await else { return };
+    database.sql(SEARCHED).await;
+    let id = async |connection: &mut PgConnection, kind: &str| {
+        let query = sqlx::query_scalar::<_, Uuid>("SELECT id($1, 0)").bind(kind.to_owned());
+        query.fetch_one(&mut *connection).await.unwrap()
+    };
+    let tenant = TenantId(id(&mut connection, "tenant").await);
+    let project = ProjectId(id(&mut connection, "searched").await);
+    let clause = |filter: &str| Filter::parse(filter, Mode::Lenient).unwrap().0.narrowing().clause;
+    let of = |run: &str| Search { run: clause(run), ..Search::of(Within::Project(project), 100) };
+    let after = Some((Timestamp(10_000_000), RunId(Uuid::nil())));
+    let trace = Within::Trace(TraceId(id(&mut connection, "searched trace").await));
+    let cases = [
+        (of(""), "runs_by_start", true),
+        (Search { after, ..of("eq(run_type, \"chain\")") }, "runs_by_start", true),
+        (Search { after, newest_first: false, ..of("eq(is_root, true)") }, "runs_by_start", true),
+        (Search { after, ..of("eq(status, \"error\")") }, "runs_failed", false),
+        (Search { after, ..of("eq(name, \"rare\")") }, "runs_by_name", false),
+        (of("eq(feedback_key, \"stars\")"), "feedback_by_key", false),
+        (Search::of(trace, 100), "runs_by_trace", false),
+        (Search::of(Within::Runs(vec![RunId(Uuid::nil())]), 100), "run_bodies_pkey", false),
+    ];
+    let mut wrong = Wrong::default();
+    for (search, index, in_order) in cases {
+        let mut explained = QueryBuilder::new("EXPLAIN ");
+        render::search(&mut explained, tenant, &search, &Way::Along(Ordered::Start));
+        let query = explained.build_query_scalar::<String>().persistent(false);
+        let plan = query.fetch_all(&mut connection).await.unwrap().join("\n");
+        let uses = plan.contains(&format!("{index} on ")) || plan.contains(&format!("on {index} "));
+        if !uses || (in_order && plan.contains("Sort")) || scanned_whole(&plan).is_some() {
+            wrong.note(explained.sql().as_str(), &plan, &format!("go by {index}, in order: {in_order}"));
+        }
+    }
+    assert!(wrong.0.is_empty(), "{}", wrong.0);
+    connection.close().await.unwrap();
+}
 
 /// The plan of a statement for any values.
 async fn plan(connection: &mut PgConnection, statement: &str) -> String {
@@ -113,6 +168,7 @@ async fn served(connection: &mut PgConnection, wrong: &mut Wrong) {
         accept::PLANNED,
         endpoints::PLANNED,
         feedback::PLANNED,
+        feedback_tokens::PLANNED,
         outbox::PLANNED,
         removal::PLANNED,
         runs::PLANNED,

@@ -115,6 +115,12 @@ fn page(tenant: TenantId, query: &ProjectQuery) -> QueryBuilder<Postgres> {
         // Of ASCII letters alone: whatever the database's locale, the other backend folds no others.
         sql.push(" AND strpos(lower(name COLLATE \"C\"), ").push_bind(part).push(") > 0");
     }
+    if !query.reference_datasets.is_empty() {
+        sql.push(" AND reference_dataset_id = ANY(").push_bind(query.reference_datasets.clone()).push(")");
+    }
+    if let Some(is_experiment) = query.is_experiment {
+        sql.push(" AND reference_dataset_id IS").push(if is_experiment { " NOT NULL" } else { " NULL" });
+    }
     sql.push(" ORDER BY start_at DESC, project_id LIMIT ").push_bind(i64::from(query.limit));
     sql.push(" OFFSET ").push_bind(i64::from(query.offset));
     sql

@@ -112,8 +112,10 @@ const LINKED: &str = "SELECT blob_key FROM message_links WHERE tenant_id = $1 AN
 
 const DROP_QUEUED: &str = "DELETE FROM queued_runs WHERE tenant_id = $1 AND run_id = ANY($2::uuid[])";
 
+const DROP_TOKENS: &str = "DELETE FROM feedback_tokens WHERE tenant_id = $1 AND run_id = ANY($2::uuid[])";
+
 /// What goes with its run.
-pub(super) const DROP_WITH_RUNS: [&str; 3] = [DROP_FEEDBACK, DROP_QUEUED, DROP_BODIES];
+pub(super) const DROP_WITH_RUNS: [&str; 4] = [DROP_FEEDBACK, DROP_TOKENS, DROP_QUEUED, DROP_BODIES];
 
 const BEGIN_SWEEP: &str = "UPDATE counters SET value = $1 WHERE name = 'blobs_swept_at' AND value <= $2";
 

@@ -63,17 +63,17 @@ pub(in crate::store) fn search(sql: &mut dyn Statement, tenant: TenantId, search
             sql.sql(")");
         }
     }
+    // SQLite would rather read all of a project in this order than sort a few runs; what is computed no index is by.
+    let start_at = if matches!(way, Way::Runs(_)) { "+r.start_at" } else { "r.start_at" };
     let (than, order) = if search.newest_first { ("<", "DESC") } else { (">", "ASC") };
     if let Some((start, run)) = search.after {
-        sql.sql(" AND (r.start_at, r.run_id) ");
-        sql.sql(than);
-        sql.sql(" (");
+        sql.sql(&format!(" AND ({start_at}, r.run_id) {than} ("));
         sql.number(start.0);
         sql.sql(", ");
         sql.id(run.0);
         sql.sql(")");
     }
-    sql.sql(&format!(" ORDER BY r.start_at {order}, r.run_id {order} LIMIT "));
+    sql.sql(&format!(" ORDER BY {start_at} {order}, r.run_id {order} LIMIT "));
     sql.number(search.limit.into());
 }
 

@@ -28,7 +28,7 @@ const SET_MARKER: &str = "INSERT INTO markers (name, value) VALUES ($1, $2) \
 
 const CHECK: &str = "UPDATE counters SET value = $1 WHERE name = 'checked_at'";
 
-const WIPE: [&str; 24] = [
+const WIPE: [&str; 25] = [
     "DELETE FROM projects",
     "DELETE FROM removed_projects",
     "DELETE FROM run_bodies",
@@ -36,6 +36,7 @@ const WIPE: [&str; 24] = [
     "DELETE FROM waiting_parts",
     "DELETE FROM incomplete_runs",
     "DELETE FROM feedback",
+    "DELETE FROM feedback_tokens",
     "DELETE FROM changes",
     "DELETE FROM rules",
     "DELETE FROM rule_starts",

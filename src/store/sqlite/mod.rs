@@ -12,6 +12,7 @@ mod collections;
 mod endpoints;
 mod failure;
 mod feedback;
+mod feedback_tokens;
 mod inspect;
 mod keys;
 mod leases;

@@ -4,11 +4,16 @@ use sqlx::{AssertSqlSafe, Row};
 use tokio_util::sync::CancellationToken;
 
 use super::*;
+use crate::filter::sql::Clause;
+use crate::filter::{Filter, Mode};
 use crate::model::id::{DeliveryId, ProjectId, RuleId, RunId, TenantId, TraceId};
 use crate::model::time::Timestamp;
 use crate::store::KeyStore;
 use crate::store::outbox::DeliveryQuery;
 use crate::store::runs::{FeedbackQuery, RunQuery};
+use crate::store::search::path::{Ordered, probes};
+use crate::store::search::render::Way;
+use crate::store::search::{Search, Within};
 
 /// The steps of a statement's plan.
 async fn plan(store: &SqliteStore, statement: &str) -> String {
@@ -39,7 +44,8 @@ async fn hot_statements_are_served_by_their_indexes() {
         (runs::TRACES, "SEARCH r USING INDEX runs_by_trace (tenant_id=? AND project_id=? AND trace_id=?)"),
         (runs::TRACES, "SEARCH b USING INDEX sqlite_autoindex_run_bodies_1 (tenant_id=? AND run_id=?)"),
     ];
-    let windows = [windows::PLANNED.as_slice(), &standing::PLANNED, &collections::PLANNED].concat();
+    let windows =
+        [windows::PLANNED.as_slice(), &standing::PLANNED, &collections::PLANNED, &feedback_tokens::PLANNED].concat();
     let more = [outbox::PLANNED.as_slice(), &windows, &feedback::PLANNED, &removal::PLANNED].concat();
     for (statement, step) in cases.into_iter().chain(accept::PLANNED).chain(retention::PLANNED).chain(more) {
         let plan = plan(&store, statement).await;
@@ -97,6 +103,84 @@ async fn pages_of_deliveries_and_of_feedback_are_read_in_the_order_of_an_index()
     let on_runs = given(FeedbackQuery { runs: vec![RunId(id)], ..FeedbackQuery::default() });
     let found = plan(&store, &on_runs).await;
     assert!(found.contains("USING INDEX feedback_by_run (tenant_id=? AND run_id=?)"), "{found}");
+    drop(writer);
+}
+
+fn clause(filter: &str) -> Clause {
+    Filter::parse(filter, Mode::Lenient).unwrap().0.narrowing().clause
+}
+
+fn in_project(run: &str) -> Search {
+    Search { run: clause(run), ..Search::of(Within::Project(ProjectId(uuid::Uuid::nil())), 100) }
+}
+
+#[tokio::test]
+async fn searches_are_read_in_the_order_of_the_index_that_serves_them_best() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, writer) = SqliteStore::open(&directory.path().join("runhook.db")).await.unwrap();
+    let after = Some((Timestamp(0), RunId(uuid::Uuid::nil())));
+    let failed = r#"and(eq(status, "error"), gt(latency, 3))"#;
+    let slow_in_trace = Search { tree: clause("gt(latency, 3)"), ..in_project("eq(is_root, true)") };
+    let cases = [
+        (in_project(""), "r USING INDEX runs_by_start (tenant_id=? AND project_id=?)"),
+        (
+            Search { after, ..in_project("eq(run_type, \"llm\")") },
+            "r USING INDEX runs_by_start (tenant_id=? AND project_id=? AND (start_at,run_id)<(?,?))",
+        ),
+        (
+            Search { after, newest_first: false, ..in_project(failed) },
+            "r USING INDEX runs_failed (tenant_id=? AND project_id=? AND (start_at,run_id)>(?,?))",
+        ),
+        (
+            Search { after, ..in_project(r#"and(eq(name, "plan"), eq(status, "error"))"#) },
+            "r USING INDEX runs_by_name (tenant_id=? AND project_id=? AND name=? AND (start_at,run_id)<(?,?))",
+        ),
+        (slow_in_trace.clone(), "r USING INDEX runs_by_start (tenant_id=? AND project_id=?)"),
+        (slow_in_trace, "t EXISTS USING INDEX runs_by_trace (tenant_id=? AND project_id=? AND trace_id=?)"),
+    ];
+    for (search, step) in cases {
+        let statement = search::statement(TenantId::DEFAULT, &search, &Way::Along(Ordered::of(&search.run)));
+        let found = plan(&store, statement.sql().as_str()).await;
+        assert!(found.contains(step), "{}\n{found}\nand should\n{step}", statement.sql().as_str());
+        assert!(!found.contains("TEMP B-TREE"), "{found}");
+    }
+    drop(writer);
+}
+
+#[tokio::test]
+async fn what_is_few_is_counted_and_looked_up_by_an_index() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, writer) = SqliteStore::open(&directory.path().join("runhook.db")).await.unwrap();
+    let id = uuid::Uuid::nil();
+    let few = || vec![id, uuid::Uuid::from_u128(1)];
+    let failed_in_trace = Search { tree: clause("eq(status, \"error\")"), ..in_project("eq(is_root, true)") };
+    let judged = in_project("eq(feedback_key, \"stars\")");
+    let of_trace = Search { within: Within::Trace(TraceId(id)), ..judged.clone() };
+    let named = Search { within: Within::Runs(vec![RunId(id)]), ..judged.clone() };
+    let statement = |search: &Search, way: Way| search::statement(TenantId::DEFAULT, search, &way);
+    let counted = |search: &Search| search::count(TenantId::DEFAULT, &probes(search)[0]);
+    let along = || Way::Along(Ordered::Start);
+    let cases = [
+        (counted(&judged), "f USING COVERING INDEX feedback_by_key (tenant_id=? AND key=?"),
+        (counted(&failed_in_trace), "t USING INDEX runs_failed (tenant_id=? AND project_id=?)"),
+        (statement(&judged, Way::Runs(few())), "r USING PRIMARY KEY (tenant_id=? AND project_id=? AND run_id=?)"),
+        (
+            statement(&Search { after: Some((Timestamp(0), RunId(id))), ..judged.clone() }, Way::Runs(few())),
+            "r USING PRIMARY KEY (tenant_id=? AND project_id=? AND run_id=?)",
+        ),
+        (
+            statement(&failed_in_trace, Way::Traces(few())),
+            "r USING INDEX runs_by_trace (tenant_id=? AND project_id=? AND trace_id=?)",
+        ),
+        (statement(&of_trace, along()), "r USING INDEX runs_by_trace (tenant_id=? AND project_id=? AND trace_id=?)"),
+        (statement(&named, along()), "b USING INDEX sqlite_autoindex_run_bodies_1 (tenant_id=? AND run_id=?)"),
+        (statement(&named, along()), "r USING PRIMARY KEY (tenant_id=? AND project_id=? AND run_id=?)"),
+    ];
+    for (statement, step) in cases {
+        let found = plan(&store, statement.sql().as_str()).await;
+        assert!(found.contains(step), "{}\n{found}\nand should\n{step}", statement.sql().as_str());
+        assert!(!found.contains("SCAN r") && !found.contains("SCAN t") && !found.contains("SCAN f"), "{found}");
+    }
     drop(writer);
 }
 

@@ -95,6 +95,13 @@ fn page(tenant: TenantId, query: &ProjectQuery) -> QueryBuilder<Sqlite> {
     if let Some(part) = &query.name_contains {
         sql.push(" AND instr(lower(name), ").push_bind(part.to_ascii_lowercase()).push(") > 0");
     }
+    if !query.reference_datasets.is_empty() {
+        let datasets = id_list(query.reference_datasets.iter().copied());
+        sql.push(" AND reference_dataset_id IN (SELECT unhex(value) FROM json_each(").push_bind(datasets).push("))");
+    }
+    if let Some(is_experiment) = query.is_experiment {
+        sql.push(" AND reference_dataset_id IS").push(if is_experiment { " NOT NULL" } else { " NULL" });
+    }
     sql.push(" ORDER BY start_at DESC, project_id LIMIT ").push_bind(query.limit);
     sql.push(" OFFSET ").push_bind(query.offset);
     sql

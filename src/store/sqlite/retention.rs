@@ -100,8 +100,11 @@ const LINKED: &str = "SELECT DISTINCT blob_key FROM message_links INDEXED BY mes
 const DROP_QUEUED: &str = "DELETE FROM queued_runs INDEXED BY queued_runs_by_run WHERE tenant_id = $1 \
      AND run_id IN (SELECT unhex(value) FROM json_each($2))";
 
+const DROP_TOKENS: &str = "DELETE FROM feedback_tokens INDEXED BY feedback_tokens_by_run WHERE tenant_id = $1 \
+     AND run_id IN (SELECT unhex(value) FROM json_each($2))";
+
 /// What goes with its run.
-pub(super) const DROP_WITH_RUNS: [&str; 3] = [DROP_FEEDBACK, DROP_QUEUED, DROP_BODIES];
+pub(super) const DROP_WITH_RUNS: [&str; 4] = [DROP_FEEDBACK, DROP_TOKENS, DROP_QUEUED, DROP_BODIES];
 
 const BEGIN_SWEEP: &str = "UPDATE counters SET value = $1 WHERE name = 'blobs_swept_at' AND value <= $2";
 

@@ -4,7 +4,7 @@ use crate::store::StoreError;
 use crate::store::transfer::{Result, TransferError};
 
 /// Every table of the schema. A test compares this with the schema itself.
-pub const TABLES: [&str; 27] = [
+pub const TABLES: [&str; 28] = [
     "projects",
     "removed_projects",
     "run_bodies",
@@ -12,6 +12,7 @@ pub const TABLES: [&str; 27] = [
     "waiting_parts",
     "incomplete_runs",
     "feedback",
+    "feedback_tokens",
     "changes",
     "rules",
     "rule_starts",

@@ -98,6 +98,7 @@ impl House {
             store: Arc::clone(&store),
             blobs,
             keyring: Arc::clone(&keyring),
+            public_url: "http://runhook.test".parse().unwrap(),
             clock: Arc::<ManualClock>::clone(&clock),
             budget: Budget::new(&limits),
             limits,

@@ -79,8 +79,8 @@ impl Engine {
         let supervisor = Supervisor::default();
         let store = home.open_with(&supervisor, room).await;
         let keyring = Arc::new(Keyring::parse(&Keyring::line(1, &[7; 32])).unwrap());
-        let base = "http://runhook.test".parse().unwrap();
-        let blobs = Directory::new(home.data_dir().join("blobs"), base, Arc::clone(&keyring));
+        let base: url::Url = "http://runhook.test".parse().unwrap();
+        let blobs = Directory::new(home.data_dir().join("blobs"), base.clone(), Arc::clone(&keyring));
         blobs.prepare().await.unwrap();
         let clock = Arc::new(ManualClock::at(NOON));
         let auth = Arc::new(Auth::default());
@@ -88,6 +88,7 @@ impl Engine {
             store: Arc::clone(&store),
             blobs: Arc::new(blobs),
             keyring,
+            public_url: base,
             clock: Arc::<ManualClock>::clone(&clock),
             budget: Budget::new(&limits),
             limits: Arc::new(limits),

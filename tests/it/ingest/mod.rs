@@ -2,6 +2,7 @@
 
 mod bodies;
 pub(crate) mod engine;
+mod feedback;
 mod laws;
 mod multipart;
 mod overload;

@@ -88,3 +88,30 @@ async fn more_runs_than_the_limit_are_413() {
     engine.multipart(&parts).await.expect(413);
     assert!(engine.runs().await.is_empty());
 }
+
+/// Clients that are answered 404 give multipart up for as long as they live.
+#[tokio::test]
+async fn nothing_that_is_sent_here_is_answered_404_whatever_it_names() {
+    let engine = Engine::start().await;
+    let (id, json) = ("01a2010f-fb2e-7c64-8ea0-e9d36097932f", "application/json");
+    let [post, patch, feedback, attachment] =
+        ["post", "patch", "feedback", "attachment"].map(|event| format!("{event}.{id}"));
+    let attachment = format!("{attachment}.note");
+    let elsewhere = br#"{"name":"n","run_type":"chain","start_time":"2026-11-22T02:22:34Z","session_id":"01a2010f-fb2e-7c64-8ea0-e9d36097932e"}"#;
+    let said = br#"{"key":"k","run_id":"01a2010f-fb2e-7c64-8ea0-e9d36097932d","score":1}"#;
+    let bodies = [
+        form(&[(&post, json, elsewhere)]),
+        form(&[(&patch, json, br#"{"end_time":"2026-11-22T02:22:35Z"}"#)]),
+        form(&[(&feedback, json, said)]),
+        form(&[(&attachment, "text/plain", b"bytes")]),
+        form(&[("nonsense", json, b"{}")]),
+        form(&[(&post, json, b"[")]),
+        form(&[]),
+        b"no form at all".to_vec(),
+    ];
+    for (number, body) in bodies.into_iter().enumerate() {
+        let answer = engine.send(multipart_request(body, None)).await;
+        assert_ne!(answer.status.as_u16(), 404, "{number}: {:?}", answer.body);
+        assert!(!answer.status.is_server_error(), "{number}: {:?}", answer.body);
+    }
+}

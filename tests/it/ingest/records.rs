@@ -47,6 +47,69 @@ async fn a_session_is_made_found_changed_and_removed() {
 }
 
 #[tokio::test]
+async fn sessions_are_narrowed_by_their_metadata_and_by_the_dataset_they_are_about() {
+    let engine = Engine::start().await;
+    let dataset = engine.post("/datasets", &json!({"name": "questions"})).await.expect(200).json()["id"].clone();
+    for (name, extra, about) in [
+        ("one", json!({"metadata": {"team": "blue", "floor": 2}}), Value::Null),
+        ("two", json!({"metadata": {"team": "blue", "floor": "2"}}), dataset.clone()),
+        ("three", json!({"other": 1}), Value::Null),
+    ] {
+        let body = json!({"name": name, "extra": extra, "reference_dataset_id": about});
+        engine.post("/sessions", &body).await.expect(200);
+    }
+    let names = async |query: String| {
+        let found = engine.get(&format!("/sessions?{query}")).await.expect(200).json();
+        let names = found.as_array().unwrap().iter().map(|session| session["name"].as_str().unwrap().to_owned());
+        let mut names: Vec<String> = names.collect();
+        names.sort();
+        names
+    };
+    let metadata = |wanted: &str| {
+        let pairs = url::form_urlencoded::Serializer::new(String::new()).append_pair("metadata", wanted).finish();
+        format!("limit=100&offset=0&{pairs}")
+    };
+    assert_eq!(names(metadata(r#"{"team": "blue"}"#)).await, ["one", "two"]);
+    assert_eq!(names(metadata(r#"{"team": "blue", "floor": 2}"#)).await, ["one"]);
+    assert_eq!(names(metadata(r#"{"team": "red"}"#)).await, Vec::<String>::new());
+    let dataset = dataset.as_str().unwrap();
+    assert_eq!(names(format!("reference_dataset={dataset}&limit=100")).await, ["two"]);
+    assert_eq!(names("reference_free=True&name_contains=o".to_owned()).await, ["one"]);
+    assert_eq!(names("reference_free=false".to_owned()).await, ["two"]);
+    for query in ["metadata=blue", "reference_dataset=x", "reference_free=maybe", "filter=eq(name,%22one%22)"] {
+        engine.get(&format!("/sessions?{query}")).await.expect(422);
+    }
+}
+
+#[tokio::test]
+async fn a_session_is_shown_with_statistics_when_they_are_asked_for() {
+    let engine = Engine::start().await;
+    let run = |id: &str, at: &str, error: Value| {
+        json!({"id": id, "name": "r", "run_type": "chain", "session_name": "np", "start_time": format!("{at}:00Z"),
+            "end_time": format!("{at}:04Z"), "error": error})
+    };
+    for run in [run(RUN, "2026-11-22T10:00", json!("broken")), run(ID, "2026-11-21T10:00", Value::Null)] {
+        engine.post("/runs", &run).await.expect(202);
+    }
+    let plain = engine.get("/sessions?name=np&include_stats=False").await.expect(200).json()[0].clone();
+    assert!(!keys(&plain).contains(&"run_count"), "{plain}");
+    let id = plain["id"].as_str().unwrap();
+    engine.post("/feedback", &json!({"key": "whole", "session_id": id, "score": 1})).await.expect(200);
+    engine.post("/feedback", &json!({"key": "one", "run_id": RUN, "score": 0})).await.expect(200);
+    let listed = engine.get("/sessions?name=np&include_stats=True").await.expect(200).json()[0].clone();
+    assert_eq!(engine.get(&format!("/sessions/{id}?include_stats=true")).await.expect(200).json(), listed);
+    assert_eq!(
+        (&listed["run_count"], &listed["error_rate"], &listed["latency_p50"]),
+        (&json!(2), &json!(0.5), &json!(4.0))
+    );
+    assert_eq!(listed["feedback_stats"]["one"]["avg"], 0.0);
+    assert_eq!(keys(&listed["feedback_stats"]), ["one"]);
+    assert_eq!(listed["session_feedback_stats"]["whole"]["n"], 1);
+    let since = "include_stats=true&stats_start_time=2026-11-22T00:00:00Z";
+    assert_eq!(engine.get(&format!("/sessions/{id}?{since}")).await.expect(200).json()["run_count"], 1);
+}
+
+#[tokio::test]
 async fn a_session_that_cannot_be_is_told_why() {
     let engine = Engine::start().await;
     let answer = engine.post("/sessions", &json!({"description": "d"})).await.expect(422).json();
@@ -91,5 +154,7 @@ async fn feedback_that_cannot_be_is_told_why() {
     assert_eq!(long["detail"][0]["loc"], json!(["body", "key"]));
     engine.post("/feedback", &json!({"key": "k"})).await.expect(422);
     engine.get("/feedback?run=nonsense").await.expect(422);
-    engine.get("/feedback?has_score=true").await.expect(422);
+    engine.get("/feedback?has_score=maybe").await.expect(422);
+    engine.get("/feedback?level=trace").await.expect(422);
+    engine.get("/feedback?min_created_at=noon").await.expect(422);
 }

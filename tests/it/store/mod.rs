@@ -6,6 +6,7 @@
 mod broken;
 mod collections;
 mod evaluation;
+mod feedback_tokens;
 mod keys;
 mod model;
 mod order;
@@ -43,8 +44,11 @@ macro_rules! store_suite {
                 deleted_feedback_is_a_change_of_its_run,
                 runs_are_listed_newest_start_first_in_pages,
                 feedback_is_listed_newest_first_and_by_what_it_is_about,
+                feedback_is_listed_by_when_it_was_made_and_whether_on_runs,
                 large_and_small_values_come_back_byte_for_byte,
                 tenants_do_not_see_each_other;
+            feedback_tokens: a_token_is_found_by_its_id_alone_and_listed_with_its_run,
+                a_token_goes_when_it_has_expired_or_with_its_run;
             search: what_a_database_decides_is_what_the_evaluator_decides,
                 pages_of_a_search_follow_one_another_in_both_directions,
                 runs_are_searched_by_project_by_trace_and_by_id;
@@ -59,6 +63,7 @@ macro_rules! store_suite {
                 names_are_unique_in_a_tenant,
                 a_renamed_project_leaves_its_name_to_a_new_one,
                 projects_are_listed_by_id_name_and_part_of_the_name,
+                experiments_are_listed_by_their_dataset_and_apart_from_the_rest,
                 a_deleted_project_takes_everything_with_it,
                 a_deleted_project_leaves_feedback_on_runs_of_others;
             evaluation: a_window_is_committed_once,

@@ -104,3 +104,22 @@ pub(crate) async fn a_deleted_project_leaves_feedback_on_runs_of_others(store: &
     assert!(store.delete_project(TENANT, project_id(PROJECT)).await.unwrap());
     assert!(store.feedback(TENANT, feedback_id(1)).await.unwrap().is_none());
 }
+
+pub(crate) async fn experiments_are_listed_by_their_dataset_and_apart_from_the_rest(store: &dyn Store) {
+    let on = |number: u128, dataset: Option<u128>| Project {
+        reference_dataset_id: dataset.map(Uuid::from_u128),
+        ..project(number, &format!("experiment {number}"))
+    };
+    for project in [on(1, Some(1)), on(2, Some(2)), on(3, None)] {
+        store.create_project(project).await.unwrap();
+    }
+    let ids = async |query: ProjectQuery| {
+        let found = store.list_projects(TENANT, &ProjectQuery { limit: 10, ..query }).await.unwrap();
+        found.into_iter().filter(|project| project.name != DEFAULT_PROJECT).map(|one| one.name).collect::<Vec<_>>()
+    };
+    let by_dataset =
+        ProjectQuery { reference_datasets: vec![Uuid::from_u128(2), Uuid::from_u128(7)], ..ProjectQuery::default() };
+    assert_eq!(ids(by_dataset).await, ["experiment 2"]);
+    assert_eq!(ids(ProjectQuery { is_experiment: Some(false), ..ProjectQuery::default() }).await, ["experiment 3"]);
+    assert_eq!(ids(ProjectQuery { is_experiment: Some(true), ..ProjectQuery::default() }).await.len(), 2);
+}

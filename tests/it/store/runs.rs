@@ -1,5 +1,6 @@
 //! Accepting runs and feedback, and reading them back.
 
+use runhook::model::feedback::Feedback;
 use runhook::model::id::{ProjectId, RunId, TenantId, TraceId};
 use runhook::model::project::{DEFAULT_PROJECT, ProjectRef};
 use runhook::model::run::{Fields, Part, PartKind, Payload, Run, Status};
@@ -237,6 +238,23 @@ pub(crate) async fn feedback_is_listed_newest_first_and_by_what_it_is_about(stor
     assert_eq!(list(FeedbackQuery { sources: vec!["model".into()], ..all.clone() }).await, [feedback_id(3)]);
     let projects = vec![project_id(PROJECT)];
     assert_eq!(list(FeedbackQuery { projects, ..all }).await, [feedback_id(2), feedback_id(1)]);
+}
+
+pub(crate) async fn feedback_is_listed_by_when_it_was_made_and_whether_on_runs(store: &dyn Store) {
+    let mut whole = feedback(3, run_id(2), 1.0);
+    (whole.run_id, whole.session_id, whole.created_at) = (None, Some(project_id(PROJECT)), at(30));
+    let made = |number: u32, seconds: i64| Feedback { created_at: at(seconds), ..feedback(number, run_id(1), 0.5) };
+    accept_feedback(store, vec![made(1, 10), made(2, 20), whole]).await;
+    let list = async |query: FeedbackQuery| {
+        let found = store.list_feedback(TENANT, &query).await.unwrap();
+        found.into_iter().map(|feedback| feedback.id).collect::<Vec<_>>()
+    };
+    let all = FeedbackQuery { limit: 10, ..FeedbackQuery::default() };
+    assert_eq!(list(FeedbackQuery { on_runs: Some(false), ..all.clone() }).await, [feedback_id(3)]);
+    assert_eq!(list(FeedbackQuery { on_runs: Some(true), ..all.clone() }).await, [feedback_id(2), feedback_id(1)]);
+    let between = FeedbackQuery { created_from: Some(at(20)), created_until: Some(at(20)), ..all.clone() };
+    assert_eq!(list(between).await, [feedback_id(2)]);
+    assert_eq!(list(FeedbackQuery { before: Some((at(20), feedback_id(2))), ..all }).await, [feedback_id(1)]);
 }
 
 pub(crate) async fn large_and_small_values_come_back_byte_for_byte(store: &dyn Store) {

@@ -2,7 +2,7 @@
 
 mod group;
 mod query;
-mod stats;
+pub(super) mod stats;
 pub(super) mod terms;
 mod validate;
 

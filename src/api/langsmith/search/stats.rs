@@ -19,7 +19,7 @@ use crate::query;
 
 /// Statistics as they are shown.
 #[derive(Serialize)]
-pub(super) struct Shown {
+pub(in crate::api::langsmith) struct Shown {
     run_count: u64,
     latency_p50: Option<f64>,
     latency_p99: Option<f64>,
@@ -68,7 +68,7 @@ fn share(part: u64, whole: u64) -> Option<f64> {
 
 impl Shown {
     /// Statistics, in LangSmith's names and units.
-    pub(super) fn of(stats: &query::Stats) -> Self {
+    pub(in crate::api::langsmith) fn of(stats: &query::Stats) -> Self {
         let tokens = |at: usize| {
             let of = |all: [i64; 3]| all.get(at).copied();
             (stats.tokens.and_then(|spread| of(spread.p50)), stats.tokens.and_then(|spread| of(spread.p99)))

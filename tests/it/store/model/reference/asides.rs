@@ -2,10 +2,13 @@
 
 use async_trait::async_trait;
 use runhook::model::collection::{Collection, CollectionKind, Example};
-use runhook::model::id::{ExampleId, ProjectId, QueueId, RuleId, RunId, TenantId};
+use runhook::model::feedback::FeedbackToken;
+use runhook::model::id::{ExampleId, FeedbackTokenId, ProjectId, QueueId, RuleId, RunId, TenantId};
 use runhook::model::time::Timestamp;
 use runhook::model::window::Seq;
 use runhook::store::collections::{CollectionQuery, CollectionStore, ExampleQuery};
+use runhook::store::feedback_tokens::FeedbackTokenStore;
+use runhook::store::retention::Dropped;
 use runhook::store::rule_log::{LogEntry, LogQuery, RuleLogStore};
 use runhook::store::{Result, StoreError};
 
@@ -24,6 +27,32 @@ impl RuleLogStore for Reference {
     }
 
     async fn last_change_before(&self, _: TenantId, _: ProjectId, _: Timestamp) -> Result<Seq> {
+        not_asked()
+    }
+}
+
+#[async_trait]
+impl FeedbackTokenStore for Reference {
+    async fn create_feedback_tokens(&self, _: TenantId, _: Vec<FeedbackToken>) -> Result<()> {
+        not_asked()
+    }
+
+    async fn feedback_token(&self, _: FeedbackTokenId) -> Result<Option<FeedbackToken>> {
+        not_asked()
+    }
+
+    async fn list_feedback_tokens(
+        &self,
+        _: TenantId,
+        _: RunId,
+        _: Timestamp,
+        _: u32,
+        _: u32,
+    ) -> Result<Vec<FeedbackToken>> {
+        not_asked()
+    }
+
+    async fn drop_feedback_tokens(&self, _: Timestamp, _: u32) -> Result<Dropped> {
         not_asked()
     }
 }

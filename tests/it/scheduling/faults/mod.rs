@@ -1,17 +1,17 @@
 //! A store that fails, or lets something else happen first, where it is told to. All else goes to the real one.
 
+mod asides;
+
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
-use runhook::model::collection::{Collection, CollectionKind, Example};
 use runhook::model::delivery::{Attempt, Delivery};
 use runhook::model::endpoint::{Disabled, Endpoint};
 use runhook::model::feedback::Feedback;
 use runhook::model::id::{
-    ApiKeyId, DeliveryId, EndpointId, ExampleId, FeedbackId, MessageId, ProjectId, QueueId, RuleId, RunId, TenantId,
-    TraceId,
+    ApiKeyId, DeliveryId, EndpointId, FeedbackId, MessageId, ProjectId, RuleId, RunId, TenantId, TraceId,
 };
 use runhook::model::message::Message;
 use runhook::model::project::Project;
@@ -20,7 +20,6 @@ use runhook::model::run::{BlobKey, StoredRun};
 use runhook::model::sealed::Sealed;
 use runhook::model::time::Timestamp;
 use runhook::model::window::{Change, Seq, Window};
-use runhook::store::collections::{CollectionQuery, ExampleQuery};
 use runhook::store::keys::ApiKey;
 use runhook::store::outbox::{Claim, Claimant, DeliveryQuery, Finished, Share, Waiting};
 use runhook::store::projects::ProjectQuery;
@@ -31,8 +30,8 @@ use runhook::store::runs::{Accepted, Batch, FeedbackQuery, RunQuery};
 use runhook::store::search::{Found, Search};
 use runhook::store::windows::{ProjectKey, Standing, Stirred, WindowCommit};
 use runhook::store::{
-    CollectionStore, KeyStore, OutboxStore, ProjectStore, Result, RetentionStore, RuleLogStore, RuleStore, RunStore,
-    Store, StoreError, WindowStore,
+    KeyStore, OutboxStore, ProjectStore, Result, RetentionStore, RuleLogStore, RuleStore, RunStore, Store, StoreError,
+    WindowStore,
 };
 use uuid::Uuid;
 
@@ -284,60 +283,6 @@ impl RuleLogStore for FaultyStore {
 
     async fn last_change_before(&self, tenant: TenantId, project: ProjectId, instant: Timestamp) -> Result<Seq> {
         self.real.last_change_before(tenant, project, instant).await
-    }
-}
-
-#[async_trait]
-impl CollectionStore for FaultyStore {
-    async fn create_collection(&self, collection: Collection) -> Result<()> {
-        self.real.create_collection(collection).await
-    }
-
-    async fn update_collection(&self, collection: Collection) -> Result<()> {
-        self.real.update_collection(collection).await
-    }
-
-    async fn delete_collection(&self, tenant: TenantId, kind: CollectionKind, id: Uuid) -> Result<bool> {
-        self.real.delete_collection(tenant, kind, id).await
-    }
-
-    async fn list_collections(
-        &self,
-        tenant: TenantId,
-        kind: CollectionKind,
-        query: &CollectionQuery,
-    ) -> Result<Vec<(Collection, u64)>> {
-        self.real.list_collections(tenant, kind, query).await
-    }
-
-    async fn put_examples(&self, tenant: TenantId, examples: Vec<Example>) -> Result<()> {
-        self.real.put_examples(tenant, examples).await
-    }
-
-    async fn list_examples(&self, tenant: TenantId, query: &ExampleQuery) -> Result<Vec<Example>> {
-        self.real.list_examples(tenant, query).await
-    }
-
-    async fn delete_example(&self, tenant: TenantId, id: ExampleId) -> Result<bool> {
-        self.real.delete_example(tenant, id).await
-    }
-
-    async fn enqueue(&self, tenant: TenantId, queue: QueueId, runs: &[RunId], now: Timestamp) -> Result<bool> {
-        self.real.enqueue(tenant, queue, runs, now).await
-    }
-
-    async fn queued_runs(
-        &self,
-        tenant: TenantId,
-        queue: QueueId,
-        limit: u32,
-        offset: u32,
-    ) -> Result<Vec<(RunId, Timestamp)>> {
-        self.real.queued_runs(tenant, queue, limit, offset).await
-    }
-
-    async fn dequeue(&self, tenant: TenantId, queue: QueueId, run: RunId) -> Result<bool> {
-        self.real.dequeue(tenant, queue, run).await
     }
 }
 

@@ -1,5 +1,7 @@
 //! The official Python SDK, unmodified, from its registry: a traced app sends, a rule matches, a receiver is called.
 
+mod stories;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;

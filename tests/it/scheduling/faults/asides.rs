@@ -1,0 +1,93 @@
+//! What no fault is about.
+
+use async_trait::async_trait;
+use runhook::model::collection::{Collection, CollectionKind, Example};
+use runhook::model::feedback::FeedbackToken;
+use runhook::model::id::{ExampleId, FeedbackTokenId, QueueId, RunId, TenantId};
+use runhook::model::time::Timestamp;
+use runhook::store::collections::{CollectionQuery, ExampleQuery};
+use runhook::store::retention::Dropped;
+use runhook::store::{CollectionStore, FeedbackTokenStore, Result};
+use uuid::Uuid;
+
+use super::FaultyStore;
+
+#[async_trait]
+impl FeedbackTokenStore for FaultyStore {
+    async fn create_feedback_tokens(&self, tenant: TenantId, tokens: Vec<FeedbackToken>) -> Result<()> {
+        self.real.create_feedback_tokens(tenant, tokens).await
+    }
+
+    async fn feedback_token(&self, id: FeedbackTokenId) -> Result<Option<FeedbackToken>> {
+        self.real.feedback_token(id).await
+    }
+
+    async fn list_feedback_tokens(
+        &self,
+        tenant: TenantId,
+        run: RunId,
+        now: Timestamp,
+        limit: u32,
+        offset: u32,
+    ) -> Result<Vec<FeedbackToken>> {
+        self.real.list_feedback_tokens(tenant, run, now, limit, offset).await
+    }
+
+    async fn drop_feedback_tokens(&self, before: Timestamp, limit: u32) -> Result<Dropped> {
+        self.real.drop_feedback_tokens(before, limit).await
+    }
+}
+
+#[async_trait]
+impl CollectionStore for FaultyStore {
+    async fn create_collection(&self, collection: Collection) -> Result<()> {
+        self.real.create_collection(collection).await
+    }
+
+    async fn update_collection(&self, collection: Collection) -> Result<()> {
+        self.real.update_collection(collection).await
+    }
+
+    async fn delete_collection(&self, tenant: TenantId, kind: CollectionKind, id: Uuid) -> Result<bool> {
+        self.real.delete_collection(tenant, kind, id).await
+    }
+
+    async fn list_collections(
+        &self,
+        tenant: TenantId,
+        kind: CollectionKind,
+        query: &CollectionQuery,
+    ) -> Result<Vec<(Collection, u64)>> {
+        self.real.list_collections(tenant, kind, query).await
+    }
+
+    async fn put_examples(&self, tenant: TenantId, examples: Vec<Example>) -> Result<()> {
+        self.real.put_examples(tenant, examples).await
+    }
+
+    async fn list_examples(&self, tenant: TenantId, query: &ExampleQuery) -> Result<Vec<Example>> {
+        self.real.list_examples(tenant, query).await
+    }
+
+    async fn delete_example(&self, tenant: TenantId, id: ExampleId) -> Result<bool> {
+        self.real.delete_example(tenant, id).await
+    }
+
+    async fn enqueue(&self, tenant: TenantId, queue: QueueId, runs: &[RunId], now: Timestamp) -> Result<bool> {
+        self.real.enqueue(tenant, queue, runs, now).await
+    }
+
+    async fn queued_runs(
+        &self,
+        tenant: TenantId,
+        queue: QueueId,
+        limit: u32,
+        offset: u32,
+    ) -> Result<Vec<(RunId, Timestamp)>> {
+        self.real.queued_runs(tenant, queue, limit, offset).await
+    }
+
+    async fn dequeue(&self, tenant: TenantId, queue: QueueId, run: RunId) -> Result<bool> {
+        self.real.dequeue(tenant, queue, run).await
+    }
+}
