@@ -8,6 +8,7 @@ mod blobs;
 mod gate;
 pub mod langsmith;
 pub mod native;
+mod needs;
 mod observe;
 mod prefix;
 pub mod problem;
