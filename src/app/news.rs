@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use crate::api::Api;
-use crate::api::native::keys::MARKER;
+use crate::api::native::keys::{MARKER, TURN};
 use crate::app::KeyFile;
 use crate::crypto::Keyring;
 use crate::store::StoreError;
@@ -36,6 +36,8 @@ impl News {
     }
 
     async fn read_keys(&self) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        // A rotation that is under way reads and writes the file itself.
+        let Ok(_turn) = TURN.try_lock() else { return Ok(()) };
         let file = self.key_file.clone();
         let ring: Keyring = tokio::task::spawn_blocking(move || file.read()).await??;
         if let Some(marker) = self.api.store.marker(MARKER).await? {
