@@ -13,7 +13,7 @@ use crate::api::native::keys::{MARKER, TURN};
 use crate::app::KeyFile;
 use crate::crypto::Keyring;
 use crate::store::StoreError;
-use crate::task::{Activity, Next};
+use crate::task::{self, Activity, Next};
 
 /// How old what a process knows may be.
 const AGE: Duration = Duration::from_secs(3);
@@ -39,7 +39,7 @@ impl News {
         // A rotation that is under way reads and writes the file itself.
         let Ok(_turn) = TURN.try_lock() else { return Ok(()) };
         let file = self.key_file.clone();
-        let ring: Keyring = tokio::task::spawn_blocking(move || file.read()).await??;
+        let ring: Keyring = task::blocking(move || file.read()).await??;
         if let Some(marker) = self.api.store.marker(MARKER).await? {
             ring.check_marker(&marker).map_err(|error| self.key_file.wrong(error))?;
         }
