@@ -6,6 +6,7 @@
 //! the new key first and asks for the rest.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::fs;
 
 use base64::Engine as _;
@@ -15,7 +16,7 @@ use runhook::model::id::TenantId;
 use runhook::task::Supervisor;
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 
 use crate::support::home::{Home, is_on_a_server};
 use crate::support::receiver::Receiver;
@@ -35,15 +36,17 @@ fn signing_secret(number: usize) -> String {
 }
 
 fn rules(receiver: &str) -> Value {
-    let mut text = format!(
-        "version: 1\nrules:\n  - key: all\n    project: p\n    every: immediate\n    webhooks: [{{ endpoint: e449 }}]\nendpoints:\n"
-    );
+    let mut text = "version: 1\nrules:\n  - key: all\n    project: p\n    every: immediate\n    \
+                    webhooks: [{ endpoint: e449 }]\nendpoints:\n"
+        .to_owned();
     let mut variables = serde_json::Map::new();
     for number in 0..ENDPOINTS {
-        text += &format!(
+        write!(
+            text,
             "  - key: e{number}\n    url: {receiver}\n    headers: {{ X-Token: \"${{H{number}}}\" }}\n    \
              query: {{ secret: \"${{Q{number}}}\" }}\n    signing_secret: \"${{S{number}}}\"\n"
-        );
+        )
+        .unwrap();
         variables.insert(format!("H{number}"), format!("header-{number}").into());
         variables.insert(format!("Q{number}"), format!("query-{number}").into());
         variables.insert(format!("S{number}"), signing_secret(number).into());
@@ -73,9 +76,10 @@ async fn counted(url: &str) -> Option<(u64, u64)> {
 
 /// Goes on until the server is gone: runs, secrets that are replaced, rules that are applied as they were. The newest
 /// secret of each endpoint that the server acknowledged.
-fn load(server: &Server, rules: &Value) -> JoinHandle<BTreeMap<String, String>> {
+fn load(server: &Server, rules: &Value) -> JoinSet<BTreeMap<String, String>> {
     let (url, rules) = (server.url.clone(), rules.clone());
-    tokio::spawn(async move {
+    let mut load = JoinSet::new();
+    load.spawn(async move {
         let mut made = BTreeMap::new();
         for number in 0_usize.. {
             let run = json!({"name": "a", "run_type": "chain", "session_name": "p",
@@ -91,17 +95,23 @@ fn load(server: &Server, rules: &Value) -> JoinHandle<BTreeMap<String, String>> 
             }
         }
         made
-    })
+    });
+    load
 }
 
+/// A rotation that was asked for: its answer, or nothing when the server died.
+type Rotation = JoinSet<Option<(u16, Value)>>;
+
 /// Begins a rotation as it is done here.
-fn rotate(server: &Server, key: u32) -> JoinHandle<Option<(u16, Value)>> {
+fn rotate(server: &Server, key: u32) -> Rotation {
     let shared = is_on_a_server();
     if shared {
         put_first(server.home(), key);
     }
     let (url, step) = (server.url.clone(), if shared { "reseal" } else { "add" });
-    tokio::spawn(async move { ask(&url, "POST", "/v1/keys/rotate", json!({ "step": step })).await })
+    let mut rotation = JoinSet::new();
+    rotation.spawn(async move { ask(&url, "POST", "/v1/keys/rotate", json!({ "step": step })).await });
+    rotation
 }
 
 fn put_first(home: &Home, key: u32) {
@@ -117,11 +127,11 @@ fn first_key(home: &Home) -> u32 {
 }
 
 /// Waits until the new key is first and has sealed this much, or the rotation is over.
-async fn reached(server: &Server, key: u32, values: u64, rotation: &JoinHandle<Option<(u16, Value)>>) {
+async fn reached(server: &Server, key: u32, values: u64, rotation: &mut Rotation) {
     for _ in 0..QUESTIONS {
         let known = first_key(server.home()) == key;
         let (sealed, others) = counted(&server.url).await.expect("the server lives");
-        if (known && values == 0) || (others > 0 && known && sealed >= values) || rotation.is_finished() {
+        if (known && values == 0) || (others > 0 && known && sealed >= values) || rotation.try_join_next().is_some() {
             return;
         }
     }
@@ -162,12 +172,12 @@ async fn keys_rotate_under_load_through_kills_and_the_old_ones_go() {
     let (mut replaced, mut in_the_middle) = (BTreeMap::new(), 0);
     for (key, kill_at) in (2..).zip(KILLS) {
         let load = load(&server, &rules);
-        let rotation = rotate(&server, key);
-        reached(&server, key, kill_at, &rotation).await;
+        let mut rotation = rotate(&server, key);
+        reached(&server, key, kill_at, &mut rotation).await;
         server = server.restart();
         // What was asked for last may have been done without an answer.
-        replaced.extend(load.await.unwrap());
-        rotation.await.unwrap();
+        replaced.extend(load.join_all().await.remove(0));
+        while rotation.join_next().await.is_some() {}
         let (sealed, others) = counted(&server.url).await.unwrap();
         assert_eq!(sealed + others, ENDPOINTS as u64);
         in_the_middle += usize::from(sealed > 0 && others > 0);
@@ -181,7 +191,7 @@ async fn keys_rotate_under_load_through_kills_and_the_old_ones_go() {
         assert_eq!(status, 200, "{answer}");
     }
     let home = server.kill9();
-    replaced.extend(load.await.unwrap());
+    replaced.extend(load.join_all().await.remove(0));
     if is_on_a_server() {
         let text = fs::read_to_string(home.key_file()).unwrap();
         fs::write(home.key_file(), text.lines().next().unwrap()).unwrap();

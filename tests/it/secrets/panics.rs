@@ -22,8 +22,11 @@ const PLANTED: &str = "planted-in-a-panic-7f40";
 /// Where it panics, in the child process.
 const PLACE: &str = "PANIC_IN";
 
+/// A method and a path.
+type Asked = (&'static str, &'static str);
+
 /// Modules that read the clock, the request that makes them do so if any does, and whether the process goes on.
-const PLACES: [(&str, Option<(&str, &str)>, bool); 5] = [
+const PLACES: [(&str, Option<Asked>, bool); 5] = [
     ("runhook::api::langsmith::", Some(("POST", "/runs")), true),
     ("runhook::api::native::", Some(("POST", "/v1/api-keys")), true),
     ("runhook::scheduler::", None, false),
@@ -42,6 +45,7 @@ impl Clock for ClumsyClock {
 }
 
 /// The life of an engine that panics. Only for a process of its own.
+#[expect(clippy::disallowed_methods, reason = "the process is told by its environment where to panic")]
 #[test]
 #[ignore = "it is run in a process of its own by the test below"]
 fn an_engine_that_panics() {
