@@ -8,6 +8,7 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    runhook::telemetry::panics::withhold();
     match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => {
             let run = runhook::cli::main(std::env::args_os(), Box::new(io::stdout()), Box::new(io::stderr()));

@@ -1,20 +1,22 @@
-//! Who calls: API keys to tenants.
+//! Who calls: API keys to tenants, and whether the key is for what is asked (`needs`).
 
 use std::collections::HashMap;
 
 use arc_swap::ArcSwap;
-use axum::extract::FromRequestParts;
+use axum::extract::{FromRequestParts, MatchedPath};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use sha2::{Digest, Sha256};
 
-use crate::api::Api;
 use crate::api::problem::Problem;
+use crate::api::{Api, needs};
 use crate::model::id::TenantId;
+use crate::model::scope::{Scope, Scopes};
 use crate::store::keys::ApiKey;
 use crate::store::{KeyStore, Result};
 
-/// Whom a request speaks for. As an extractor it answers 401 or 403 when the key is missing or wrong.
+/// Whom a request speaks for. As an extractor it answers 401 or 403 when the key is missing or wrong, or lacks the scope
+/// that the route needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Principal {
     /// The tenant.
@@ -39,7 +41,20 @@ pub struct Auth {
 #[derive(Debug, Clone, Default)]
 struct Known {
     any_made: bool,
-    valid: HashMap<[u8; 32], TenantId>,
+    valid: HashMap<[u8; 32], Holder>,
+}
+
+/// What is known of whoever holds a key.
+#[derive(Debug, Clone)]
+struct Holder {
+    tenant_id: TenantId,
+    scopes: Scopes,
+}
+
+impl From<&ApiKey> for Holder {
+    fn from(key: &ApiKey) -> Self {
+        Self { tenant_id: key.tenant_id, scopes: key.scopes.clone() }
+    }
 }
 
 /// What is stored of a key.
@@ -52,7 +67,7 @@ impl Auth {
     /// Reads the keys anew. Called at start and after every change to them.
     pub async fn reload(&self, store: &(impl KeyStore + ?Sized)) -> Result<()> {
         let keys = store.api_keys().await?;
-        let valid = keys.iter().filter(|key| key.revoked_at.is_none()).map(|key: &ApiKey| (key.hash, key.tenant_id));
+        let valid = keys.iter().filter(|key| key.revoked_at.is_none()).map(|key| (key.hash, key.into()));
         self.known.store(Known { any_made: !keys.is_empty(), valid: valid.collect() }.into());
         Ok(())
     }
@@ -73,8 +88,8 @@ impl Auth {
         !self.known.load().any_made
     }
 
-    /// Whom a request with these headers speaks for.
-    pub fn principal(&self, headers: &HeaderMap) -> std::result::Result<Principal, Problem> {
+    /// Whom a request with these headers speaks for, which needs this scope.
+    pub fn principal(&self, headers: &HeaderMap, needed: Scope) -> std::result::Result<Principal, Problem> {
         let known = self.known.load();
         if !known.any_made {
             return Ok(Principal { tenant_id: TenantId::DEFAULT });
@@ -84,11 +99,22 @@ impl Auth {
                 .hint("send it as x-api-key or as Authorization: Bearer"));
         };
         // The lookup is by the key's SHA-256, so its timing tells nothing about the key.
-        known.valid.get(&hash(key)).map(|tenant| Principal { tenant_id: *tenant }).ok_or_else(|| {
+        let holder = known.valid.get(&hash(key)).ok_or_else(|| {
             Problem::new(StatusCode::FORBIDDEN, "wrong-api-key", "the API key is unknown or revoked")
                 .hint("`runhook api-keys list` shows the valid ones")
-        })
+        })?;
+        if holder.scopes.has(needed) {
+            return Ok(Principal { tenant_id: holder.tenant_id });
+        }
+        Err(lacking(needed, &holder.scopes))
     }
+}
+
+fn lacking(needed: Scope, has: &Scopes) -> Problem {
+    let detail = format!("this needs an API key with the scope `{needed}`, and this key has `{has}`");
+    Problem::new(StatusCode::FORBIDDEN, "missing-scope", detail)
+        .hint(format!("whoever has a key with `manage` makes one: `runhook api-keys create NAME --scope {needed}`"))
+        .with("scope", needed.name().into())
 }
 
 fn presented(headers: &HeaderMap) -> Option<&str> {
@@ -108,7 +134,8 @@ impl FromRequestParts<Api> for Principal {
         if parts.extensions.get::<InProcess>().is_some() {
             return Ok(Self { tenant_id: TenantId::DEFAULT });
         }
-        api.auth.principal(&parts.headers)
+        let route = parts.extensions.get::<MatchedPath>().map_or("", MatchedPath::as_str);
+        api.auth.principal(&parts.headers, needs::scope(&parts.method, route))
     }
 }
 
@@ -135,15 +162,18 @@ mod tests {
     #[test]
     fn a_key_that_is_forgotten_lets_nobody_in_and_opens_nothing() {
         let auth = Auth::default();
-        let valid = ["one", "two"].map(|key| (hash(key), TenantId::DEFAULT)).into();
+        let holder = Holder { tenant_id: TenantId::DEFAULT, scopes: "read".parse().unwrap() };
+        let valid = ["one", "two"].map(|key| (hash(key), holder.clone())).into();
         auth.known.store(Known { any_made: true, valid }.into());
         auth.forget(&hash("one"));
         let with =
             |key| HeaderMap::from_iter([(header::HeaderName::from_static("x-api-key"), HeaderValue::from_static(key))]);
-        assert_eq!(auth.principal(&with("one")).unwrap_err().status, StatusCode::FORBIDDEN);
-        assert!(auth.principal(&with("two")).is_ok());
+        assert_eq!(auth.principal(&with("one"), Scope::Read).unwrap_err().status, StatusCode::FORBIDDEN);
+        assert!(auth.principal(&with("two"), Scope::Read).is_ok());
+        let lacking = auth.principal(&with("two"), Scope::Manage).unwrap_err();
+        assert_eq!((lacking.status, lacking.more["scope"].as_str()), (StatusCode::FORBIDDEN, Some("manage")));
         auth.forget(&hash("two"));
-        assert_eq!(auth.principal(&HeaderMap::new()).unwrap_err().status, StatusCode::UNAUTHORIZED);
+        assert_eq!(auth.principal(&HeaderMap::new(), Scope::Read).unwrap_err().status, StatusCode::UNAUTHORIZED);
         assert!(!auth.is_open());
     }
 }

@@ -8,6 +8,7 @@ mod blobs;
 mod gate;
 pub mod langsmith;
 pub mod native;
+mod needs;
 mod observe;
 mod prefix;
 pub mod problem;
@@ -39,6 +40,7 @@ use crate::model::run::BlobKey;
 use crate::model::time::Clock;
 use crate::store::Store;
 use crate::task::{Poke, Status};
+use crate::telemetry::panics;
 
 /// What handlers work with. Cheap to clone.
 #[derive(Clone)]
@@ -171,9 +173,7 @@ async fn wrong_method(method: Method, uri: Uri) -> Problem {
 
 #[expect(clippy::needless_pass_by_value, reason = "the layer hands the panic over")]
 fn panicked(panic: Box<dyn Any + Send>) -> Response {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
-    tracing::error!(panic = text, "a request handler panicked");
+    tracing::error!(panic = panics::words(panic.as_ref()), "a request handler panicked");
     Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "something failed inside the server")
         .hint("the server's log has the cause under this request's id")
         .into_response()

@@ -9,11 +9,11 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use crate::api::Api;
-use crate::api::native::keys::MARKER;
+use crate::api::native::keys::{MARKER, TURN};
 use crate::app::KeyFile;
 use crate::crypto::Keyring;
 use crate::store::StoreError;
-use crate::task::{Activity, Next};
+use crate::task::{self, Activity, Next};
 
 /// How old what a process knows may be.
 const AGE: Duration = Duration::from_secs(3);
@@ -36,8 +36,10 @@ impl News {
     }
 
     async fn read_keys(&self) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        // A rotation that is under way reads and writes the file itself.
+        let Ok(_turn) = TURN.try_lock() else { return Ok(()) };
         let file = self.key_file.clone();
-        let ring: Keyring = tokio::task::spawn_blocking(move || file.read()).await??;
+        let ring: Keyring = task::blocking(move || file.read()).await??;
         if let Some(marker) = self.api.store.marker(MARKER).await? {
             ring.check_marker(&marker).map_err(|error| self.key_file.wrong(error))?;
         }

@@ -24,7 +24,7 @@ use crate::filter::report::Style;
 use crate::model::id::TenantId;
 use crate::rule_file::plan::{Action, FOLDER, Prune};
 use crate::rule_file::{FileReport, SourceFile};
-use crate::task::{Activity, Next, Poke};
+use crate::task::{self, Activity, Next, Poke};
 
 /// How long a changed folder must stay as it is.
 const QUIET: Duration = Duration::from_millis(100);
@@ -161,7 +161,7 @@ impl RulesFolder {
 
     async fn look(&mut self) -> Result<Next, Box<dyn std::error::Error + Send + Sync>> {
         let path = self.path.clone();
-        let files = match tokio::task::spawn_blocking(move || read_folder(&path)).await? {
+        let files = match task::blocking(move || read_folder(&path)).await? {
             // As wrong as any other mistake in a file: told, and nothing changes until the file does.
             Err(error @ FolderError::NotText { .. }) => {
                 tracing::error!(folder = %self.path.display(), "rules not applied: {error}");

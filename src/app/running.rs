@@ -26,6 +26,7 @@ use crate::crypto;
 use crate::delivery::lookup::SystemLookup;
 use crate::delivery::{self, Sender, Vetting};
 use crate::model::id::TenantId;
+use crate::model::scope::Scopes;
 use crate::model::time::Clock;
 use crate::retention::{self, Keeper};
 use crate::scheduler::{self, Scheduler};
@@ -318,7 +319,7 @@ async fn accept(engine: &Engine, key: &SecretString, clock: &dyn Clock) -> Resul
     if key.len() < api_keys::SHORTEST {
         return Err(ServeError::ShortKey);
     }
-    let record = api_keys::record(TenantId::DEFAULT, "RUNHOOK_API_KEY", key, clock.now());
+    let record = api_keys::record(TenantId::DEFAULT, "RUNHOOK_API_KEY", Scopes::all(), key, clock.now());
     engine.api.store.put_api_key(record).await?;
     engine.api.auth.reload(engine.api.store.as_ref()).await?;
     Ok(())

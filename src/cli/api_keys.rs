@@ -1,11 +1,12 @@
 //! `runhook api-keys`: the keys that callers of the API present.
 
-use clap::Subcommand;
+use clap::{Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
 use crate::cli::table::Table;
 use crate::cli::{Context, Exit, Output};
 use crate::model::id::ApiKeyId;
+use crate::model::scope::Scope;
 
 /// What to do with API keys.
 #[derive(Debug, Subcommand)]
@@ -15,6 +16,9 @@ pub(super) enum Command {
         /// What to call it
         #[arg(default_value = "default")]
         name: String,
+        /// What it is for; everything when this is not given. May be repeated, or be a list with commas
+        #[arg(long = "scope", value_enum, value_delimiter = ',', value_name = "SCOPE")]
+        scopes: Vec<Wanted>,
     },
     /// List the keys, by their first characters
     List,
@@ -25,10 +29,36 @@ pub(super) enum Command {
     },
 }
 
+/// A scope, as it is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Wanted {
+    /// Add and amend runs, feedback, projects, datasets and queues
+    Ingest,
+    /// Look at them, and at rules, endpoints and deliveries
+    Read,
+    /// Rules, endpoints, replays, keys, and whatever removes
+    Manage,
+}
+
+impl From<Wanted> for Scope {
+    fn from(wanted: Wanted) -> Self {
+        match wanted {
+            Wanted::Ingest => Self::Ingest,
+            Wanted::Read => Self::Read,
+            Wanted::Manage => Self::Manage,
+        }
+    }
+}
+
+fn request(name: &str, scopes: &[Wanted]) -> Value {
+    let scopes: Vec<Scope> = scopes.iter().copied().map(Into::into).collect();
+    if scopes.is_empty() { json!({"name": name}) } else { json!({"name": name, "scopes": scopes}) }
+}
+
 /// Does it.
 pub(super) async fn run(command: Command, context: &mut Context) -> anyhow::Result<Exit> {
     let (method, path, body) = match &command {
-        Command::Create { name } => ("POST", "/v1/api-keys".to_owned(), Some(json!({"name": name}))),
+        Command::Create { name, scopes } => ("POST", "/v1/api-keys".to_owned(), Some(request(name, scopes))),
         Command::List => ("GET", "/v1/api-keys".to_owned(), None),
         Command::Revoke { id } => ("DELETE", format!("/v1/api-keys/{id}"), None),
     };
@@ -55,6 +85,11 @@ fn text<'a>(key: &'a Value, name: &str) -> &'a str {
     key.get(name).and_then(Value::as_str).unwrap_or_default()
 }
 
+fn scopes(key: &Value) -> String {
+    let scopes = key.get("scopes").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
+    scopes.collect::<Vec<_>>().join(",")
+}
+
 fn created(answer: &Value, context: &mut Context) -> anyhow::Result<()> {
     writeln!(context.out, "{}", text(answer, "key"))?;
     writeln!(context.err, "this is the only time the key is shown; its id is {}", text(answer, "id"))?;
@@ -62,10 +97,10 @@ fn created(answer: &Value, context: &mut Context) -> anyhow::Result<()> {
 }
 
 fn list(answer: &Value, context: &mut Context) -> anyhow::Result<()> {
-    let mut table = Table::new(&["id", "name", "begins with", "created", "revoked"]);
+    let mut table = Table::new(&["id", "name", "begins with", "scopes", "created", "revoked"]);
     for key in answer.get("api_keys").and_then(Value::as_array).into_iter().flatten() {
         let cell = |name| text(key, name).to_owned();
-        table.row([cell("id"), cell("name"), cell("prefix"), cell("created_at"), cell("revoked_at")]);
+        table.row([cell("id"), cell("name"), cell("prefix"), scopes(key), cell("created_at"), cell("revoked_at")]);
     }
     if table.is_empty() {
         writeln!(context.out, "no API keys: the server lets everyone in who reaches its loopback address")?;

@@ -19,6 +19,7 @@ pub mod problem;
 pub mod project;
 pub mod rule;
 pub mod run;
+pub mod scope;
 pub mod sealed;
 pub mod signing;
 pub mod time;

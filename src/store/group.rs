@@ -20,6 +20,7 @@ use crate::store::accept::Ready;
 use crate::store::failure::RETRY_AFTER;
 use crate::store::runs::{Accepted, Batch};
 use crate::store::{Result, StoreError, weight};
+use crate::task;
 
 /// Batches are accepted as one up to this many parts and feedback records.
 const MERGED_ITEMS: usize = 1_000;
@@ -109,7 +110,7 @@ impl Room {
             return Ready::of(batch);
         }
         let _bench = self.benches.acquire().await;
-        let made = tokio::task::spawn_blocking(|| Ready::of(batch)).await;
+        let made = task::blocking(|| Ready::of(batch)).await;
         made.unwrap_or_else(|error| Err(StoreError::Internal(Box::new(error))))
     }
 }

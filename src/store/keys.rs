@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 
 use crate::model::id::{ApiKeyId, TenantId};
+use crate::model::scope::Scopes;
 use crate::model::time::Timestamp;
 use crate::store::Result;
 
@@ -19,6 +20,8 @@ pub struct ApiKey {
     pub hash: [u8; 32],
     /// Its first characters, to tell keys apart.
     pub prefix: String,
+    /// What it is for.
+    pub scopes: Scopes,
     /// When it was made.
     pub created_at: Timestamp,
     /// When it was revoked.

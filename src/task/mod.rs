@@ -3,6 +3,7 @@
 //! A loop takes no input. It looks at rows, so a lost [`Poke`] costs latency and never correctness; every pass must be
 //! able to run at any moment. The [`Supervisor`] owns every task of the process and notices when one ends.
 
+mod blocking;
 mod supervise;
 
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::model::time::{Clock, Timestamp};
 
+pub use blocking::{Unfinished, blocking};
 pub use supervise::{Supervisor, TaskFailed};
 
 /// Makes a loop run its next pass at once. Pokes during a pass are remembered as one.

@@ -3,6 +3,7 @@
 //! Nothing logged or counted holds a secret, a URL with its query, or a header's value; labels are few and small.
 
 pub mod metrics;
+pub mod panics;
 
 use std::io;
 

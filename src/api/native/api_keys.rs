@@ -14,6 +14,7 @@ use crate::api::problem::Problem;
 use crate::api::request::Whole;
 use crate::crypto;
 use crate::model::id::{ApiKeyId, TenantId, derived};
+use crate::model::scope::Scopes;
 use crate::model::time::Timestamp;
 use crate::store::keys::ApiKey;
 
@@ -32,7 +33,7 @@ pub(crate) fn routes() -> Router<Api> {
 
 /// The record of a key. Its id is a function of the key, so the same key given at every start is one record.
 #[must_use]
-pub fn record(tenant_id: TenantId, name: &str, key: &str, now: Timestamp) -> ApiKey {
+pub fn record(tenant_id: TenantId, name: &str, scopes: Scopes, key: &str, now: Timestamp) -> ApiKey {
     let hash = hash(key);
     ApiKey {
         id: ApiKeyId(derived("api key", &[tenant_id.0.as_bytes(), &hash])),
@@ -40,6 +41,7 @@ pub fn record(tenant_id: TenantId, name: &str, key: &str, now: Timestamp) -> Api
         name: name.to_owned(),
         hash,
         prefix: key.chars().take(PREFIX).collect(),
+        scopes,
         created_at: now,
         revoked_at: None,
     }
@@ -69,6 +71,7 @@ struct Shown {
     id: ApiKeyId,
     name: String,
     prefix: String,
+    scopes: Scopes,
     created_at: String,
     revoked_at: Option<String>,
 }
@@ -79,6 +82,7 @@ impl From<&ApiKey> for Shown {
             id: key.id,
             name: key.name.clone(),
             prefix: format!("{}…", key.prefix),
+            scopes: key.scopes.clone(),
             created_at: key.created_at.to_string(),
             revoked_at: key.revoked_at.map(|at| at.to_string()),
         }
@@ -95,6 +99,9 @@ async fn list(State(api): State<Api>, principal: Principal) -> Result<impl IntoR
 #[serde(deny_unknown_fields)]
 struct Request {
     name: String,
+    /// Every scope when absent.
+    #[serde(default = "Scopes::all")]
+    scopes: Scopes,
 }
 
 async fn create(
@@ -103,13 +110,13 @@ async fn create(
     Whole(body): Whole,
 ) -> Result<impl IntoResponse, Problem> {
     let request: Request = serde_json::from_slice(&body)
-        .map_err(|error| Problem::malformed(format!("the body is not {{\"name\": …}}: {error}")))?;
+        .map_err(|error| Problem::malformed(format!("the body is not {{\"name\": …, \"scopes\": […]}}: {error}")))?;
     let name = request.name.trim();
     if name.is_empty() || name.chars().count() > LONGEST_NAME {
         return Err(Problem::invalid(format!("a key's name has 1 to {LONGEST_NAME} characters")));
     }
     let key = mint();
-    let record = record(principal.tenant_id, name, &key, api.clock.now());
+    let record = record(principal.tenant_id, name, request.scopes.clone(), &key, api.clock.now());
     let mut shown = serde_json::to_value(Shown::from(&record)).map_err(|error| Problem::internal(&error))?;
     api.store.put_api_key(record).await?;
     api.auth.reload(api.store.as_ref()).await?;
@@ -150,8 +157,8 @@ mod tests {
     #[test]
     fn a_record_never_holds_its_key() {
         let key = mint();
-        let record = record(TenantId::DEFAULT, "ci", &key, Timestamp(0));
+        let record = record(TenantId::DEFAULT, "ci", Scopes::all(), &key, Timestamp(0));
         assert!(!format!("{record:?}").contains(&key));
-        assert_eq!(record.id, super::record(TenantId::DEFAULT, "other", &key, Timestamp(9)).id);
+        assert_eq!(record.id, super::record(TenantId::DEFAULT, "other", Scopes::all(), &key, Timestamp(9)).id);
     }
 }

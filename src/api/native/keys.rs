@@ -20,6 +20,7 @@ use zeroize::Zeroizing;
 use crate::api::Api;
 use crate::api::auth::Operator;
 use crate::api::native::premises::{Home, Premises};
+use crate::api::native::rules;
 use crate::api::problem::Problem;
 use crate::api::request::Whole;
 use crate::crypto::{self, CryptoError, Keyring};
@@ -30,8 +31,9 @@ pub const MARKER: &str = "keyring";
 /// Targets sealed anew in one go.
 const BATCH: u32 = 200;
 
-/// One rotation at a time.
-static TURN: Mutex<()> = Mutex::const_new(());
+/// One rotation at a time. Whoever reads the key file for news leaves it to a rotation that is under way: what was read
+/// before the rotation's new key must not take its place.
+pub static TURN: Mutex<()> = Mutex::const_new(());
 
 /// The routes.
 pub(crate) fn routes() -> Router<Api> {
@@ -95,10 +97,13 @@ async fn rotate(
         Step::Add => add(&api, home.as_ref(), &text)?,
         Step::Reseal | Step::Drop => {}
     }
-    let resealed = reseal(&api).await?;
-    let dropped = match request.step {
-        Step::Drop => drop_unused(&api, home.as_ref(), &text).await?,
-        Step::Add | Step::Reseal => 0,
+    let (resealed, dropped) = match request.step {
+        Step::Drop => {
+            // Whoever changes an endpoint stores what it read, which may be sealed with a key that is about to go.
+            let _nobody_changes_endpoints = rules::TURN.lock().await;
+            (reseal(&api).await?, drop_unused(&api, home.as_ref(), &text).await?)
+        }
+        Step::Add | Step::Reseal => (reseal(&api).await?, 0),
     };
     Ok(Json(json!({"resealed": resealed, "dropped": dropped, "keys": shown(&api).await?})))
 }

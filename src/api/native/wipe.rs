@@ -12,6 +12,7 @@ use crate::api::auth::Operator;
 use crate::api::native::premises::Home;
 use crate::api::problem::Problem;
 use crate::api::request::Whole;
+use crate::task;
 
 /// The routes.
 pub(crate) fn routes() -> Router<Api> {
@@ -36,7 +37,7 @@ async fn wipe(
             .hint("say {\"yes\": true} to mean it"));
     }
     api.store.wipe().await?;
-    let cleared = tokio::task::spawn_blocking(move || home.clear_blobs()).await;
+    let cleared = task::blocking(move || home.clear_blobs()).await;
     let blobs_removed = cleared.map_err(|error| Problem::internal(&error))??;
     tracing::warn!("all data was removed on request");
     Ok(Json(json!({"wiped": true, "blobs_removed": blobs_removed})))

@@ -505,6 +505,7 @@ pub(super) fn api_key(row: &impl Columns) -> Result<ApiKey> {
         name: cells.take()?,
         hash: cells.take::<Vec<u8>>()?.try_into().map_err(|_| corrupt("api_keys", &"a hash has not 32 bytes"))?,
         prefix: cells.take()?,
+        scopes: cells.take::<&str>()?.parse().map_err(|error| corrupt("api_keys", &error))?,
         created_at: cells.instant()?,
         revoked_at: cells.instant_or_none()?,
     })

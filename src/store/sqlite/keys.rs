@@ -13,10 +13,10 @@ use crate::store::revision::RuleRows as _;
 use crate::store::sqlite::{SqliteStore, schema};
 use crate::store::{Result, StoreError};
 
-const PUT: &str = "INSERT INTO api_keys (tenant_id, key_id, name, hash, prefix, created_at, revoked_at) \
-     VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (hash) DO NOTHING";
+const PUT: &str = "INSERT INTO api_keys (tenant_id, key_id, name, hash, prefix, scopes, created_at, revoked_at) \
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (hash) DO NOTHING";
 
-const LIST: &str = "SELECT tenant_id, key_id, name, hash, prefix, created_at, revoked_at FROM api_keys \
+const LIST: &str = "SELECT tenant_id, key_id, name, hash, prefix, scopes, created_at, revoked_at FROM api_keys \
      ORDER BY created_at, key_id";
 
 const REVOKE: &str = "UPDATE api_keys SET revoked_at = $2 WHERE key_id = $1 AND revoked_at IS NULL";
@@ -125,6 +125,7 @@ async fn put(connection: &mut SqliteConnection, key: ApiKey) -> Result<()> {
         .bind(key.name)
         .bind(key.hash.to_vec())
         .bind(key.prefix)
+        .bind(key.scopes.to_string())
         .bind(key.created_at.0)
         .bind(key.revoked_at.map(|at| at.0))
         .execute(connection)

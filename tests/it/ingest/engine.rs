@@ -155,6 +155,7 @@ impl Engine {
             name: "test".to_owned(),
             hash: runhook::api::auth::hash(key),
             prefix: "k".to_owned(),
+            scopes: runhook::model::scope::Scopes::all(),
             created_at: NOON,
             revoked_at: None,
         };

@@ -14,6 +14,7 @@ fn key(number: u32) -> ApiKey {
         name: format!("key {number}"),
         hash: [u8::try_from(number).unwrap(); 32],
         prefix: "rh_abc".into(),
+        scopes: runhook::model::scope::Scopes::all(),
         created_at: at(i64::from(number)),
         revoked_at: None,
     }
@@ -30,6 +31,9 @@ pub(crate) async fn a_key_is_stored_once_listed_and_revoked_once(store: &dyn Sto
     assert!(store.revoke_api_key(key(1).id, at(9)).await.unwrap());
     assert!(!store.revoke_api_key(key(1).id, at(10)).await.unwrap());
     assert_eq!(store.api_keys().await.unwrap()[0].revoked_at, Some(at(9)));
+    let narrow = ApiKey { scopes: "read".parse().unwrap(), ..key(4) };
+    store.put_api_key(narrow.clone()).await.unwrap();
+    assert_eq!(store.api_keys().await.unwrap()[2], narrow);
 }
 
 pub(crate) async fn markers_are_kept_and_replaced(store: &dyn Store) {

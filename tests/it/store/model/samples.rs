@@ -155,6 +155,7 @@ pub(super) fn api_key(key: u8, hash: u8) -> ApiKey {
         name: format!("key {key}"),
         hash: [hash; 32],
         prefix: "rh_abc".to_owned(),
+        scopes: runhook::model::scope::Scopes::all(),
         created_at: at(1),
         revoked_at: None,
     }

@@ -1,5 +1,8 @@
 //! Promise 5: a planted secret is readable nowhere, in the database, the logs, or any answer of the API or a command.
 
+mod mistakes;
+mod panics;
+
 use std::fs;
 use std::path::Path;
 
@@ -9,13 +12,14 @@ use crate::support::receiver::{Answer, Receiver, nobody};
 use crate::support::server::{Server, Settings};
 
 /// What must not be found. Each is planted in a place of its own.
-const PLANTED: [&str; 6] = [
+const PLANTED: [&str; 7] = [
     "planted-path-7f31",
     "planted-userless-query-7f32",
     "planted-header-7f33",
     "planted-query-7f34",
     "planted-api-key-7f35",
     "planted-named-endpoint-7f36",
+    "cGxhbnRlZCBzaWduaW5nIHNlY3JldCA3ZjM3",
 ];
 
 fn rules(receiver: &str, nobody: &str) -> String {
@@ -36,16 +40,18 @@ rules:
 endpoints:
   - key: named
     url: {receiver}/${{NAMED}}
+    signing_secret: "${{SIGNING}}"
 "#
     )
 }
 
-fn variables(receiver: &str) -> [(String, String); 4] {
+fn variables(receiver: &str) -> [(String, String); 5] {
     [
         ("HOOK".to_owned(), format!("{receiver}/{}?token={}", PLANTED[0], PLANTED[1])),
         ("TOKEN".to_owned(), PLANTED[2].to_owned()),
         ("QUERY".to_owned(), PLANTED[3].to_owned()),
         ("NAMED".to_owned(), PLANTED[5].to_owned()),
+        ("SIGNING".to_owned(), format!("whsec_{}", PLANTED[6])),
     ]
 }
 
@@ -120,6 +126,11 @@ async fn no_planted_secret_is_readable_anywhere() {
         ("GET", "/v1/deliveries", None),
         ("GET", "/v1/api-keys", None),
         ("GET", "/v1/keys", None),
+        ("GET", "/v1/endpoints", None),
+        ("GET", "/runs/rules", None),
+        ("POST", "/v1/endpoints/named/disable", None),
+        ("POST", "/v1/endpoints/named/enable", None),
+        ("POST", "/v1/deliveries/replay", Some(json!({"ids": ["x"]}))),
         ("GET", "/v1/status", None),
         ("GET", "/metrics", None),
         ("GET", "/v1/nothing/here", None),
@@ -140,6 +151,7 @@ async fn no_planted_secret_is_readable_anywhere() {
         ["deliveries", "list", &key],
         ["api-keys", "list", &key],
         ["keys", "list", &key],
+        ["endpoints", "list", &key],
         ["runs", "list", "--api-key=planted-api-key-wrong"],
     ] {
         let output = server.run(arguments);

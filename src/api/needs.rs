@@ -1,0 +1,116 @@
+//! Which scope each route needs: one table, asked by whoever finds out who calls (`auth`).
+//!
+//! In words: `ingest` adds and amends what is watched, `read` looks, `manage` decides what is sent where, removes, and
+//! makes keys. A route that is not in the table needs `manage`; a test walks all routes and finds those that are missing.
+
+use axum::http::Method;
+
+use crate::model::scope::Scope::{self, Ingest, Manage, Read};
+
+/// Methods of a route, its path as it is routed, and the scope they need.
+type Need = (&'static str, &'static str, Scope);
+
+const LANGSMITH: &[Need] = &[
+    ("POST", "/runs", Ingest),
+    ("POST", "/runs/batch", Ingest),
+    ("POST", "/runs/multipart", Ingest),
+    ("GET", "/runs/{id}", Read),
+    ("PATCH", "/runs/{id}", Ingest),
+    ("POST", "/runs/query", Read),
+    ("POST", "/runs/query/validate", Read),
+    ("POST", "/runs/stats", Read),
+    ("POST", "/runs/group", Read),
+    ("POST", "/runs/group/stats", Read),
+    ("POST", "/v2/runs/query", Read),
+    ("GET", "/v2/runs/{id}", Read),
+    ("GET", "/runs/rules", Read),
+    ("POST", "/runs/rules", Manage),
+    ("POST", "/runs/rules/trigger", Manage),
+    ("PATCH DELETE", "/runs/rules/{id}", Manage),
+    ("POST", "/runs/rules/{id}/trigger", Manage),
+    ("GET", "/runs/rules/{id}/logs", Read),
+    ("GET", "/runs/rules/{id}/logs/v2", Read),
+    ("GET", "/runs/rules/{id}/last_applied", Read),
+    ("GET", "/sessions", Read),
+    ("POST", "/sessions", Ingest),
+    ("GET", "/sessions/{id}", Read),
+    ("PATCH", "/sessions/{id}", Ingest),
+    ("DELETE", "/sessions/{id}", Manage),
+    ("GET", "/feedback", Read),
+    ("POST", "/feedback", Ingest),
+    ("GET", "/feedback/{id}", Read),
+    ("PATCH", "/feedback/{id}", Ingest),
+    ("DELETE", "/feedback/{id}", Manage),
+    ("GET", "/datasets", Read),
+    ("POST", "/datasets", Ingest),
+    ("GET", "/datasets/{id}", Read),
+    ("PATCH", "/datasets/{id}", Ingest),
+    ("DELETE", "/datasets/{id}", Manage),
+    ("GET", "/examples", Read),
+    ("POST", "/examples", Ingest),
+    ("POST", "/examples/bulk", Ingest),
+    ("GET", "/examples/{id}", Read),
+    ("PATCH", "/examples/{id}", Ingest),
+    ("DELETE", "/examples/{id}", Manage),
+    ("GET", "/annotation-queues", Read),
+    ("POST", "/annotation-queues", Ingest),
+    ("GET", "/annotation-queues/{id}", Read),
+    ("PATCH", "/annotation-queues/{id}", Ingest),
+    ("DELETE", "/annotation-queues/{id}", Manage),
+    ("GET", "/annotation-queues/{id}/runs", Read),
+    ("POST", "/annotation-queues/{id}/runs", Ingest),
+    ("POST", "/annotation-queues/{id}/runs/by-key", Ingest),
+    ("DELETE", "/annotation-queues/{id}/runs/{run_id}", Manage),
+    ("GET", "/annotation-queues/{id}/run/{index}", Read),
+];
+
+const NATIVE: &[Need] = &[
+    ("GET", "/v1/runs", Read),
+    ("GET", "/v1/runs/{id}", Read),
+    ("POST", "/v1/runs/import", Ingest),
+    ("POST", "/v1/filter/match", Read),
+    ("GET", "/v1/status", Read),
+    ("GET", "/v1/rules", Read),
+    ("GET", "/v1/rules/{key}", Read),
+    ("GET", "/v1/rules/export", Read),
+    ("POST", "/v1/rules/apply", Manage),
+    ("POST", "/v1/rules/{key}/pause", Manage),
+    ("POST", "/v1/rules/{key}/resume", Manage),
+    ("GET", "/v1/endpoints", Read),
+    ("GET", "/v1/endpoints/{key}", Read),
+    ("POST", "/v1/endpoints/{key}/disable", Manage),
+    ("POST", "/v1/endpoints/{key}/enable", Manage),
+    ("POST", "/v1/endpoints/{key}/rotate-secret", Manage),
+    ("GET", "/v1/deliveries", Read),
+    ("GET", "/v1/deliveries/{id}", Read),
+    ("POST", "/v1/deliveries/replay", Manage),
+    ("GET POST", "/v1/api-keys", Manage),
+    ("DELETE", "/v1/api-keys/{id}", Manage),
+    ("GET", "/v1/keys", Manage),
+    ("POST", "/v1/keys/rotate", Manage),
+    ("POST", "/v1/wipe", Manage),
+];
+
+/// The scope that a request to a route needs.
+pub(super) fn scope(method: &Method, route: &str) -> Scope {
+    // What answers GET answers HEAD with the same and no body.
+    let method = if *method == Method::HEAD { "GET" } else { method.as_str() };
+    let found = [LANGSMITH, NATIVE]
+        .into_iter()
+        .flatten()
+        .find(|(methods, path, _)| *path == route && methods.split(' ').any(|name| name == method));
+    found.map_or(Manage, |(_, _, scope)| *scope)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_route_that_is_not_in_the_table_needs_the_most() {
+        assert_eq!(scope(&Method::HEAD, "/runs/{id}"), Read);
+        assert_eq!(scope(&Method::PATCH, "/runs/{id}"), Ingest);
+        assert_eq!(scope(&Method::DELETE, "/runs/{id}"), Manage);
+        assert_eq!(scope(&Method::GET, "/v1/something/new"), Manage);
+    }
+}
