@@ -8,9 +8,11 @@ mod accept;
 mod body;
 pub mod collections;
 mod error;
+pub mod failed;
 mod failure;
 mod group;
 pub mod keys;
+pub mod names;
 pub mod outbox;
 pub mod placement;
 pub mod postgres;
@@ -31,7 +33,9 @@ pub mod windows;
 
 pub use collections::CollectionStore;
 pub use error::{Result, StoreError};
+pub use failed::FailedStore;
 pub use keys::KeyStore;
+pub use names::NameStore;
 pub use outbox::OutboxStore;
 pub use projects::ProjectStore;
 pub use retention::RetentionStore;
@@ -48,8 +52,10 @@ pub trait Store:
     + RuleLogStore
     + WindowStore
     + OutboxStore
+    + FailedStore
     + CollectionStore
     + KeyStore
+    + NameStore
     + RetentionStore
 {
 }
@@ -61,8 +67,10 @@ impl<T> Store for T where
         + RuleLogStore
         + WindowStore
         + OutboxStore
+        + FailedStore
         + CollectionStore
         + KeyStore
+        + NameStore
         + RetentionStore
 {
 }

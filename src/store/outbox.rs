@@ -9,6 +9,7 @@ use crate::model::id::{DeliveryId, EndpointId, MessageId, RuleId, TenantId};
 use crate::model::message::Message;
 use crate::model::time::Timestamp;
 use crate::store::Result;
+use crate::store::failed::Statuses;
 
 /// A delivery taken for sending.
 #[derive(Debug, Clone)]
@@ -43,6 +44,10 @@ pub struct DeliveryQuery {
     pub endpoint_id: Option<EndpointId>,
     /// Made at or after this instant.
     pub since: Option<Timestamp>,
+    /// Made before this instant.
+    pub until: Option<Timestamp>,
+    /// Whose last attempt was answered with one of these.
+    pub statuses: Option<Statuses>,
     /// Made before this delivery was (keyset: creation, then id).
     pub before: Option<(Timestamp, DeliveryId)>,
     /// At most this many.

@@ -13,10 +13,12 @@ mod clock;
 mod collections;
 mod connections;
 mod endpoints;
+mod failed;
 mod feedback;
 mod groups;
 mod inspect;
 mod keys;
+mod names;
 mod outbox;
 #[cfg(test)]
 mod plans;

@@ -12,9 +12,9 @@ use crate::model::time::Timestamp;
 use crate::store::body::pack;
 use crate::store::outbox::{Claim, Claimant, DeliveryQuery, OutboxStore};
 use crate::store::postgres::session::Session;
-use crate::store::postgres::{PgStore, Topic, endpoints, ids, text};
+use crate::store::postgres::{PgStore, Topic, endpoints, failed, ids, text};
 use crate::store::records::{
-    ENDPOINT_DISABLED, attempt, claims, delivery, gone, message, state_columns, state_of_word, verdict,
+    ENDPOINT_DISABLED, attempt, attempt_text, claims, delivery, gone, message, state_columns, state_of_word, verdict,
 };
 use crate::store::retention::links_of;
 use crate::store::row::{json_text, readable};
@@ -193,6 +193,12 @@ pub(super) fn page(tenant: TenantId, query: &DeliveryQuery) -> QueryBuilder<Post
     if let Some(since) = query.since {
         sql.push(" AND created_at >= ").push_bind(since.0);
     }
+    if let Some(until) = query.until {
+        sql.push(" AND created_at < ").push_bind(until.0);
+    }
+    if let Some(statuses) = query.statuses {
+        failed::answered(&mut sql, statuses);
+    }
     if let Some((created, id)) = query.before {
         sql.push(" AND (created_at, delivery_id) < (").push_bind(created.0).push(", ").push_bind(id.0).push(")");
     }
@@ -332,7 +338,7 @@ async fn finish(connection: &mut Session, lease: &Lease, attempt: &Attempt, outc
         .bind(i64::from(attempt.number))
         .bind(attempt.started_at.0)
         .bind(i64::try_from(attempt.duration_ms).unwrap_or(i64::MAX))
-        .bind(json_text(&attempt.result)?)
+        .bind(attempt_text(attempt)?)
         .execute(&mut *connection)
         .await?;
     if let Some(disabled) = gone {

@@ -1,5 +1,6 @@
 //! What the rows of each table stand for. The columns come in the order in which every backend selects them.
 
+mod attempts;
 mod collections;
 
 use std::collections::HashMap;
@@ -32,6 +33,7 @@ use crate::store::search::Found;
 use crate::store::windows::{ProjectKey, Standing, Stirred};
 use crate::store::{Result, StoreError};
 
+pub(super) use attempts::{attempt, attempt_text, failed_count};
 pub(super) use collections::{collection, example, log_entry, queued_run};
 
 /// Why deliveries fail whose endpoint was removed.
@@ -211,6 +213,12 @@ pub(super) fn join(snapshot: &mut RuleSnapshot, row: &impl Columns) -> Result<()
 
 pub(super) fn rule(row: &impl Columns) -> Result<Rule> {
     Cells::of("rules", row).json()
+}
+
+/// A rule's id and its key.
+pub(super) fn rule_key(row: &impl Columns) -> Result<(RuleId, String)> {
+    let mut cells = Cells::of("rules", row);
+    Ok((RuleId(cells.take()?), cells.take()?))
 }
 
 pub(super) fn endpoint(row: &impl Columns) -> Result<Endpoint> {
@@ -429,16 +437,6 @@ pub(super) fn claims(
         claims.push(Claim { lease, delivery, endpoint: endpoint.clone() });
     }
     (claims, lost)
-}
-
-pub(super) fn attempt(row: &impl Columns) -> Result<Attempt> {
-    let mut cells = Cells::of("attempts", row);
-    Ok(Attempt {
-        number: cells.count()?,
-        started_at: cells.instant()?,
-        duration_ms: cells.take::<i64>()?.cast_unsigned(),
-        result: cells.json()?,
-    })
 }
 
 pub(super) fn message(row: &impl Columns) -> Result<Message> {

@@ -10,11 +10,13 @@ mod accept;
 mod checkpoints;
 mod collections;
 mod endpoints;
+mod failed;
 mod failure;
 mod feedback;
 mod inspect;
 mod keys;
 mod leases;
+mod names;
 mod outbox;
 #[cfg(test)]
 mod plans;

@@ -174,7 +174,8 @@ impl House {
         let claimant = Claimant { holder: uuid(9, 1), now: self.now(), until: self.now().after(HOUR) };
         for claim in self.store().claim_deliveries(claimant, 1_000, &[]).await.unwrap() {
             let result = AttemptResult::answered(200);
-            let attempt = Attempt { number: claim.lease.attempt, started_at: self.now(), duration_ms: 1, result };
+            let attempt =
+                Attempt { number: claim.lease.attempt, started_at: self.now(), duration_ms: 1, request: None, result };
             self.store().finish_attempt(&claim.lease, attempt, Outcome::Delivered).await.unwrap();
         }
     }

@@ -187,7 +187,13 @@ async fn attempt_all(store: &dyn Store, second: i64, outcome: Outcome, limit: u3
         Claimant { holder: uuid(9, u32::try_from(second).unwrap()), now: at(second), until: at(second + 60) };
     for claim in store.claim_deliveries(claimant, limit, &[]).await.unwrap() {
         let result = AttemptResult::answered(200);
-        let attempt = Attempt { number: claim.lease.attempt, started_at: at(second - 1), duration_ms: 1_000, result };
+        let attempt = Attempt {
+            number: claim.lease.attempt,
+            started_at: at(second - 1),
+            duration_ms: 1_000,
+            request: None,
+            result,
+        };
         store.finish_attempt(&claim.lease, attempt, outcome.clone()).await.unwrap();
     }
 }

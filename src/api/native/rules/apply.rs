@@ -245,7 +245,7 @@ pub(super) fn sealed(api: &Api, tenant: TenantId, writes: Writes) -> Result<Rule
         put_endpoints: writes.put_endpoints.into_iter().map(seal).collect::<Result<_, Problem>>()?,
         remove_rules: writes.remove_rules,
         remove_endpoints: writes.remove_endpoints,
-        hasten_rules: Vec::new(),
+        ..RuleChanges::default()
     })
 }
 
