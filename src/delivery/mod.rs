@@ -17,6 +17,7 @@ pub mod guard;
 pub mod lookup;
 pub mod masks;
 pub mod policy;
+mod probe;
 pub mod request;
 mod task;
 
@@ -24,4 +25,5 @@ pub use client::Client;
 pub use guard::{Forbidden, Guard};
 pub use lookup::Vetting;
 pub use policy::patience;
+pub use probe::{Probe, probe};
 pub use task::{Parts, Sender};
