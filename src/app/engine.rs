@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::Router;
@@ -25,9 +25,8 @@ use crate::app::{DataDir, KeyFile, KeyFileError};
 use crate::blob::{self, BlobError, BlobUrl, InvalidBlobUrl};
 use crate::config::Config;
 use crate::crypto::{self, Keyring};
-use crate::delivery::client::ClientError;
 use crate::delivery::lookup::SystemLookup;
-use crate::delivery::{Client, Guard, Vetting};
+use crate::delivery::{Client, Clients, Guard, Vetting};
 use crate::ingest::Budget;
 use crate::model::id::TenantId;
 use crate::model::time::Clock;
@@ -73,9 +72,6 @@ pub enum StartError {
          s3://BUCKET/PREFIX, or dir:PATH of a shared file system (RUNHOOK_BLOB_URL, blob_url)"
     )]
     BlobUrlNotNamed,
-    /// The client that sends could not be made.
-    #[error(transparent)]
-    Client(#[from] ClientError),
     /// The address it listens on does not make a URL.
     #[error("the listen address does not make a URL; set `public_url`")]
     NoUrl,
@@ -145,7 +141,7 @@ impl Engine {
             store,
             blobs,
             keyring: Arc::clone(&keyring),
-            client: Client::new(vetting(&guard, url.as_ref()), config.limits.response_bytes)?,
+            client: client(vetting(&guard, url.as_ref()), config.limits.response_bytes),
             guard,
             budget: Budget::new(&config.limits),
             limits: Arc::new(config.limits.clone()),
@@ -266,6 +262,18 @@ pub struct CallFailed(String);
 
 /// How long a lookup of an endpoint's host may take.
 const LOOKUP: Duration = Duration::from_secs(3);
+
+/// The one client of this process, made when it is first asked for: most commands send nothing.
+fn client(vetting: Vetting, response_bytes: u32) -> Clients {
+    let made: OnceLock<Client> = OnceLock::new();
+    Arc::new(move || {
+        if let Some(client) = made.get() {
+            return Ok(client.clone());
+        }
+        let client = Client::new(vetting.clone(), response_bytes)?;
+        Ok(made.get_or_init(|| client).clone())
+    })
+}
 
 /// What may be sent to: never the place where this process listens itself.
 fn vetting(guard: &Arc<Guard>, url: Option<&Url>) -> Vetting {

@@ -60,6 +60,9 @@ pub enum ServeError {
     /// The key given is too short to be one.
     #[error("the API key is too short: give at least {} characters", api_keys::SHORTEST)]
     ShortKey,
+    /// The client of the delivery loop could not be made.
+    #[error(transparent)]
+    Client(#[from] delivery::client::ClientError),
     /// The folder of rules cannot be watched.
     #[error(transparent)]
     Folder(#[from] FolderError),
@@ -111,8 +114,8 @@ impl Running {
         let outdated = watch::Sender::new(None);
         let mut running = Self { engine, supervisor: Supervisor::default(), url, outdated };
         match running.prepare(&start, address).await {
-            Ok(()) => {
-                running.start_loops(config, &start.clock);
+            Ok(client) => {
+                running.start_loops(config, &start.clock, client);
                 running.start_http(listener);
                 Ok(running)
             }
@@ -126,7 +129,7 @@ impl Running {
     }
 
     /// Everything about an open engine that can still keep a server from starting.
-    async fn prepare(&mut self, start: &Start<'_>, address: SocketAddr) -> Result<(), ServeError> {
+    async fn prepare(&mut self, start: &Start<'_>, address: SocketAddr) -> Result<delivery::Client, ServeError> {
         if let Some(key) = start.seed {
             accept(&self.engine, key, start.clock.as_ref()).await?;
         }
@@ -134,6 +137,7 @@ impl Running {
             return Err(ServeError::Open(address));
         }
         self.engine.look_at_bucket(start.config).await?;
+        let client = (self.engine.api.client)()?;
         match &start.config.rules {
             Some(folder) if start.config.roles.has(Role::Api) => {
                 self.keep_to(folder, Arc::clone(&start.variables), &start.clock).await?;
@@ -145,7 +149,7 @@ impl Running {
             let url = self.url.as_str().trim_end_matches('/').to_owned();
             data_dir.announce(Some(url)).map_err(|source| ServeError::Listen { address, source })?;
         }
-        Ok(())
+        Ok(client)
     }
 
     /// Where it serves.
@@ -207,13 +211,13 @@ impl Running {
         Ok(())
     }
 
-    fn start_loops(&mut self, config: &Config, clock: &Arc<dyn Clock>) {
+    fn start_loops(&mut self, config: &Config, clock: &Arc<dyn Clock>, client: delivery::Client) {
         if config.roles.has(Role::Scheduler) {
             self.start_scheduler(clock);
             self.start_retention(config, clock);
         }
         if config.roles.has(Role::Delivery) {
-            self.start_delivery(clock);
+            self.start_delivery(clock, client);
         }
         self.start_listening(clock);
         self.supervisor.spawn("metrics", upkeep(self.supervisor.clone()));
@@ -247,7 +251,7 @@ impl Running {
         self.supervisor.spawn("retention", task::run(keeper, Poke::default(), Arc::clone(clock), status, soft));
     }
 
-    fn start_delivery(&self, clock: &Arc<dyn Clock>) {
+    fn start_delivery(&self, clock: &Arc<dyn Clock>, client: delivery::Client) {
         let api = &self.engine.api;
         let sender = Sender::new(delivery::Parts {
             store: Arc::clone(&api.store) as Arc<dyn OutboxStore>,
@@ -255,7 +259,7 @@ impl Running {
             keyring: Arc::clone(&api.keyring),
             clock: Arc::clone(clock),
             limits: Arc::clone(&api.limits),
-            client: api.client.clone(),
+            client,
             patience: delivery::patience,
             poke: api.delivery.clone(),
             instance: Uuid::from_bytes(crypto::random()),

@@ -21,7 +21,7 @@ mod probe;
 pub mod request;
 mod task;
 
-pub use client::Client;
+pub use client::{Client, Clients};
 pub use guard::{Forbidden, Guard};
 pub use lookup::Vetting;
 pub use policy::patience;

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::rule_files::{House, said};
+use crate::support::server::runhook;
 
 const RULE: &str = "version: 1\nrules:\n  - key: errors\n    project: p\n    filter: eq(status, \"error\")\n    webhooks: \
                     [{ endpoint: oncall }]\n";
@@ -209,4 +210,15 @@ async fn no_file_takes_over_an_endpoint_of_the_api() {
     let (status, refused) = house.apply(&format!("{RULE}{ENDPOINTS}"), json!({})).await;
     assert_eq!((status, &refused["code"]), (409, &json!("endpoint-registered")), "{refused:#}");
     assert_eq!(house.call("GET", "/v1/endpoints/oncall", None).await.1, made);
+}
+
+#[test]
+fn a_check_without_a_server_warns_of_an_endpoint_that_the_server_may_have() {
+    let home = tempfile::tempdir().unwrap();
+    std::fs::write(home.path().join("rules.yaml"), RULE).unwrap();
+    let output = runhook().args(["rules", "check", "rules.yaml"]).current_dir(home.path()).output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("warning[outside-endpoint]") && said.contains("the server must have it"), "{said}");
+    assert!(said.contains("0 errors, 1 warning"), "{said}");
 }

@@ -23,8 +23,9 @@ pub(super) async fn test(
 ) -> Result<Json<Value>, Problem> {
     let endpoint = find(&api, principal.tenant_id, &key).await?;
     let message = MessageId(Uuid::from_bytes(crypto::random()));
+    let client = (api.client)().map_err(|error| Problem::internal(&error))?;
     let started_at = api.clock.now();
-    let Probe { sent, result, duration_ms } = probe(&api.client, &api.keyring, &endpoint, message, started_at).await;
+    let Probe { sent, result, duration_ms } = probe(&client, &api.keyring, &endpoint, message, started_at).await;
     let is_taken = matches!(result, AttemptResult::Answered { status: 200..=299, .. });
     Ok(Json(json!({
         "endpoint": endpoint.key,
