@@ -34,7 +34,7 @@ use crate::api::problem::Problem;
 use crate::blob::{BlobError, BlobStore};
 use crate::config::{Limits, Role, Roles};
 use crate::crypto::Keyring;
-use crate::delivery::Guard;
+use crate::delivery::{Clients, Guard};
 use crate::ingest::{Budget, Intake};
 use crate::model::run::BlobKey;
 use crate::model::time::Clock;
@@ -61,6 +61,8 @@ pub struct Api {
     pub budget: Budget,
     /// Which targets are allowed.
     pub guard: Arc<Guard>,
+    /// Gives the client that the delivery loop sends with.
+    pub client: Clients,
     /// Who may call.
     pub auth: Arc<auth::Auth>,
     /// What `/metrics` shows; absent where nothing is recorded.

@@ -1,8 +1,10 @@
 //! An engine: the store, the keys, the blobs and the API over a database, embedded or shared. No loop runs and no socket
 //! is open; that is [`crate::app::Running`]'s.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -23,7 +25,8 @@ use crate::app::{DataDir, KeyFile, KeyFileError};
 use crate::blob::{self, BlobError, BlobUrl, InvalidBlobUrl};
 use crate::config::Config;
 use crate::crypto::{self, Keyring};
-use crate::delivery::Guard;
+use crate::delivery::lookup::SystemLookup;
+use crate::delivery::{Client, Clients, Guard, Vetting};
 use crate::ingest::Budget;
 use crate::model::id::TenantId;
 use crate::model::time::Clock;
@@ -134,12 +137,14 @@ impl Engine {
         let (delivery_status, delivery) = watch::channel(Status::default());
         let (retention_status, retention) = watch::channel(Status::default());
         let (folder_state, rules_folder) = watch::channel(None);
+        let guard = Arc::new(Guard::new(config.allow_targets.clone()));
         let api = Api {
             store,
             blobs,
             keyring: Arc::clone(&keyring),
             public_url,
-            guard: Arc::new(Guard::new(config.allow_targets.clone())),
+            client: client(vetting(&guard, url.as_ref()), config.limits.response_bytes),
+            guard,
             budget: Budget::new(&config.limits),
             limits: Arc::new(config.limits.clone()),
             auth,
@@ -256,6 +261,31 @@ impl Engine {
 #[derive(Debug, thiserror::Error)]
 #[error("the call could not be made: {0}")]
 pub struct CallFailed(String);
+
+/// How long a lookup of an endpoint's host may take.
+const LOOKUP: Duration = Duration::from_secs(3);
+
+/// The one client of this process, made when it is first asked for: most commands send nothing.
+fn client(vetting: Vetting, response_bytes: u32) -> Clients {
+    let made: OnceLock<Client> = OnceLock::new();
+    Arc::new(move || {
+        if let Some(client) = made.get() {
+            return Ok(client.clone());
+        }
+        let client = Client::new(vetting.clone(), response_bytes)?;
+        Ok(made.get_or_init(|| client).clone())
+    })
+}
+
+/// What may be sent to: never the place where this process listens itself.
+fn vetting(guard: &Arc<Guard>, url: Option<&Url>) -> Vetting {
+    let own = url.and_then(|url| {
+        let ip = url.host_str()?.trim_matches(['[', ']']).parse().ok()?;
+        Some(SocketAddr::new(ip, url.port_or_known_default()?))
+    });
+    let own = own.into_iter().collect();
+    Vetting { guard: Arc::clone(guard), own, lookup: Arc::new(SystemLookup), budget: LOOKUP }
+}
 
 /// Where blobs are. Replicas that share a database are given what an embedded server makes for itself.
 fn given(config: &Config, place: &Storage) -> Result<BlobUrl, StartError> {

@@ -8,7 +8,6 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 use tokio::net::TcpListener;
@@ -23,8 +22,7 @@ use crate::app::storage::Pokes;
 use crate::app::{DataDirError, Engine, StartError, Storage};
 use crate::config::{Config, Role};
 use crate::crypto;
-use crate::delivery::lookup::SystemLookup;
-use crate::delivery::{self, Sender, Vetting};
+use crate::delivery::{self, Sender};
 use crate::model::id::TenantId;
 use crate::model::scope::Scopes;
 use crate::model::time::Clock;
@@ -79,9 +77,6 @@ pub enum ServeError {
     #[error(transparent)]
     Task(#[from] TaskFailed),
 }
-
-/// How long a lookup of an endpoint's host may take.
-const LOOKUP: Duration = Duration::from_secs(3);
 
 /// What a start needs.
 pub struct Start<'a> {
@@ -143,7 +138,7 @@ impl Running {
             return Err(ServeError::Open(address));
         }
         self.engine.look_at_bucket(start.config).await?;
-        let client = delivery::Client::new(vetting(&self.engine, address), start.config.limits.response_bytes)?;
+        let client = (self.engine.api.client)()?;
         match &start.config.rules {
             Some(folder) if start.config.roles.has(Role::Api) => {
                 self.keep_to(folder, Arc::clone(&start.variables), &start.clock).await?;
@@ -295,10 +290,6 @@ impl Running {
             }
         });
     }
-}
-
-fn vetting(engine: &Engine, own: SocketAddr) -> Vetting {
-    Vetting { guard: Arc::clone(&engine.api.guard), own: vec![own], lookup: Arc::new(SystemLookup), budget: LOOKUP }
 }
 
 async fn upkeep(supervisor: Supervisor) {

@@ -88,7 +88,7 @@ enum Command {
     /// List, show and replay deliveries
     #[command(subcommand)]
     Deliveries(deliveries::Command),
-    /// List endpoints, disable and enable them, and replace their signing secrets
+    /// Make, change, test, preview, disable and enable endpoints, and replace their signing secrets
     #[command(subcommand)]
     Endpoints(endpoints::Command),
     /// Generate, list and rotate the keys that seal secrets

@@ -61,13 +61,14 @@ pub(super) async fn make(tools: &Tools, claim: &Claim) -> Option<(Attempt, Outco
     let started_at = tools.clock.now();
     let preparing = tokio::time::timeout(PREPARING, prepare(tools, claim, started_at)).await;
     let began = Instant::now();
-    let (result, earlier) = match preparing {
+    let (sent, result, earlier) = match preparing {
         Ok(Ok(Prepared { request, earlier })) => {
+            let sent = request.told();
             let patience = (tools.patience)(claim.endpoint.policy).of(&claim.endpoint.overrides);
             let result = tools.client.send(request, patience).await;
-            (result, earlier)
+            (Some(sent), result, earlier)
         }
-        Ok(Err(Unprepared::Never(reason))) => (AttemptResult::Refused { reason }, Vec::new()),
+        Ok(Err(Unprepared::Never(reason))) => (None, AttemptResult::Refused { reason }, Vec::new()),
         Ok(Err(Unprepared::NotNow(reason))) => return postpone(claim, &reason),
         Err(_) => return postpone(claim, "preparing the request took too long"),
     };
@@ -75,7 +76,7 @@ pub(super) async fn make(tools: &Tools, claim: &Claim) -> Option<(Attempt, Outco
     metrics::histogram!("runhook_delivery_attempt_seconds").record(took.as_secs_f64());
     let outcome = policy::next(&course(claim), &earlier, &result, tools.clock.now());
     let duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-    Some((Attempt { number: claim.lease.attempt, started_at, duration_ms, result }, outcome))
+    Some((Attempt { number: claim.lease.attempt, started_at, duration_ms, request: sent, result }, outcome))
 }
 
 /// What follows an attempt that broke down inside Runhook, so that even then the delivery comes to an end.
@@ -84,7 +85,7 @@ pub(super) async fn break_down(tools: &Tools, claim: &Claim) -> (Attempt, Outcom
     let now = tools.clock.now();
     let earlier = earlier_attempts(tools, claim).await.unwrap_or_default();
     let outcome = policy::next(&course(claim), &earlier, &result, now);
-    (Attempt { number: claim.lease.attempt, started_at: now, duration_ms: 0, result }, outcome)
+    (Attempt { number: claim.lease.attempt, started_at: now, duration_ms: 0, request: None, result }, outcome)
 }
 
 fn course(claim: &Claim) -> Course<'_> {

@@ -14,6 +14,7 @@ use std::error::Error;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -54,6 +55,9 @@ tokio::task_local! {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the HTTP client cannot be set up: {0}")]
 pub struct ClientError(String);
+
+/// Gives the client of the process.
+pub type Clients = Arc<dyn Fn() -> Result<Client, ClientError> + Send + Sync>;
 
 /// Sends requests. Cheap to clone; clones share their connections.
 #[derive(Clone)]

@@ -17,14 +17,16 @@ pub mod guard;
 pub mod lookup;
 pub mod masks;
 pub mod policy;
+mod probe;
 mod recorder;
 pub mod request;
 mod share;
 mod slots;
 mod task;
 
-pub use client::Client;
+pub use client::{Client, Clients};
 pub use guard::{Forbidden, Guard};
 pub use lookup::Vetting;
 pub use policy::patience;
+pub use probe::{Probe, probe};
 pub use task::{Parts, Sender};

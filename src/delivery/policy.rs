@@ -229,7 +229,7 @@ mod tests {
     }
 
     fn attempts(results: impl IntoIterator<Item = AttemptResult>) -> Vec<Attempt> {
-        let attempt = |(number, result)| Attempt { number, started_at: NOW, duration_ms: 1, result };
+        let attempt = |(number, result)| Attempt { number, started_at: NOW, duration_ms: 1, request: None, result };
         (1..).zip(results).map(attempt).collect()
     }
 

@@ -10,7 +10,8 @@ use url::Url;
 
 use crate::crypto::{InvalidSecret, WebhookKey, langsmith_signature};
 use crate::delivery::masks::Masks;
-use crate::model::endpoint::{Target, is_reserved};
+use crate::model::delivery::Sent;
+use crate::model::endpoint::{MASK, Target, is_reserved};
 use crate::model::id::MessageId;
 use crate::model::time::Timestamp;
 
@@ -22,6 +23,8 @@ const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'
 pub struct Request {
     /// Where to, secrets included.
     pub url: Url,
+    /// What may be told of that.
+    pub shown: String,
     /// With which headers. Names may repeat.
     pub headers: Vec<(String, SecretString)>,
     /// The bytes.
@@ -36,9 +39,33 @@ impl fmt::Debug for Request {
     }
 }
 
+impl Request {
+    /// What may be told of it.
+    #[must_use]
+    pub fn told(&self) -> Sent {
+        Sent {
+            method: "POST".to_owned(),
+            url: self.shown.clone(),
+            headers: self.headers.iter().map(|(name, _)| name.to_ascii_lowercase()).collect(),
+            bytes: u64::try_from(self.body.len()).unwrap_or(u64::MAX),
+        }
+    }
+}
+
+/// A target's URL without its path and its own query, either of which may be a secret whole, and with the names of its
+/// secret parameters.
+fn masked(target: &Target, url: &Url) -> String {
+    let rest = if url.path().len() > 1 || url.query().is_some() { "/…" } else { "" };
+    let pairs: Vec<String> =
+        target.query.iter().map(|(name, _)| format!("{}={MASK}", utf8_percent_encode(name, ESCAPED))).collect();
+    let query = if pairs.is_empty() { String::new() } else { format!("?{}", pairs.join("&")) };
+    format!("{}{rest}{query}", url.origin().ascii_serialization())
+}
+
 /// The request that brings a message to a target, made at `at`. An error is a reason without a secret.
 pub fn build(target: &Target, message: MessageId, at: Timestamp, body: Bytes) -> Result<Request, &'static str> {
     let mut url = Url::parse(target.url.expose_secret()).map_err(|_| "the endpoint's URL is not a URL")?;
+    let shown = masked(target, &url);
     for (name, value) in &target.query {
         set_query(&mut url, name, value.expose_secret());
     }
@@ -46,7 +73,7 @@ pub fn build(target: &Target, message: MessageId, at: Timestamp, body: Bytes) ->
     url.set_fragment(None);
     let mut headers = headers(target, message, at);
     sign(target, message, at, &body, &mut headers)?;
-    Ok(Request { url, headers, body, masks: Masks::of(target) })
+    Ok(Request { url, shown, headers, body, masks: Masks::of(target) })
 }
 
 /// Signs the bytes of the body with every secret that is active.
@@ -221,6 +248,16 @@ mod tests {
         let only = signatures(Signing { headers: Signature::Langsmith, ..both }, at);
         assert_eq!(only, [("x-langsmith-signature".to_owned(), langsmith)]);
         assert_eq!(signatures(Signing::default(), at), []);
+    }
+
+    #[test]
+    fn what_is_told_of_a_request_has_names_and_no_values() {
+        let request = built(&target("https://a.test:8443/T0/hush?b=hush", &[("secret", "hush")], &[("X-A", "hush")]));
+        let told = request.told();
+        assert_eq!(told.url, "https://a.test:8443/…?secret=********");
+        assert_eq!(told.headers, ["x-a", "content-type", "webhook-id", "webhook-timestamp", "user-agent"]);
+        assert_eq!((told.method.as_str(), told.bytes), ("POST", 2));
+        assert_eq!(built(&target("https://a.test", &[], &[])).told().url, "https://a.test");
     }
 
     #[test]

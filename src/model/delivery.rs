@@ -72,8 +72,23 @@ pub struct Attempt {
     pub started_at: Timestamp,
     /// How long it took, in milliseconds.
     pub duration_ms: u64,
+    /// What was sent, if a request was made.
+    pub request: Option<Sent>,
     /// What came of it.
     pub result: AttemptResult,
+}
+
+/// What was sent in an attempt, without a value that may be secret.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sent {
+    /// The method.
+    pub method: String,
+    /// Scheme, host and port; `/…` when there is a path; the names of query parameters with their values masked.
+    pub url: String,
+    /// The names of headers, in the order they were sent in.
+    pub headers: Vec<String>,
+    /// Bytes of the body.
+    pub bytes: u64,
 }
 
 /// What came of an attempt. Policies decide on it.

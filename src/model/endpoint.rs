@@ -38,6 +38,14 @@ pub struct Endpoint {
     pub disabled: Option<Disabled>,
 }
 
+impl Endpoint {
+    /// Whether it was made through the API: then no file changes it, and none takes it away.
+    #[must_use]
+    pub fn is_own(&self) -> bool {
+        self.key.is_some() && self.origin.is_none()
+    }
+}
+
 /// What an endpoint says beyond its policy.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]

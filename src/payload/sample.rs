@@ -30,8 +30,14 @@ pub fn notification() -> Result<(Message, Bytes), PayloadError> {
 
 /// A message with one run, with this id and instant. It belongs to no rule and no window.
 pub fn message(tenant_id: TenantId, id: MessageId, at: Timestamp) -> Result<Message, PayloadError> {
-    let (rule, window, run) = (rule(tenant_id), window(tenant_id, at), run(tenant_id, at));
-    let request = Request { rule: &rule, window: &window, runs: &[&run], project: "sample", created_at: at };
+    telling_of(&run(tenant_id, at), "sample", id, at)
+}
+
+/// The same message with another run, of a project of this name.
+pub fn telling_of(run: &StoredRun, project: &str, id: MessageId, at: Timestamp) -> Result<Message, PayloadError> {
+    let tenant_id = run.run.tenant_id;
+    let (rule, window) = (rule(tenant_id), window(tenant_id, at));
+    let request = Request { rule: &rule, window: &window, runs: &[run], project, created_at: at };
     let built = build_without_uploads(request)?;
     let message = built.messages.into_iter().next().ok_or(PayloadError::Empty)?;
     Ok(Message { id, ..message })

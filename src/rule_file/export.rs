@@ -28,6 +28,9 @@ pub fn export(rules: &[Rule], endpoints: &[Endpoint]) -> String {
         text.push_str("endpoints:\n");
     }
     for (key, endpoint) in named {
+        if endpoint.is_own() {
+            text.push_str("  # made through the API: remove it there before a file has it\n");
+        }
         line(&mut text, "  - ", "key", &scalar(key));
         write_target(&mut text, "    ", "    ", key, endpoint, &mut variables);
     }
@@ -166,7 +169,8 @@ impl Variables {
 }
 
 /// A value in which `${` is not the beginning of a variable.
-fn literal(text: &str) -> String {
+#[must_use]
+pub fn literal(text: &str) -> String {
     text.replace("${", "$${")
 }
 

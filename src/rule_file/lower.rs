@@ -7,6 +7,7 @@ use crate::filter::report::Lines;
 use crate::model::problem::Problem;
 use crate::rule_file::endpoint::{EndpointDraft, EndpointName, Reference};
 use crate::rule_file::node::{self, Node};
+use crate::rule_file::outside::Outside;
 use crate::rule_file::reading::{Reading, nearest};
 use crate::rule_file::report::FileReport;
 use crate::rule_file::rule::{self, RuleDraft};
@@ -49,13 +50,14 @@ pub(super) fn load(files: &[SourceFile], variables: &dyn Fn(&str) -> Option<Stri
     let broken = reports.iter().any(FileReport::has_errors);
     repeated(files, &all, &mut reports, "rule", |contents| &contents.rule_keys);
     repeated(files, &all, &mut reports, "endpoint", |contents| &contents.endpoint_keys);
-    references(&all, &mut reports, broken);
+    let outside = references(files, &all, &mut reports, broken);
     for report in &mut reports {
         report.problems.sort_by_key(|problem| (problem.span.start, problem.span.end));
     }
     Loaded {
         rules: all.iter_mut().flat_map(|contents| contents.rules.drain(..)).collect(),
         endpoints: all.iter_mut().flat_map(|contents| contents.endpoints.drain(..)).collect(),
+        outside,
         reports,
     }
 }
@@ -150,20 +152,18 @@ fn repeated(
     }
 }
 
-/// Every endpoint that is named is there, and every one that is there is named.
-fn references(all: &[Contents], reports: &mut [FileReport], broken: bool) {
+/// Every endpoint of the files is named by a rule. Those that rules name and no file has are returned.
+fn references(files: &[SourceFile], all: &[Contents], reports: &mut [FileReport], broken: bool) -> Vec<Outside> {
     let known: BTreeSet<&str> =
         all.iter().flat_map(|contents| &contents.endpoint_keys).map(|key| key.key.as_str()).collect();
     let used: BTreeSet<&str> = all.iter().flat_map(|contents| &contents.uses).map(|key| key.key.as_str()).collect();
     let names: Vec<&str> = known.iter().copied().collect();
-    for (contents, report) in all.iter().zip(reports) {
+    let mut outside = Vec::new();
+    for ((file, contents), report) in files.iter().zip(all).zip(reports) {
         for missing in contents.uses.iter().filter(|key| !known.contains(key.key.as_str())) {
-            let hint = match nearest(&missing.key, &names) {
-                Some(near) => format!("did you mean `{near}`?"),
-                None => "add it to `endpoints` of this file, or of another that is applied with it".to_owned(),
-            };
-            let message = format!("there is no endpoint `{}`", missing.key);
-            report.problems.push(Problem::error("unknown-endpoint", missing.span.clone(), message).hint(hint));
+            let near = nearest(&missing.key, &names).map(str::to_owned);
+            let (key, span) = (missing.key.clone(), missing.span.clone());
+            outside.push(Outside { key, file: file.name.clone(), span, near });
         }
         // A rule that could not be read may be the one that uses it.
         for unused in contents.endpoint_keys.iter().filter(|key| !broken && !used.contains(key.key.as_str())) {
@@ -172,4 +172,5 @@ fn references(all: &[Contents], reports: &mut [FileReport], broken: bool) {
             report.problems.push(Problem::warning("unused-endpoint", unused.span.clone(), message).hint(hint));
         }
     }
+    outside
 }

@@ -2,7 +2,8 @@
 //!
 //! Promises: every problem of all files is found in one reading, each with the bytes it is about; a file with an error
 //! yields nothing that would be applied by itself; what could be a secret is struck out before a line of a file is shown
-//! anywhere; the same files give the same ids everywhere.
+//! anywhere; the same files give the same ids everywhere. What a rule sends to may also be stored already: whoever applies
+//! a file says whether it is.
 //!
 //! Never reads a file, the environment or the clock, never resolves a name, and never decides which addresses are
 //! allowed: whoever applies a plan does that, and reports what it refuses at the spans that drafts carry.
@@ -18,6 +19,7 @@ mod format;
 mod lower;
 mod node;
 mod offsets;
+mod outside;
 pub mod plan;
 mod reading;
 mod report;
@@ -33,12 +35,14 @@ use crate::filter::Mode;
 
 pub use difference::Difference;
 pub use endpoint::{EndpointDraft, EndpointName};
-pub use export::export;
+pub use export::{export, literal};
+pub use outside::{Outside, Standing};
 pub use report::{FileReport, bounded};
 pub use rule::RuleDraft;
 pub use schema::schema;
 pub use signing::SigningDraft;
 pub use target::TargetDraft;
+pub use variables::resolve;
 
 /// A file as it was found.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -57,6 +61,8 @@ pub struct Loaded {
     pub rules: Vec<RuleDraft>,
     /// Named endpoints, and those written inside rules.
     pub endpoints: Vec<EndpointDraft>,
+    /// Endpoints that rules name and no file has, in the order of the files.
+    pub outside: Vec<Outside>,
     /// One for each file, also when there is nothing to say.
     pub reports: Vec<FileReport>,
 }

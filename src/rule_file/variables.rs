@@ -21,6 +21,16 @@ pub(super) enum Kind {
     Malformed(&'static str, &'static str),
 }
 
+/// A value with its variables put in; or why that cannot be done, without the value.
+pub fn resolve(text: &str, variables: &dyn Fn(&str) -> Option<String>) -> Result<String, String> {
+    let put_in = |piece: Piece| match piece.kind {
+        Kind::Literal(literal) => Ok(literal),
+        Kind::Variable(name) => variables(&name).ok_or_else(|| format!("the variable {name} is not set")),
+        Kind::Malformed(why, hint) => Err(format!("{why}: {hint}")),
+    };
+    pieces(text).into_iter().map(put_in).collect()
+}
+
 /// Takes a value apart.
 pub(super) fn pieces(text: &str) -> Vec<Piece> {
     let mut found = Vec::new();
@@ -85,6 +95,14 @@ mod tests {
         assert_eq!(kinds("${A}${_b2}"), [variable("A"), variable("_b2")]);
         assert_eq!(kinds("plain $5"), [literal("plain $5")]);
         assert_eq!(kinds(""), []);
+    }
+
+    #[test]
+    fn a_value_has_its_variables_put_in_or_says_which_is_missing() {
+        let known = |name: &str| (name == "A").then(|| "${B}".to_owned());
+        assert_eq!(resolve("x ${A}$${A}", &known), Ok("x ${B}${A}".to_owned()));
+        assert_eq!(resolve("hush ${B}", &known), Err("the variable B is not set".to_owned()));
+        assert!(resolve("hush ${", &known).unwrap_err().starts_with("`${` is not closed"));
     }
 
     #[test]

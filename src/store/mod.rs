@@ -8,10 +8,12 @@ mod accept;
 mod body;
 pub mod collections;
 mod error;
+pub mod failed;
 mod failure;
 pub mod feedback_tokens;
 mod group;
 pub mod keys;
+pub mod names;
 pub mod outbox;
 pub mod placement;
 pub mod postgres;
@@ -32,8 +34,10 @@ pub mod windows;
 
 pub use collections::CollectionStore;
 pub use error::{Result, StoreError};
+pub use failed::FailedStore;
 pub use feedback_tokens::FeedbackTokenStore;
 pub use keys::KeyStore;
+pub use names::NameStore;
 pub use outbox::OutboxStore;
 pub use projects::ProjectStore;
 pub use retention::RetentionStore;
@@ -51,8 +55,10 @@ pub trait Store:
     + RuleLogStore
     + WindowStore
     + OutboxStore
+    + FailedStore
     + CollectionStore
     + KeyStore
+    + NameStore
     + RetentionStore
 {
 }
@@ -65,8 +71,10 @@ impl<T> Store for T where
         + RuleLogStore
         + WindowStore
         + OutboxStore
+        + FailedStore
         + CollectionStore
         + KeyStore
+        + NameStore
         + RetentionStore
 {
 }

@@ -10,6 +10,7 @@ use crate::model::endpoint::Endpoint;
 use crate::model::id::{DeliveryId, EndpointId, MessageId, RuleId, TenantId};
 use crate::model::message::Message;
 use crate::model::time::Timestamp;
+use crate::store::failed::Statuses;
 use crate::store::{Result, StoreError};
 
 /// A delivery taken for sending.
@@ -82,6 +83,10 @@ pub struct DeliveryQuery {
     pub endpoint_id: Option<EndpointId>,
     /// Made at or after this instant.
     pub since: Option<Timestamp>,
+    /// Made before this instant.
+    pub until: Option<Timestamp>,
+    /// Whose last attempt was answered with one of these.
+    pub statuses: Option<Statuses>,
     /// Made before this delivery was (keyset: creation, then id).
     pub before: Option<(Timestamp, DeliveryId)>,
     /// At most this many.

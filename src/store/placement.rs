@@ -19,7 +19,7 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::model::glob::Glob;
-use crate::model::id::{ProjectId, RuleId};
+use crate::model::id::{EndpointId, ProjectId, RuleId};
 use crate::model::rule::{Rule, RuleState};
 use crate::model::time::Timestamp;
 use crate::model::window::{Cursor, GroupKey, Seq, Span};
@@ -105,6 +105,12 @@ impl Scene {
     #[must_use]
     pub fn rule(&self, id: RuleId) -> Option<&Rule> {
         self.rules.get(&id)
+    }
+
+    /// Whether some rule sends to this endpoint.
+    #[must_use]
+    pub fn sends_to(&self, endpoint: EndpointId) -> bool {
+        self.rules.values().any(|rule| rule.endpoints.contains(&endpoint))
     }
 
     /// For which projects and instants `before` must be filled in before the rule is put.

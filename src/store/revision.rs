@@ -16,7 +16,7 @@ use crate::model::time::Timestamp;
 use crate::model::window::{Cursor, GroupKey, Seq};
 use crate::store::placement::{Ground, Moves, Scene};
 use crate::store::row::json_text;
-use crate::store::rules::RuleChanges;
+use crate::store::rules::{Demand, RuleChanges};
 use crate::store::{Result, StoreError};
 
 /// A rule with the columns it is found by.
@@ -53,6 +53,9 @@ pub(in crate::store) trait RuleRows: Send {
     /// The last change of a project before an instant, or 0.
     async fn last_before(&mut self, tenant: TenantId, project: ProjectId, instant: Timestamp) -> Result<Seq>;
 
+    /// Those of these endpoints that are there.
+    async fn endpoints_there(&mut self, tenant: TenantId, endpoints: &[EndpointId]) -> Result<Vec<EndpointId>>;
+
     /// Removes rules with their starts, spans and own endpoints; their waiting deliveries fail as `rule removed`.
     async fn remove_rules(&mut self, tenant: TenantId, rules: &[RuleId], now: Timestamp) -> Result<()>;
 
@@ -79,17 +82,10 @@ pub(super) async fn apply(
     changes: &RuleChanges,
     now: Timestamp,
 ) -> Result<()> {
+    demand_presence(rows, tenant, &changes.demands).await?;
     let mut scene = scene(rows, tenant).await?;
     let mut moves = Moves::default();
-    if !changes.remove_rules.is_empty() {
-        for rule in &changes.remove_rules {
-            scene.remove(*rule);
-        }
-        rows.remove_rules(tenant, &changes.remove_rules, now).await?;
-    }
-    if !changes.remove_endpoints.is_empty() {
-        rows.remove_endpoints(tenant, &changes.remove_endpoints, now).await?;
-    }
+    remove(rows, &mut scene, tenant, changes, now).await?;
     for rule in &changes.put_rules {
         for (project, instant) in scene.instants(rule) {
             let seq = rows.last_before(tenant, project, instant).await?;
@@ -100,10 +96,57 @@ pub(super) async fn apply(
     for rule in &changes.hasten_rules {
         scene.hasten(*rule, &mut moves);
     }
+    demand_unused(&scene, &changes.demands)?;
     put_rules(rows, tenant, &changes.put_rules).await?;
     put_endpoints(rows, tenant, &changes.put_endpoints).await?;
     rows.put_moves(tenant, &moves).await?;
     rows.bump_version().await
+}
+
+async fn remove(
+    rows: &mut dyn RuleRows,
+    scene: &mut Scene,
+    tenant: TenantId,
+    changes: &RuleChanges,
+    now: Timestamp,
+) -> Result<()> {
+    if !changes.remove_rules.is_empty() {
+        for rule in &changes.remove_rules {
+            scene.remove(*rule);
+        }
+        rows.remove_rules(tenant, &changes.remove_rules, now).await?;
+    }
+    if !changes.remove_endpoints.is_empty() {
+        rows.remove_endpoints(tenant, &changes.remove_endpoints, now).await?;
+    }
+    Ok(())
+}
+
+/// Finds out whether endpoints are there, or are not, as is asked.
+async fn demand_presence(rows: &mut dyn RuleRows, tenant: TenantId, demands: &[(EndpointId, Demand)]) -> Result<()> {
+    let asked: Vec<(EndpointId, bool)> = demands
+        .iter()
+        .filter(|(_, demand)| *demand != Demand::Unused)
+        .map(|(endpoint, demand)| (*endpoint, *demand == Demand::There))
+        .collect();
+    if asked.is_empty() {
+        return Ok(());
+    }
+    let ids: Vec<EndpointId> = asked.iter().map(|(endpoint, _)| *endpoint).collect();
+    let there: HashSet<EndpointId> = rows.endpoints_there(tenant, &ids).await?.into_iter().collect();
+    if asked.iter().any(|(endpoint, is_there)| there.contains(endpoint) != *is_there) {
+        return Err(StoreError::Stale("an endpoint"));
+    }
+    Ok(())
+}
+
+/// Finds out whether rules send to endpoints that must not be used.
+fn demand_unused(scene: &Scene, demands: &[(EndpointId, Demand)]) -> Result<()> {
+    let mut unused = demands.iter().filter(|(_, demand)| *demand == Demand::Unused);
+    if unused.any(|(endpoint, _)| scene.sends_to(*endpoint)) {
+        return Err(StoreError::Stale("what a rule sends to"));
+    }
+    Ok(())
 }
 
 /// Applies another state of a stored rule.

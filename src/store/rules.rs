@@ -22,6 +22,27 @@ pub struct RuleChanges {
     pub remove_endpoints: Vec<EndpointId>,
     /// Rules that see at once what there is, whatever their cadence.
     pub hasten_rules: Vec<RuleId>,
+    /// What must hold of endpoints. Where it does not nothing is applied, and it is `Stale`.
+    pub demands: Vec<(EndpointId, Demand)>,
+}
+
+/// What must hold of an endpoint for changes to be applied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Demand {
+    /// It is there before them.
+    There,
+    /// It is not there before them.
+    NotThere,
+    /// No rule sends to it after them.
+    Unused,
+}
+
+impl RuleChanges {
+    /// The same for a second try, when nobody knows whether the first one was applied: what it added may be there.
+    pub(super) fn again(&self) -> Self {
+        let demands = self.demands.iter().copied().filter(|(_, demand)| *demand != Demand::NotThere).collect();
+        Self { demands, ..self.clone() }
+    }
 }
 
 /// The rules of all tenants at one moment.

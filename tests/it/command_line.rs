@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::support::home::Home;
 use crate::support::server::{NotStarted, Server, Settings, runhook};
 
-const COMMANDS: [&[&str]; 28] = [
+const COMMANDS: [&[&str]; 40] = [
     &[],
     &["serve"],
     &["demo"],
@@ -28,7 +28,19 @@ const COMMANDS: [&[&str]; 28] = [
     &["runs", "show"],
     &["deliveries", "list"],
     &["deliveries", "show"],
+    &["deliveries", "failed"],
     &["deliveries", "replay"],
+    &["endpoints"],
+    &["endpoints", "list"],
+    &["endpoints", "show"],
+    &["endpoints", "create"],
+    &["endpoints", "update"],
+    &["endpoints", "delete"],
+    &["endpoints", "test"],
+    &["endpoints", "preview"],
+    &["endpoints", "disable"],
+    &["endpoints", "enable"],
+    &["endpoints", "rotate-secret"],
     &["keys", "generate"],
     &["keys", "list"],
     &["keys", "rotate"],

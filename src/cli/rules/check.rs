@@ -14,7 +14,8 @@ use crate::rule_file::{FileReport, bounded};
 /// Checks files.
 pub(super) fn run(files: &Files, strict: bool, look: Look, context: &mut Context) -> anyhow::Result<Exit> {
     let sources = read(&files.paths)?;
-    let loaded = if strict { understand_strictly(&sources) } else { understand(&sources) }.loaded;
+    let mut loaded = if strict { understand_strictly(&sources) } else { understand(&sources) }.loaded;
+    loaded.warn_of_outside();
     let reports: Vec<FileReport> = loaded.reports.into_iter().map(tolerant).collect();
     let count = |severity| reports.iter().map(|report| report.count(severity)).sum::<usize>();
     let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));

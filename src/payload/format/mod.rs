@@ -17,7 +17,7 @@ use bytes::Bytes;
 use secrecy::SecretString;
 use serde::Serialize;
 
-use crate::model::endpoint::Format;
+use crate::model::endpoint::{Format, MASK};
 use crate::model::message::Message;
 use crate::payload::format::told::Told;
 
@@ -63,6 +63,29 @@ pub fn check(format: &Format, secrets: &[String]) -> Result<(), FormatError> {
         Format::Template(text) => template::check(text, secrets),
         Format::Pagerduty if !secrets.iter().any(|name| name == pagerduty::KEY) => Err(pagerduty::keyless()),
         _ => Ok(()),
+    }
+}
+
+/// What a message would be in a format: its body as far as there is one, and what is wrong with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Preview {
+    /// The body.
+    pub body: Bytes,
+    /// Why it would not be sent.
+    pub problem: Option<FormatError>,
+}
+
+/// A message's body in a format, to be looked at: secrets are masked, and what a template gives is there although it is no
+/// JSON. `secrets` are the names a template may use.
+pub fn preview(format: &Format, message: &Message, body: Bytes, secrets: &[String]) -> Preview {
+    let secrets: Vec<_> = secrets.iter().map(|name| (name.clone(), SecretString::from(MASK))).collect();
+    let rendered = match format {
+        Format::Template(text) => template::render(text, Source { message, body: &body, secrets: &secrets }),
+        other => write(other, message, body, &secrets).map(Vec::from),
+    };
+    match rendered {
+        Err(problem) => Preview { body: Bytes::new(), problem: Some(problem) },
+        Ok(body) => Preview { problem: template::check_json(&body).err(), body: body.into() },
     }
 }
 
@@ -153,6 +176,22 @@ mod tests {
         assert!(event["dedup_key"].as_str().unwrap().len() <= 255);
         assert_eq!(event["payload"]["severity"], "error");
         assert_eq!(event["payload"]["custom_details"]["runs"][0]["feedback"], "user_score 0.25 (1)");
+    }
+
+    #[test]
+    fn a_preview_shows_what_is_wrong_and_no_secret() {
+        let (message, body) = sample::notification().unwrap();
+        let shown = |text: &str| {
+            let found = preview(&Format::Template(text.to_owned()), &message, body.clone(), &["token".to_owned()]);
+            (String::from_utf8(found.body.to_vec()).unwrap(), found.problem.map(|problem| problem.to_string()))
+        };
+        assert_eq!(shown("{\"t\": {{ secrets.token }}}"), (format!("{{\"t\": \"{MASK}\"}}"), None));
+        let (text, problem) = shown("{\n\"p\": {{ project }}\n\"q\": 1}");
+        assert_eq!(text, "{\n\"p\": \"sample\"\n\"q\": 1}");
+        assert!(problem.unwrap().contains("at line 3"), "where in the text it is wrong");
+        let (text, problem) = shown("{\n{{ nothing.like.it }}");
+        assert!(text.is_empty() && problem.unwrap().starts_with("line 2 of the template"));
+        assert_eq!(preview(&Format::Slack, &message, body.clone(), &[]).problem, None);
     }
 
     #[test]

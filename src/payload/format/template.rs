@@ -31,18 +31,28 @@ const LONGEST_TEXT: usize = 64 * 1024;
 /// The longest reason given.
 const LONGEST_REASON: usize = 300;
 
-/// Renders a template for a message.
+/// Renders a template for a message, and checks that it is JSON.
 pub(super) fn write(text: &str, source: Source<'_>) -> Result<Vec<u8>, FormatError> {
+    let body = render(text, source)?;
+    check_json(&body)?;
+    Ok(body)
+}
+
+/// Renders a template for a message, whatever comes of it.
+pub(super) fn render(text: &str, source: Source<'_>) -> Result<Vec<u8>, FormatError> {
     vet(text)?;
     let environment = environment();
     let template = environment.template_from_named_str("the template", text).map_err(said)?;
     let mut out = Bounded(Vec::new());
     template.render_captured_to(context(source)?, &mut out).map_err(said)?;
-    let body = out.0.trim_ascii().to_vec();
-    serde_json::from_slice::<IgnoredAny>(&body).map_err(|error| {
-        FormatError(format!("what the template gives is no JSON: {}", brief(&error.to_string(), 200)))
-    })?;
-    Ok(body)
+    Ok(out.0.trim_ascii().to_vec())
+}
+
+/// Whether what a template gave can be sent.
+pub(super) fn check_json(body: &[u8]) -> Result<(), FormatError> {
+    serde_json::from_slice::<IgnoredAny>(body)
+        .map(|_| ())
+        .map_err(|error| FormatError(format!("what the template gives is no JSON: {}", brief(&error.to_string(), 200))))
 }
 
 /// Whether a template renders a notification that has everything.

@@ -310,7 +310,8 @@ impl<'a> Planner<'a> {
         draft
     }
 
-    /// Removes what no file has, except rules that were made through the API: they are no file's. A named endpoint that came from a file goes when no rule is left that sends to it.
+    /// Removes what no file has, except what was made through the API: it is no file's. A named endpoint that came from a
+    /// file goes when no rule is left that sends to it.
     fn prune(&mut self, prune: Prune<'_>) {
         if prune == Prune::Nothing {
             return;
@@ -350,7 +351,9 @@ impl<'a> Planner<'a> {
 }
 
 impl Prune<'_> {
-    fn covers(self, origin: Option<&str>) -> bool {
+    /// Whether what has this origin goes when no file has it.
+    #[must_use]
+    pub fn covers(self, origin: Option<&str>) -> bool {
         match self {
             Self::Nothing => false,
             Self::Files => origin.is_some_and(|origin| !origin.starts_with(FOLDER)),

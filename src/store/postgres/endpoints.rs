@@ -43,6 +43,8 @@ const SEALED_AS: &str = "SELECT 1 FROM endpoints WHERE endpoint_id = $1 AND targ
 const SET_DISABLED: &str = "UPDATE endpoints SET disabled_at = $3, disabled_why = $4 \
      WHERE tenant_id = $1 AND endpoint_id = $2";
 
+const THERE: &str = "SELECT endpoint_id FROM endpoints WHERE tenant_id = $1 AND endpoint_id = ANY($2::uuid[])";
+
 pub(super) async fn list(connection: &mut Session, tenant: TenantId) -> Result<Vec<Endpoint>> {
     readable(&sqlx::query(LIST).bind(tenant.0).fetch_all(connection).await?, endpoint)
 }
@@ -89,6 +91,16 @@ pub(super) async fn set_disabled(
     let (at, why) = (disabled.map(|disabled| disabled.at.0), disabled.map(|disabled| text(&disabled.reason)));
     let query = sqlx::query(SET_DISABLED).bind(tenant.0).bind(id.0).bind(at).bind(why);
     Ok(query.execute(connection).await?.rows_affected() > 0)
+}
+
+/// Those of these endpoints that are there.
+pub(super) async fn there(
+    connection: &mut Session,
+    tenant: TenantId,
+    endpoints: &[EndpointId],
+) -> Result<Vec<EndpointId>> {
+    let query = sqlx::query_scalar(THERE).bind(tenant.0).bind(ids(endpoints, |endpoint| endpoint.0));
+    Ok(query.fetch_all(connection).await?.into_iter().map(EndpointId).collect())
 }
 
 /// Removes the endpoints that are written in these rules.

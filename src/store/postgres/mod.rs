@@ -13,11 +13,13 @@ mod clock;
 mod collections;
 mod connections;
 mod endpoints;
+mod failed;
 mod feedback;
 mod feedback_tokens;
 mod groups;
 mod inspect;
 mod keys;
+mod names;
 mod outbox;
 #[cfg(test)]
 mod plans;

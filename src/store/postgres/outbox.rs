@@ -15,10 +15,10 @@ use crate::store::Result;
 use crate::store::body::pack;
 use crate::store::outbox::{Claim, Claimant, DeliveryQuery, Finished, OutboxStore, Share, Waiting, record_apart};
 use crate::store::postgres::session::Session;
-use crate::store::postgres::{PgStore, Topic, endpoints, ids, text};
+use crate::store::postgres::{PgStore, Topic, endpoints, failed, ids, text};
 use crate::store::records::{
-    ENDPOINT_DISABLED, LARGEST_CLAIMED, answers, attempt, claims, delivery, gone, message, messages_of, recorded,
-    state_columns, state_of_word, verdict, waiting_for,
+    ENDPOINT_DISABLED, LARGEST_CLAIMED, answers, attempt, attempt_text, claims, delivery, gone, message, messages_of,
+    recorded, state_columns, state_of_word, verdict, waiting_for,
 };
 use crate::store::retention::links_of;
 use crate::store::row::{json_text, readable};
@@ -218,6 +218,12 @@ pub(super) fn page(tenant: TenantId, query: &DeliveryQuery) -> QueryBuilder<Post
     if let Some(since) = query.since {
         sql.push(" AND created_at >= ").push_bind(since.0);
     }
+    if let Some(until) = query.until {
+        sql.push(" AND created_at < ").push_bind(until.0);
+    }
+    if let Some(statuses) = query.statuses {
+        failed::answered(&mut sql, statuses);
+    }
     if let Some((created, id)) = query.before {
         sql.push(" AND (created_at, delivery_id) < (").push_bind(created.0).push(", ").push_bind(id.0).push(")");
     }
@@ -374,7 +380,7 @@ async fn recorded_before(connection: &mut Session, finished: &[Finished]) -> Res
 
 async fn finish(connection: &mut Session, finished: &[&Finished]) -> Result<HashSet<DeliveryId>> {
     let verdicts: Vec<_> = finished.iter().map(|one| verdict(&one.attempt, &one.outcome)).collect();
-    let results = finished.iter().map(|one| json_text(&one.attempt.result)).collect::<Result<Vec<_>>>()?;
+    let results = finished.iter().map(|one| attempt_text(&one.attempt)).collect::<Result<Vec<_>>>()?;
     let query = sqlx::query(FINISH)
         .bind(finished.iter().map(|one| one.lease.tenant_id.0).collect::<Vec<_>>())
         .bind(finished.iter().map(|one| one.lease.delivery_id.0).collect::<Vec<_>>())

@@ -7,9 +7,10 @@ use uuid::Uuid;
 
 use super::*;
 use crate::filter::{Filter, Mode};
-use crate::model::id::{DeliveryId, ProjectId, RuleId, RunId, TraceId};
+use crate::model::id::{DeliveryId, EndpointId, ProjectId, RuleId, RunId, TraceId};
 use crate::model::time::Timestamp;
 use crate::store::KeyStore as _;
+use crate::store::failed::FailedQuery;
 use crate::store::outbox::DeliveryQuery;
 use crate::store::runs::{FeedbackQuery, RunQuery};
 use crate::store::search::path::Ordered;
@@ -56,8 +57,9 @@ const FILL: &str = "
     INSERT INTO messages SELECT t, id('message', n), u, id('window', n), 1, 1, 1, '[]', '', n FROM n;
     INSERT INTO endpoints SELECT t, id('endpoint', n), NULL, NULL, '', '', '', '' FROM n;
     INSERT INTO deliveries SELECT t, id('delivery', n), id('message', n), id('endpoint', n % 1000), u,
-        CASE WHEN n % 20 = 0 THEN 0 ELSE 1 END, NULL, 1, n, n, NULL, n, n FROM n;
+        CASE WHEN n % 20 = 0 THEN 0 WHEN n % 20 = 1 THEN 2 ELSE 1 END, NULL, 1, n, n, NULL, n, n FROM n;
     INSERT INTO attempts SELECT t, id('delivery', n), 1, n, 1, '{}' FROM n;
+    INSERT INTO rules SELECT t, id('rule', n), 'rule ' || n, 'active', '{}' FROM n;
     INSERT INTO group_cursors SELECT t, id('project', n), 'a', 0, 1, 1 FROM n;
     INSERT INTO rule_starts SELECT t, id('project', n), u, 1 FROM n;
     INSERT INTO rule_spans SELECT t, id('project', n), u, 1, 2 FROM n WHERE n <= 3;
@@ -169,6 +171,7 @@ async fn served(connection: &mut PgConnection, wrong: &mut Wrong) {
         endpoints::PLANNED,
         feedback::PLANNED,
         feedback_tokens::PLANNED,
+        names::PLANNED,
         outbox::PLANNED,
         removal::PLANNED,
         runs::PLANNED,
@@ -179,7 +182,11 @@ async fn served(connection: &mut PgConnection, wrong: &mut Wrong) {
     let of_trace = runs::page(TenantId::DEFAULT, &of_trace).sql().as_str().to_owned();
     let on_runs = FeedbackQuery { runs: vec![RunId(Uuid::nil())], ..FeedbackQuery::default() };
     let on_runs = feedback::page(TenantId::DEFAULT, &on_runs).sql().as_str().to_owned();
-    let pages: [(&str, &[&str]); 2] = [(&of_trace, &["runs_by_trace"]), (&on_runs, &["feedback_by_run"])];
+    let since = FailedQuery { since: Some(Timestamp(0)), limit: 100, ..FailedQuery::default() };
+    let counted = failed::count(TenantId::DEFAULT, &since).sql().as_str().to_owned();
+    let counts: &[&str] = &["deliveries_failed", "deliveries_failed_by_rule"];
+    let pages: [(&str, &[&str]); 3] =
+        [(&counted, counts), (&of_trace, &["runs_by_trace"]), (&on_runs, &["feedback_by_run"])];
     for (statement, indexes) in planned.concat().into_iter().chain(pages) {
         let plan = plan(connection, statement).await;
         // An index is named before `on`, or after it where its rows are looked up in one go.
@@ -200,7 +207,17 @@ async fn in_order(connection: &mut PgConnection, wrong: &mut Wrong) {
     let in_project = RunQuery { project_id: Some(ProjectId(id)), ..RunQuery::default() };
     let (rule_id, sent_before) = (Some(RuleId(id)), Some((Timestamp(0), DeliveryId(id))));
     let failed = DeliveryQuery { state: Some("failed".into()), before: sent_before, ..DeliveryQuery::default() };
+    let ended = |query: FailedQuery| failed::page(TenantId::DEFAULT, &query).sql().as_str().to_owned();
+    let (endpoint_id, since) = (Some(EndpointId(id)), Some(Timestamp(0)));
     let cases = [
+        (ended(FailedQuery { since, ..FailedQuery::default() }), "deliveries_failed"),
+        (ended(FailedQuery { before: sent_before, ..FailedQuery::default() }), "deliveries_failed"),
+        (ended(FailedQuery { endpoint_id, since, ..FailedQuery::default() }), "deliveries_failed_by_endpoint"),
+        (ended(FailedQuery { rule_id, since, ..FailedQuery::default() }), "deliveries_failed_by_rule"),
+        (
+            sent(DeliveryQuery { endpoint_id, before: sent_before, ..DeliveryQuery::default() }),
+            "deliveries_by_endpoint",
+        ),
         (page(RunQuery::default()), "runs_of_tenant"),
         (page(RunQuery { before, ..RunQuery::default() }), "runs_of_tenant"),
         (page(in_project.clone()), "runs_by_start"),

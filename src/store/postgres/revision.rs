@@ -63,6 +63,10 @@ impl RuleRows for Session {
         outbox::fail_rules(self, tenant, &rules, now).await
     }
 
+    async fn endpoints_there(&mut self, tenant: TenantId, endpoints: &[EndpointId]) -> Result<Vec<EndpointId>> {
+        endpoints::there(self, tenant, endpoints).await
+    }
+
     async fn remove_endpoints(&mut self, tenant: TenantId, endpoints: &[EndpointId], now: Timestamp) -> Result<()> {
         endpoints::remove(self, tenant, endpoints).await?;
         outbox::fail_endpoints(self, tenant, endpoints, now, records::ENDPOINT_REMOVED).await

@@ -36,7 +36,11 @@ impl RuleStore for PgStore {
         self.run("apply_rules", |mut this| {
             Box::pin(async move {
                 own_version(&mut this).await?;
-                revision::apply(&mut *this, tenant, changes, now).await?;
+                if this.in_doubt {
+                    revision::apply(&mut *this, tenant, &changes.again(), now).await?;
+                } else {
+                    revision::apply(&mut *this, tenant, changes, now).await?;
+                }
                 Ok(this.done(()))
             })
         })

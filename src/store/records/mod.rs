@@ -1,5 +1,6 @@
 //! What the rows of each table stand for. The columns come in the order in which every backend selects them.
 
+mod attempts;
 mod collections;
 
 use std::collections::{HashMap, HashSet};
@@ -33,6 +34,7 @@ use crate::store::search::Found;
 use crate::store::windows::{ProjectKey, Standing, Stirred};
 use crate::store::{Result, StoreError};
 
+pub(super) use attempts::{attempt, attempt_text, failed_count};
 pub(super) use collections::{collection, example, log_entry, queued_run};
 
 /// Why deliveries fail whose endpoint was removed.
@@ -212,6 +214,12 @@ pub(super) fn join(snapshot: &mut RuleSnapshot, row: &impl Columns) -> Result<()
 
 pub(super) fn rule(row: &impl Columns) -> Result<Rule> {
     Cells::of("rules", row).json()
+}
+
+/// A rule's id and its key.
+pub(super) fn rule_key(row: &impl Columns) -> Result<(RuleId, String)> {
+    let mut cells = Cells::of("rules", row);
+    Ok((RuleId(cells.take()?), cells.take()?))
 }
 
 pub(super) fn endpoint(row: &impl Columns) -> Result<Endpoint> {
@@ -466,16 +474,6 @@ pub(super) fn answers(finished: &[Finished], recorded: &HashSet<DeliveryId>) -> 
 /// A delivery, as what an attempt made of it is written.
 pub(super) fn recorded(row: &impl Columns) -> Result<DeliveryId> {
     Cells::of("deliveries", row).take().map(DeliveryId)
-}
-
-pub(super) fn attempt(row: &impl Columns) -> Result<Attempt> {
-    let mut cells = Cells::of("attempts", row);
-    Ok(Attempt {
-        number: cells.count()?,
-        started_at: cells.instant()?,
-        duration_ms: cells.take::<i64>()?.cast_unsigned(),
-        result: cells.json()?,
-    })
 }
 
 pub(super) fn message(row: &impl Columns) -> Result<Message> {

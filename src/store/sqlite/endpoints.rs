@@ -42,6 +42,9 @@ const RESEAL: &str = "UPDATE endpoints SET target_sealed = $3 WHERE endpoint_id 
 const SET_DISABLED: &str = "UPDATE endpoints SET disabled_at = $3, disabled_why = $4 \
      WHERE tenant_id = $1 AND endpoint_id = $2";
 
+const THERE: &str = "SELECT endpoint_id FROM endpoints \
+     WHERE tenant_id = $1 AND endpoint_id IN (SELECT unhex(value) FROM json_each($2))";
+
 pub(super) async fn list(readers: &SqlitePool, tenant: TenantId) -> Result<Vec<Endpoint>> {
     readable(&sqlx::query(LIST).bind(tenant.0).fetch_all(readers).await?, endpoint)
 }
@@ -87,6 +90,17 @@ pub(super) async fn set_disabled(
     let (at, why) = (disabled.map(|disabled| disabled.at.0), disabled.map(|disabled| disabled.reason.as_str()));
     let query = sqlx::query(SET_DISABLED).bind(tenant.0).bind(id.0).bind(at).bind(why.map(str::to_owned));
     Ok(query.execute(connection).await?.rows_affected() > 0)
+}
+
+/// Those of these endpoints that are there.
+pub(super) async fn there(
+    connection: &mut SqliteConnection,
+    tenant: TenantId,
+    ids: &[EndpointId],
+) -> Result<Vec<EndpointId>> {
+    let ids = id_list(ids.iter().map(|id| id.0));
+    let there = sqlx::query_scalar(THERE).bind(tenant.0).bind(ids).fetch_all(connection).await?;
+    Ok(there.into_iter().map(EndpointId).collect())
 }
 
 /// Removes the endpoints that are written in these rules.

@@ -10,12 +10,14 @@ mod accept;
 mod checkpoints;
 mod collections;
 mod endpoints;
+mod failed;
 mod failure;
 mod feedback;
 mod feedback_tokens;
 mod inspect;
 mod keys;
 mod leases;
+mod names;
 mod outbox;
 #[cfg(test)]
 mod plans;

@@ -16,13 +16,13 @@ use crate::store::Result;
 use crate::store::body::pack;
 use crate::store::outbox::{Claim, Claimant, DeliveryQuery, Finished, OutboxStore, Share, Waiting, record_apart};
 use crate::store::records::{
-    ENDPOINT_DISABLED, LARGEST_CLAIMED, answers, attempt, claims, delivery, gone, message, messages_of, recorded,
-    state_columns, state_of_word, verdict, waiting_for,
+    ENDPOINT_DISABLED, LARGEST_CLAIMED, answers, attempt, attempt_text, claims, delivery, gone, message, messages_of,
+    recorded, state_columns, state_of_word, verdict, waiting_for,
 };
 use crate::store::retention::links_of;
 use crate::store::row::{json_text, readable};
 use crate::store::sqlite::row::{Insert, Repeating, Values, id_list, insert, repeat};
-use crate::store::sqlite::{SqliteStore, endpoints};
+use crate::store::sqlite::{SqliteStore, endpoints, failed};
 
 const INSERT_MESSAGES: Insert = Insert {
     head: "INSERT INTO messages (tenant_id, message_id, rule_id, window_id, part, parts, runs, links, body, created_at) \
@@ -187,6 +187,12 @@ pub(super) fn page(tenant: TenantId, query: &DeliveryQuery) -> QueryBuilder<Sqli
     if let Some(since) = query.since {
         sql.push(" AND created_at >= ").push_bind(since.0);
     }
+    if let Some(until) = query.until {
+        sql.push(" AND created_at < ").push_bind(until.0);
+    }
+    if let Some(statuses) = query.statuses {
+        failed::answered(&mut sql, statuses);
+    }
     if let Some((created, id)) = query.before {
         sql.push(" AND (created_at, delivery_id) < (").push_bind(created.0).push(", ").push_bind(id.0).push(")");
     }
@@ -312,7 +318,7 @@ async fn finish(connection: &mut SqliteConnection, finished: Vec<Finished>) -> R
     let recorded: HashSet<DeliveryId> = rows.await?.iter().map(recorded).collect::<Result<_>>()?;
     let kept = finished.iter().filter(|one| recorded.contains(&one.lease.delivery_id));
     let kept: Vec<(&Finished, String)> =
-        kept.map(|one| Ok((one, json_text(&one.attempt.result)?))).collect::<Result<_>>()?;
+        kept.map(|one| Ok((one, attempt_text(&one.attempt)?))).collect::<Result<_>>()?;
     insert(&mut *connection, &INSERT_ATTEMPTS, &kept, |values, (Finished { lease, attempt, .. }, result)| {
         values.push(lease.tenant_id.0).push(lease.delivery_id.0).push(attempt.number).push(attempt.started_at.0);
         values.push(i64::try_from(attempt.duration_ms).unwrap_or(i64::MAX)).push(result.as_str());

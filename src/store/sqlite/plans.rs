@@ -6,9 +6,10 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::filter::sql::Clause;
 use crate::filter::{Filter, Mode};
-use crate::model::id::{DeliveryId, ProjectId, RuleId, RunId, TenantId, TraceId};
+use crate::model::id::{DeliveryId, EndpointId, ProjectId, RuleId, RunId, TenantId, TraceId};
 use crate::model::time::Timestamp;
 use crate::store::KeyStore;
+use crate::store::failed::FailedQuery;
 use crate::store::outbox::DeliveryQuery;
 use crate::store::runs::{FeedbackQuery, RunQuery};
 use crate::store::search::path::{Ordered, probes};
@@ -46,7 +47,7 @@ async fn hot_statements_are_served_by_their_indexes() {
     ];
     let windows =
         [windows::PLANNED.as_slice(), &standing::PLANNED, &collections::PLANNED, &feedback_tokens::PLANNED].concat();
-    let more = [outbox::PLANNED.as_slice(), &windows, &feedback::PLANNED, &removal::PLANNED].concat();
+    let more = [outbox::PLANNED.as_slice(), &names::PLANNED, &windows, &feedback::PLANNED, &removal::PLANNED].concat();
     for (statement, step) in cases.into_iter().chain(accept::PLANNED).chain(retention::PLANNED).chain(more) {
         let plan = plan(&store, statement).await;
         assert!(plan.contains(step), "{statement}\nis planned as\n{plan}\nand should\n{step}");
@@ -181,6 +182,41 @@ async fn what_is_few_is_counted_and_looked_up_by_an_index() {
         assert!(found.contains(step), "{}\n{found}\nand should\n{step}", statement.sql().as_str());
         assert!(!found.contains("SCAN r") && !found.contains("SCAN t") && !found.contains("SCAN f"), "{found}");
     }
+    drop(writer);
+}
+
+#[tokio::test]
+async fn what_failed_is_read_in_the_order_of_an_index() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, writer) = SqliteStore::open(&directory.path().join("runhook.db")).await.unwrap();
+    let id = uuid::Uuid::nil();
+    let (since, before) = (Some(Timestamp(0)), Some((Timestamp(0), DeliveryId(id))));
+    let of_endpoint = FailedQuery { endpoint_id: Some(EndpointId(id)), since, ..FailedQuery::default() };
+    let of_rule = FailedQuery { rule_id: Some(RuleId(id)), before, ..FailedQuery::default() };
+    let statuses = Some((500, 599));
+    let cases = [
+        (FailedQuery::default(), "deliveries_failed (tenant_id=?)"),
+        (FailedQuery { since, ..FailedQuery::default() }, "deliveries_failed (tenant_id=? AND finished_at>?)"),
+        (
+            FailedQuery { statuses, since, ..FailedQuery::default() },
+            "deliveries_failed (tenant_id=? AND finished_at>?)",
+        ),
+        (of_endpoint, "deliveries_failed_by_endpoint (tenant_id=? AND endpoint_id=? AND finished_at>?)"),
+        (of_rule, "deliveries_failed_by_rule (tenant_id=? AND rule_id=? AND (finished_at,delivery_id)<(?,?))"),
+    ];
+    for (query, index) in cases {
+        for statement in [failed::page(TenantId::DEFAULT, &query), failed::count(TenantId::DEFAULT, &query)] {
+            let found = plan(&store, statement.sql().as_str()).await;
+            assert!(found.contains(&format!("INDEX {index}")), "{query:?}\n{found}");
+            assert!(!found.contains("SCAN deliveries") && !found.contains("SCAN a"), "{query:?}\n{found}");
+        }
+        let found = plan(&store, failed::page(TenantId::DEFAULT, &query).sql().as_str()).await;
+        assert!(!found.contains("TEMP B-TREE"), "{query:?}\n{found}");
+    }
+    let to = DeliveryQuery { endpoint_id: Some(EndpointId(id)), before, ..DeliveryQuery::default() };
+    let found = plan(&store, outbox::page(TenantId::DEFAULT, &to).sql().as_str()).await;
+    let index = "deliveries_by_endpoint (tenant_id=? AND endpoint_id=? AND (created_at,delivery_id)<(?,?))";
+    assert!(found.contains(index) && !found.contains("TEMP B-TREE"), "{found}");
     drop(writer);
 }
 

@@ -149,6 +149,10 @@ impl RuleRows for SqliteConnection {
         Ok(query.fetch_optional(self).await?.unwrap_or(0))
     }
 
+    async fn endpoints_there(&mut self, tenant: TenantId, endpoints: &[EndpointId]) -> Result<Vec<EndpointId>> {
+        endpoints::there(self, tenant, endpoints).await
+    }
+
     async fn remove_rules(&mut self, tenant: TenantId, rules: &[RuleId], now: Timestamp) -> Result<()> {
         let ids = id_list(rules.iter().map(|rule| rule.0));
         sqlx::query(DELETE).bind(tenant.0).bind(&ids).execute(&mut *self).await?;

@@ -72,6 +72,11 @@ async fn what_failed_is_listed_shown_and_sent_again() {
     assert!(shown.contains("failed: answered 404") && shown.contains("X-Team-Token"), "{shown}");
     let would = text(&server.run(["deliveries", "replay", "--since", "1h", "--dry-run"]));
     assert!(would.contains(&id) && would.contains("1 delivery would be sent again"), "{would}");
+    let failed = text(&server.run(["deliveries", "failed", "--status", "4xx"]));
+    assert!(failed.contains("everything") && failed.contains("answered 404"), "{failed}");
+    assert!(failed.contains("1 delivery failed"), "{failed}");
+    let recovered = text(&server.run(["deliveries", "replay", "--failed-since", "1h", "--dry-run"]));
+    assert!(recovered.contains(&id), "{recovered}");
     assert_eq!(receiver.requests().len(), 1);
 
     let replayed = server.run(["deliveries", "replay", &id]);

@@ -103,6 +103,7 @@ impl House {
             budget: Budget::new(&limits),
             limits,
             guard: Arc::new(Guard::default()),
+            client: Arc::new(|| Ok(client(Arc::new(ScriptedLookup::default())))),
             auth: Arc::new(Auth::default()),
             metrics: None,
             scheduler: Poke::default(),

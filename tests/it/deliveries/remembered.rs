@@ -108,6 +108,12 @@ async fn a_page_selects_by_state_rule_endpoint_and_time() {
         ("since=2026-11-22T08:29:59Z", 2),
         ("since=1s", 2),
         ("since=1d", 3),
+        ("until=2026-11-22T08:29:59Z", 1),
+        ("since=1d&until=1s", 1),
+        ("status=404", 1),
+        ("status=2xx&rule=low-score", 2),
+        ("failed_since=1d", 1),
+        ("failed_since=1d&status=5xx", 0),
     ] {
         let page = house.get(&format!("/v1/deliveries?{query}")).await;
         assert_eq!(ids(&page).len(), count, "{query}");
@@ -115,6 +121,9 @@ async fn a_page_selects_by_state_rule_endpoint_and_time() {
     for (query, status) in [
         ("state=gone", StatusCode::BAD_REQUEST),
         ("since=yesterday", StatusCode::BAD_REQUEST),
+        ("status=6666", StatusCode::BAD_REQUEST),
+        ("failed_since=1d&since=1d", StatusCode::UNPROCESSABLE_ENTITY),
+        ("failed_since=1d&state=delivered", StatusCode::UNPROCESSABLE_ENTITY),
         ("limit=many", StatusCode::BAD_REQUEST),
         ("cursor=x", StatusCode::BAD_REQUEST),
         ("colour=red", StatusCode::BAD_REQUEST),
@@ -143,6 +152,11 @@ async fn a_delivery_is_shown_with_its_attempts_and_no_secret() {
     assert_eq!(shown["attempt_count"], 1);
     assert_eq!(shown["attempts"][0]["said"], "answered 404");
     assert_eq!(shown["attempts"][0]["result"], json!({"kind": "answered", "status": 404}));
+    let sent = json!({
+        "method": "POST", "url": format!("http://{}/…?secret=********", receiver.address()), "bytes": 10,
+        "headers": ["x-team-token", "content-type", "webhook-id", "webhook-timestamp", "user-agent"],
+    });
+    assert_eq!(shown["attempts"][0]["request"], sent);
     let text = shown.to_string();
     assert!(!["p+ q", "p%2B", "t0k3n", "path-secret"].iter().any(|secret| text.contains(secret)), "{text}");
     let missing = DeliveryId(Uuid::nil());
@@ -212,4 +226,38 @@ async fn a_replay_of_everything_by_mistake_or_to_nowhere_is_refused() {
     assert_eq!(answer["replayed"], 0);
     let expected = json!([{"id": unknown, "reason": "not found"}, {"id": id, "reason": "its endpoint was removed"}]);
     assert_eq!(answer["skipped"], expected);
+}
+
+#[tokio::test]
+async fn what_failed_is_counted_with_its_last_reason_and_sent_again_since_it_failed() {
+    let receiver =
+        Receiver::start([Answer::Status(404), Answer::Status(200), Answer::Status(410), Answer::Status(200)]).await;
+    let mut house = House::new(&receiver.url()).await;
+    assert_eq!(house.get("/v1/deliveries/failed").await["counts"], json!({"total": 0, "more": false, "groups": []}));
+    house.matched(3).await;
+    house.clock.advance(Duration::from_hours(1));
+    house.round().await;
+    let failed = house.get("/v1/deliveries/failed?limit=1").await;
+    let group = &failed["counts"]["groups"][0];
+    assert_eq!((&failed["counts"]["total"], &group["count"]), (&json!(2), &json!(2)));
+    assert_eq!((&group["endpoint"]["key"], &group["rule"]["key"]), (&json!("oncall"), &json!("low-score")));
+    assert!(["answered 404", "answered 410"].contains(&group["last_reason"].as_str().unwrap()), "{failed:#}");
+    let next = failed["next"].as_str().unwrap();
+    let second = house.get(&format!("/v1/deliveries/failed?limit=1&cursor={next}")).await;
+    assert_eq!((&second["counts"], &second["next"]), (&Value::Null, &Value::Null));
+    assert_ne!(ids(&failed), ids(&second));
+
+    // They were made an hour before they failed: the time since which an endpoint was down is that of the failures.
+    let by_making = json!({"endpoint": "oncall", "since": "30m", "dry_run": true});
+    assert_eq!(house.call("POST", "/v1/deliveries/replay", &by_making).await.1["replayed"], 0);
+    let recover = |dry_run: bool| json!({"endpoint": "oncall", "failed_since": "30m", "limit": 1, "dry_run": dry_run});
+    assert_eq!(house.call("POST", "/v1/deliveries/replay", &recover(true)).await.1["replayed"], 1);
+    let (_, first) = house.call("POST", "/v1/deliveries/replay", &recover(false)).await;
+    let mut more = recover(false);
+    more["cursor"] = first["next"].clone();
+    let (_, rest) = house.call("POST", "/v1/deliveries/replay", &more).await;
+    assert_eq!((&first["replayed"], &rest["replayed"], &rest["next"]), (&json!(1), &json!(1), &Value::Null));
+    house.round().await;
+    assert_eq!(receiver.requests().len(), 5);
+    assert_eq!(house.get("/v1/deliveries/failed").await["counts"]["total"], 0);
 }

@@ -93,6 +93,7 @@ impl Engine {
             budget: Budget::new(&limits),
             limits: Arc::new(limits),
             guard: Arc::default(),
+            client: Arc::new(|| panic!("nothing is sent here")),
             auth: Arc::clone(&auth),
             metrics: None,
             scheduler: runhook::task::Poke::default(),

@@ -175,7 +175,8 @@ impl House {
         let claimant = Claimant { holder: uuid(9, 1), now: self.now(), until: self.now().after(HOUR) };
         for claim in outbox::claim(self.store(), claimant, 1_000).await.unwrap() {
             let result = AttemptResult::answered(200);
-            let attempt = Attempt { number: claim.lease.attempt, started_at: self.now(), duration_ms: 1, result };
+            let attempt =
+                Attempt { number: claim.lease.attempt, started_at: self.now(), duration_ms: 1, request: None, result };
             outbox::finish(self.store(), &claim.lease, attempt, Outcome::Delivered).await.unwrap();
         }
     }

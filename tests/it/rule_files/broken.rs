@@ -1,12 +1,13 @@
 //! A file with everything wrong.
 
 use runhook::filter::report::Style;
-use runhook::rule_file::{SourceFile, load};
+use runhook::rule_file::{SourceFile, Standing, load};
 
 const BROKEN: &str = include_str!("../../fixtures/rule_files/broken.yaml");
 
 fn rendered(name: &str, text: &str) -> String {
-    let loaded = load(&[SourceFile { name: name.into(), text: text.into() }], &|_| None);
+    let mut loaded = load(&[SourceFile { name: name.into(), text: text.into() }], &|_| None);
+    loaded.refuse_outside(|_| Standing::Nowhere(None));
     loaded.reports.iter().map(|report| report.render(Style::Plain)).collect()
 }
 

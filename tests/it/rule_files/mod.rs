@@ -15,13 +15,13 @@ use serde_json::{Value, json};
 use crate::support::home::Home;
 
 /// An engine in a home of its own.
-struct House {
+pub(crate) struct House {
     engine: Engine,
     home: Home,
 }
 
 impl House {
-    async fn open() -> Self {
+    pub(crate) async fn open() -> Self {
         let home = Home::new();
         let config = home.config();
         let clock = Arc::new(ManualClock::at(Timestamp(1_763_800_000_000_000)));
@@ -30,14 +30,14 @@ impl House {
         Self { engine, home }
     }
 
-    async fn call(&self, method: &str, path: &str, body: Option<Value>) -> (u16, Value) {
+    pub(crate) async fn call(&self, method: &str, path: &str, body: Option<Value>) -> (u16, Value) {
         let body = body.map(|body| body.to_string().into());
         let (status, body) = self.engine.call(method, path, body).await.unwrap();
         (status, serde_json::from_slice(&body).unwrap_or(Value::Null))
     }
 
     /// Applies one file, with further members of the request.
-    async fn apply(&self, text: &str, more: Value) -> (u16, Value) {
+    pub(crate) async fn apply(&self, text: &str, more: Value) -> (u16, Value) {
         let mut body = json!({
             "files": [{"name": "f.yaml", "text": text}],
             "variables": {"URL": "https://hooks.example.com/planted-path", "TOKEN": "planted-token"},
@@ -46,7 +46,7 @@ impl House {
         self.call("POST", "/v1/rules/apply", Some(body)).await
     }
 
-    async fn rule(&self, key: &str) -> Value {
+    pub(crate) async fn rule(&self, key: &str) -> Value {
         let (status, rule) = self.call("GET", &format!("/v1/rules/{key}"), None).await;
         assert_eq!(status, 200, "{rule}");
         rule
@@ -54,7 +54,7 @@ impl House {
 }
 
 /// `create rule a, unchanged endpoint b`.
-fn said(answer: &Value) -> String {
+pub(crate) fn said(answer: &Value) -> String {
     let items = answer["items"].as_array();
     assert!(items.is_some(), "{answer:#}");
     let item = |item: &Value| {

@@ -4,6 +4,7 @@ mod catching_up;
 mod crashes;
 mod faults;
 mod model_check;
+mod passed_on;
 mod placing;
 mod promises;
 mod sharing;

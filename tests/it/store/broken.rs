@@ -101,7 +101,7 @@ pub(crate) async fn an_attempt_that_cannot_be_stored_fails_alone(store: &dyn Sto
         .iter()
         .map(|claim| {
             let result = AttemptResult::answered(200);
-            let attempt = Attempt { number: 1, started_at: at(100), duration_ms: 5, result };
+            let attempt = Attempt { number: 1, started_at: at(100), duration_ms: 5, request: None, result };
             Finished { lease: claim.lease.clone(), attempt, outcome: Outcome::Delivered }
         })
         .collect();

@@ -6,9 +6,11 @@
 mod broken;
 mod collections;
 mod evaluation;
+mod failed;
 mod feedback_tokens;
 mod keys;
 mod model;
+mod names;
 mod order;
 mod outbox;
 mod placement;
@@ -107,6 +109,12 @@ macro_rules! store_suite {
                 attempts_are_recorded_together_each_for_the_holder_of_its_lease,
                 a_message_comes_back_as_it_was,
                 sealed_targets_are_listed_by_id_and_replaced_only_if_unchanged;
+            failed: failed_deliveries_are_listed_in_the_order_of_their_ends,
+                failed_deliveries_are_counted_by_endpoint_and_rule_with_their_last_reason,
+                deliveries_are_selected_by_their_last_answer_and_until_an_instant;
+            names: endpoints_are_listed_page_by_page_named_ones_first,
+                names_are_looked_up_and_those_of_others_are_not,
+                changes_are_applied_only_while_endpoints_are_as_is_asked;
             retention: a_project_is_aged_when_its_oldest_change_is,
                 old_runs_go_with_their_feedback_and_their_changes,
                 a_run_that_changed_again_is_as_young_as_that_and_its_old_change_goes,

@@ -48,7 +48,7 @@ async fn claim(store: &dyn Store, holder: u32, now: i64, until: i64, limit: u32)
 
 fn attempt(claim: &Claim, started: Timestamp, status: u16) -> Attempt {
     let result = AttemptResult::answered(status);
-    Attempt { number: claim.lease.attempt, started_at: started, duration_ms: 1_000, result }
+    Attempt { number: claim.lease.attempt, started_at: started, duration_ms: 1_000, request: None, result }
 }
 
 async fn state(store: &dyn Store, delivery: &Delivery) -> (Delivery, Vec<Attempt>) {

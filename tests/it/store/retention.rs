@@ -189,7 +189,13 @@ async fn attempt_all(store: &dyn Store, second: i64, outcome: Outcome, endpoints
     let waiting = store.waiting(None, endpoints).await.unwrap();
     for claim in store.claim_deliveries(claimant, &outbox::shares(&waiting, 100)).await.unwrap() {
         let result = AttemptResult::answered(200);
-        let attempt = Attempt { number: claim.lease.attempt, started_at: at(second - 1), duration_ms: 1_000, result };
+        let attempt = Attempt {
+            number: claim.lease.attempt,
+            started_at: at(second - 1),
+            duration_ms: 1_000,
+            request: None,
+            result,
+        };
         outbox::finish(store, &claim.lease, attempt, outcome.clone()).await.unwrap();
     }
 }

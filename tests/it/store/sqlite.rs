@@ -329,3 +329,15 @@ async fn a_store_is_opened_again_with_what_it_held() {
     assert!(backend.store.run(TENANT, run_id(1)).await.unwrap().is_some());
     backend.close().await;
 }
+
+#[tokio::test]
+async fn endpoints_that_were_stored_before_their_origins_were_are_those_of_files() {
+    let backend = Embedded::open().await;
+    let changes = RuleChanges { put_endpoints: vec![endpoint(1, None)], ..RuleChanges::default() };
+    backend.store().apply_rules(TENANT, changes, at(0)).await.unwrap();
+    assert!(backend.store().list_endpoints(TENANT).await.unwrap()[0].is_own());
+    backend.sql("DELETE FROM _sqlx_migrations WHERE version = 14").await;
+    let backend = backend.kill_and_reopen().await;
+    assert!(!backend.store().list_endpoints(TENANT).await.unwrap()[0].is_own());
+    backend.close().await;
+}

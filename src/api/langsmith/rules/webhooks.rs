@@ -14,9 +14,8 @@ use serde_json::{Map, Value, json};
 use crate::ingest::Invalid;
 use crate::model::endpoint::{Endpoint, MASK, Target};
 use crate::model::rule::Rule;
+use crate::rule_file::literal;
 use crate::rule_file::plan::Current;
-
-use super::wish::literal;
 
 /// A URL and what is sent with it.
 #[derive(Debug, Clone)]

@@ -11,6 +11,7 @@ use crate::ingest::{Invalid, value};
 use crate::model::id::{DatasetId, ProjectId, QueueId};
 use crate::model::rule::{Actions, Rule, RuleState};
 use crate::model::time::Timestamp;
+use crate::rule_file::literal;
 
 use super::webhooks::{self, Webhook};
 
@@ -189,11 +190,6 @@ impl Wished {
         }
         Ok(Value::Object(rule))
     }
-}
-
-/// A value in which `${` is not the beginning of a variable.
-pub(super) fn literal(text: &str) -> String {
-    text.replace("${", "$${")
 }
 
 fn rate(raw: &RawValue) -> Result<f64, Invalid> {

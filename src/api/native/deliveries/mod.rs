@@ -1,5 +1,6 @@
-//! `/v1/deliveries`: pages of deliveries, one with its attempts, and sending again.
+//! `/v1/deliveries`: pages of deliveries, one with its attempts, what failed, and sending again.
 
+mod failed;
 mod replay;
 mod selection;
 mod shown;
@@ -15,10 +16,11 @@ use crate::api::Api;
 use crate::api::auth::Principal;
 use crate::api::problem::Problem;
 use crate::model::id::DeliveryId;
-use crate::store::outbox::DeliveryQuery;
 
 use selection::Selection;
 use shown::Names;
+
+pub(super) use shown::said;
 
 /// Deliveries on a page, unless asked otherwise.
 const PAGE: u32 = 50;
@@ -30,6 +32,7 @@ const LARGEST: u32 = 1000;
 pub(super) fn routes() -> Router<Api> {
     Router::new()
         .route("/v1/deliveries", get(list))
+        .route("/v1/deliveries/failed", get(failed::failed))
         .route("/v1/deliveries/replay", post(replay::replay))
         .route("/v1/deliveries/{id}", get(show))
 }
@@ -41,7 +44,10 @@ struct Asked {
     state: Option<String>,
     rule: Option<String>,
     endpoint: Option<String>,
+    status: Option<String>,
     since: Option<String>,
+    until: Option<String>,
+    failed_since: Option<String>,
     limit: Option<u32>,
     cursor: Option<String>,
 }
@@ -58,15 +64,16 @@ async fn list(
     principal: Principal,
     asked: Result<Query<Asked>, QueryRejection>,
 ) -> Result<Response, Problem> {
-    let Query(Asked { state, rule, endpoint, since, limit, cursor }) = asked.map_err(|error| {
-        Problem::malformed(error.body_text()).hint("known here: state, rule, endpoint, since, limit, cursor")
+    let Query(asked) = asked.map_err(|error| {
+        let known = "known here: state, rule, endpoint, status, since, until, failed_since, limit, cursor";
+        Problem::malformed(error.body_text()).hint(known)
     })?;
-    let names = Names::read(&api, principal.tenant_id).await?;
-    let selection = Selection { state, rule, endpoint, since };
-    let query = selection.query(&api, &names, principal.tenant_id).await?;
+    let Asked { state, rule, endpoint, status, since, until, failed_since, limit, cursor } = asked;
+    let selection = Selection { state, rule, endpoint, status, since, until, failed_since };
+    let wanted = selection.wanted(&api, principal.tenant_id).await?;
     let limit = limit.unwrap_or(PAGE).clamp(1, LARGEST);
-    let before = cursor.map(|cursor| selection::read_cursor(&cursor)).transpose()?;
-    let found = selection::page(&api, principal.tenant_id, DeliveryQuery { before, limit, ..query }).await?;
+    let found = selection::page(&api, principal.tenant_id, &wanted, limit, cursor.as_deref()).await?;
+    let names = Names::of(&api, principal.tenant_id, &found.deliveries).await?;
     let deliveries = found.deliveries.iter().map(|delivery| names.line(delivery)).collect();
     Ok(Json(Page { deliveries, next: found.next }).into_response())
 }
@@ -76,7 +83,7 @@ async fn show(State(api): State<Api>, principal: Principal, Path(id): Path<Strin
     let found = api.store.delivery(principal.tenant_id, id).await?;
     let (delivery, attempts) = found.ok_or_else(|| Problem::not_found("delivery"))?;
     let message = api.store.message(principal.tenant_id, delivery.message_id).await?;
-    let names = Names::read(&api, principal.tenant_id).await?;
+    let names = Names::of(&api, principal.tenant_id, std::slice::from_ref(&delivery)).await?;
     Ok(Json(names.full(&delivery, &attempts, message.as_ref())).into_response())
 }
 

@@ -14,7 +14,6 @@ use crate::api::problem::Problem;
 use crate::api::request::Whole;
 use crate::model::delivery::{Delivery, DeliveryState};
 use crate::model::id::{DeliveryId, TenantId};
-use crate::store::outbox::DeliveryQuery;
 
 use super::LARGEST;
 use super::selection::{self, Found, Selection};
@@ -29,7 +28,11 @@ struct Asked {
     state: Option<String>,
     rule: Option<String>,
     endpoint: Option<String>,
+    status: Option<String>,
     since: Option<String>,
+    until: Option<String>,
+    /// Failed since, whenever they were made: what an endpoint missed while it was down.
+    failed_since: Option<String>,
     /// Only says what would be done.
     dry_run: bool,
     limit: Option<u32>,
@@ -61,13 +64,13 @@ pub(super) async fn replay(
 ) -> Result<Response, Problem> {
     let asked: Asked = serde_json::from_slice(&body).map_err(|error| {
         Problem::malformed(format!("the body cannot be read: {error}"))
-            .hint("known here: ids, state, rule, endpoint, since, dry_run, limit, cursor")
+            .hint("known here: ids, state, rule, endpoint, status, since, until, failed_since, dry_run, limit, cursor")
     })?;
     let tenant = principal.tenant_id;
-    let names = Names::read(&api, tenant).await?;
     let dry_run = asked.dry_run;
     let mut skipped = Vec::new();
-    let found = find(&api, &names, tenant, asked, &mut skipped).await?;
+    let found = find(&api, tenant, asked, &mut skipped).await?;
+    let names = Names::of(&api, tenant, &found.deliveries).await?;
     let mut ids = Vec::new();
     for delivery in &found.deliveries {
         match obstacle(&names, delivery) {
@@ -85,15 +88,9 @@ pub(super) async fn replay(
     Ok(Json(Answer { dry_run, replayed, ids, skipped, next: found.next }).into_response())
 }
 
-async fn find(
-    api: &Api,
-    names: &Names,
-    tenant: TenantId,
-    asked: Asked,
-    skipped: &mut Vec<Skipped>,
-) -> Result<Found, Problem> {
-    let Asked { ids, state, rule, endpoint, since, limit, cursor, .. } = asked;
-    let selection = Selection { state, rule, endpoint, since };
+async fn find(api: &Api, tenant: TenantId, asked: Asked, skipped: &mut Vec<Skipped>) -> Result<Found, Problem> {
+    let Asked { ids, state, rule, endpoint, status, since, until, failed_since, limit, cursor, .. } = asked;
+    let selection = Selection { state, rule, endpoint, status, since, until, failed_since };
     if !ids.is_empty() {
         if !selection.is_open() {
             return Err(Problem::invalid("name deliveries by `ids`, or select them; not both"));
@@ -102,14 +99,12 @@ async fn find(
     }
     if selection.is_open() {
         return Err(Problem::invalid("nothing says which deliveries to send again").hint(
-            "give `ids`, or select by state, rule, endpoint or since; {\"state\":\"failed\"} is all that failed",
+            "give `ids`, or select by state, rule, endpoint, status or time; {\"state\":\"failed\"} is all that failed",
         ));
     }
     let state = selection.state.clone().or_else(|| Some("failed".to_owned()));
-    let query = Selection { state, ..selection }.query(api, names, tenant).await?;
-    let before = cursor.map(|cursor| selection::read_cursor(&cursor)).transpose()?;
-    let limit = limit.unwrap_or(LARGEST).clamp(1, LARGEST);
-    selection::page(api, tenant, DeliveryQuery { before, limit, ..query }).await
+    let wanted = Selection { state, ..selection }.wanted(api, tenant).await?;
+    selection::page(api, tenant, &wanted, limit.unwrap_or(LARGEST).clamp(1, LARGEST), cursor.as_deref()).await
 }
 
 async fn by_ids(

@@ -1,18 +1,17 @@
 //! Deliveries as callers see them. Of a target they see what may be shown: never a value, never a path.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use serde::Serialize;
 
 use crate::api::Api;
 use crate::api::problem::Problem;
-use crate::filter::nearest;
-use crate::model::delivery::{Attempt, AttemptResult, Delivery, DeliveryState};
+use crate::model::delivery::{Attempt, AttemptResult, Delivery, DeliveryState, Sent};
 use crate::model::endpoint::{Endpoint, Policy, ShownTarget};
 use crate::model::id::{DeliveryId, EndpointId, MessageId, RuleId, TenantId, WindowId};
 use crate::model::message::Message;
 
-/// What a tenant's rules and endpoints are called.
+/// What rules and endpoints are called.
 pub(super) struct Names {
     rules: HashMap<RuleId, String>,
     endpoints: HashMap<EndpointId, Endpoint>,
@@ -36,14 +35,14 @@ pub(super) struct Line {
 }
 
 #[derive(Debug, Serialize)]
-struct Rule {
+pub(super) struct Rule {
     id: RuleId,
     /// Absent when the rule was removed.
     key: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
-struct Where {
+pub(super) struct Where {
     id: EndpointId,
     key: Option<String>,
     /// Absent when the endpoint was removed.
@@ -56,7 +55,7 @@ pub(super) struct Full {
     #[serde(flatten)]
     line: Line,
     target: Option<Target>,
-    message: Option<Sent>,
+    message: Option<Told>,
     attempts: Vec<Tried>,
 }
 
@@ -69,7 +68,7 @@ struct Target {
 }
 
 #[derive(Debug, Serialize)]
-struct Sent {
+struct Told {
     id: MessageId,
     window_id: WindowId,
     part: u32,
@@ -85,37 +84,46 @@ struct Tried {
     number: u32,
     started_at: String,
     duration_ms: u64,
+    /// What was sent; absent when no request was made, or it was made before this was remembered.
+    request: Option<Sent>,
     result: AttemptResult,
     /// The result in words.
     said: String,
 }
 
 impl Names {
-    /// Reads them.
-    pub(super) async fn read(api: &Api, tenant: TenantId) -> Result<Self, Problem> {
-        let rules = api.store.list_rules(tenant).await?.into_iter().map(|rule| (rule.id, rule.key)).collect();
-        let endpoints = api.store.list_endpoints(tenant).await?;
+    /// Those of these deliveries.
+    pub(super) async fn of(api: &Api, tenant: TenantId, deliveries: &[Delivery]) -> Result<Self, Problem> {
+        let rules = deliveries.iter().map(|delivery| delivery.rule_id).collect();
+        Self::named(api, tenant, rules, deliveries.iter().map(|delivery| delivery.endpoint_id).collect()).await
+    }
+
+    /// Those of these rules and endpoints.
+    pub(super) async fn named(
+        api: &Api,
+        tenant: TenantId,
+        rules: BTreeSet<RuleId>,
+        endpoints: BTreeSet<EndpointId>,
+    ) -> Result<Self, Problem> {
+        let (rules, endpoints) = (Vec::from_iter(rules), Vec::from_iter(endpoints));
+        let rules = api.store.rule_keys(tenant, &rules).await?.into_iter().collect();
+        let endpoints = api.store.endpoints(tenant, &endpoints).await?;
         Ok(Self { rules, endpoints: endpoints.into_iter().map(|endpoint| (endpoint.id, endpoint)).collect() })
     }
 
-    /// The endpoint with this key.
-    pub(super) fn endpoint_of_key(&self, key: &str) -> Option<EndpointId> {
-        self.endpoints.values().find(|endpoint| endpoint.key.as_deref() == Some(key)).map(|endpoint| endpoint.id)
+    /// A rule as lines name it.
+    pub(super) fn rule(&self, id: RuleId) -> Rule {
+        Rule { id, key: self.rules.get(&id).cloned() }
     }
 
-    /// Whether this rule is still there.
-    pub(super) fn has_rule(&self, id: RuleId) -> bool {
-        self.rules.contains_key(&id)
-    }
-
-    /// The rule's key that is most like this word, if any is.
-    pub(super) fn rule_like(&self, word: &str) -> Option<&str> {
-        nearest(word, self.rules.values().map(String::as_str))
-    }
-
-    /// The endpoint's key that is most like this word, if any is.
-    pub(super) fn endpoint_like(&self, word: &str) -> Option<&str> {
-        nearest(word, self.endpoints.values().filter_map(|endpoint| endpoint.key.as_deref()))
+    /// An endpoint as lines name it.
+    pub(super) fn place(&self, id: EndpointId) -> Where {
+        let endpoint = self.endpoints.get(&id);
+        Where {
+            id,
+            key: endpoint.and_then(|endpoint| endpoint.key.clone()),
+            url: endpoint.map(|endpoint| endpoint.shown.url.clone()),
+        }
     }
 
     /// Whether there is still somewhere to send it.
@@ -130,7 +138,6 @@ impl Names {
 
     /// A delivery on a page.
     pub(super) fn line(&self, delivery: &Delivery) -> Line {
-        let endpoint = self.endpoints.get(&delivery.endpoint_id);
         let reason = match &delivery.state {
             DeliveryState::Failed(reason) => Some(reason.clone()),
             DeliveryState::Pending | DeliveryState::Delivered => None,
@@ -139,12 +146,8 @@ impl Names {
             id: delivery.id,
             state: delivery.state.as_str(),
             reason,
-            rule: Rule { id: delivery.rule_id, key: self.rules.get(&delivery.rule_id).cloned() },
-            endpoint: Where {
-                id: delivery.endpoint_id,
-                key: endpoint.and_then(|endpoint| endpoint.key.clone()),
-                url: endpoint.map(|endpoint| endpoint.shown.url.clone()),
-            },
+            rule: self.rule(delivery.rule_id),
+            endpoint: self.place(delivery.endpoint_id),
             message_id: delivery.message_id,
             attempt_count: delivery.attempts,
             due_at: (delivery.state == DeliveryState::Pending).then(|| delivery.due_at.to_string()),
@@ -160,7 +163,7 @@ impl Names {
             format: endpoint.format.name(),
             policy: endpoint.policy,
         });
-        let message = message.map(|message| Sent {
+        let message = message.map(|message| Told {
             id: message.id,
             window_id: message.window_id,
             part: message.part,
@@ -179,13 +182,15 @@ impl From<&Attempt> for Tried {
             number: attempt.number,
             started_at: attempt.started_at.to_string(),
             duration_ms: attempt.duration_ms,
+            request: attempt.request.clone(),
             result: attempt.result.clone(),
             said: said(&attempt.result),
         }
     }
 }
 
-fn said(result: &AttemptResult) -> String {
+/// What came of an attempt, in words.
+pub(in crate::api::native) fn said(result: &AttemptResult) -> String {
     match result {
         AttemptResult::Answered { status, .. } => format!("answered {status}"),
         AttemptResult::NotConnected { reason } => format!("not connected: {reason}"),

@@ -20,14 +20,15 @@ use crate::api::auth::Principal;
 use crate::api::problem::Problem;
 use crate::api::request::Whole;
 use crate::crypto::{open_target, seal_target, shown};
+use crate::filter::nearest;
 use crate::filter::report::Style;
 use crate::model::endpoint::Endpoint;
 use crate::model::id::TenantId;
 use crate::model::problem::{Problem as FileProblem, Severity};
 use crate::payload::format;
 use crate::rule_file::plan::{Current, FOLDER, Item, Plan, Prune, PutEndpoint, Wanted, Writes, plan};
-use crate::rule_file::{EndpointDraft, FileReport, Loaded, SourceFile, bounded, load};
-use crate::store::rules::RuleChanges;
+use crate::rule_file::{EndpointDraft, EndpointName, FileReport, Loaded, SourceFile, Standing, bounded, load};
+use crate::store::rules::{Demand, RuleChanges};
 
 /// One application at a time: a plan is about the rules as they were read.
 pub(in crate::api::native) static TURN: Mutex<()> = Mutex::const_new(());
@@ -119,11 +120,15 @@ pub async fn apply(api: &Api, tenant: TenantId, request: Request<'_>) -> Result<
 async fn make(api: &Api, tenant: TenantId, request: Request<'_>) -> Result<Outcome, Problem> {
     let mut loaded = load(request.files, request.variables);
     check_targets(api, &mut loaded);
+    let _turn = TURN.lock().await;
+    let current = current(api, tenant).await?;
+    loaded.refuse_outside(|key| standing(&current, key, request.prune));
     if loaded.has_errors() {
         return Err(refused(loaded.reports));
     }
-    let _turn = TURN.lock().await;
-    let current = current(api, tenant).await?;
+    if let Some(key) = loaded.endpoints.iter().find_map(|draft| own_key(&current, draft)) {
+        return Err(own(key));
+    }
     if let Some(taken) = loaded.rules.iter().find(|draft| is_registered(&current, &draft.key)) {
         return Err(registered(&taken.key));
     }
@@ -133,7 +138,9 @@ async fn make(api: &Api, tenant: TenantId, request: Request<'_>) -> Result<Outco
     check_count(api, &current, &writes)?;
     let applied = request.purpose == Purpose::Apply;
     if applied && !writes.is_empty() {
-        let changes = sealed(api, tenant, writes)?;
+        let mut changes = sealed(api, tenant, writes)?;
+        let outside = loaded.outside.iter().filter_map(|outside| stored(&current, &outside.key));
+        changes.demands = outside.map(|endpoint| (endpoint.id, Demand::There)).collect();
         api.store.apply_rules(tenant, changes, now).await?;
         api.scheduler.poke();
     }
@@ -163,6 +170,38 @@ fn registered(key: &str) -> Problem {
     let detail = format!("the rule `{key}` was made through the API, and no file changes it; nothing changed");
     Problem::new(StatusCode::CONFLICT, "rule-registered", detail)
         .hint("remove it with DELETE /runs/rules/{id} before a file has it, or give the rule of the file another key")
+}
+
+fn stored<'c>(current: &'c Current, key: &str) -> Option<&'c Endpoint> {
+    current.endpoints.iter().map(|(endpoint, _)| endpoint).find(|endpoint| endpoint.key.as_deref() == Some(key))
+}
+
+/// What is known of an endpoint that files name and do not have.
+fn standing(current: &Current, key: &str, prune: Prune<'_>) -> Standing {
+    match stored(current, key) {
+        Some(endpoint) if prune.covers(endpoint.origin.as_deref()) => {
+            let origin = endpoint.origin.as_deref().unwrap_or_default();
+            Standing::Leaving(origin.strip_prefix(FOLDER).unwrap_or(origin).to_owned())
+        }
+        Some(_) => Standing::Stored,
+        None => {
+            let keys = current.endpoints.iter().filter_map(|(endpoint, _)| endpoint.key.as_deref());
+            Standing::Nowhere(nearest(key, keys).map(str::to_owned))
+        }
+    }
+}
+
+/// The key of a draft under which an endpoint was made through the API.
+fn own_key<'d>(current: &Current, draft: &'d EndpointDraft) -> Option<&'d str> {
+    let EndpointName::Named(key) = &draft.name else { return None };
+    stored(current, key).is_some_and(Endpoint::is_own).then_some(key)
+}
+
+fn own(key: &str) -> Problem {
+    let detail = format!("the endpoint `{key}` was made through the API, and no file changes it; nothing changed");
+    Problem::new(StatusCode::CONFLICT, "endpoint-registered", detail).hint(
+        "leave it out of `endpoints`: rules may name it as it is. Or remove it with `runhook endpoints delete` first",
+    )
 }
 
 /// What this server allows of targets.
@@ -218,7 +257,8 @@ pub(super) fn check_count(api: &Api, current: &Current, writes: &Writes) -> Resu
     Ok(())
 }
 
-pub(super) fn sealed(api: &Api, tenant: TenantId, writes: Writes) -> Result<RuleChanges, Problem> {
+/// What is to be written, with its secrets sealed.
+pub(in crate::api::native) fn sealed(api: &Api, tenant: TenantId, writes: Writes) -> Result<RuleChanges, Problem> {
     let seal = |put: PutEndpoint| {
         let target = &put.draft.target.target;
         let sealed = match put.same_target {
@@ -245,7 +285,7 @@ pub(super) fn sealed(api: &Api, tenant: TenantId, writes: Writes) -> Result<Rule
         put_endpoints: writes.put_endpoints.into_iter().map(seal).collect::<Result<_, Problem>>()?,
         remove_rules: writes.remove_rules,
         remove_endpoints: writes.remove_endpoints,
-        hasten_rules: Vec::new(),
+        ..RuleChanges::default()
     })
 }
 

@@ -22,8 +22,8 @@ use crate::model::id::{RuleId, TenantId};
 use crate::model::rule::{Rule, RuleState};
 use crate::rule_file;
 
-pub(super) use apply::TURN;
 pub use apply::{Outcome, Purpose, Request, apply};
+pub(super) use apply::{TURN, sealed};
 pub(super) use shown::webhook;
 
 /// How many windows of a rule are shown, unless told otherwise.

@@ -72,8 +72,12 @@ pub(crate) async fn hasten(api: &Api, tenant: TenantId, rules: &[Rule]) -> Resul
 }
 
 fn read(api: &Api, rule: &Value) -> Result<Loaded, Problem> {
-    let text = json!({ "version": 1, "rules": [rule] }).to_string();
-    let file = SourceFile { name: ORIGIN.to_owned(), text };
+    check(api, &json!({ "version": 1, "rules": [rule] }), rule)
+}
+
+/// Reads a document of a file's shape in which `entry` is the one rule or endpoint.
+pub(in crate::api::native) fn check(api: &Api, document: &Value, entry: &Value) -> Result<Loaded, Problem> {
+    let file = SourceFile { name: ORIGIN.to_owned(), text: document.to_string() };
     let loaded = load(std::slice::from_ref(&file), &|_| None);
     let of_targets = loaded.endpoints.iter().flat_map(|draft| target_problems(api, draft));
     let of_file = loaded.reports.iter().flat_map(|report| report.problems.iter().cloned());
@@ -81,12 +85,12 @@ fn read(api: &Api, rule: &Value) -> Result<Loaded, Problem> {
         of_file.chain(of_targets).filter(|problem| problem.severity == Severity::Error).collect();
     match wrong.first() {
         None => Ok(loaded),
-        Some(first) => Err(refused(&file.text, rule, &wrong, first)),
+        Some(first) => Err(refused(&file.text, entry, &wrong, first)),
     }
 }
 
-/// What is wrong with a rule, at the key of it that comes last before the first mistake.
-fn refused(text: &str, rule: &Value, wrong: &[FileProblem], first: &FileProblem) -> Problem {
+/// What is wrong with an entry, at the key of it that comes last before the first mistake.
+fn refused(text: &str, entry: &Value, wrong: &[FileProblem], first: &FileProblem) -> Problem {
     let told: Vec<String> = wrong
         .iter()
         .map(|problem| match &problem.hint {
@@ -94,9 +98,15 @@ fn refused(text: &str, rule: &Value, wrong: &[FileProblem], first: &FileProblem)
             None => problem.message.clone(),
         })
         .collect();
-    let before = text.get(..first.span.start).unwrap_or_default();
-    let keys = rule.as_object().into_iter().flatten().map(|(key, _)| key.as_str());
-    let at = keys.filter_map(|key| Some((before.rfind(&format!("\"{key}\":"))?, key))).max();
+    let (before, from) = text.split_at_checked(first.span.start).unwrap_or((text, ""));
+    let from = from.strip_prefix('"').unwrap_or(from);
+    let keys = entry.as_object().into_iter().flatten().map(|(key, _)| key.as_str());
+    // A mistake may be the key itself.
+    let place = |key: &str| {
+        let is_it = from.starts_with(&format!("{key}\":"));
+        if is_it { Some(text.len()) } else { before.rfind(&format!("\"{key}\":")) }
+    };
+    let at = keys.filter_map(|key| Some((place(key)?, key))).max();
     let place = at.map_or_else(|| json!(["body"]), |(_, key)| json!(["body", key]));
     Problem::invalid(told.join("; ")).with("loc", place)
 }

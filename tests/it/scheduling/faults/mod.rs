@@ -104,7 +104,7 @@ impl Faults {
 }
 
 pub(super) struct FaultyStore {
-    real: Arc<dyn Store>,
+    pub(super) real: Arc<dyn Store>,
     faults: Arc<Faults>,
 }
 

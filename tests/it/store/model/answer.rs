@@ -12,6 +12,7 @@ use runhook::model::run::{Run, StoredRun};
 use runhook::model::sealed::Sealed;
 use runhook::model::time::Timestamp;
 use runhook::model::window::{Cursor, GroupKey, Seq, Span};
+use runhook::store::names::EndpointMark;
 use runhook::store::outbox::{Claim, DeliveryQuery};
 use runhook::store::projects::ProjectQuery;
 use runhook::store::runs::{Accepted, FeedbackQuery, RunQuery};
@@ -126,6 +127,7 @@ async fn of_tenant(store: &dyn Store, tenant: TenantId) -> Vec<(String, String)>
         endpoints
     });
     tell("endpoints".into(), &answer(endpoints));
+    tell("pages of endpoints".into(), &pages_of_endpoints(store, tenant).await);
     let pairs: Vec<(RuleId, RunId)> =
         (0..RULES).flat_map(|rule| run_ids().map(|run| (rule_id(tenant, rule), run))).collect();
     let matched = store.matched(tenant, &pairs).await.map(|found| found.into_iter().collect::<BTreeSet<_>>());
@@ -161,4 +163,20 @@ async fn of_project(store: &dyn Store, tenant: TenantId, project: ProjectId) -> 
         (format!("traces of {project}"), format!("{:#?}", answer(traces))),
         (format!("standing in {project}"), format!("{:#?}", answer(stands))),
     ]
+}
+
+/// The endpoints as small pages have them, each looked up again by its id and its key.
+async fn pages_of_endpoints(store: &dyn Store, tenant: TenantId) -> Vec<String> {
+    let (mut told, mut after) = (Vec::new(), None);
+    while let Ok(page) = store.endpoint_page(tenant, after.as_ref(), 2).await {
+        let Some(last) = page.last() else { break };
+        after = Some(EndpointMark::of(last));
+        for endpoint in page {
+            told.push(format!("{:?}", answer(store.endpoints(tenant, &[endpoint.id]).await)));
+            if let Some(key) = &endpoint.key {
+                told.push(format!("{:?}", answer(store.endpoint_of_key(tenant, key).await)));
+            }
+        }
+    }
+    told
 }

@@ -144,7 +144,7 @@ pub(super) fn changes_of(tenant: TenantId, revision: &Revision, now: Timestamp) 
         put_endpoints: revision.endpoints.iter().map(|step| endpoint_of(tenant, step)).collect(),
         remove_rules: revision.remove_rules.iter().map(|rule| rule_id(tenant, *rule)).collect(),
         remove_endpoints: revision.remove_endpoints.iter().map(|to| endpoint_id(tenant, *to)).collect(),
-        hasten_rules: vec![],
+        ..RuleChanges::default()
     }
 }
 

@@ -259,7 +259,7 @@ impl<'a> World<'a> {
         let Some(lease) = self.leases.iter().rev().nth(claim) else { return Ok(()) };
         let (started_at, duration_ms) = (self.now, 1_500);
         let result = AttemptResult::answered(500 - u16::from(outcome));
-        let attempt = Attempt { number: lease.attempt, started_at, duration_ms, result };
+        let attempt = Attempt { number: lease.attempt, started_at, duration_ms, request: None, result };
         let outcome = match outcome {
             0 => Outcome::Delivered,
             1 => Outcome::Retry(Timestamp(self.now.0 + 7_000_000)),

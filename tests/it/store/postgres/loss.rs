@@ -145,7 +145,7 @@ async fn claims_and_attempts_whose_commit_was_not_answered_count_once() {
     let claims = outbox::claim(&store, claimant, 5).await.unwrap();
     assert_eq!(claims.len(), 1, "what it took the first time is its own");
     let result = AttemptResult::answered(200);
-    let attempt = Attempt { number: 1, started_at: at(100), duration_ms: 1, result };
+    let attempt = Attempt { number: 1, started_at: at(100), duration_ms: 1, request: None, result };
     wire.lose(1);
     outbox::finish(&store, &claims[0].lease, attempt.clone(), Outcome::Delivered).await.unwrap();
     let (delivery, attempts) = store.delivery(TENANT, claims[0].delivery.id).await.unwrap().unwrap();

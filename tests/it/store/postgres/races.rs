@@ -302,7 +302,8 @@ async fn claimants_that_come_together_share_what_is_due() {
     assert!(claims.len() >= 34, "only {} were claimed", claims.len());
     let answers = join_all(claims.iter().flat_map(|claim| {
         let result = AttemptResult::answered(200);
-        let attempt = Attempt { number: claim.lease.attempt, started_at: at(100), duration_ms: 1, result };
+        let attempt =
+            Attempt { number: claim.lease.attempt, started_at: at(100), duration_ms: 1, request: None, result };
         [&replica.store, &other].map(|store| outbox::finish(store, &claim.lease, attempt.clone(), Outcome::Delivered))
     }))
     .await;

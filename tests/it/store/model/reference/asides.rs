@@ -1,12 +1,14 @@
-//! What no history asks for: the log of matches, and what runs are set aside in. Both have tests of their own.
+//! What no history asks for: the log of matches, what runs are set aside in, and what failed. All have tests of their own.
 
 use async_trait::async_trait;
 use runhook::model::collection::{Collection, CollectionKind, Example};
+use runhook::model::delivery::Delivery;
 use runhook::model::feedback::FeedbackToken;
 use runhook::model::id::{ExampleId, FeedbackTokenId, ProjectId, QueueId, RuleId, RunId, TenantId};
 use runhook::model::time::Timestamp;
 use runhook::model::window::Seq;
 use runhook::store::collections::{CollectionQuery, CollectionStore, ExampleQuery};
+use runhook::store::failed::{FailedCount, FailedQuery, FailedStore};
 use runhook::store::feedback_tokens::FeedbackTokenStore;
 use runhook::store::retention::Dropped;
 use runhook::store::rule_log::{LogEntry, LogQuery, RuleLogStore};
@@ -53,6 +55,17 @@ impl FeedbackTokenStore for Reference {
     }
 
     async fn drop_feedback_tokens(&self, _: Timestamp, _: u32) -> Result<Dropped> {
+        not_asked()
+    }
+}
+
+#[async_trait]
+impl FailedStore for Reference {
+    async fn failed_deliveries(&self, _: TenantId, _: &FailedQuery) -> Result<Vec<Delivery>> {
+        not_asked()
+    }
+
+    async fn count_failed(&self, _: TenantId, _: &FailedQuery) -> Result<Vec<FailedCount>> {
         not_asked()
     }
 }

@@ -11,8 +11,8 @@ use runhook::model::rule::{Rule, RuleState};
 use runhook::model::sealed::Sealed;
 use runhook::model::time::Timestamp;
 use runhook::model::window::{Cursor, GroupKey, Seq};
-use runhook::store::Result;
-use runhook::store::rules::{RuleChanges, RuleSnapshot, RuleStore};
+use runhook::store::rules::{Demand, RuleChanges, RuleSnapshot, RuleStore};
+use runhook::store::{Result, StoreError};
 
 use super::{Reference, Tenant, conflict};
 
@@ -110,6 +110,11 @@ fn differ<T: Ord>(ids: impl Iterator<Item = T>) -> bool {
 
 impl Tenant {
     fn revise(&mut self, changes: &RuleChanges, now: Timestamp) -> Result<()> {
+        for (id, demand) in &changes.demands {
+            if (*demand == Demand::There) != self.endpoints.contains_key(id) && *demand != Demand::Unused {
+                return Err(StoreError::Stale("an endpoint"));
+            }
+        }
         for id in &changes.remove_rules {
             self.rules.remove(id);
             self.starts.retain(|(_, rule), _| rule != id);
@@ -139,6 +144,10 @@ impl Tenant {
             }
             let disabled = self.endpoints.get(&endpoint.id).and_then(|stored| stored.disabled.clone());
             self.endpoints.insert(endpoint.id, Endpoint { disabled, ..endpoint.clone() });
+        }
+        let unused = changes.demands.iter().filter(|(_, demand)| *demand == Demand::Unused);
+        if unused.into_iter().any(|(id, _)| self.rules.values().any(|rule| rule.endpoints.contains(id))) {
+            return Err(StoreError::Stale("what a rule sends to"));
         }
         Ok(())
     }

@@ -1,5 +1,7 @@
 //! `runhook deliveries`: list, show and replay deliveries.
 
+mod failed;
+
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
@@ -24,6 +26,8 @@ pub(super) enum Command {
         /// The delivery's id
         id: String,
     },
+    /// Show what failed for good, counted by endpoint and rule, each with its last reason
+    Failed(failed::Failed),
     /// Send finished deliveries again: the same messages, with the same `webhook-id`
     Replay(Replay),
 }
@@ -40,9 +44,18 @@ pub(super) struct Selection {
     /// To this endpoint (key or id)
     #[arg(long)]
     endpoint: Option<String>,
+    /// Whose last attempt was answered with this status: 503, or 4xx or 5xx
+    #[arg(long)]
+    status: Option<String>,
     /// Made since then: an instant such as 2026-11-22T08:30:00Z, or a time ago such as 90m, 2h or 7d
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
+    /// Made before then
+    #[arg(long, value_name = "TIME")]
+    until: Option<String>,
+    /// Failed since then, whenever they were made: what an endpoint missed while it was down
+    #[arg(long, value_name = "TIME", conflicts_with_all = ["since", "until"])]
+    failed_since: Option<String>,
 }
 
 /// How far a delivery has come.
@@ -71,10 +84,12 @@ pub(super) struct List {
 
 /// What to send again: named deliveries, or selected ones (failed ones, unless --state says otherwise).
 #[derive(Debug, Args)]
-#[command(group = clap::ArgGroup::new("which").required(true).multiple(true).args(["ids", "state", "rule", "endpoint", "since"]))]
+#[command(group = clap::ArgGroup::new("which").required(true).multiple(true).args(
+    ["ids", "state", "rule", "endpoint", "status", "since", "until", "failed_since"]
+))]
 pub(super) struct Replay {
     /// These deliveries
-    #[arg(conflicts_with_all = ["state", "rule", "endpoint", "since"])]
+    #[arg(conflicts_with_all = ["state", "rule", "endpoint", "status", "since", "until", "failed_since"])]
     ids: Vec<DeliveryId>,
     #[command(flatten)]
     selection: Selection,
@@ -105,7 +120,10 @@ impl Selection {
             ("state", self.state.map(State::word)),
             ("rule", self.rule.as_deref()),
             ("endpoint", self.endpoint.as_deref()),
+            ("status", self.status.as_deref()),
             ("since", self.since.as_deref()),
+            ("until", self.until.as_deref()),
+            ("failed_since", self.failed_since.as_deref()),
         ];
         pairs.into_iter().filter_map(|(name, value)| Some((name, value?)))
     }
@@ -116,6 +134,7 @@ pub(super) async fn run(command: Command, context: &mut Context) -> anyhow::Resu
     match command {
         Command::List(list) => list_deliveries(&list, context).await,
         Command::Show { id } => show(&id, context).await,
+        Command::Failed(failed) => failed::run(&failed, context).await,
         Command::Replay(replay) => replay_deliveries(&replay, context).await,
     }
 }
@@ -204,19 +223,29 @@ fn write_delivery(delivery: &Value, out: &mut (dyn Write + Send)) -> io::Result<
         writeln!(out, "{name:<9} {value}")?;
     }
     writeln!(out)?;
-    let mut table = Table::new(&["attempt", "started", "took", "result"]);
+    let mut table = Table::new(&["attempt", "started", "took", "result", "sent"]);
     for attempt in members(delivery, "attempts") {
         table.row([
             number(attempt, "/number").to_string(),
             text(attempt, "/started_at").to_owned(),
             format!("{} ms", number(attempt, "/duration_ms")),
             text(attempt, "/said").to_owned(),
+            sent(attempt),
         ]);
     }
     if table.is_empty() {
         return writeln!(out, "no attempts yet");
     }
     table.write(out)
+}
+
+/// What was sent in an attempt, if it is known.
+fn sent(attempt: &Value) -> String {
+    if attempt.get("request").is_none_or(Value::is_null) {
+        return String::new();
+    }
+    let bytes = counted(number(attempt, "/request/bytes"), "byte", "bytes");
+    format!("{} {}, {bytes}", text(attempt, "/request/method"), text(attempt, "/request/url"))
 }
 
 /// What a replay has come to.
@@ -357,7 +386,9 @@ mod tests {
     fn a_replay_says_which_deliveries_by_name_or_by_selection() {
         let id = DeliveryId(uuid::Uuid::nil());
         assert!(parses(&format!("replay {id} {id} --dry-run")));
-        assert!(parses("replay --state failed --since 2h"));
+        assert!(parses("replay --state failed --since 2h --until 1h --status 5xx"));
+        assert!(parses("replay --endpoint oncall --failed-since 2h"));
+        assert!(!parses("replay --failed-since 2h --since 1h"));
         assert!(!parses("replay"));
         assert!(!parses("replay --dry-run"));
         assert!(!parses(&format!("replay {id} --rule low-score")));
@@ -374,13 +405,15 @@ mod tests {
             "target": {"query": {"secret": "********"}, "headers": {}, "policy": "langsmith"},
             "message": {"part": 1, "parts": 2, "runs": 3, "bytes": 400},
             "created_at": "then", "finished_at": "later",
-            "attempts": [{"number": 1, "started_at": "then", "duration_ms": 12, "said": "answered 404"}],
+            "attempts": [{"number": 1, "started_at": "then", "duration_ms": 12, "said": "answered 404",
+                "request": {"method": "POST", "url": "https://a.test/…", "headers": [], "bytes": 400}}],
         });
         let mut out: Vec<u8> = Vec::new();
         write_delivery(&delivery, &mut out).unwrap();
         let expected = "delivery  d1\nstate     failed: answered 404\nrule      r1\nendpoint  https://a.test/…\n\
             query     secret\npolicy    langsmith\nmessage   m1, part 1 of 2, 3 runs, 400 bytes\ncreated   then\n\
-            finished  later\n\nATTEMPT  STARTED  TOOK   RESULT\n1        then     12 ms  answered 404\n";
+            finished  later\n\nATTEMPT  STARTED  TOOK   RESULT        SENT\n\
+            1        then     12 ms  answered 404  POST https://a.test/…, 400 bytes\n";
         assert_eq!(String::from_utf8(out).unwrap(), expected);
     }
 }

@@ -1,5 +1,8 @@
 //! Endpoints from outside: signed, disabled by what they answer, enabled, and given another secret.
 
+mod own;
+mod probing;
+
 use std::time::Duration;
 
 use base64::Engine as _;

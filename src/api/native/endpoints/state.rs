@@ -1,0 +1,55 @@
+//! `/v1/endpoints/{key}/disable` and `…/enable`: whether anything is sent there. A file says nothing of this, so it is for
+//! every endpoint.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::api::Api;
+use crate::api::auth::Principal;
+use crate::api::problem::Problem;
+use crate::api::request::Whole;
+use crate::model::endpoint::{Disabled, Endpoint};
+use crate::model::id::TenantId;
+
+use super::shown::shown;
+use super::{find, read};
+
+/// Characters of the longest reason that is kept.
+const LONGEST_REASON: usize = 300;
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Reason {
+    reason: Option<String>,
+}
+
+pub(super) async fn disable(
+    State(api): State<Api>,
+    principal: Principal,
+    Path(key): Path<String>,
+    Whole(body): Whole,
+) -> Result<Json<Value>, Problem> {
+    let asked: Reason = read(&body, "{\"reason\": …}, or nothing")?;
+    let reason: String = asked.reason.unwrap_or_else(|| "on request".to_owned()).chars().take(LONGEST_REASON).collect();
+    let disabled = Disabled { at: api.clock.now(), reason };
+    set_state(&api, principal.tenant_id, &key, Some(disabled)).await
+}
+
+pub(super) async fn enable(
+    State(api): State<Api>,
+    principal: Principal,
+    Path(key): Path<String>,
+) -> Result<Json<Value>, Problem> {
+    set_state(&api, principal.tenant_id, &key, None).await
+}
+
+async fn set_state(api: &Api, tenant: TenantId, key: &str, disabled: Option<Disabled>) -> Result<Json<Value>, Problem> {
+    let endpoint = find(api, tenant, key).await?;
+    let there = api.store.set_endpoint_state(tenant, endpoint.id, disabled.clone(), api.clock.now()).await?;
+    if !there {
+        return Err(Problem::not_found("endpoint"));
+    }
+    Ok(Json(shown(&Endpoint { disabled, ..endpoint })))
+}

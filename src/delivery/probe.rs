@@ -1,0 +1,51 @@
+//! A probe: one attempt that somebody asked for, of a message that is no rule's.
+//!
+//! It is made like any other attempt (format, secrets, signatures, guard, client and patience are those of deliveries), and
+//! nothing is recorded of it: neither a failure nor an answer of 410 has consequences.
+
+use std::collections::HashMap;
+
+use tokio::time::Instant;
+
+use crate::crypto::{Keyring, open_target};
+use crate::delivery::client::Client;
+use crate::delivery::policy::patience;
+use crate::delivery::request;
+use crate::model::delivery::{AttemptResult, Sent};
+use crate::model::endpoint::Endpoint;
+use crate::model::id::MessageId;
+use crate::model::time::Timestamp;
+use crate::payload::{self, sample};
+
+/// What came of a probe.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Probe {
+    /// What was sent; nothing when no request could be made.
+    pub sent: Option<Sent>,
+    /// What came of it.
+    pub result: AttemptResult,
+    /// How long it took, in milliseconds.
+    pub duration_ms: u64,
+}
+
+/// Sends the sample message, under this id, to an endpoint.
+pub async fn probe(client: &Client, keyring: &Keyring, endpoint: &Endpoint, id: MessageId, at: Timestamp) -> Probe {
+    let request = match prepare(keyring, endpoint, id, at) {
+        Ok(request) => request,
+        Err(reason) => return Probe { sent: None, result: AttemptResult::Refused { reason }, duration_ms: 0 },
+    };
+    let sent = request.told();
+    let began = Instant::now();
+    let result = client.send(request, patience(endpoint.policy).of(&endpoint.overrides)).await;
+    Probe { sent: Some(sent), result, duration_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX) }
+}
+
+fn prepare(keyring: &Keyring, endpoint: &Endpoint, id: MessageId, at: Timestamp) -> Result<request::Request, String> {
+    let target = open_target(keyring, endpoint.id, &endpoint.target)
+        .map_err(|_| "the endpoint's secrets do not open with this server's keys".to_owned())?;
+    let message = sample::message(endpoint.tenant_id, id, at).map_err(|error| error.to_string())?;
+    let body = payload::render(&message.body, &HashMap::new());
+    let body = payload::format::write(&endpoint.format, &message, body, &target.secrets);
+    let body = body.map_err(|error| error.to_string())?;
+    request::build(&target, id, at, body).map_err(str::to_owned)
+}
