@@ -8,7 +8,7 @@ export INSTA_UPDATE ?= no
 export CARGO_TERM_COLOR ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint ci bench bench-check bench-compare bench-replicas bench-curves soak clean nextest sdk systemd
+.PHONY: help demo test lint ci bench bench-check bench-compare bench-replicas bench-searches bench-curves soak clean nextest sdk systemd
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,6 +47,10 @@ bench-compare: ## measure two revisions alternately and print ratios: BASE=main 
 bench-replicas: ## measure 1, 2 and 4 replicas on a PostgreSQL that waits for its disk
 	$(BUILD_BENCH)
 	PG_DURABLE=1 tests/with-postgres $(BENCH) replicas --json target/bench-replicas.json $(ARGS)
+
+bench-searches: ## measure pages of runs of one large project, on a file and on PostgreSQL (ARGS="--runs 50000")
+	$(BUILD_BENCH)
+	tests/with-postgres $(BENCH) searches $(ARGS)
 
 bench-curves: ## measure growth with rules, stored runs and endpoints, and draw docs/performance/*.svg
 	$(BUILD_BENCH)

@@ -67,12 +67,13 @@ const FILL: &str = "
 
 /// Twenty thousand runs in one project, 1 % of which failed and 0.1 % of which have a name of their own, and feedback on few.
 const SEARCHED: &str = "
+    CREATE TEMP TABLE s AS SELECT n FROM generate_series(1, 20000) AS n;
     INSERT INTO runs SELECT id('tenant', 0), id('searched', 0), id('searched', n), id('searched trace', n / 4), NULL,
         CASE WHEN n % 1000 = 1 THEN 'rare' ELSE 'step ' || n % 4 END, 'chain',
         CASE WHEN n % 100 = 0 THEN 'error' ELSE 'success' END, n % 4 = 0, false, n * 1000, n * 1000 + 500, n, n
-        FROM generate_series(1, 20000) AS n;
+        FROM s;
     INSERT INTO feedback SELECT id('tenant', 0), id('judged', n), id('searched', n), id('searched', 0), 'stars', 'api', n,
-        '{}' FROM generate_series(1, 20) AS n;
+        '{}' FROM s WHERE n <= 20;
     ANALYZE runs, feedback";
 
 #[tokio::test]
