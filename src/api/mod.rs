@@ -33,7 +33,7 @@ use crate::api::problem::Problem;
 use crate::blob::{BlobError, BlobStore};
 use crate::config::{Limits, Role, Roles};
 use crate::crypto::Keyring;
-use crate::delivery::Guard;
+use crate::delivery::{Client, Guard};
 use crate::ingest::{Budget, Intake};
 use crate::model::run::BlobKey;
 use crate::model::time::Clock;
@@ -57,6 +57,8 @@ pub struct Api {
     pub budget: Budget,
     /// Which targets are allowed.
     pub guard: Arc<Guard>,
+    /// Sends: what the delivery loop sends with.
+    pub client: Client,
     /// Who may call.
     pub auth: Arc<auth::Auth>,
     /// What `/metrics` shows; absent where nothing is recorded.

@@ -1,8 +1,10 @@
 //! An engine: the store, the keys, the blobs and the API over a database, embedded or shared. No loop runs and no socket
 //! is open; that is [`crate::app::Running`]'s.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -23,7 +25,9 @@ use crate::app::{DataDir, KeyFile, KeyFileError};
 use crate::blob::{self, BlobError, BlobUrl, InvalidBlobUrl};
 use crate::config::Config;
 use crate::crypto::{self, Keyring};
-use crate::delivery::Guard;
+use crate::delivery::client::ClientError;
+use crate::delivery::lookup::SystemLookup;
+use crate::delivery::{Client, Guard, Vetting};
 use crate::ingest::Budget;
 use crate::model::id::TenantId;
 use crate::model::time::Clock;
@@ -69,6 +73,9 @@ pub enum StartError {
          s3://BUCKET/PREFIX, or dir:PATH of a shared file system (RUNHOOK_BLOB_URL, blob_url)"
     )]
     BlobUrlNotNamed,
+    /// The client that sends could not be made.
+    #[error(transparent)]
+    Client(#[from] ClientError),
     /// The address it listens on does not make a URL.
     #[error("the listen address does not make a URL; set `public_url`")]
     NoUrl,
@@ -133,11 +140,13 @@ impl Engine {
         let (delivery_status, delivery) = watch::channel(Status::default());
         let (retention_status, retention) = watch::channel(Status::default());
         let (folder_state, rules_folder) = watch::channel(None);
+        let guard = Arc::new(Guard::new(config.allow_targets.clone()));
         let api = Api {
             store,
             blobs,
             keyring: Arc::clone(&keyring),
-            guard: Arc::new(Guard::new(config.allow_targets.clone())),
+            client: client(config, &guard, url.as_ref())?,
+            guard,
             budget: Budget::new(&config.limits),
             limits: Arc::new(config.limits.clone()),
             auth,
@@ -254,6 +263,21 @@ impl Engine {
 #[derive(Debug, thiserror::Error)]
 #[error("the call could not be made: {0}")]
 pub struct CallFailed(String);
+
+/// How long a lookup of an endpoint's host may take.
+const LOOKUP: Duration = Duration::from_secs(3);
+
+/// What sends: never to the place where this process listens itself, and through the proxy that was configured.
+fn client(config: &Config, guard: &Arc<Guard>, url: Option<&Url>) -> Result<Client, ClientError> {
+    let own = url.and_then(|url| {
+        let ip = url.host_str()?.trim_matches(['[', ']']).parse().ok()?;
+        Some(SocketAddr::new(ip, url.port_or_known_default()?))
+    });
+    let own = own.into_iter().collect();
+    let (guard, public) = (Arc::clone(guard), config.public_url.clone());
+    let vetting = Vetting { guard, own, public, lookup: Arc::new(SystemLookup), budget: LOOKUP };
+    Client::through(config.egress_proxy.as_ref(), vetting, config.limits.response_bytes)
+}
 
 /// Where blobs are. Replicas that share a database are given what an embedded server makes for itself.
 fn given(config: &Config, place: &Storage) -> Result<BlobUrl, StartError> {

@@ -8,7 +8,6 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 use tokio::net::TcpListener;
@@ -23,8 +22,7 @@ use crate::app::storage::Pokes;
 use crate::app::{DataDirError, Engine, StartError, Storage};
 use crate::config::{Config, Role};
 use crate::crypto;
-use crate::delivery::lookup::SystemLookup;
-use crate::delivery::{self, Sender, Vetting};
+use crate::delivery::{self, Sender};
 use crate::model::id::TenantId;
 use crate::model::time::Clock;
 use crate::retention::{self, Keeper};
@@ -62,9 +60,6 @@ pub enum ServeError {
     /// The key given is too short to be one.
     #[error("the API key is too short: give at least {} characters", api_keys::SHORTEST)]
     ShortKey,
-    /// The client of the delivery loop could not be made.
-    #[error(transparent)]
-    Client(#[from] delivery::client::ClientError),
     /// The folder of rules cannot be watched.
     #[error(transparent)]
     Folder(#[from] FolderError),
@@ -78,9 +73,6 @@ pub enum ServeError {
     #[error(transparent)]
     Task(#[from] TaskFailed),
 }
-
-/// How long a lookup of an endpoint's host may take.
-const LOOKUP: Duration = Duration::from_secs(3);
 
 /// What a start needs.
 pub struct Start<'a> {
@@ -119,8 +111,8 @@ impl Running {
         let outdated = watch::Sender::new(None);
         let mut running = Self { engine, supervisor: Supervisor::default(), url, outdated };
         match running.prepare(&start, address).await {
-            Ok(client) => {
-                running.start_loops(config, &start.clock, client);
+            Ok(()) => {
+                running.start_loops(config, &start.clock);
                 running.start_http(listener);
                 Ok(running)
             }
@@ -134,7 +126,7 @@ impl Running {
     }
 
     /// Everything about an open engine that can still keep a server from starting.
-    async fn prepare(&mut self, start: &Start<'_>, address: SocketAddr) -> Result<delivery::Client, ServeError> {
+    async fn prepare(&mut self, start: &Start<'_>, address: SocketAddr) -> Result<(), ServeError> {
         if let Some(key) = start.seed {
             accept(&self.engine, key, start.clock.as_ref()).await?;
         }
@@ -142,7 +134,6 @@ impl Running {
             return Err(ServeError::Open(address));
         }
         self.engine.look_at_bucket(start.config).await?;
-        let client = delivery::Client::new(vetting(&self.engine, address), start.config.limits.response_bytes)?;
         match &start.config.rules {
             Some(folder) if start.config.roles.has(Role::Api) => {
                 self.keep_to(folder, Arc::clone(&start.variables), &start.clock).await?;
@@ -154,7 +145,7 @@ impl Running {
             let url = self.url.as_str().trim_end_matches('/').to_owned();
             data_dir.announce(Some(url)).map_err(|source| ServeError::Listen { address, source })?;
         }
-        Ok(client)
+        Ok(())
     }
 
     /// Where it serves.
@@ -216,13 +207,13 @@ impl Running {
         Ok(())
     }
 
-    fn start_loops(&mut self, config: &Config, clock: &Arc<dyn Clock>, client: delivery::Client) {
+    fn start_loops(&mut self, config: &Config, clock: &Arc<dyn Clock>) {
         if config.roles.has(Role::Scheduler) {
             self.start_scheduler(clock);
             self.start_retention(config, clock);
         }
         if config.roles.has(Role::Delivery) {
-            self.start_delivery(clock, client);
+            self.start_delivery(clock);
         }
         self.start_listening(clock);
         self.supervisor.spawn("metrics", upkeep(self.supervisor.clone()));
@@ -256,7 +247,7 @@ impl Running {
         self.supervisor.spawn("retention", task::run(keeper, Poke::default(), Arc::clone(clock), status, soft));
     }
 
-    fn start_delivery(&self, clock: &Arc<dyn Clock>, client: delivery::Client) {
+    fn start_delivery(&self, clock: &Arc<dyn Clock>) {
         let api = &self.engine.api;
         let sender = Sender::new(delivery::Parts {
             store: Arc::clone(&api.store) as Arc<dyn OutboxStore>,
@@ -264,7 +255,7 @@ impl Running {
             keyring: Arc::clone(&api.keyring),
             clock: Arc::clone(clock),
             limits: Arc::clone(&api.limits),
-            client,
+            client: api.client.clone(),
             patience: delivery::patience,
             poke: api.delivery.clone(),
             instance: Uuid::from_bytes(crypto::random()),
@@ -294,10 +285,6 @@ impl Running {
             }
         });
     }
-}
-
-fn vetting(engine: &Engine, own: SocketAddr) -> Vetting {
-    Vetting { guard: Arc::clone(&engine.api.guard), own: vec![own], lookup: Arc::new(SystemLookup), budget: LOOKUP }
 }
 
 async fn upkeep(supervisor: Supervisor) {

@@ -102,6 +102,7 @@ impl House {
             budget: Budget::new(&limits),
             limits,
             guard: Arc::new(Guard::default()),
+            client: client(Arc::new(ScriptedLookup::default())),
             auth: Arc::new(Auth::default()),
             metrics: None,
             scheduler: Poke::default(),

@@ -92,6 +92,7 @@ impl Engine {
             budget: Budget::new(&limits),
             limits: Arc::new(limits),
             guard: Arc::default(),
+            client: runhook::delivery::Client::new(runhook::delivery::Vetting::new(Arc::default(), vec![]), 0).unwrap(),
             auth: Arc::clone(&auth),
             metrics: None,
             scheduler: runhook::task::Poke::default(),
