@@ -9,6 +9,7 @@ use runhook::model::id::{EndpointId, ProjectId, TenantId, WindowId};
 use runhook::model::message::Body;
 use runhook::model::rule::{BatchLimits, Cadence, Rule};
 use runhook::model::run::{BlobKey, StoredRun};
+use runhook::model::signing::Signing;
 use runhook::model::time::Timestamp;
 use runhook::model::window::{GroupKey, Progress, Window};
 use runhook::payload::{Request, build, render};
@@ -80,6 +81,8 @@ fn target() -> Target {
         url: "https://api.example.com/langsmith_webhook".into(),
         query: vec![("secret".to_owned(), "s3cr3t".into())],
         headers: vec![("X-Team-Token".to_owned(), "t0k3n-t0k3n-t0k3n".into())],
+        secrets: Vec::new(),
+        signing: Signing::default(),
     }
 }
 

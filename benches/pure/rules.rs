@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use runhook::model::id::{RuleId, TenantId};
-use runhook::model::rule::{BatchLimits, Cadence, Rule, RuleState};
+use runhook::model::rule::{Actions, BatchLimits, Cadence, Rule, RuleState};
 
 use crate::runs::{CUSTOMERS, KEYS, MODELS, NAMES, Numbers, TAGS, TYPES, pick};
 
@@ -61,6 +61,9 @@ pub(crate) fn rule(number: u64, project: &str) -> Rule {
         endpoints: Vec::new(),
         state: RuleState::Active,
         origin: Some("rules/team.yaml".to_owned()),
+        actions: Actions::default(),
+        group_by: None,
+        registration: None,
     }
 }
 

@@ -198,7 +198,8 @@ fn run_with(text: &str) -> Value {
 
 #[tokio::test]
 async fn a_full_disk_is_503_and_loses_nothing_acknowledged() {
-    let engine = Engine::at(Home::embedded(), Limits::default(), Room { max_pages: Some(64), ..Room::default() }).await;
+    let engine =
+        Engine::at(Home::embedded(), Limits::default(), Room { max_pages: Some(256), ..Room::default() }).await;
     let mut accepted = 0;
     let full = loop {
         // Random-looking text: what the store compresses well would not fill it.

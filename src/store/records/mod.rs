@@ -1,11 +1,12 @@
 //! What the rows of each table stand for. The columns come in the order in which every backend selects them.
 
+mod collections;
+
 use std::collections::HashMap;
 use std::time::Duration;
 
 use uuid::Uuid;
 
-use crate::model::collection::{Collection, Example};
 use crate::model::delivery::{Attempt, Delivery, DeliveryState, Lease, Outcome};
 use crate::model::endpoint::{Disabled, Endpoint};
 use crate::model::feedback::Feedback;
@@ -26,11 +27,12 @@ use crate::store::outbox::{Claim, Claimant};
 use crate::store::placement::Ground;
 use crate::store::retention::{Aged, Candidate, Ended};
 use crate::store::row::{Cells, Columns, corrupt, if_readable, pass_over_run};
-use crate::store::rule_log::LogEntry;
 use crate::store::rules::RuleSnapshot;
 use crate::store::search::Found;
 use crate::store::windows::{ProjectKey, Standing, Stirred};
 use crate::store::{Result, StoreError};
+
+pub(super) use collections::{collection, example, log_entry, queued_run};
 
 /// Why deliveries fail whose endpoint was removed.
 pub(super) const ENDPOINT_REMOVED: &str = "endpoint removed";
@@ -265,39 +267,6 @@ pub(super) fn window(tenant_id: TenantId, row: &impl Columns) -> Result<(Window,
         end_time: cells.instant()?,
     };
     Ok((window, cells.count()?))
-}
-
-/// A match with its run and its window, as far as they are there.
-pub(super) fn log_entry(row: &impl Columns) -> Result<LogEntry> {
-    let mut cells = Cells::of("matches", row);
-    let entry = LogEntry {
-        run_id: RunId(cells.take()?),
-        project_id: ProjectId(cells.take()?),
-        applied_at: cells.instant()?,
-        outcome: cells.raw_or_none()?,
-        run_name: cells.take_or_none()?,
-        run_type: cells.take_or_none()?,
-        window: None,
-        is_span: false,
-    };
-    let is_span = matches!(cells.json_or_none::<Progress>()?, Some(Progress::Span(_)));
-    let window = cells.instant_or_none()?.zip(cells.instant_or_none()?);
-    Ok(LogEntry { window, is_span, ..entry })
-}
-
-/// A dataset or a queue, with how much it holds.
-pub(super) fn collection(row: &impl Columns) -> Result<(Collection, u64)> {
-    let mut cells = Cells::of("collections", row);
-    Ok((cells.json()?, cells.take::<i64>()?.cast_unsigned()))
-}
-
-pub(super) fn example(row: &impl Columns) -> Result<Example> {
-    unpack_json("examples", Cells::of("examples", row).take()?)
-}
-
-pub(super) fn queued_run(row: &impl Columns) -> Result<(RunId, Timestamp)> {
-    let mut cells = Cells::of("queued_runs", row);
-    Ok((RunId(cells.take()?), cells.instant()?))
 }
 
 /// How many runs each rule found.
