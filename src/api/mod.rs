@@ -34,7 +34,7 @@ use crate::api::problem::Problem;
 use crate::blob::{BlobError, BlobStore};
 use crate::config::{Limits, Role, Roles};
 use crate::crypto::Keyring;
-use crate::delivery::{Clients, Guard};
+use crate::delivery::{Clients, Vetting};
 use crate::ingest::{Budget, Intake};
 use crate::model::run::BlobKey;
 use crate::model::time::Clock;
@@ -60,7 +60,7 @@ pub struct Api {
     /// How many bytes of bodies may be in memory, over all requests.
     pub budget: Budget,
     /// Which targets are allowed.
-    pub guard: Arc<Guard>,
+    pub vetting: Vetting,
     /// Gives the client that the delivery loop sends with.
     pub client: Clients,
     /// Who may call.

@@ -137,14 +137,14 @@ impl Engine {
         let (delivery_status, delivery) = watch::channel(Status::default());
         let (retention_status, retention) = watch::channel(Status::default());
         let (folder_state, rules_folder) = watch::channel(None);
-        let guard = Arc::new(Guard::new(config.allow_targets.clone()));
+        let vetting = vetting(config, url.as_ref());
         let api = Api {
             store,
             blobs,
             keyring: Arc::clone(&keyring),
             public_url,
-            client: client(vetting(&guard, url.as_ref()), config.limits.response_bytes),
-            guard,
+            client: client(config, vetting.clone()),
+            vetting,
             budget: Budget::new(&config.limits),
             limits: Arc::new(config.limits.clone()),
             auth,
@@ -266,25 +266,28 @@ pub struct CallFailed(String);
 const LOOKUP: Duration = Duration::from_secs(3);
 
 /// The one client of this process, made when it is first asked for: most commands send nothing.
-fn client(vetting: Vetting, response_bytes: u32) -> Clients {
+fn client(config: &Config, vetting: Vetting) -> Clients {
+    let (proxy, response_bytes) = (config.egress_proxy.clone(), config.limits.response_bytes);
     let made: OnceLock<Client> = OnceLock::new();
     Arc::new(move || {
         if let Some(client) = made.get() {
             return Ok(client.clone());
         }
-        let client = Client::new(vetting.clone(), response_bytes)?;
+        let client = Client::through(proxy.as_ref(), vetting.clone(), response_bytes)?;
         Ok(made.get_or_init(|| client).clone())
     })
 }
 
 /// What may be sent to: never the place where this process listens itself.
-fn vetting(guard: &Arc<Guard>, url: Option<&Url>) -> Vetting {
+fn vetting(config: &Config, url: Option<&Url>) -> Vetting {
     let own = url.and_then(|url| {
         let ip = url.host_str()?.trim_matches(['[', ']']).parse().ok()?;
         Some(SocketAddr::new(ip, url.port_or_known_default()?))
     });
     let own = own.into_iter().collect();
-    Vetting { guard: Arc::clone(guard), own, lookup: Arc::new(SystemLookup), budget: LOOKUP }
+    let guard = Arc::new(Guard::new(config.allow_targets.clone()));
+    let public = config.public_url.clone();
+    Vetting { guard, own, public, lookup: Arc::new(SystemLookup), budget: LOOKUP }
 }
 
 /// Where blobs are. Replicas that share a database are given what an embedded server makes for itself.

@@ -278,7 +278,7 @@ mod tests {
             let name = flag.get_long().unwrap();
             let twin = format!("RUNHOOK_{}", name.to_uppercase().replace('-', "_"));
             assert_eq!(flag.get_env().unwrap().to_str(), Some(twin.as_str()), "--{name}");
-            let secret = matches!(name, "api-key" | "server" | "blob-url" | "database-url");
+            let secret = matches!(name, "api-key" | "server" | "blob-url" | "database-url" | "egress-proxy");
             assert!(!secret || flag.is_hide_env_values_set(), "--{name}");
         }
     }

@@ -11,7 +11,7 @@ use url::Url;
 
 use crate::app::{Running, ServeError, Start};
 use crate::cli::{Context, Exit, connect, systemd};
-use crate::config::{self, Config, Overrides, Role, Roles};
+use crate::config::{self, Config, EgressProxy, Overrides, Role, Roles};
 use crate::model::time::SystemClock;
 use crate::telemetry::metrics;
 
@@ -33,6 +33,9 @@ pub(super) struct Arguments {
     /// Networks that rules may call although they are loopback or private: 127.0.0.0/8,10.1.0.0/16
     #[arg(long, env = "RUNHOOK_ALLOW_TARGETS", value_name = "CIDR,…", value_parser = networks)]
     allow_targets: Option<Networks>,
+    /// The proxy through which all notifications leave [default: none, whatever the environment names]
+    #[arg(long, env = "RUNHOOK_EGRESS_PROXY", value_name = "URL", hide_env_values = true)]
+    egress_proxy: Option<EgressProxy>,
 }
 
 /// A list of networks, which clap would otherwise take for many values.
@@ -90,6 +93,7 @@ impl From<Arguments> for Overrides {
             rules: arguments.rules.filter(|dir| !dir.as_os_str().is_empty()),
             roles: arguments.roles,
             allow_targets: arguments.allow_targets.map(|networks| networks.0),
+            egress_proxy: arguments.egress_proxy,
             ..Self::default()
         }
     }

@@ -12,7 +12,7 @@ use serde_saphyr::{Error, MessageFormatter, Options, RenderOptions, SnippetMode,
 use url::Url;
 
 use crate::config::amount::{self, Bytes, Network, Period};
-use crate::config::{self, ConfigError, DatabaseUrl, RetentionDocument, Roles};
+use crate::config::{self, ConfigError, DatabaseUrl, EgressProxy, RetentionDocument, Roles};
 
 /// The configuration of `runhook serve`. Every key is optional.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
@@ -46,6 +46,9 @@ pub struct Document {
     pub roles: Option<Roles>,
     /// Networks that rules may call although they are loopback or private.
     pub allow_targets: Option<Vec<Network>>,
+    /// The proxy through which all notifications leave, such as `http://USER:PASSWORD@HOST:PORT`. Without it they leave
+    /// directly, whatever proxy the environment names.
+    pub egress_proxy: Option<EgressProxy>,
     /// How long a stopping server waits for requests and deliveries it has begun.
     pub stop_within: Option<Period>,
     /// How long things are kept.

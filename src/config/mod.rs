@@ -6,6 +6,7 @@
 mod amount;
 mod database_url;
 pub mod document;
+mod egress_proxy;
 mod limits;
 mod retention;
 mod roles;
@@ -20,6 +21,7 @@ use url::Url;
 
 pub use database_url::{DatabaseUrl, InvalidDatabaseUrl, PostgresUrl};
 pub use document::Document;
+pub use egress_proxy::{EgressProxy, InvalidProxy};
 pub use limits::Limits;
 pub use retention::{Retention, RetentionDocument};
 pub use roles::{InvalidRoles, Role, Roles};
@@ -64,6 +66,8 @@ pub struct Config {
     pub roles: Roles,
     /// Networks that may be called although they are not public.
     pub allow_targets: Vec<IpNet>,
+    /// The proxy through which notifications leave; none when absent, whatever the environment names.
+    pub egress_proxy: Option<EgressProxy>,
     /// How long a stopping server waits for what it has begun.
     pub stop_within: Duration,
     /// How long things are kept.
@@ -93,6 +97,8 @@ pub struct Overrides {
     pub roles: Option<Roles>,
     /// `--allow-targets`
     pub allow_targets: Option<Vec<IpNet>>,
+    /// `--egress-proxy`
+    pub egress_proxy: Option<EgressProxy>,
 }
 
 /// The address served when nobody says another.
@@ -113,6 +119,7 @@ impl Default for Config {
             rules: None,
             roles: Roles::default(),
             allow_targets: Vec::new(),
+            egress_proxy: None,
             stop_within: Duration::from_secs(30),
             retention: Retention::default(),
             limits: Limits::default(),
@@ -153,6 +160,7 @@ impl Config {
             rules: overrides.rules.or(document.rules),
             roles: overrides.roles.or(document.roles).unwrap_or_default(),
             allow_targets: overrides.allow_targets.or(allowed).unwrap_or_default(),
+            egress_proxy: overrides.egress_proxy.or(document.egress_proxy),
             stop_within: document.stop_within.map_or(default.stop_within, |period| period.0),
             retention: document.retention.into(),
             limits: document.limits.into(),

@@ -1,8 +1,12 @@
 //! The HTTP client: one for the process, and the only place that sends.
 //!
-//! One call is one request. Nothing is followed, repeated, proxied or decoded; what comes of it is an
-//! [`AttemptResult`], in words that never hold the URL. Names are resolved by [`Vetting`], and the connection is made to
-//! the addresses it returned; addresses written into the URL never reach a resolver, so they are checked before.
+//! One call is one request. Nothing is followed, repeated or decoded; what comes of it is an [`AttemptResult`], in words
+//! that never hold the URL and that tell a tenant nothing of the network: what exactly was refused is in the log. Names
+//! are resolved by [`Vetting`], and the connection is made to the addresses it returned; addresses written into the URL
+//! never reach a resolver, so they are checked before.
+//!
+//! No proxy is used but the one that the operator configured, and then for everything. That proxy resolves names itself,
+//! so what this machine can learn of a name is vetted before, and the proxy has the last word.
 //!
 //! Whether a failure came before or after the connection decides what a policy does, and the client learns it from the
 //! request's body: it is asked for only when a connection stands. Then the answer's clock starts.
@@ -25,11 +29,14 @@ use reqwest::header::{CONTENT_LENGTH, DATE, HeaderMap, HeaderName, HeaderValue, 
 use reqwest::{Body, Response};
 use secrecy::ExposeSecret;
 use tokio::sync::oneshot;
+use url::Url;
 
+use crate::config::EgressProxy;
+use crate::delivery::guard::Forbidden;
 use crate::delivery::lookup::{LookupError, Vetting};
 use crate::delivery::policy::Patience;
 use crate::delivery::request::Request;
-use crate::model::delivery::AttemptResult;
+use crate::model::delivery::{AttemptResult, Cut};
 
 /// How long an unused connection is kept: less than the five seconds after which common servers close it.
 const IDLE: Duration = Duration::from_secs(4);
@@ -65,28 +72,43 @@ pub struct Client {
     http: reqwest::Client,
     vetting: Vetting,
     response_bytes: usize,
+    is_proxied: bool,
 }
 
 impl Client {
     /// A client that connects to what passes `vetting`, and reads at most `response_bytes` of an answer.
     pub fn new(vetting: Vetting, response_bytes: u32) -> Result<Self, ClientError> {
-        let http = match builder(&vetting).build() {
+        Self::through(None, vetting, response_bytes)
+    }
+
+    /// The same through a proxy.
+    pub fn through(proxy: Option<&EgressProxy>, vetting: Vetting, response_bytes: u32) -> Result<Self, ClientError> {
+        let unusable = |error: reqwest::Error| ClientError(deepest(&error.without_url()));
+        let http = match builder(&vetting, proxy).map_err(unusable)?.build() {
             Ok(http) => http,
             Err(error) => {
                 // Without any root certificate, http targets still work, and https ones fail with a reason.
                 let reason = deepest(&error.without_url());
                 tracing::warn!(reason, "no root certificates: https targets will fail until some are installed");
-                let bare = builder(&vetting).tls_certs_only(std::iter::empty()).build();
-                bare.map_err(|error| ClientError(deepest(&error.without_url())))?
+                let bare = builder(&vetting, proxy).map_err(unusable)?.tls_certs_only(std::iter::empty()).build();
+                bare.map_err(unusable)?
             }
         };
-        Ok(Self { http, vetting, response_bytes: usize::try_from(response_bytes).unwrap_or(usize::MAX) })
+        let response_bytes = usize::try_from(response_bytes).unwrap_or(usize::MAX);
+        Ok(Self { http, vetting, response_bytes, is_proxied: proxy.is_some() })
+    }
+
+    /// Whether a target may be saved: what sending to it would be refused for now.
+    pub async fn check(&self, url: &Url) -> Result<(), Forbidden> {
+        self.vetting.check_url(url)?;
+        self.vetting.check_name(url).await
     }
 
     /// Makes one attempt.
     pub async fn send(&self, request: Request, patience: Patience) -> AttemptResult {
-        if let Err(forbidden) = self.vetting.check_url(&request.url) {
-            return AttemptResult::Refused { reason: forbidden.exact };
+        let id = id_of(&request);
+        if let Err(forbidden) = self.check_before(&request.url).await {
+            return refused(&forbidden, &id);
         }
         let headers = match header_map(&request) {
             Ok(headers) => headers,
@@ -100,28 +122,52 @@ impl Client {
             Ok(response) => {
                 let status = response.status().as_u16();
                 let retry_after = seconds_of(response.headers());
-                let excerpt = masks.excerpt(&self.read(response).await);
-                AttemptResult::Answered { status, retry_after, excerpt }
+                let (body, cut) = self.read(response).await;
+                AttemptResult::Answered { status, retry_after, excerpt: masks.excerpt(&body), cut }
             }
-            Err(result) => result,
+            Err(Failed::Forbidden(forbidden)) => refused(&forbidden, &id),
+            Err(Failed::Otherwise(result)) => result,
         }
     }
 
+    /// What is checked before anything is asked of the network. A proxy is sent names as they are.
+    async fn check_before(&self, url: &Url) -> Result<(), Forbidden> {
+        if self.is_proxied { self.check(url).await } else { self.vetting.check_url(url) }
+    }
+
     /// Reads the rest of an answer, up to the limits.
-    async fn read(&self, mut response: Response) -> Vec<u8> {
+    async fn read(&self, mut response: Response) -> (Vec<u8>, Option<Cut>) {
         let mut body = Vec::new();
         let reading = async {
-            while let Ok(Some(chunk)) = response.chunk().await {
-                let left = self.response_bytes.saturating_sub(body.len());
-                body.extend_from_slice(chunk.get(..left).unwrap_or(&chunk));
-                if body.len() >= self.response_bytes {
-                    break;
+            loop {
+                match response.chunk().await {
+                    Ok(Some(chunk)) => {
+                        let left = self.response_bytes.saturating_sub(body.len());
+                        body.extend_from_slice(chunk.get(..left).unwrap_or(&chunk));
+                        if chunk.len() > left {
+                            return Some(Cut::TooLong);
+                        }
+                    }
+                    Ok(None) => return None,
+                    Err(_) => return Some(Cut::Broken),
                 }
             }
         };
-        tokio::time::timeout(REST, reading).await.ok();
-        body
+        let cut = tokio::time::timeout(REST, reading).await.unwrap_or(Some(Cut::TooSlow));
+        (body, cut)
     }
+}
+
+/// The message's id: what the log knows a request by.
+fn id_of(request: &Request) -> String {
+    let id = request.headers.iter().find(|(name, _)| name == "webhook-id");
+    id.map(|(_, id)| id.expose_secret().to_owned()).unwrap_or_default()
+}
+
+/// The tenant's part of a refusal; the operator's goes to the log.
+fn refused(forbidden: &Forbidden, message: &str) -> AttemptResult {
+    tracing::warn!(message.id = message, reason = forbidden.exact, "a target is not allowed: nothing was sent");
+    AttemptResult::Refused { reason: forbidden.to_string() }
 }
 
 /// How many seconds an answer asks to wait. It may name an instant instead, which is read against its own date: whatever
@@ -136,16 +182,20 @@ fn seconds_of(headers: &HeaderMap) -> Option<u64> {
     u64::try_from(instant(text)?.saturating_sub(now)).ok()
 }
 
-fn builder(vetting: &Vetting) -> reqwest::ClientBuilder {
-    reqwest::Client::builder()
+fn builder(vetting: &Vetting, proxy: Option<&EgressProxy>) -> reqwest::Result<reqwest::ClientBuilder> {
+    let builder = reqwest::Client::builder()
         .redirect(reqwest::redirect::Policy::none())
         .retry(reqwest::retry::never())
         .referer(false)
         .no_proxy()
         .connect_timeout(CONNECT)
         .pool_idle_timeout(IDLE)
-        .pool_max_idle_per_host(IDLE_PER_HOST)
-        .dns_resolver(VettingResolver(vetting.clone()))
+        .pool_max_idle_per_host(IDLE_PER_HOST);
+    Ok(match proxy {
+        None => builder.dns_resolver(VettingResolver(vetting.clone())),
+        // The one name that is looked up is the proxy's, which is the operator's.
+        Some(proxy) => builder.proxy(reqwest::Proxy::all(proxy.secret())?),
+    })
 }
 
 /// A body that says when it is asked for, which is when a connection stands.
@@ -158,12 +208,18 @@ fn announcing(bytes: Bytes) -> (Body, oneshot::Receiver<()>) {
     (Body::wrap_stream(body), announced)
 }
 
+/// Why there is no answer.
+enum Failed {
+    Forbidden(Forbidden),
+    Otherwise(AttemptResult),
+}
+
 /// Waits for a connection, then for the head of the answer, each within its limit.
 async fn in_time(
     answer: impl Future<Output = reqwest::Result<Response>>,
     mut connected: oneshot::Receiver<()>,
     patience: Patience,
-) -> Result<Response, AttemptResult> {
+) -> Result<Response, Failed> {
     let mut answer = pin!(answer);
     tokio::select! {
         biased;
@@ -173,23 +229,28 @@ async fn in_time(
         }
         Ok(()) = &mut connected => {}
         () = tokio::time::sleep(patience.connect) => {
-            return Err(AttemptResult::NotConnected { reason: format!("no connection within {:?}", patience.connect) });
+            let reason = format!("no connection within {:?}", patience.connect);
+            return Err(Failed::Otherwise(AttemptResult::NotConnected { reason }));
         }
     }
     match tokio::time::timeout(patience.answer, answer).await {
         Ok(answered) => answered.map_err(|error| failure(error, true)),
-        Err(_) => Err(AttemptResult::TimedOut),
+        Err(_) => Err(Failed::Otherwise(AttemptResult::TimedOut)),
     }
 }
 
-fn failure(error: reqwest::Error, was_connected: bool) -> AttemptResult {
+fn failure(error: reqwest::Error, was_connected: bool) -> Failed {
     let error = error.without_url();
     if let Some(LookupError::Forbidden(forbidden)) = lookup_error(&error) {
-        return AttemptResult::Refused { reason: forbidden.exact.clone() };
+        return Failed::Forbidden(forbidden.clone());
     }
     let timed_out = error.is_timeout() && !was_connected;
     let reason = if timed_out { "no connection in time".to_owned() } else { deepest(&error) };
-    if was_connected { AttemptResult::Broken { reason } } else { AttemptResult::NotConnected { reason } }
+    Failed::Otherwise(if was_connected {
+        AttemptResult::Broken { reason }
+    } else {
+        AttemptResult::NotConnected { reason }
+    })
 }
 
 fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {

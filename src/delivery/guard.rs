@@ -1,7 +1,8 @@
 //! The address guard: nothing is sent to an address the operator did not allow.
 //!
-//! A target is checked twice by the same code: when it is saved ([`Guard::check_url`]), so that its author learns of it
-//! at once, and when it is sent to, where every address its name resolves to must pass ([`Guard::check_ip`]). Public
+//! A target is checked twice by the same code: when it is saved, so that its author learns of it at once, and when it is
+//! sent to. What is written must pass ([`Guard::check_url`]), and so must every address its name resolves to
+//! ([`Guard::check_ip`]). Public
 //! unicast addresses pass; all others need an entry in the operator's list. An IPv6 address that carries an IPv4 one is
 //! judged by what it carries where such traffic ends at that IPv4 address (mapped, NAT64), and refused where the carrier
 //! itself is obsolete (6to4, Teredo, IPv4-compatible).
@@ -59,6 +60,15 @@ impl Guard {
     #[must_use]
     pub fn new(allowed: Vec<IpNet>) -> Self {
         Self { allowed }
+    }
+
+    /// A target as it was written. Parsers of URLs leave out control characters and read the rest, so that two of them may
+    /// read two hosts; such a text is nobody's URL.
+    pub fn parse(text: &str) -> Result<Url, Forbidden> {
+        if text.chars().any(char::is_control) {
+            return Err(Forbidden::plain("a target must not hold control characters"));
+        }
+        Url::parse(text).map_err(|error| Forbidden::new("the target is not a URL", error.to_string()))
     }
 
     /// What can be said of a target without resolving its name.

@@ -5,7 +5,7 @@
 //! changes its answer between check and connect (rebinding) gains nothing.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -50,6 +50,8 @@ pub struct Vetting {
     pub guard: Arc<Guard>,
     /// Where this server listens for the public: sending there would make a loop.
     pub own: Vec<SocketAddr>,
+    /// How the public knows this server, if by another name.
+    pub public: Option<Url>,
     /// Where addresses come from.
     pub lookup: Arc<dyn Lookup>,
     /// How long a lookup may take.
@@ -63,13 +65,17 @@ impl Vetting {
     /// Vetting of what the machine's resolver says, on a server that listens at `own`.
     #[must_use]
     pub fn new(guard: Arc<Guard>, own: Vec<SocketAddr>) -> Self {
-        Self { guard, own, lookup: Arc::new(SystemLookup), budget: BUDGET }
+        Self { guard, own, public: None, lookup: Arc::new(SystemLookup), budget: BUDGET }
     }
 
     /// What can be said of a target before its name is looked up. Addresses written into a URL never reach
     /// [`Vetting::addresses`], so they are judged here.
     pub fn check_url(&self, url: &Url) -> Result<(), Forbidden> {
         self.guard.check_url(url)?;
+        let place = |url: &Url| (url.host().map(|host| host.to_owned()), url.port_or_known_default());
+        if self.public.as_ref().is_some_and(|public| place(public) == place(url)) {
+            return Err(itself());
+        }
         match url.host() {
             Some(Host::Ipv4(ip)) => self.check_own(ip.into(), url.port_or_known_default()),
             Some(Host::Ipv6(ip)) => self.check_own(ip.into(), url.port_or_known_default()),
@@ -95,18 +101,33 @@ impl Vetting {
         Ok(found)
     }
 
+    /// What the name of a target says now. A name that says nothing may do so later, when something is sent there.
+    pub async fn check_name(&self, url: &Url) -> Result<(), Forbidden> {
+        let Some(name) = url.domain() else { return Ok(()) };
+        match self.addresses(name, url.port_or_known_default()).await {
+            Err(LookupError::Forbidden(forbidden)) => Err(forbidden),
+            Ok(_) | Err(LookupError::Unresolved(_)) => Ok(()),
+        }
+    }
+
     fn check_own(&self, ip: IpAddr, port: Option<u16>) -> Result<(), Forbidden> {
         let ip = ip.to_canonical();
         let is_own = |own: &SocketAddr| {
-            let listens = own.ip().to_canonical() == ip || (own.ip().is_unspecified() && ip.is_loopback());
-            listens && port.is_none_or(|port| port == own.port())
+            let is_port = port.is_none_or(|port| port == own.port());
+            is_port && (own.ip().to_canonical() == ip || (own.ip().is_unspecified() && is_of_this_machine(ip)))
         };
-        if self.own.iter().any(is_own) {
-            let reason = "the target is this server itself";
-            return Err(Forbidden::new(reason, reason));
-        }
-        Ok(())
+        if self.own.iter().any(is_own) { Err(itself()) } else { Ok(()) }
     }
+}
+
+fn itself() -> Forbidden {
+    let reason = "the target is this server itself";
+    Forbidden::new(reason, reason)
+}
+
+/// Whether an address is one of this machine's: nothing can be bound to any other.
+fn is_of_this_machine(ip: IpAddr) -> bool {
+    ip.is_loopback() || UdpSocket::bind((ip, 0)).is_ok()
 }
 
 #[cfg(test)]
@@ -133,7 +154,8 @@ mod tests {
 
     fn vetting(lookup: impl Lookup + 'static) -> Vetting {
         let own = vec!["93.184.216.34:443".parse().unwrap()];
-        Vetting { guard: Arc::default(), own, lookup: Arc::new(lookup), budget: Duration::from_secs(5) }
+        let lookup = Arc::new(lookup);
+        Vetting { lookup, budget: Duration::from_secs(5), ..Vetting::new(Arc::default(), own) }
     }
 
     fn ips(texts: &[&str]) -> Vec<IpAddr> {
@@ -155,6 +177,19 @@ mod tests {
         assert!(own.addresses("self.test", Some(8443)).await.is_ok());
         assert!(matches!(own.addresses("self.test", None).await, Err(LookupError::Forbidden(_))));
         assert!(own.check_url(&Url::parse("https://93.184.216.34/").unwrap()).is_err());
+    }
+
+    #[tokio::test]
+    async fn a_server_that_listens_everywhere_knows_its_addresses_and_its_public_name() {
+        let guard = Arc::new(Guard::new(vec!["127.0.0.0/8".parse().unwrap()]));
+        let public = Some(Url::parse("https://runhook.test/").unwrap());
+        let own = Vetting { public, ..Vetting::new(guard, vec!["0.0.0.0:4710".parse().unwrap()]) };
+        for itself in ["http://127.0.0.1:4710/x", "http://[::1]:4710/", "https://runhook.test:443/api/v1/runs"] {
+            assert!(own.check_url(&Url::parse(itself).unwrap()).is_err(), "{itself}");
+        }
+        for other in ["http://127.0.0.1:4711/", "https://8.8.8.8:4710/", "https://runhook.test:8443/"] {
+            assert_eq!(own.check_url(&Url::parse(other).unwrap()), Ok(()), "{other}");
+        }
     }
 
     #[tokio::test]

@@ -345,8 +345,12 @@ mod tests {
 
     #[test]
     fn a_receiver_may_ask_for_a_longer_wait_under_standard_and_for_no_shorter_one() {
-        let busy =
-            |seconds| AttemptResult::Answered { status: 503, retry_after: Some(seconds), excerpt: String::new() };
+        let busy = |seconds| AttemptResult::Answered {
+            status: 503,
+            retry_after: Some(seconds),
+            excerpt: String::new(),
+            cut: None,
+        };
         for (asked, waits) in [(0, 5), (4, 5), (90, 90), (86_400, 86_400), (999_999, 86_400)] {
             assert_eq!(next(&STEADY, &[], &busy(asked), NOW), retry(waits), "{asked}");
         }

@@ -105,6 +105,9 @@ pub enum AttemptResult {
         /// The beginning of its body, without the secrets it was sent.
         #[serde(default, skip_serializing_if = "String::is_empty")]
         excerpt: String,
+        /// Why its body was not read to the end, if it was not.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cut: Option<Cut>,
     },
     /// No connection: name, route, TLS. Nothing was sent.
     NotConnected {
@@ -129,8 +132,20 @@ impl AttemptResult {
     /// An answer with this status and nothing else.
     #[must_use]
     pub fn answered(status: u16) -> Self {
-        Self::Answered { status, retry_after: None, excerpt: String::new() }
+        Self::Answered { status, retry_after: None, excerpt: String::new(), cut: None }
     }
+}
+
+/// Why the body of an answer was not read to the end. The status counts all the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cut {
+    /// It has more bytes than are read of one.
+    TooLong,
+    /// It went on for longer than is waited for it.
+    TooSlow,
+    /// The connection broke in it, or it was shorter than it had said.
+    Broken,
 }
 
 /// A delivery taken for sending. Only its holder may record the outcome, and only before it expires.

@@ -31,6 +31,7 @@ mod migrations;
 mod misuse;
 mod payloads;
 mod pgbouncer;
+mod published_receivers;
 mod removal;
 mod replicas;
 mod retention;

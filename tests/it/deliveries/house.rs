@@ -10,7 +10,7 @@ use runhook::api::auth::Auth;
 use runhook::api::{self, Api};
 use runhook::config::Limits;
 use runhook::crypto::{Keyring, seal_target, shown};
-use runhook::delivery::{Guard, Parts, Sender};
+use runhook::delivery::{Guard, Parts, Sender, Vetting};
 use runhook::ingest::Budget;
 use runhook::model::delivery::{Delivery, DeliveryState};
 use runhook::model::endpoint::{Endpoint, Format, Overrides, Policy};
@@ -102,7 +102,7 @@ impl House {
             clock: Arc::<ManualClock>::clone(&clock),
             budget: Budget::new(&limits),
             limits,
-            guard: Arc::new(Guard::default()),
+            vetting: Vetting::new(Arc::new(Guard::default()), Vec::new()),
             client: Arc::new(|| Ok(client(Arc::new(ScriptedLookup::default())))),
             auth: Arc::new(Auth::default()),
             metrics: None,

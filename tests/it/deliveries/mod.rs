@@ -2,8 +2,10 @@
 
 mod attempts;
 mod commands;
+mod hostile;
 mod house;
 mod outbox;
+mod proxied;
 mod remembered;
 mod sending;
 mod stage;

@@ -92,7 +92,7 @@ impl Engine {
             clock: Arc::<ManualClock>::clone(&clock),
             budget: Budget::new(&limits),
             limits: Arc::new(limits),
-            guard: Arc::default(),
+            vetting: runhook::delivery::Vetting::new(Arc::default(), Vec::new()),
             client: Arc::new(|| panic!("nothing is sent here")),
             auth: Arc::clone(&auth),
             metrics: None,

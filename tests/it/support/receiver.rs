@@ -33,6 +33,12 @@ pub(crate) enum Answer {
     Endless,
     /// Answers 200 with headers that do not end.
     HugeHeaders,
+    /// Answers 200 with one byte of a long body, and no more before the gate opens.
+    Drip(Gate),
+    /// Sends one byte of the head of an answer, and no more before the gate opens.
+    DripHead(Gate),
+    /// Answers 200 with a part of its body, and resets the connection.
+    ResetInBody,
     /// Promises a longer body than it sends, then closes.
     Short,
     /// Answers with something that is not HTTP.
@@ -220,6 +226,23 @@ async fn give(answer: Answer, stream: &mut BufReader<TcpStream>) -> io::Result<b
         Answer::HugeHeaders => {
             write(stream, "HTTP/1.1 200 OK\r\n").await?;
             repeat(stream, &format!("x-more: {}\r\n", "x".repeat(4096))).await?;
+        }
+        Answer::Drip(gate) => {
+            write(stream, &head(200, "content-length: 1000\r\n")).await?;
+            write(stream, "d").await?;
+            gate.pass().await;
+            return Ok(false);
+        }
+        Answer::DripHead(gate) => {
+            write(stream, "H").await?;
+            gate.pass().await;
+            return Ok(false);
+        }
+        Answer::ResetInBody => {
+            write(stream, &head(200, "content-length: 1000\r\n")).await?;
+            write(stream, "part").await?;
+            stream.get_ref().set_zero_linger()?;
+            return Ok(false);
         }
         Answer::Short => {
             write(stream, &head(200, "content-length: 1000\r\n")).await?;

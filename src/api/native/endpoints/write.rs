@@ -96,7 +96,7 @@ fn exists(key: &str, there: &Endpoint) -> Problem {
 /// Stores the endpoint as it is wanted, over the one before it.
 async fn put(api: &Api, tenant: TenantId, members: &Members, before: Option<Opened>) -> Result<Endpoint, Problem> {
     let entry = Value::Object(literals(members));
-    let loaded = single::check(api, &json!({ "version": 1, "endpoints": [entry] }), &entry)?;
+    let loaded = single::check(api, &json!({ "version": 1, "endpoints": [entry] }), &entry).await?;
     let demand = if before.is_some() { Demand::There } else { Demand::NotThere };
     let disabled = before.as_ref().and_then(|(endpoint, _)| endpoint.disabled.clone());
     let current = Current { rules: Vec::new(), endpoints: before.into_iter().collect() };

@@ -13,13 +13,14 @@ use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::sync::Mutex;
-use url::Url;
 
 use crate::api::Api;
 use crate::api::auth::Principal;
+use crate::api::native::rules::names::Names;
 use crate::api::problem::Problem;
 use crate::api::request::Whole;
 use crate::crypto::{open_target, seal_target, shown};
+use crate::delivery::{Forbidden, Guard};
 use crate::filter::nearest;
 use crate::filter::report::Style;
 use crate::model::endpoint::Endpoint;
@@ -119,7 +120,7 @@ pub async fn apply(api: &Api, tenant: TenantId, request: Request<'_>) -> Result<
 
 async fn make(api: &Api, tenant: TenantId, request: Request<'_>) -> Result<Outcome, Problem> {
     let mut loaded = load(request.files, request.variables);
-    check_targets(api, &mut loaded);
+    check_targets(api, &mut loaded).await;
     let _turn = TURN.lock().await;
     let current = current(api, tenant).await?;
     loaded.refuse_outside(|key| standing(&current, key, request.prune));
@@ -205,9 +206,10 @@ fn own(key: &str) -> Problem {
 }
 
 /// What this server allows of targets.
-fn check_targets(api: &Api, loaded: &mut Loaded) {
+async fn check_targets(api: &Api, loaded: &mut Loaded) {
+    let names = Names::ask(api, &loaded.endpoints).await;
     for draft in &loaded.endpoints {
-        let found = target_problems(api, draft);
+        let found = target_problems(api, &names, draft);
         if let Some(report) = loaded.reports.iter_mut().find(|report| report.name == draft.file) {
             report.problems.extend(found);
             report.problems.sort_by_key(|problem| (problem.span.start, problem.span.end));
@@ -215,7 +217,7 @@ fn check_targets(api: &Api, loaded: &mut Loaded) {
     }
 }
 
-pub(super) fn target_problems(api: &Api, draft: &EndpointDraft) -> Vec<FileProblem> {
+pub(super) fn target_problems(api: &Api, names: &Names, draft: &EndpointDraft) -> Vec<FileProblem> {
     let (limits, target) = (&api.limits, &draft.target.target);
     let mut found = Vec::new();
     let url = target.url.expose_secret();
@@ -226,7 +228,8 @@ pub(super) fn target_problems(api: &Api, draft: &EndpointDraft) -> Vec<FileProbl
     }
     let mut at_url =
         |code, message: String| found.push(FileProblem::error(code, draft.target.url_span.clone(), message));
-    if let Ok(Err(forbidden)) = Url::parse(url).map(|url| api.guard.check_url(&url)) {
+    if let Err(forbidden) = target_allowed(api, names, url) {
+        tracing::warn!(reason = forbidden.exact, "a target is not allowed: it was not saved");
         at_url("forbidden-target", forbidden.to_string());
     }
     if url.len() > limits.url_bytes as usize {
@@ -242,6 +245,12 @@ pub(super) fn target_problems(api: &Api, draft: &EndpointDraft) -> Vec<FileProbl
         }
     }
     found
+}
+
+fn target_allowed(api: &Api, names: &Names, url: &str) -> Result<(), Forbidden> {
+    let url = Guard::parse(url)?;
+    api.vetting.check_url(&url)?;
+    names.refusal(&url).map_or(Ok(()), |forbidden| Err(forbidden.clone()))
 }
 
 pub(super) fn check_count(api: &Api, current: &Current, writes: &Writes) -> Result<(), Problem> {

@@ -2,6 +2,7 @@
 //! paused and resumed. No answer shows a value that a rule file keeps in a variable.
 
 mod apply;
+mod names;
 mod shown;
 pub(crate) mod single;
 

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::api::Api;
 use crate::api::native::rules::apply::{TURN, check_count, current, sealed, target_problems};
+use crate::api::native::rules::names::Names;
 use crate::api::problem::Problem;
 use crate::model::id::TenantId;
 use crate::model::problem::{Problem as FileProblem, Severity};
@@ -37,7 +38,7 @@ pub(crate) async fn put(
     let _turn = TURN.lock().await;
     let current = current(api, tenant).await?;
     let Wish { rule, finish } = wish(&current)?;
-    let loaded = read(api, &rule)?;
+    let loaded = read(api, &rule).await?;
     let now = api.clock.now();
     let wanted = Wanted { rules: &loaded.rules, endpoints: &loaded.endpoints, origin: "" };
     let Plan { mut writes, .. } = plan(tenant, now, &current, wanted, Prune::Nothing);
@@ -71,15 +72,16 @@ pub(crate) async fn hasten(api: &Api, tenant: TenantId, rules: &[Rule]) -> Resul
     Ok(())
 }
 
-fn read(api: &Api, rule: &Value) -> Result<Loaded, Problem> {
-    check(api, &json!({ "version": 1, "rules": [rule] }), rule)
+async fn read(api: &Api, rule: &Value) -> Result<Loaded, Problem> {
+    check(api, &json!({ "version": 1, "rules": [rule] }), rule).await
 }
 
 /// Reads a document of a file's shape in which `entry` is the one rule or endpoint.
-pub(in crate::api::native) fn check(api: &Api, document: &Value, entry: &Value) -> Result<Loaded, Problem> {
+pub(in crate::api::native) async fn check(api: &Api, document: &Value, entry: &Value) -> Result<Loaded, Problem> {
     let file = SourceFile { name: ORIGIN.to_owned(), text: document.to_string() };
     let loaded = load(std::slice::from_ref(&file), &|_| None);
-    let of_targets = loaded.endpoints.iter().flat_map(|draft| target_problems(api, draft));
+    let names = Names::ask(api, &loaded.endpoints).await;
+    let of_targets = loaded.endpoints.iter().flat_map(|draft| target_problems(api, &names, draft));
     let of_file = loaded.reports.iter().flat_map(|report| report.problems.iter().cloned());
     let wrong: Vec<FileProblem> =
         of_file.chain(of_targets).filter(|problem| problem.severity == Severity::Error).collect();
