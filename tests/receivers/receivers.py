@@ -83,6 +83,10 @@ os.environ["WEBHOOK_SERVER_URL"] = base
 
 import argilla
 
+# The line the test reads is the only one on standard output: libraries print to it, too.
+said = sys.stdout
+sys.stdout = sys.stderr
+
 client = argilla.Argilla(api_url=base, api_key="any")
 
 
@@ -109,8 +113,6 @@ async def on_hub(payload: WebhookPayload):
     return {"scope": payload.event.scope}
 
 
-said = sys.stdout
-sys.stdout = sys.stderr
 hub.launch(prevent_thread_lock=True, share=False, quiet=True, server_name="127.0.0.1")
 print(json.dumps({"base": base, "hub": ui.local_url.rstrip("/")}), file=said, flush=True)
 # The test closes standard input when it is over.

@@ -419,7 +419,7 @@ pub(super) const PLANNED: &[(&str, &[&str])] = &[
     (CLAIM, &["deliveries_waiting", "deliveries_pkey"]),
     (CLAIMED, &["deliveries_waiting"]),
     (MESSAGES, &["messages_pkey"]),
-    (FINISH, &["deliveries_pkey"]),
+    (FINISH, &["deliveries_pending"]),
     (RECORDED, &["attempts_pkey"]),
     (MESSAGE, &["messages_pkey"]),
     (ONE, &["deliveries_pkey"]),

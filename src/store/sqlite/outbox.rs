@@ -92,7 +92,7 @@ pub(super) const FINISH: Repeating = Repeating {
     row: "(?,?,?,?,?,?,?,?)",
     between: ",",
     tail: ") AS f WHERE deliveries.tenant_id = f.column1 AND deliveries.delivery_id = f.column2 \
-           AND deliveries.holder = f.column3 AND deliveries.state = 0 RETURNING delivery_id",
+           AND deliveries.holder = f.column3 AND +deliveries.state = 0 RETURNING delivery_id",
 };
 
 const INSERT_ATTEMPTS: Insert = Insert {

@@ -173,7 +173,9 @@ async fn no_more_is_claimed_than_can_be_sent() {
     let mut receiver = Receiver::start([Answer::Held(gate.clone())]).await;
     let mut stage = Stage::with(|_| PATIENT, 1);
     let (first, second) = (stage.deliver_to(&receiver.url()), stage.deliver_to(&receiver.url()));
-    assert_eq!(stage.sender.pass().await.unwrap(), Next::Idle, "the attempt that ends pokes");
+    let next = stage.sender.pass().await.unwrap();
+    let lease = stage.row(first).lease.clone().unwrap();
+    assert_eq!(next, Next::At(lease.until), "the attempt that ends pokes; one that does not leaves its lease");
     receiver.next().await;
     assert_eq!((stage.row(first).lease.is_some(), stage.row(second).lease.is_some()), (true, false));
     gate.open();

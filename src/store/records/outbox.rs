@@ -1,0 +1,168 @@
+//! What the rows stand for of messages, and of their way out.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::model::delivery::{Attempt, Delivery, DeliveryState, Lease, Outcome};
+use crate::model::endpoint::{Disabled, Endpoint};
+use crate::model::id::{DeliveryId, EndpointId, MessageId, RuleId, TenantId, WindowId};
+use crate::model::message::{Body, Message};
+use crate::model::time::Timestamp;
+use crate::store::body::unpack;
+use crate::store::outbox::{Claim, Claimant, Finished, Waiting};
+use crate::store::row::{Cells, Columns, corrupt};
+use crate::store::{Result, StoreError};
+
+use super::{DELIVERED, ENDPOINT_DISABLED, ENDPOINT_LOST, FAILED, PENDING};
+
+pub(in crate::store) fn delivery(row: &impl Columns) -> Result<Delivery> {
+    let mut cells = Cells::of("deliveries", row);
+    Ok(Delivery {
+        tenant_id: TenantId(cells.take()?),
+        id: DeliveryId(cells.take()?),
+        message_id: MessageId(cells.take()?),
+        endpoint_id: EndpointId(cells.take()?),
+        rule_id: RuleId(cells.take()?),
+        state: match (cells.take::<i64>()?, cells.take_or_none::<String>()?) {
+            (PENDING, _) => DeliveryState::Pending,
+            (DELIVERED, _) => DeliveryState::Delivered,
+            (FAILED, reason) => DeliveryState::Failed(reason.unwrap_or_default()),
+            (other, _) => return Err(corrupt("deliveries", &format!("state {other} is not known"))),
+        },
+        attempts: cells.count()?,
+        due_at: cells.instant()?,
+        created_at: cells.instant()?,
+        finished_at: cells.instant_or_none()?,
+    })
+}
+
+/// A delivery's state as its two columns.
+pub(in crate::store) fn state_columns(state: &DeliveryState) -> (i64, Option<String>) {
+    match state {
+        DeliveryState::Pending => (PENDING, None),
+        DeliveryState::Delivered => (DELIVERED, None),
+        DeliveryState::Failed(reason) => (FAILED, Some(reason.clone())),
+    }
+}
+
+/// The stored number of a state's word. No state has the number of a word that is none.
+pub(in crate::store) fn state_of_word(word: &str) -> i64 {
+    match word {
+        "pending" => PENDING,
+        "delivered" => DELIVERED,
+        "failed" => FAILED,
+        _ => -1,
+    }
+}
+
+/// What an attempt makes of its delivery.
+pub(in crate::store) struct Verdict {
+    pub(in crate::store) state: i64,
+    pub(in crate::store) reason: Option<String>,
+    pub(in crate::store) due: Option<i64>,
+    pub(in crate::store) finished: Option<i64>,
+}
+
+/// That its endpoint is disabled, if that is what follows.
+pub(in crate::store) fn gone(attempt: &Attempt, outcome: &Outcome) -> Option<Disabled> {
+    let Outcome::Gone(reason) = outcome else { return None };
+    let at = attempt.started_at.after(Duration::from_millis(attempt.duration_ms));
+    Some(Disabled { at, reason: reason.clone() })
+}
+
+pub(in crate::store) fn verdict(attempt: &Attempt, outcome: &Outcome) -> Verdict {
+    let ended = attempt.started_at.after(Duration::from_millis(attempt.duration_ms)).0;
+    match outcome {
+        Outcome::Delivered => Verdict { state: DELIVERED, reason: None, due: None, finished: Some(ended) },
+        Outcome::Retry(Timestamp(at)) => Verdict { state: PENDING, reason: None, due: Some(*at), finished: None },
+        Outcome::Failed(why) | Outcome::Gone(why) => {
+            Verdict { state: FAILED, reason: Some(why.clone()), due: None, finished: Some(ended) }
+        }
+    }
+}
+
+/// A message whose stored body is larger than this does not come with the claim of its deliveries.
+pub(in crate::store) const LARGEST_CLAIMED: i64 = 32 * 1024;
+
+/// Claimed deliveries with their endpoints and messages, oldest due first, and where those wanted to go that cannot, each
+/// with why.
+pub(in crate::store) fn claims(
+    claimant: Claimant,
+    mut deliveries: Vec<Delivery>,
+    endpoints: Vec<Endpoint>,
+    messages: Vec<Message>,
+) -> (Vec<Claim>, Vec<(TenantId, EndpointId, &'static str)>) {
+    deliveries.sort_by_key(|delivery| (delivery.due_at, delivery.created_at, delivery.id));
+    let endpoints: HashMap<EndpointId, Arc<Endpoint>> =
+        endpoints.into_iter().map(|endpoint| (endpoint.id, Arc::new(endpoint))).collect();
+    let messages: HashMap<MessageId, Arc<Message>> =
+        messages.into_iter().map(|message| (message.id, Arc::new(message))).collect();
+    let (mut claims, mut lost) = (Vec::with_capacity(deliveries.len()), Vec::new());
+    for delivery in deliveries {
+        let Some(endpoint) = endpoints.get(&delivery.endpoint_id) else {
+            lost.push((delivery.tenant_id, delivery.endpoint_id, ENDPOINT_LOST));
+            continue;
+        };
+        if endpoint.disabled.is_some() {
+            lost.push((delivery.tenant_id, delivery.endpoint_id, ENDPOINT_DISABLED));
+            continue;
+        }
+        let lease = Lease {
+            tenant_id: delivery.tenant_id,
+            delivery_id: delivery.id,
+            holder: claimant.holder,
+            until: claimant.until,
+            attempt: delivery.attempts.saturating_add(1),
+        };
+        let message = messages.get(&delivery.message_id).map(Arc::clone);
+        claims.push(Claim { lease, delivery, endpoint: Arc::clone(endpoint), message });
+    }
+    (claims, lost)
+}
+
+/// The messages of deliveries, each once.
+pub(in crate::store) fn messages_of(deliveries: &[Delivery]) -> HashSet<(TenantId, MessageId)> {
+    deliveries.iter().map(|delivery| (delivery.tenant_id, delivery.message_id)).collect()
+}
+
+pub(in crate::store) fn waiting_for(row: &impl Columns) -> Result<Waiting> {
+    let mut cells = Cells::of("deliveries", row);
+    Ok(Waiting {
+        endpoint_id: EndpointId(cells.take()?),
+        tenant_id: TenantId(cells.take()?),
+        first_at: cells.instant_or_none()?,
+        retry_at: cells.instant_or_none()?,
+    })
+}
+
+/// The answers for attempts, when those of `recorded` were.
+pub(in crate::store) fn answers(finished: &[Finished], recorded: &HashSet<DeliveryId>) -> Vec<Result<()>> {
+    let is_recorded = |one: &Finished| recorded.contains(&one.lease.delivery_id);
+    let lost = || StoreError::Stale("the lease is lost");
+    finished.iter().map(|one| is_recorded(one).then_some(()).ok_or_else(lost)).collect()
+}
+
+/// A delivery, as what an attempt made of it is written.
+pub(in crate::store) fn recorded(row: &impl Columns) -> Result<DeliveryId> {
+    Cells::of("deliveries", row).take().map(DeliveryId)
+}
+
+pub(in crate::store) fn message(row: &impl Columns) -> Result<Message> {
+    let mut cells = Cells::of("messages", row);
+    Ok(Message {
+        tenant_id: TenantId(cells.take()?),
+        id: MessageId(cells.take()?),
+        rule_id: RuleId(cells.take()?),
+        window_id: WindowId(cells.take()?),
+        part: cells.count()?,
+        parts: cells.count()?,
+        runs: cells.count()?,
+        body: {
+            let links = cells.json()?;
+            let json = unpack("messages", cells.take()?)?;
+            Body { json: String::from_utf8(json).map_err(|error| corrupt("messages", &error))?, links }
+        },
+        created_at: cells.instant()?,
+    })
+}
