@@ -349,7 +349,7 @@ async fn disable(
 #[cfg(test)]
 pub(super) const PLANNED: [(&str, &str); 8] = [
     (NEXT_READY, "SEARCH deliveries USING COVERING INDEX deliveries_ready"),
-    (WAITING, "SEARCH d USING INDEX deliveries_waiting (endpoint_id>?)"),
+    (WAITING, "SEARCH d USING COVERING INDEX deliveries_waiting (endpoint_id>?)"),
     (WAITING, "SEARCH d USING INDEX deliveries_waiting (endpoint_id=? AND <expr>=?)"),
     (MESSAGE, "SEARCH messages USING INDEX sqlite_autoindex_messages_1 (tenant_id=? AND message_id=?)"),
     (ONE, "SEARCH deliveries USING PRIMARY KEY (tenant_id=? AND delivery_id=?)"),
