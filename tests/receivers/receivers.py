@@ -10,15 +10,30 @@ import threading
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 os.environ["HF_HUB_OFFLINE"] = "1"
 
+import standardwebhooks
+import svix
 import uvicorn
 from fastapi import FastAPI, HTTPException, Query, Request
 
 SECRET, SIGNING = sys.argv[1:3]
-app = FastAPI()
-listener = socket.socket()
-listener.bind(("127.0.0.1", 0))
-listener.listen(128)
-base = f"http://127.0.0.1:{listener.getsockname()[1]}"
+# What libraries print is not what the test reads.
+said, sys.stdout = sys.stdout, sys.stderr
+
+
+def listen():
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    listener.listen(128)
+    return listener, f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+def serve(served, listener):
+    uvicorn.Server(uvicorn.Config(served, log_level="error")).run(sockets=[listener])
+
+
+app, (listener, base) = FastAPI(), listen()
+# A listener asks its Argilla for more while it handles an event, and nothing else meanwhile: so that one is apart.
+server, (server_listener, server_base) = FastAPI(), listen()
 registered = []
 
 
@@ -31,9 +46,6 @@ async def langsmith(request: Request, secret: str = Query(...)):
 
 @app.post("/verified/{library}")
 async def verified(library: str, request: Request):
-    import standardwebhooks
-    import svix
-
     verifier = {"svix": svix.Webhook, "standardwebhooks": standardwebhooks.Webhook}[library]
     try:
         verifier(SIGNING).verify(await request.body(), dict(request.headers))
@@ -43,7 +55,7 @@ async def verified(library: str, request: Request):
 
 
 # What an Argilla server answers to a listener that registers itself.
-@app.get("/api/v1/me")
+@server.get("/api/v1/me")
 async def me():
     return {
         "id": "5f0e3c1a-0000-4000-8000-000000000001",
@@ -55,12 +67,12 @@ async def me():
     }
 
 
-@app.get("/api/v1/webhooks")
+@server.get("/api/v1/webhooks")
 async def webhooks():
     return {"items": registered}
 
 
-@app.post("/api/v1/webhooks", status_code=201)
+@server.post("/api/v1/webhooks", status_code=201)
 async def register(request: Request):
     wish = await request.json()
     webhook = wish | {
@@ -74,16 +86,13 @@ async def register(request: Request):
     return webhook
 
 
-def serve():
-    uvicorn.Server(uvicorn.Config(app, log_level="error")).run(sockets=[listener])
-
-
-threading.Thread(target=serve, daemon=True).start()
+for served in [(app, listener), (server, server_listener)]:
+    threading.Thread(target=serve, args=served, daemon=True).start()
 os.environ["WEBHOOK_SERVER_URL"] = base
 
 import argilla
 
-client = argilla.Argilla(api_url=base, api_key="any")
+client = argilla.Argilla(api_url=server_base, api_key="any")
 
 
 @argilla.webhook_listener(events=["record.completed"], client=client, server=app)
@@ -109,8 +118,6 @@ async def on_hub(payload: WebhookPayload):
     return {"scope": payload.event.scope}
 
 
-said = sys.stdout
-sys.stdout = sys.stderr
 hub.launch(prevent_thread_lock=True, share=False, quiet=True, server_name="127.0.0.1")
 print(json.dumps({"base": base, "hub": ui.local_url.rstrip("/")}), file=said, flush=True)
 # The test closes standard input when it is over.
