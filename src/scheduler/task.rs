@@ -395,6 +395,8 @@ impl Entry {
     /// Notes what is left of a stretch that was evaluated.
     fn note(&mut self, project: &Stirred, stretch: Stretch, rest: Rest, now: Timestamp) {
         match rest {
+            // Its rule may have another span, which was left for later.
+            Rest::Seen if matches!(stretch.progress, Progress::Span(_)) => self.due = Some(now),
             Rest::Seen => {}
             Rest::Unread => {
                 self.await_due(project, &stretch, Some(now));
