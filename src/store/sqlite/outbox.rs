@@ -85,6 +85,7 @@ pub(super) const CLAIM: Repeating = Repeating {
 const RELEASE: &str = "UPDATE deliveries SET holder = NULL, ready_at = due_at WHERE state = 0 AND holder IS NOT NULL";
 
 /// Records what follows attempts, for the holders of the leases alone.
+/// The sign before `state` keeps the index of what is pending out: deliveries are found by their ids.
 pub(super) const FINISH: Repeating = Repeating {
     head: "UPDATE deliveries SET state = f.column4, reason = f.column5, attempts = max(attempts, f.column6), \
            due_at = coalesce(f.column7, due_at), ready_at = coalesce(f.column7, ready_at), finished_at = f.column8, \
