@@ -72,7 +72,7 @@ async fn record(store: &dyn OutboxStore, finished: &[Finished]) -> Result<Vec<Re
     }
 }
 
-/// Says what came of attempts. Whether all of them ended their deliveries: else the loop has to look when the rest is due.
+/// Says what came of attempts. Whether all of them were delivered: else the loop has to look when something is due.
 fn settle(finished: &[Finished], answers: Result<Vec<Result<()>>>) -> bool {
     let answers = match answers {
         Ok(answers) => answers,
@@ -90,7 +90,8 @@ fn settle(finished: &[Finished], answers: Result<Vec<Result<()>>>) -> bool {
             Err(StoreError::Stale(_)) => lost(one),
             Err(error) => unrecorded(one, &error),
         }
-        is_settled &= !matches!(one.outcome, Outcome::Retry(_));
+        // What failed may be told of.
+        is_settled &= matches!(one.outcome, Outcome::Delivered);
     }
     is_settled
 }

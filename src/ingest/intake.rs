@@ -12,7 +12,7 @@ use crate::ingest::body::Incoming;
 use crate::ingest::budget::Budget;
 use crate::ingest::error::{IngestError, Invalid};
 use crate::ingest::receipt::{Receipt, Refused};
-use crate::ingest::{batch, lineage, multipart, normalise, offload, opening};
+use crate::ingest::{batch, lineage, multipart, normalise, offload, opening, told};
 use crate::model::feedback::Feedback;
 use crate::model::id::{RunId, TenantId};
 use crate::model::merge;
@@ -38,6 +38,8 @@ pub struct Intake {
     pub budget: Budget,
     /// Wakes the scheduler.
     pub scheduler: Poke,
+    /// Wakes the delivery loop.
+    pub delivery: Poke,
 }
 
 /// What a request for one run is about.
@@ -143,8 +145,12 @@ impl Intake {
         let (mut sent, feedback) = (parts.len(), gathered.feedback.len());
         let mut refused = gathered.refused;
         if sent > 0 || feedback > 0 {
+            let given = gathered.feedback.clone();
             let batch = Batch { parts, feedback: gathered.feedback };
             let accepted = self.store.accept(tenant, batch, now).await?;
+            if told::tell(self.store.as_ref(), tenant, &given, now).await? {
+                self.delivery.poke();
+            }
             sent = sent.saturating_sub(accepted.refused.len());
             refused.extend(
                 accepted.refused.iter().map(|refusal| Refused::new(&refusal.run_id.to_string(), &refusal.reason)),

@@ -25,6 +25,8 @@ pub struct Message {
     pub body: Body,
     /// When it was made.
     pub created_at: Timestamp,
+    /// The type of the event it tells; none, when it tells what a rule matched.
+    pub event_type: Option<String>,
 }
 
 /// JSON with places where links go: links are made when sending, so a late retry carries a fresh one.

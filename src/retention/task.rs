@@ -47,6 +47,7 @@ enum Step {
     Project { aged: Aged, rules: Arc<Rules>, before: Timestamp },
     Runs(OldRuns),
     Messages { before: Timestamp, after: Option<Ended> },
+    Events { before: Timestamp },
     Windows { before: Timestamp },
     Tokens { before: Timestamp },
     Incomplete { before: Timestamp },
@@ -119,6 +120,7 @@ impl Keeper {
             Some(Step::Removed),
             keep.runs.map(|_| Step::Projects),
             before(keep.deliveries).map(|before| Step::Messages { before, after: None }),
+            before(keep.deliveries).map(|before| Step::Events { before }),
             before(keep.windows).map(|before| Step::Windows { before }),
             Some(Step::Tokens { before: now }),
             before(keep.incomplete_runs).map(|before| Step::Incomplete { before }),
@@ -141,6 +143,10 @@ impl Keeper {
                 count("message", dropped.messages);
                 count("delivery", dropped.deliveries);
                 dropped.next.map(|next| Step::Messages { before, after: Some(next) }).into_iter().collect()
+            }
+            Step::Events { before } => {
+                let dropped = store.drop_unheard_events(before, BATCH).await?;
+                again("event", dropped, Step::Events { before })
             }
             Step::Windows { before } => {
                 let dropped = store.drop_windows(before, BATCH).await?;

@@ -112,6 +112,7 @@ impl RuleDraft {
             actions: self.actions.clone(),
             group_by: None,
             registration: None,
+            event: None,
         }
     }
 }

@@ -56,6 +56,9 @@ pub trait KeyStore: Send + Sync {
     /// Removes all data of every tenant; API keys and markers stay.
     async fn wipe(&self) -> Result<()>;
 
+    /// Removes all data of one tenant; its API keys stay.
+    async fn wipe_tenant(&self, tenant: TenantId) -> Result<()>;
+
     /// Finishes what is queued and closes the database.
     async fn close(&self);
 }

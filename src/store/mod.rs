@@ -6,8 +6,10 @@
 
 mod accept;
 mod body;
+pub mod catalog;
 pub mod collections;
 mod error;
+pub mod events;
 pub mod failed;
 mod failure;
 pub mod feedback_tokens;
@@ -32,8 +34,10 @@ mod versions;
 mod weight;
 pub mod windows;
 
+pub use catalog::CatalogStore;
 pub use collections::CollectionStore;
 pub use error::{Result, StoreError};
+pub use events::EventStore;
 pub use failed::FailedStore;
 pub use feedback_tokens::FeedbackTokenStore;
 pub use keys::KeyStore;
@@ -57,6 +61,8 @@ pub trait Store:
     + OutboxStore
     + FailedStore
     + CollectionStore
+    + CatalogStore
+    + EventStore
     + KeyStore
     + NameStore
     + RetentionStore
@@ -73,6 +79,8 @@ impl<T> Store for T where
         + OutboxStore
         + FailedStore
         + CollectionStore
+        + CatalogStore
+        + EventStore
         + KeyStore
         + NameStore
         + RetentionStore

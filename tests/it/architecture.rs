@@ -9,7 +9,7 @@ const LAYERS: &[&[&str]] = &[
     &["model"],
     &["filter", "crypto", "telemetry", "task"],
     &["matcher", "rule_file", "store", "blob", "config"],
-    &["payload", "ingest"],
+    &["payload", "ingest", "catalog"],
     &["query"],
     &["scheduler", "delivery", "retention"],
     &["api"],
@@ -28,6 +28,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("aws_lc_rs", &["crypto/"]),
     ("axum", &["api/", "app/"]),
     ("clap", &["cli/", "main.rs"]),
+    ("jsonschema", &["catalog/"]),
     ("serde_saphyr", &["rule_file/", "config/"]),
 ];
 

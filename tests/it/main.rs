@@ -45,6 +45,7 @@ mod serving;
 mod skew;
 mod store;
 mod support;
+mod subscriptions;
 mod survival;
 mod tls;
 mod transfer;

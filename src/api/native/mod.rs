@@ -3,6 +3,7 @@
 pub mod api_keys;
 mod deliveries;
 mod endpoints;
+mod event_types;
 mod filter;
 mod health;
 pub mod keys;
@@ -24,6 +25,7 @@ pub(crate) fn routes() -> Router<Api> {
         .merge(api_keys::routes())
         .merge(deliveries::routes())
         .merge(endpoints::routes())
+        .merge(event_types::routes())
         .merge(filter::routes())
         .merge(keys::routes())
         .merge(rules::routes())

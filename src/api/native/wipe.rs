@@ -1,17 +1,17 @@
-//! `/v1/wipe`: removes everything but API keys. Asked for in so many words.
+//! `/v1/wipe`: removes everything but API keys, of one tenant or of all. Asked for in so many words.
 
 use axum::extract::State;
-use axum::response::IntoResponse;
 use axum::routing::post;
 use axum::{Json, Router};
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::api::Api;
-use crate::api::auth::Operator;
+use crate::api::auth::{Operator, Principal};
 use crate::api::native::premises::Home;
 use crate::api::problem::Problem;
 use crate::api::request::Whole;
+use crate::model::id::TenantId;
 use crate::task;
 
 /// The routes.
@@ -23,19 +23,32 @@ pub(crate) fn routes() -> Router<Api> {
 #[serde(deny_unknown_fields)]
 struct Request {
     yes: bool,
+    /// Whose data; everyone's when absent.
+    tenant: Option<TenantId>,
 }
 
 async fn wipe(
     State(api): State<Api>,
-    _operator: Operator,
+    principal: Principal,
+    operator: Result<Operator, Problem>,
     Home(home): Home,
     Whole(body): Whole,
-) -> Result<impl IntoResponse, Problem> {
-    let sure = serde_json::from_slice::<Request>(&body).is_ok_and(|request| request.yes);
-    if !sure {
-        return Err(Problem::invalid("this removes all runs, rules, endpoints, messages and deliveries")
-            .hint("say {\"yes\": true} to mean it"));
+) -> Result<Json<Value>, Problem> {
+    let request = serde_json::from_slice::<Request>(&body).ok().filter(|request| request.yes);
+    let Some(request) = request else {
+        return Err(Problem::invalid("this removes all runs, rules, endpoints, events, messages and deliveries")
+            .hint("say {\"yes\": true} to mean it; with \"tenant\", of one tenant alone"));
+    };
+    if let Some(tenant) = request.tenant {
+        if tenant != principal.tenant_id {
+            operator?;
+        }
+        api.store.wipe_tenant(tenant).await?;
+        tracing::warn!(%tenant, "all data of a tenant was removed on request");
+        // Blobs that nothing names any more go with the next round of retention.
+        return Ok(Json(json!({"wiped": true, "tenant": tenant})));
     }
+    operator?;
     api.store.wipe().await?;
     let cleared = task::blocking(move || home.clear_blobs()).await;
     let blobs_removed = cleared.map_err(|error| Problem::internal(&error))??;

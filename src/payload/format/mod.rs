@@ -46,7 +46,7 @@ pub fn write(
 ) -> Result<Bytes, FormatError> {
     let source = Source { message, body: &body, secrets };
     match format {
-        Format::Langsmith => return Ok(body),
+        Format::Langsmith | Format::Event => return Ok(body),
         Format::Standard => standard::write(source),
         Format::Argilla => argilla::write(source),
         Format::Huggingface => huggingface::write(source),

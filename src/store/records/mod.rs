@@ -34,7 +34,7 @@ use crate::store::{Result, StoreError};
 pub(super) use attempts::{attempt, attempt_text, failed_count};
 pub(super) use collections::{collection, example, log_entry, queued_run};
 pub(super) use outbox::{
-    LARGEST_CLAIMED, answers, claims, delivery, gone, message, messages_of, recorded, state_columns, state_of_word,
+    LARGEST_CLAIMED, answers, claims, delivery, failure, gone, message, messages_of, recorded, state_columns, state_of_columns, state_of_word, subscribed,
     verdict, waiting_for,
 };
 

@@ -24,17 +24,22 @@ pub(in crate::store) fn delivery(row: &impl Columns) -> Result<Delivery> {
         message_id: MessageId(cells.take()?),
         endpoint_id: EndpointId(cells.take()?),
         rule_id: RuleId(cells.take()?),
-        state: match (cells.take::<i64>()?, cells.take_or_none::<String>()?) {
-            (PENDING, _) => DeliveryState::Pending,
-            (DELIVERED, _) => DeliveryState::Delivered,
-            (FAILED, reason) => DeliveryState::Failed(reason.unwrap_or_default()),
-            (other, _) => return Err(corrupt("deliveries", &format!("state {other} is not known"))),
-        },
+        state: state_of_columns(cells.take()?, cells.take_or_none()?)?,
         attempts: cells.count()?,
         due_at: cells.instant()?,
         created_at: cells.instant()?,
         finished_at: cells.instant_or_none()?,
     })
+}
+
+/// What two columns say of a delivery's state.
+pub(in crate::store) fn state_of_columns(state: i64, reason: Option<String>) -> Result<DeliveryState> {
+    match state {
+        PENDING => Ok(DeliveryState::Pending),
+        DELIVERED => Ok(DeliveryState::Delivered),
+        FAILED => Ok(DeliveryState::Failed(reason.unwrap_or_default())),
+        other => Err(corrupt("deliveries", &format!("state {other} is not known"))),
+    }
 }
 
 /// A delivery's state as its two columns.
@@ -69,6 +74,12 @@ pub(in crate::store) fn gone(attempt: &Attempt, outcome: &Outcome) -> Option<Dis
     let Outcome::Gone(reason) = outcome else { return None };
     let at = attempt.started_at.after(Duration::from_millis(attempt.duration_ms));
     Some(Disabled { at, reason: reason.clone() })
+}
+
+/// Why and when a delivery failed for good, if that is what follows.
+pub(in crate::store) fn failure<'o>(attempt: &Attempt, outcome: &'o Outcome) -> Option<(&'o str, Timestamp)> {
+    let (Outcome::Failed(why) | Outcome::Gone(why)) = outcome else { return None };
+    Some((why, attempt.started_at.after(Duration::from_millis(attempt.duration_ms))))
 }
 
 pub(in crate::store) fn verdict(attempt: &Attempt, outcome: &Outcome) -> Verdict {
@@ -143,6 +154,12 @@ pub(in crate::store) fn answers(finished: &[Finished], recorded: &HashSet<Delive
     finished.iter().map(|one| is_recorded(one).then_some(()).ok_or_else(lost)).collect()
 }
 
+/// A delivery, as what an attempt made of it is written, and its endpoint, if that subscribes to something.
+pub(in crate::store) fn subscribed(row: &impl Columns) -> Result<(DeliveryId, Option<EndpointId>)> {
+    let mut cells = Cells::of("deliveries", row);
+    Ok((DeliveryId(cells.take()?), cells.take_or_none()?.map(EndpointId)))
+}
+
 /// A delivery, as what an attempt made of it is written.
 pub(in crate::store) fn recorded(row: &impl Columns) -> Result<DeliveryId> {
     Cells::of("deliveries", row).take().map(DeliveryId)
@@ -164,5 +181,6 @@ pub(in crate::store) fn message(row: &impl Columns) -> Result<Message> {
             Body { json: String::from_utf8(json).map_err(|error| corrupt("messages", &error))?, links }
         },
         created_at: cells.instant()?,
+        event_type: cells.take_or_none()?,
     })
 }

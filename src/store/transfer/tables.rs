@@ -4,7 +4,7 @@ use crate::store::StoreError;
 use crate::store::transfer::{Result, TransferError};
 
 /// Every table of the schema. A test compares this with the schema itself.
-pub const TABLES: [&str; 28] = [
+pub const TABLES: [&str; 33] = [
     "projects",
     "removed_projects",
     "run_bodies",
@@ -30,6 +30,11 @@ pub const TABLES: [&str; 28] = [
     "examples",
     "example_links",
     "queued_runs",
+    "event_types",
+    "applications",
+    "subscriptions",
+    "subscribed_types",
+    "events",
     "api_keys",
     "markers",
     "counters",

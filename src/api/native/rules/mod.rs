@@ -24,7 +24,8 @@ use crate::model::rule::{Rule, RuleState};
 use crate::rule_file;
 
 pub use apply::{Outcome, Purpose, Request, apply};
-pub(super) use apply::{TURN, sealed};
+pub(in crate::api) use apply::TURN;
+pub(super) use apply::sealed;
 pub(super) use shown::webhook;
 
 /// How many windows of a rule are shown, unless told otherwise.
@@ -79,7 +80,8 @@ async fn show(
 
 /// YAML for those who accept it, and YAML inside JSON for all others.
 async fn export(State(api): State<Api>, principal: Principal, headers: HeaderMap) -> Result<Response, Problem> {
-    let rules = api.store.list_rules(principal.tenant_id).await?;
+    let mut rules = api.store.list_rules(principal.tenant_id).await?;
+    rules.retain(|rule| rule.event.is_none());
     let mut endpoints = api.store.list_endpoints(principal.tenant_id).await?;
     endpoints.sort_by(|a, b| a.key.cmp(&b.key));
     let yaml = rule_file::export(&rules, &endpoints);

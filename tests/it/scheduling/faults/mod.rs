@@ -1,6 +1,7 @@
 //! A store that fails, or lets something else happen first, where it is told to. All else goes to the real one.
 
 mod asides;
+mod events;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex};
@@ -420,6 +421,10 @@ impl KeyStore for FaultyStore {
 
     async fn wipe(&self) -> Result<()> {
         self.real.wipe().await
+    }
+
+    async fn wipe_tenant(&self, tenant: TenantId) -> Result<()> {
+        self.real.wipe_tenant(tenant).await
     }
 
     async fn close(&self) {

@@ -186,5 +186,14 @@ impl KeyStore for Reference {
         })
     }
 
+    async fn wipe_tenant(&self, tenant: TenantId) -> Result<()> {
+        self.change(|state| {
+            state.tenants.remove(&tenant);
+            state.tenant(tenant).ensure_default(tenant);
+            state.rules_version += 1;
+            Ok(())
+        })
+    }
+
     async fn close(&self) {}
 }
