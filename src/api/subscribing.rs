@@ -29,8 +29,7 @@ use crate::store::rules::RuleChanges;
 pub(crate) const ORIGIN: &str = "the API of subscriptions";
 
 /// Event types that tell what becomes of runs, and which runs they are.
-const OF_RUNS: [(&str, &str); 2] =
-    [(RUN_COMPLETED, "eq(status, \"success\")"), (RUN_FAILED, "eq(status, \"error\")")];
+const OF_RUNS: [(&str, &str); 2] = [(RUN_COMPLETED, "eq(status, \"success\")"), (RUN_FAILED, "eq(status, \"error\")")];
 
 /// How long a target's name is asked for.
 const PATIENCE: Duration = Duration::from_secs(3);

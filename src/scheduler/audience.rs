@@ -35,7 +35,8 @@ impl<'s> Audience<'s> {
         let mut found = self.store.hearers(self.tenant, &event_of(rule), Reach::Tenant).await?;
         if rule.event.is_none() {
             // To those who listen as Argilla's listeners do, a match is a record that is complete.
-            let listeners = self.store.hearers(self.tenant, &Event::of_tenant(RECORD_COMPLETED), Reach::Application).await?;
+            let listeners =
+                self.store.hearers(self.tenant, &Event::of_tenant(RECORD_COMPLETED), Reach::Application).await?;
             found.extend(listeners);
         }
         self.known.insert(rule.event.clone(), found.clone());

@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::api::{Api, subscribing};
 use crate::api::request::{Whole, keys};
+use crate::api::{Api, subscribing};
 use crate::crypto;
 use crate::model::event::{Application, is_name};
 use crate::model::id::{ApplicationId, TenantId};
@@ -18,7 +18,7 @@ use crate::store::StoreError;
 use crate::store::catalog::{Handle, Page, Presence};
 
 use super::page::{self, Listed, Order};
-use super::{Answer, Caller, Fault};
+use super::{Answer, Asks, Caller, Fault};
 
 /// Bytes of metadata of one thing.
 const METADATA: usize = 16 * 1024;
@@ -128,7 +128,7 @@ async fn add(api: &Api, tenant: TenantId, wanted: In) -> Result<Application, Sto
 pub(super) async fn create(
     State(api): State<Api>,
     Caller(tenant): Caller,
-    Query(creating): Query<Creating>,
+    Asks(creating): Asks<Creating>,
     Whole(body): Whole,
 ) -> Answer<(StatusCode, Json<Out>)> {
     let wanted: In = keys(&api, &body)?;
@@ -150,7 +150,7 @@ pub(super) async fn create(
 pub(super) async fn list(
     State(api): State<Api>,
     Caller(tenant): Caller,
-    Query(asked): Query<Asked>,
+    Asks(asked): Asks<Asked>,
 ) -> Answer<Json<Listed<Out>>> {
     let limit = page::limit(asked.limit)?;
     let after = page::iterator(asked.iterator.as_deref())?;
@@ -159,11 +159,7 @@ pub(super) async fn list(
     Ok(Json(Listed::cut(found, limit, |one| one.number.to_string(), Out::from)))
 }
 
-pub(super) async fn show(
-    State(api): State<Api>,
-    Caller(tenant): Caller,
-    Path(app): Path<String>,
-) -> Answer<Json<Out>> {
+pub(super) async fn show(State(api): State<Api>, Caller(tenant): Caller, Path(app): Path<String>) -> Answer<Json<Out>> {
     Ok(Json(find(&api, tenant, &app).await?.into()))
 }
 

@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use async_trait::async_trait;
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -18,8 +19,8 @@ use crate::store::outbox::DeliveryQuery;
 
 use super::endpoints::{self, url};
 use super::messages::{self, types};
-use super::page::{Listed, Mark, instant, iterator, limit, narrowed};
-use super::{Answer, Caller, Fault, applications};
+use super::page::{Listed, Mark, Narrowed, instant, iterator, limit, narrowed};
+use super::{Answer, Asks, Caller, Fault, applications};
 
 /// An attempt as it is shown. Its id is that of its delivery with its number.
 #[derive(Debug, Clone, Serialize)]
@@ -140,19 +141,38 @@ async fn is_wanted(api: &Api, tenant: TenantId, asked: &Asked, made: &Made) -> A
     Ok(is_on && is_tagged && (types.is_empty() || types.contains(&event.event_type)))
 }
 
+/// Attempts that were made, of which some are wanted.
+struct Tried<'a> {
+    api: &'a Api,
+    tenant: TenantId,
+    query: AttemptQuery,
+    asked: &'a Asked,
+}
+
+#[async_trait]
+impl Narrowed for Tried<'_> {
+    type Item = Made;
+
+    async fn fetch(&self, behind: Option<Mark>, limit: u32) -> crate::store::Result<Vec<Made>> {
+        let behind = behind.map(|Mark(at, id, number)| (at, DeliveryId(id), number));
+        self.api.store.attempts(self.tenant, &AttemptQuery { behind, limit, ..self.query.clone() }).await
+    }
+
+    fn mark(&self, made: &Made) -> Mark {
+        Mark(made.attempt.started_at, made.delivery_id.0, made.attempt.number)
+    }
+
+    async fn passes(&self, made: &Made) -> Answer<bool> {
+        is_wanted(self.api, self.tenant, self.asked, made).await
+    }
+}
+
 async fn list(api: &Api, tenant: TenantId, of: AttemptsOf, asked: &Asked) -> Answer<Json<Listed<Out>>> {
     let (limit, from) = (limit(asked.limit)?, iterator::<Mark>(asked.iterator.as_deref())?);
-    let (after, before) =
-        (instant("after", asked.after.as_deref())?, instant("before", asked.before.as_deref())?);
-    let fetch = |behind: Option<Mark>, limit: u32| {
-        let behind = behind.map(|Mark(at, id, number)| (at, DeliveryId(id), number));
-        let query = AttemptQuery { of, after, before, behind, limit };
-        let store = std::sync::Arc::clone(&api.store);
-        async move { store.attempts(tenant, &query).await }
-    };
-    let mark = |made: &Made| Mark(made.attempt.started_at, made.delivery_id.0, made.attempt.number);
-    let keep = async |made: &Made| is_wanted(api, tenant, asked, made).await;
-    let (found, iterator, done) = narrowed(limit, from, fetch, mark, keep).await?;
+    let (after, before) = (instant("after", asked.after.as_deref())?, instant("before", asked.before.as_deref())?);
+    let query = AttemptQuery { of, after, before, behind: None, limit };
+    let tried = Tried { api, tenant, query, asked };
+    let (found, iterator, done) = narrowed(&tried, limit, from).await?;
     let (mut urls, mut data) = (Urls::default(), Vec::with_capacity(found.len()));
     for made in found {
         let msg = if asked.with_msg { api.store.event(tenant, made.message_id).await? } else { None };
@@ -166,7 +186,7 @@ pub(super) async fn at_endpoint(
     State(api): State<Api>,
     Caller(tenant): Caller,
     Path((app, endpoint)): Path<(String, String)>,
-    Query(asked): Query<Asked>,
+    Asks(asked): Asks<Asked>,
 ) -> Answer<Json<Listed<Out>>> {
     let found = endpoints::find(&api, tenant, &app, &endpoint).await?;
     list(&api, tenant, AttemptsOf::Endpoint(found.endpoint.id), &asked).await
@@ -176,7 +196,7 @@ pub(super) async fn of_message(
     State(api): State<Api>,
     Caller(tenant): Caller,
     Path((app, msg)): Path<(String, String)>,
-    Query(asked): Query<Asked>,
+    Asks(asked): Asks<Asked>,
 ) -> Answer<Json<Listed<Out>>> {
     let application = applications::find(&api, tenant, &app).await?;
     let told = messages::find(&api, tenant, application.id, &msg).await?;
@@ -243,7 +263,7 @@ pub(super) async fn messages(
     State(api): State<Api>,
     Caller(tenant): Caller,
     Path((app, endpoint)): Path<(String, String)>,
-    Query(asked): Query<Asked>,
+    Asks(asked): Asks<Asked>,
 ) -> Answer<Json<Listed<Value>>> {
     let (limit, from) = (limit(asked.limit)?, iterator::<Mark>(asked.iterator.as_deref())?);
     let found = endpoints::find(&api, tenant, &app, &endpoint).await?;
@@ -276,7 +296,7 @@ pub(super) async fn destinations(
     State(api): State<Api>,
     Caller(tenant): Caller,
     Path((app, msg)): Path<(String, String)>,
-    Query(asked): Query<Asked>,
+    Asks(asked): Asks<Asked>,
 ) -> Answer<Json<Listed<Value>>> {
     let limit = limit(asked.limit)?;
     let application = applications::find(&api, tenant, &app).await?;

@@ -1,7 +1,9 @@
-//! Who calls, with refusals as Svix's clients read them.
+//! Who calls and what is asked, with refusals as Svix's clients read them.
 
-use axum::extract::FromRequestParts;
+use axum::extract::{FromRequestParts, Query};
 use axum::http::request::Parts;
+
+use serde::de::DeserializeOwned;
 
 use crate::api::Api;
 use crate::api::auth::Principal;
@@ -18,5 +20,18 @@ impl FromRequestParts<Api> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Fault> {
         Ok(Self(Principal::from_request_parts(parts, api).await?.tenant_id))
+    }
+}
+
+/// What a query asks.
+#[derive(Debug)]
+pub(super) struct Asks<T>(pub(super) T);
+
+impl<T: DeserializeOwned> FromRequestParts<Api> for Asks<T> {
+    type Rejection = Fault;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Fault> {
+        let read = Query::<T>::from_request_parts(parts, api).await;
+        read.map(|Query(asked)| Self(asked)).map_err(|error| Fault::invalid(&["query"], error.body_text()))
     }
 }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 
@@ -18,7 +18,7 @@ use crate::store::StoreError;
 use crate::store::catalog::{Page, Presence};
 
 use super::page::{self, Listed, Order};
-use super::{Answer, Caller, Fault};
+use super::{Answer, Asks, Caller, Fault};
 
 type Schemas = BTreeMap<String, RawJson>;
 
@@ -121,7 +121,9 @@ async fn put(api: &Api, tenant: TenantId, put: EventType, presence: Presence) ->
     checked(&put.name, &put.schemas)?;
     match api.store.put_event_type(tenant, put.clone(), presence).await {
         Ok(()) => Ok(Json(put.into())),
-        Err(StoreError::Conflict(_)) => Err(Fault::exists("event_type_exists", "An event type already exists with this name")),
+        Err(StoreError::Conflict(_)) => {
+            Err(Fault::exists("event_type_exists", "An event type already exists with this name"))
+        }
         Err(error) => Err(error.into()),
     }
 }
@@ -157,7 +159,7 @@ pub(super) async fn create(
 pub(super) async fn list(
     State(api): State<Api>,
     Caller(tenant): Caller,
-    Query(asked): Query<Asked>,
+    Asks(asked): Asks<Asked>,
 ) -> Answer<Json<Listed<Out>>> {
     let limit = page::limit(asked.limit)?;
     let descending = asked.order == Some(Order::Descending);
@@ -223,7 +225,7 @@ pub(super) async fn delete(
     State(api): State<Api>,
     Caller(tenant): Caller,
     Path(name): Path<String>,
-    Query(deleting): Query<Deleting>,
+    Asks(deleting): Asks<Deleting>,
 ) -> Answer<StatusCode> {
     let there = own(&api, tenant, &name).await?;
     if deleting.expunge {

@@ -49,7 +49,8 @@ impl IntoResponse for Fault {
             }
             (StatusCode::UNPROCESSABLE_ENTITY, _) => {
                 let place = problem.more.get("loc").cloned().unwrap_or_else(|| json!(["body"]));
-                let one = |place: &Value, message: &Value| json!({ "loc": place, "msg": message, "type": "value_error" });
+                let one =
+                    |place: &Value, message: &Value| json!({ "loc": place, "msg": message, "type": "value_error" });
                 match problem.more.get("failures").and_then(Value::as_array) {
                     Some(all) => json!({ "detail": all.iter().map(|f| one(&f["loc"], &f["msg"])).collect::<Vec<_>>() }),
                     None => json!({ "detail": [one(&place, &problem.detail.clone().into())] }),

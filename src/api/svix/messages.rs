@@ -1,7 +1,8 @@
 //! `/app/{app}/msg`: events, as they are sent and as they were.
 
+use async_trait::async_trait;
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -20,8 +21,8 @@ use crate::model::time::Timestamp;
 use crate::store::events::{EventQuery, Reach, Sending};
 
 use super::endpoints::checked_channels;
-use super::page::{Listed, Mark, instant, iterator, limit, narrowed};
-use super::{Answer, Caller, Fault, applications, event_types};
+use super::page::{Listed, Mark, Narrowed, instant, iterator, limit, narrowed};
+use super::{Answer, Asks, Caller, Fault, applications, event_types};
 
 /// Characters of the longest idempotency key.
 const LONGEST_KEY: usize = 256;
@@ -126,7 +127,8 @@ async fn checked(api: &Api, tenant: TenantId, wanted: &In) -> Answer<()> {
     if failures.is_empty() {
         return Ok(());
     }
-    let place = |path: Vec<String>| ["body".to_owned(), "payload".to_owned()].into_iter().chain(path).collect::<Vec<_>>();
+    let place =
+        |path: Vec<String>| ["body".to_owned(), "payload".to_owned()].into_iter().chain(path).collect::<Vec<_>>();
     let failures: Vec<Value> =
         failures.into_iter().map(|failure| json!({ "loc": place(failure.path), "msg": failure.message })).collect();
     Err(Problem::invalid("the payload is not as its event type says").with("failures", failures.into()).into())
@@ -168,7 +170,7 @@ pub(super) async fn create(
     State(api): State<Api>,
     Caller(tenant): Caller,
     Path(app): Path<String>,
-    Query(content): Query<Content>,
+    Asks(content): Asks<Content>,
     headers: HeaderMap,
     Whole(body): Whole,
 ) -> Answer<(StatusCode, Json<Out>)> {
@@ -221,7 +223,7 @@ pub(super) async fn show(
     State(api): State<Api>,
     Caller(tenant): Caller,
     Path((app, msg)): Path<(String, String)>,
-    Query(content): Query<Content>,
+    Asks(content): Asks<Content>,
 ) -> Answer<Json<Out>> {
     let application = applications::find(&api, tenant, &app).await?;
     let told = find(&api, tenant, application.id, &msg).await?;
@@ -233,34 +235,52 @@ pub(super) fn types(text: Option<&str>) -> Vec<String> {
     text.into_iter().flat_map(|text| text.split(',')).filter(|name| !name.is_empty()).map(str::to_owned).collect()
 }
 
+/// Messages that were sent, of which some are wanted.
+struct Sent<'a> {
+    api: &'a Api,
+    tenant: TenantId,
+    query: EventQuery,
+    types: &'a [String],
+    asked: &'a Asked,
+}
+
+#[async_trait]
+impl Narrowed for Sent<'_> {
+    type Item = Told;
+
+    async fn fetch(&self, behind: Option<Mark>, limit: u32) -> crate::store::Result<Vec<Told>> {
+        let behind = behind.map(|Mark(at, id, _)| (at, MessageId(id)));
+        self.api.store.events(self.tenant, &EventQuery { behind, limit, ..self.query.clone() }).await
+    }
+
+    fn mark(&self, told: &Told) -> Mark {
+        Mark(told.message.created_at, told.message.id.0, 0)
+    }
+
+    async fn passes(&self, Told { event, .. }: &Told) -> Answer<bool> {
+        let is_of_type = self.types.is_empty() || self.types.contains(&event.event_type);
+        let is_on = self.asked.channel.as_ref().is_none_or(|channel| event.channels.contains(channel));
+        Ok(is_of_type && is_on && self.asked.tag.as_ref().is_none_or(|tag| event.tags.contains(tag)))
+    }
+}
+
 pub(super) async fn list(
     State(api): State<Api>,
     Caller(tenant): Caller,
     Path(app): Path<String>,
-    Query(asked): Query<Asked>,
+    Asks(asked): Asks<Asked>,
 ) -> Answer<Json<Listed<Out>>> {
     let (limit, from) = (limit(asked.limit)?, iterator::<Mark>(asked.iterator.as_deref())?);
-    let (after, before) =
-        (instant("after", asked.after.as_deref())?, instant("before", asked.before.as_deref())?);
+    let (after, before) = (instant("after", asked.after.as_deref())?, instant("before", asked.before.as_deref())?);
     let types = types(asked.event_types.as_deref());
     let application = applications::find(&api, tenant, &app).await?;
     // What Runhook tells of happens in the tenant as a whole.
     let is_of_all = !types.is_empty() && types.iter().all(|name| catalog::is_reserved(name));
     let application_id = Some(if is_of_all { ApplicationId::TENANT } else { application.id });
     let event_type = if types.len() == 1 { types.first().cloned() } else { None };
-    let fetch = |behind: Option<Mark>, limit: u32| {
-        let behind = behind.map(|Mark(at, id, _)| (at, MessageId(id)));
-        let query = EventQuery { application_id, event_type: event_type.clone(), after, before, behind, limit };
-        let store = std::sync::Arc::clone(&api.store);
-        async move { store.events(tenant, &query).await }
-    };
-    let mark = |told: &Told| Mark(told.message.created_at, told.message.id.0, 0);
-    let keep = async |Told { event, .. }: &Told| {
-        let is_of_type = types.is_empty() || types.contains(&event.event_type);
-        let is_on = asked.channel.as_ref().is_none_or(|channel| event.channels.contains(channel));
-        Ok(is_of_type && is_on && asked.tag.as_ref().is_none_or(|tag| event.tags.contains(tag)))
-    };
-    let (found, iterator, done) = narrowed(limit, from, fetch, mark, keep).await?;
+    let query = EventQuery { application_id, event_type, after, before, ..EventQuery::default() };
+    let sent = Sent { api: &api, tenant, query, types: &types, asked: &asked };
+    let (found, iterator, done) = narrowed(&sent, limit, from).await?;
     let with_content = asked.with_content.unwrap_or(true);
     let data = found.into_iter().map(|told| Out::of(told, with_content)).collect::<Answer<Vec<_>>>()?;
     Ok(Json(Listed::new(data, iterator, done)))

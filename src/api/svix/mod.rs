@@ -19,7 +19,7 @@ use axum::routing::{get, post};
 
 use crate::api::Api;
 
-use caller::Caller;
+use caller::{Asks, Caller};
 use fault::{Answer, Fault};
 
 /// All routes of this surface.

@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::str::FromStr;
 
+use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -105,27 +106,38 @@ impl FromStr for Mark {
     }
 }
 
-/// A page of what a list holds that passes `keep`. A list of which little passes is gone through in several pages, of which
-/// some may be empty.
-pub(super) async fn narrowed<T, F>(
+/// A list of which pages hold what passes.
+#[async_trait]
+pub(super) trait Narrowed: Sync {
+    /// What it holds.
+    type Item: Send + Sync;
+
+    /// Reads on behind a place.
+    async fn fetch(&self, behind: Option<Mark>, limit: u32) -> crate::store::Result<Vec<Self::Item>>;
+
+    /// Where something stands.
+    fn mark(&self, item: &Self::Item) -> Mark;
+
+    /// Whether it passes.
+    async fn passes(&self, item: &Self::Item) -> Answer<bool>;
+}
+
+/// A page of what passes, where the next one begins, and whether there is none. A list of which little passes is gone through
+/// in several pages, of which some may be empty.
+pub(super) async fn narrowed<L: Narrowed>(
+    list: &L,
     limit: u32,
     from: Option<Mark>,
-    fetch: impl Fn(Option<Mark>, u32) -> F,
-    mark: impl Fn(&T) -> Mark,
-    mut keep: impl AsyncFnMut(&T) -> Answer<bool>,
-) -> Answer<(Vec<T>, Option<String>, bool)>
-where
-    F: Future<Output = crate::store::Result<Vec<T>>>,
-{
+) -> Answer<(Vec<L::Item>, Option<String>, bool)> {
     let (size, mut kept, mut behind) = (usize::try_from(limit).unwrap_or(usize::MAX), Vec::new(), from);
     for _ in 0..READS {
-        let found = fetch(behind, BATCH).await?;
+        let found = list.fetch(behind, BATCH).await?;
         let is_last = found.len() < usize::try_from(BATCH).unwrap_or(usize::MAX);
         for one in found {
-            if !keep(&one).await? {
-                behind = Some(mark(&one));
+            if !list.passes(&one).await? {
+                behind = Some(list.mark(&one));
             } else if kept.len() < size {
-                behind = Some(mark(&one));
+                behind = Some(list.mark(&one));
                 kept.push(one);
             } else {
                 return Ok((kept, behind.map(|mark| mark.to_string()), false));
@@ -142,6 +154,27 @@ where
 mod tests {
     use super::*;
 
+    /// The numbers to 600, of which hundreds pass.
+    struct Numbers;
+
+    #[async_trait]
+    impl Narrowed for Numbers {
+        type Item = u32;
+
+        async fn fetch(&self, behind: Option<Mark>, limit: u32) -> crate::store::Result<Vec<u32>> {
+            let from = behind.map_or(0, |mark| mark.2);
+            Ok((from + 1..=600).take(usize::try_from(limit).unwrap()).collect())
+        }
+
+        fn mark(&self, item: &u32) -> Mark {
+            Mark(Timestamp(0), Uuid::nil(), *item)
+        }
+
+        async fn passes(&self, item: &u32) -> Answer<bool> {
+            Ok(item.is_multiple_of(100))
+        }
+    }
+
     #[test]
     fn a_mark_comes_back() {
         let mark = Mark(Timestamp(-5), Uuid::from_u128(7), 3);
@@ -151,16 +184,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_narrowed_page_ends_where_the_next_begins() {
-        let place = |number: &u32| Mark(Timestamp(0), Uuid::nil(), *number);
-        let fetch = |behind: Option<Mark>, limit: u32| async move {
-            let from = behind.map_or(0, |mark| mark.2);
-            Ok((from + 1..=600).take(usize::try_from(limit).unwrap_or(0)).collect::<Vec<u32>>())
-        };
-        let mut behind = None;
-        let mut seen = Vec::new();
+        let (mut behind, mut seen) = (None, Vec::new());
         loop {
-            let keep = async |number: &u32| Ok(number.is_multiple_of(100));
-            let (kept, iterator, done) = narrowed(4, behind, fetch, place, keep).await.unwrap();
+            let (kept, iterator, done) = narrowed(&Numbers, 4, behind).await.unwrap();
             seen.push(kept);
             behind = iterator.map(|text| text.parse().unwrap());
             if done {

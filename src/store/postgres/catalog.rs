@@ -24,8 +24,13 @@ impl CatalogStore for PgStore {
         let event_type = &event_type;
         self.run("put_event_type", |mut this| {
             Box::pin(async move {
-                let done = catalog::put_event_type(&mut this, tenant, event_type, presence).await?;
-                Ok(this.done(done))
+                // What an earlier try has put is there.
+                let there =
+                    if this.in_doubt { catalog::event_type(&mut this, tenant, &event_type.name).await? } else { None };
+                if there.as_ref() != Some(event_type) {
+                    catalog::put_event_type(&mut this, tenant, event_type, presence).await?;
+                }
+                Ok(this.done(()))
             })
         })
         .await
@@ -34,7 +39,7 @@ impl CatalogStore for PgStore {
     async fn remove_event_type(&self, tenant: TenantId, name: &str) -> Result<bool> {
         self.run("remove_event_type", |mut this| {
             Box::pin(async move {
-                let done = catalog::remove_event_type(&mut this, tenant, name).await?;
+                let done = catalog::remove_event_type(&mut this, tenant, name).await? || this.in_doubt;
                 Ok(this.done(done))
             })
         })
@@ -53,6 +58,9 @@ impl CatalogStore for PgStore {
         let put = &put;
         self.run("put_application", |mut this| {
             Box::pin(async move {
+                let id = Handle::Id(put.id);
+                let there = if this.in_doubt { catalog::application(&mut this, tenant, &id).await? } else { None };
+                let presence = if there.is_some() { Presence::There } else { presence };
                 let done = catalog::put_application(&mut this, tenant, put, presence).await?;
                 Ok(this.done(done))
             })
@@ -63,19 +71,31 @@ impl CatalogStore for PgStore {
     async fn remove_application(&self, tenant: TenantId, id: ApplicationId, now: Timestamp) -> Result<bool> {
         self.run("remove_application", |mut this| {
             Box::pin(async move {
-                let done = catalog::remove_application(&mut this, tenant, id, now).await?;
+                let done = catalog::remove_application(&mut this, tenant, id, now).await? || this.in_doubt;
                 Ok(this.done(done))
             })
         })
         .await
     }
 
-    async fn subscriber(&self, tenant: TenantId, application: ApplicationId, handle: &Handle<EndpointId>) -> Result<Option<Subscriber>> {
-        self.read(async { subscriptions::subscriber(&mut *self.reader().await?, tenant, application, handle).await }).await
+    async fn subscriber(
+        &self,
+        tenant: TenantId,
+        application: ApplicationId,
+        handle: &Handle<EndpointId>,
+    ) -> Result<Option<Subscriber>> {
+        self.read(async { subscriptions::subscriber(&mut *self.reader().await?, tenant, application, handle).await })
+            .await
     }
 
-    async fn subscribers(&self, tenant: TenantId, application: ApplicationId, page: Page<i64>) -> Result<Vec<Subscriber>> {
-        self.read(async { subscriptions::subscribers(&mut *self.reader().await?, tenant, application, page).await }).await
+    async fn subscribers(
+        &self,
+        tenant: TenantId,
+        application: ApplicationId,
+        page: Page<i64>,
+    ) -> Result<Vec<Subscriber>> {
+        self.read(async { subscriptions::subscribers(&mut *self.reader().await?, tenant, application, page).await })
+            .await
     }
 
     async fn subscriptions(&self, tenant: TenantId, endpoints: &[EndpointId]) -> Result<Vec<Subscription>> {
@@ -86,6 +106,10 @@ impl CatalogStore for PgStore {
         let put = &put;
         self.run("subscribe", |mut this| {
             Box::pin(async move {
+                let ids = [put.endpoint.id];
+                let is_there =
+                    this.in_doubt && !subscriptions::subscriptions(&mut this, tenant, &ids).await?.is_empty();
+                let presence = if is_there { Presence::There } else { presence };
                 let done = subscriptions::subscribe(&mut this, tenant, put, presence).await?;
                 Ok(this.done(done))
             })
@@ -96,7 +120,7 @@ impl CatalogStore for PgStore {
     async fn unsubscribe(&self, tenant: TenantId, endpoint: EndpointId, now: Timestamp) -> Result<bool> {
         self.run("unsubscribe", |mut this| {
             Box::pin(async move {
-                let done = subscriptions::unsubscribe(&mut this, tenant, endpoint, now).await?;
+                let done = subscriptions::unsubscribe(&mut this, tenant, endpoint, now).await? || this.in_doubt;
                 Ok(this.done(done))
             })
         })

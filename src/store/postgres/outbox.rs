@@ -18,8 +18,8 @@ use crate::store::postgres::either::notices;
 use crate::store::postgres::session::Session;
 use crate::store::postgres::{PgStore, Topic, endpoints, failed, ids, text};
 use crate::store::records::{
-    ENDPOINT_DISABLED, LARGEST_CLAIMED, answers, attempt, attempt_text, claims, delivery, failure, gone, message, messages_of,
-    recorded, state_columns, state_of_word, verdict, waiting_for,
+    ENDPOINT_DISABLED, LARGEST_CLAIMED, answers, attempt, attempt_text, claims, delivery, failure, gone, message,
+    messages_of, recorded, state_columns, state_of_word, verdict, waiting_for,
 };
 use crate::store::retention::links_of;
 use crate::store::row::{json_text, readable};

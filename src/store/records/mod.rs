@@ -34,8 +34,8 @@ use crate::store::{Result, StoreError};
 pub(super) use attempts::{attempt, attempt_text, failed_count};
 pub(super) use collections::{collection, example, log_entry, queued_run};
 pub(super) use outbox::{
-    LARGEST_CLAIMED, answers, claims, delivery, failure, gone, message, messages_of, recorded, state_columns, state_of_columns, state_of_word, subscribed,
-    verdict, waiting_for,
+    LARGEST_CLAIMED, answers, claims, delivery, failure, gone, message, messages_of, recorded, state_columns,
+    state_of_columns, state_of_word, subscribed, verdict, waiting_for,
 };
 
 /// Why deliveries fail whose endpoint was removed.

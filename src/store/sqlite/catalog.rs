@@ -21,16 +21,19 @@ impl CatalogStore for SqliteStore {
     }
 
     async fn put_event_type(&self, tenant: TenantId, event_type: EventType, presence: Presence) -> Result<()> {
-        
         self.queue
-            .write(move |connection| Box::pin(async move { catalog::put_event_type(connection, tenant, &event_type, presence).await }))
+            .write(move |connection| {
+                Box::pin(async move { catalog::put_event_type(connection, tenant, &event_type, presence).await })
+            })
             .await
     }
 
     async fn remove_event_type(&self, tenant: TenantId, name: &str) -> Result<bool> {
         let name = name.to_owned();
         self.queue
-            .write(move |connection| Box::pin(async move { catalog::remove_event_type(connection, tenant, &name).await }))
+            .write(move |connection| {
+                Box::pin(async move { catalog::remove_event_type(connection, tenant, &name).await })
+            })
             .await
     }
 
@@ -43,24 +46,36 @@ impl CatalogStore for SqliteStore {
     }
 
     async fn put_application(&self, tenant: TenantId, put: Application, presence: Presence) -> Result<Application> {
-        
         self.queue
-            .write(move |connection| Box::pin(async move { catalog::put_application(connection, tenant, &put, presence).await }))
+            .write(move |connection| {
+                Box::pin(async move { catalog::put_application(connection, tenant, &put, presence).await })
+            })
             .await
     }
 
     async fn remove_application(&self, tenant: TenantId, id: ApplicationId, now: Timestamp) -> Result<bool> {
-        
         self.queue
-            .write(move |connection| Box::pin(async move { catalog::remove_application(connection, tenant, id, now).await }))
+            .write(move |connection| {
+                Box::pin(async move { catalog::remove_application(connection, tenant, id, now).await })
+            })
             .await
     }
 
-    async fn subscriber(&self, tenant: TenantId, application: ApplicationId, handle: &Handle<EndpointId>) -> Result<Option<Subscriber>> {
+    async fn subscriber(
+        &self,
+        tenant: TenantId,
+        application: ApplicationId,
+        handle: &Handle<EndpointId>,
+    ) -> Result<Option<Subscriber>> {
         subscriptions::subscriber(&mut *self.readers.acquire().await?, tenant, application, handle).await
     }
 
-    async fn subscribers(&self, tenant: TenantId, application: ApplicationId, page: Page<i64>) -> Result<Vec<Subscriber>> {
+    async fn subscribers(
+        &self,
+        tenant: TenantId,
+        application: ApplicationId,
+        page: Page<i64>,
+    ) -> Result<Vec<Subscriber>> {
         subscriptions::subscribers(&mut *self.readers.acquire().await?, tenant, application, page).await
     }
 
@@ -69,16 +84,18 @@ impl CatalogStore for SqliteStore {
     }
 
     async fn subscribe(&self, tenant: TenantId, put: Subscriber, presence: Presence) -> Result<Subscription> {
-        
         self.queue
-            .write(move |connection| Box::pin(async move { subscriptions::subscribe(connection, tenant, &put, presence).await }))
+            .write(move |connection| {
+                Box::pin(async move { subscriptions::subscribe(connection, tenant, &put, presence).await })
+            })
             .await
     }
 
     async fn unsubscribe(&self, tenant: TenantId, endpoint: EndpointId, now: Timestamp) -> Result<bool> {
-        
         self.queue
-            .write(move |connection| Box::pin(async move { subscriptions::unsubscribe(connection, tenant, endpoint, now).await }))
+            .write(move |connection| {
+                Box::pin(async move { subscriptions::unsubscribe(connection, tenant, endpoint, now).await })
+            })
             .await
     }
 }

@@ -16,8 +16,8 @@ use crate::store::Result;
 use crate::store::body::pack;
 use crate::store::outbox::{Claim, Claimant, DeliveryQuery, Finished, OutboxStore, Share, Waiting, record_apart};
 use crate::store::records::{
-    ENDPOINT_DISABLED, LARGEST_CLAIMED, answers, attempt, attempt_text, claims, delivery, failure, gone, message, messages_of,
-    state_columns, state_of_word, subscribed, verdict, waiting_for,
+    ENDPOINT_DISABLED, LARGEST_CLAIMED, answers, attempt, attempt_text, claims, delivery, failure, gone, message,
+    messages_of, state_columns, state_of_word, subscribed, verdict, waiting_for,
 };
 use crate::store::retention::links_of;
 use crate::store::row::{json_text, readable};

@@ -139,7 +139,9 @@ pub(crate) async fn event_types_are_listed_by_name_and_come_back_when_they_are_m
     assert_eq!(store.event_type(TENANT, "a.x").await.unwrap(), Some(event_type("a.x")), "byte for byte");
     let other = TenantId(Uuid::from_u128(9));
     assert_eq!(store.event_type(other, "a.x").await.unwrap(), None);
-    assert!(store.remove_event_type(TENANT, "a.x").await.unwrap() && !store.remove_event_type(TENANT, "a.x").await.unwrap());
+    assert!(
+        store.remove_event_type(TENANT, "a.x").await.unwrap() && !store.remove_event_type(TENANT, "a.x").await.unwrap()
+    );
 }
 
 pub(crate) async fn applications_and_subscribers_keep_the_order_in_which_they_were_made(store: &dyn Store) {
@@ -171,11 +173,23 @@ pub(crate) async fn applications_and_subscribers_keep_the_order_in_which_they_we
     assert_eq!(ids(FIRST).await, made);
     let newest = ids(Page { after: None, descending: true, limit: 2 }).await;
     assert_eq!(newest, [made[8], made[7]]);
-    let again = store.subscribe(TENANT, Subscriber { endpoint: Endpoint { id: EndpointId(uuid(3, 50)), ..subscriber(9, 1, &[], &[]).endpoint }, ..subscriber(9, 1, &[], &[]) }, Presence::New).await;
+    let again = store
+        .subscribe(
+            TENANT,
+            Subscriber {
+                endpoint: Endpoint { id: EndpointId(uuid(3, 50)), ..subscriber(9, 1, &[], &[]).endpoint },
+                ..subscriber(9, 1, &[], &[])
+            },
+            Presence::New,
+        )
+        .await;
     assert!(matches!(again, Err(StoreError::Conflict(_))), "its uid is another's");
     let found = store.subscriber(TENANT, one, &Handle::Uid("uid-4".into())).await.unwrap().unwrap();
     assert_eq!(found.endpoint, subscriber(4, 1, &[], &[]).endpoint);
-    assert_eq!(store.subscriber(TENANT, ApplicationId(uuid(20, 2)), &Handle::Id(found.endpoint.id)).await.unwrap(), None);
+    assert_eq!(
+        store.subscriber(TENANT, ApplicationId(uuid(20, 2)), &Handle::Id(found.endpoint.id)).await.unwrap(),
+        None
+    );
     assert_eq!(store.subscriptions(TENANT, &[found.endpoint.id, EndpointId(uuid(3, 77))]).await.unwrap().len(), 1);
     assert!(store.remove_application(TENANT, one, at(9)).await.unwrap());
     assert!(ids(FIRST).await.is_empty() && store.list_endpoints(TENANT).await.unwrap().is_empty());
@@ -206,12 +220,15 @@ pub(crate) async fn an_event_goes_to_whoever_hears_of_it_and_once(store: &dyn St
     assert_eq!(store.event(TENANT, MessageId(uuid(21, 2))).await.unwrap().unwrap().event, event(1, "a.x", &["c2"]));
     let later = Event { deliver_at: Some(at(500)), ..event(2, "a.x", &[]) };
     send(store, 6, later).await;
-    let (delivery, _) = store.delivery(TENANT, DeliveryId::of(MessageId(uuid(21, 6)), elsewhere)).await.unwrap().unwrap();
+    let (delivery, _) =
+        store.delivery(TENANT, DeliveryId::of(MessageId(uuid(21, 6)), elsewhere)).await.unwrap().unwrap();
     assert_eq!((delivery.due_at, delivery.state), (at(500), DeliveryState::Pending));
     let changed = subscriber(2, 1, &["c.x"], &[]);
     store.subscribe(TENANT, changed, Presence::There).await.unwrap();
     assert_eq!(heard(7, event(1, "a.x", &[])).await, [all, of_tenant], "types are replaced");
-    assert!(store.unsubscribe(TENANT, all, at(9)).await.unwrap() && !store.unsubscribe(TENANT, all, at(9)).await.unwrap());
+    assert!(
+        store.unsubscribe(TENANT, all, at(9)).await.unwrap() && !store.unsubscribe(TENANT, all, at(9)).await.unwrap()
+    );
     let (delivery, _) = store.delivery(TENANT, DeliveryId::of(MessageId(uuid(21, 7)), all)).await.unwrap().unwrap();
     assert_eq!(delivery.state, DeliveryState::Failed("endpoint removed".into()));
 }
@@ -243,8 +260,7 @@ pub(crate) async fn attempts_are_listed_newest_first_by_endpoint_and_by_message(
         for (place, claim) in claim(store, claimant, 10).await.unwrap().into_iter().enumerate() {
             let started_at = at(100 + 10 * round + i64::try_from(place).unwrap());
             let result = AttemptResult::answered(if round == 0 { 500 } else { 200 });
-            let attempt =
-                Attempt { number: claim.lease.attempt, started_at, duration_ms: 5, request: None, result };
+            let attempt = Attempt { number: claim.lease.attempt, started_at, duration_ms: 5, request: None, result };
             let outcome = if round == 0 { Outcome::Retry(at(110)) } else { Outcome::Delivered };
             finish(store, &claim.lease, attempt, outcome).await.unwrap();
         }
@@ -304,7 +320,10 @@ pub(crate) async fn a_failure_is_told_to_those_who_ask_for_it_and_no_further(sto
             let attempt = Attempt { number: 1, started_at: at(1000), duration_ms: 5, request: None, result };
             finish(store, &claim.lease, attempt, outcome.clone()).await.unwrap();
         }
-        claims.into_iter().map(|claim| (claim.endpoint.id, claim.message.unwrap().event_type.clone())).collect::<Vec<_>>()
+        claims
+            .into_iter()
+            .map(|claim| (claim.endpoint.id, claim.message.unwrap().event_type.clone()))
+            .collect::<Vec<_>>()
     };
     assert_eq!(fail(1, Outcome::Gone("gone".into())).await, [(failing, Some("a.x".to_owned()))]);
     let mut told = fail(2, Outcome::Failed("no".into())).await;

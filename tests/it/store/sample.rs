@@ -198,7 +198,17 @@ pub(crate) async fn found(
     let rules_version = store.rules_version().await.expect("readable");
     let (matches, applied_at) = (matches.to_vec(), window.end_time);
     let actions = ActionsTaken::default();
-    WindowCommit { window, rules_version, matches, messages, deliveries, settles: None, events: Vec::new(), actions, applied_at }
+    WindowCommit {
+        window,
+        rules_version,
+        matches,
+        messages,
+        deliveries,
+        settles: None,
+        events: Vec::new(),
+        actions,
+        applied_at,
+    }
 }
 
 pub(crate) fn message(window: &Window, rule: RuleId) -> Message {

@@ -47,7 +47,8 @@ async fn a_payload_is_sent_byte_for_byte_and_its_attempt_is_listed_at_once() {
 async fn every_tenant_has_the_built_in_event_types_and_nobody_changes_them() {
     let server = serve();
     let all = done(&server, "GET", "/v1/event-types", &Value::Null).await;
-    let names: Vec<&str> = all["event_types"].as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap()).collect();
+    let names: Vec<&str> =
+        all["event_types"].as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap()).collect();
     assert_eq!(names.len(), 18, "{names:?}");
     assert!(names.contains(&"rule.matched") && names.contains(&"response.deleted"));
     let listed = done(&server, "GET", "/api/v1/event-type", &Value::Null).await;
@@ -66,7 +67,8 @@ async fn every_tenant_has_the_built_in_event_types_and_nobody_changes_them() {
     assert_eq!((status, &answer["detail"][0]["loc"]), (422, &json!(["body", "eventType"])));
     done(&server, "POST", "/api/v1/event-type", &json!({"name": "a.b", "description": ""})).await;
     done(&server, "DELETE", "/api/v1/event-type/a.b", &Value::Null).await;
-    let (status, answer) = call(&server, "POST", "/api/v1/app/a/msg", &json!({"eventType": "a.b", "payload": {}})).await;
+    let (status, answer) =
+        call(&server, "POST", "/api/v1/app/a/msg", &json!({"eventType": "a.b", "payload": {}})).await;
     assert_eq!(status, 422, "{answer}");
     done(&server, "POST", "/api/v1/event-type", &json!({"name": "a.b", "description": "again"})).await;
     done(&server, "POST", "/api/v1/app/a/msg", &json!({"eventType": "a.b", "payload": {}})).await;

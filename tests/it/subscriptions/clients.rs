@@ -53,7 +53,10 @@ fn the_tests_of_software_heritages_webhooks_pass_against_runhook_as_they_are() {
     let conftest = root().join("tests/it/subscriptions/conftest.py");
     std::fs::copy(conftest, folder.path().join("conftest.py")).unwrap();
     let mut pytest = Command::new(python);
-    pytest.args(["-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "--rootdir"]).arg(folder.path()).arg(folder.path());
+    pytest
+        .args(["-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "--rootdir"])
+        .arg(folder.path())
+        .arg(folder.path());
     pytest.current_dir(folder.path());
     let out = told(pytest, &server);
     let last = out.lines().rev().find(|line| line.contains(" passed")).unwrap_or_default();

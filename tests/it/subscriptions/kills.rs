@@ -27,7 +27,7 @@ async fn send(http: &reqwest::Client, url: &str, number: usize) -> Option<String
     let request = http.post(format!("{url}/api/v1/app/many/msg")).bearer_auth(TOKEN).body(body.to_string());
     let answer = request.header("content-type", "application/json").send().await.ok()?;
     assert_eq!(answer.status().as_u16(), 202);
-    let answer: Value = answer.json().await.ok()?;
+    let answer: Value = serde_json::from_slice(&answer.bytes().await.ok()?).ok()?;
     Some(answer["id"].as_str().unwrap().to_owned())
 }
 

@@ -60,7 +60,8 @@ async fn run(server: &Server) {
 
 async fn rule(server: &Server, receiver: &Receiver) {
     let webhooks = format!("[{{ url: \"{}\" }}]", receiver.url());
-    let text = format!("version: 1\nrules:\n  - key: all\n    project: p\n    every: immediate\n    webhooks: {webhooks}\n");
+    let text =
+        format!("version: 1\nrules:\n  - key: all\n    project: p\n    every: immediate\n    webhooks: {webhooks}\n");
     done(server, "POST", "/v1/rules/apply", &json!({"files": [{"name": "all.yaml", "text": text}]})).await;
 }
 
@@ -75,7 +76,10 @@ async fn one_match_feeds_a_webhook_a_subscriber_and_a_listener_at_once() {
     done(&server, "POST", "/api/v1/app/watchers/endpoint", &endpoint).await;
     let mut listener = Listener::start(&server);
     let registered = listener.says();
-    assert_eq!((registered["username"].as_str(), registered["secrets"].as_array().unwrap()), (Some("runhook"), &vec![json!(44), json!(44)]));
+    assert_eq!(
+        (registered["username"].as_str(), registered["secrets"].as_array().unwrap()),
+        (Some("runhook"), &vec![json!(44), json!(44)])
+    );
 
     run(&server).await;
     let (one, other) = (direct.next().await, subscriber.next().await);

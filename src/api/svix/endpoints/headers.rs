@@ -41,12 +41,7 @@ pub(super) async fn show(
 }
 
 /// Lays headers over those that `keeps` keeps.
-async fn put(
-    api: &Api,
-    there: Subscriber,
-    wanted: In,
-    keeps: impl Fn(&str) -> bool + Send,
-) -> Answer<StatusCode> {
+async fn put(api: &Api, there: Subscriber, wanted: In, keeps: impl Fn(&str) -> bool + Send) -> Answer<StatusCode> {
     subscribing::check_headers(api, &wanted.headers)?;
     let Subscriber { endpoint, subscription } = there;
     let mut target = subscribing::opened(api, &endpoint)?;

@@ -6,11 +6,11 @@ mod shown;
 mod stats;
 mod write;
 
-use axum::Router;
-use axum::extract::{Path, Query, State};
-use axum::routing::{get, post};
 use axum::Json;
+use axum::Router;
+use axum::extract::{Path, State};
 use axum::http::StatusCode;
+use axum::routing::{get, post};
 use serde::Deserialize;
 
 use crate::api::{Api, subscribing};
@@ -19,7 +19,7 @@ use crate::store::catalog::{Handle, Page, Subscriber};
 
 use super::applications;
 use super::page::{self, Listed, Order};
-use super::{Answer, Caller, Fault, attempts};
+use super::{Answer, Asks, Caller, Fault, attempts};
 
 pub(super) use shown::{Out, url};
 pub(super) use write::checked_channels;
@@ -68,7 +68,7 @@ async fn list(
     State(api): State<Api>,
     Caller(tenant): Caller,
     Path(app): Path<String>,
-    Query(asked): Query<Asked>,
+    Asks(asked): Asks<Asked>,
 ) -> Answer<Json<Listed<Out>>> {
     let limit = page::limit(asked.limit)?;
     let after = page::iterator(asked.iterator.as_deref())?;

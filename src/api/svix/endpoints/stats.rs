@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -12,7 +12,7 @@ use uuid::Uuid;
 use crate::api::Api;
 use crate::api::request::{Whole, keys};
 use crate::api::svix::page::instant;
-use crate::api::svix::{Answer, Caller, Fault};
+use crate::api::svix::{Answer, Asks, Caller, Fault};
 use crate::crypto;
 use crate::store::outbox::DeliveryQuery;
 
@@ -34,7 +34,7 @@ pub(super) async fn stats(
     State(api): State<Api>,
     Caller(tenant): Caller,
     Path((app, endpoint)): Path<(String, String)>,
-    Query(asked): Query<Asked>,
+    Asks(asked): Asks<Asked>,
 ) -> Answer<Json<Value>> {
     let found = find(&api, tenant, &app, &endpoint).await?;
     let now = api.clock.now();

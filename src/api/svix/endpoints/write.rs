@@ -49,7 +49,9 @@ async fn checked(api: &Api, wanted: &In) -> Answer<()> {
     checked_metadata(wanted.metadata.as_ref().unwrap_or(&BTreeMap::new()))?;
     subscribing::check_headers(api, wanted.headers.iter().flatten())?;
     let types = wanted.filter_types.as_deref();
-    if types.is_some_and(|types| types.is_empty() || types.len() > MOST_TYPES || !types.iter().all(|name| is_name(name))) {
+    if types
+        .is_some_and(|types| types.is_empty() || types.len() > MOST_TYPES || !types.iter().all(|name| is_name(name)))
+    {
         let detail = format!("`filterTypes` are 1 to {MOST_TYPES} names of event types; leave it out for all");
         return Err(Fault::invalid(&["body", "filterTypes"], detail));
     }
@@ -58,7 +60,8 @@ async fn checked(api: &Api, wanted: &In) -> Answer<()> {
 
 /// Channels that messages can be on.
 pub(in crate::api::svix) fn checked_channels(channels: Option<&[String]>) -> Answer<()> {
-    let is_wrong = |all: &[String]| all.is_empty() || all.len() > MOST_CHANNELS || !all.iter().all(|one| is_channel(one));
+    let is_wrong =
+        |all: &[String]| all.is_empty() || all.len() > MOST_CHANNELS || !all.iter().all(|one| is_channel(one));
     if channels.is_some_and(is_wrong) {
         let detail =
             format!("`channels` are 1 to {MOST_CHANNELS} of at most 128 letters, digits, `-`, `_`, `.` and `:`");
@@ -85,7 +88,11 @@ fn subscription(api: &Api, application_id: ApplicationId, endpoint_id: EndpointI
     }
 }
 
-fn told(api: &Api, stored: Result<Subscription, StoreError>, endpoint: crate::model::endpoint::Endpoint) -> Answer<Out> {
+fn told(
+    api: &Api,
+    stored: Result<Subscription, StoreError>,
+    endpoint: crate::model::endpoint::Endpoint,
+) -> Answer<Out> {
     match stored {
         Ok(subscription) => Ok(Out::of(api, Subscriber { endpoint, subscription })),
         Err(StoreError::Conflict(_)) => Err(Fault::exists("conflict", "An endpoint with this uid already exists")),

@@ -46,11 +46,21 @@ impl CatalogStore for FaultyStore {
         self.real.remove_application(tenant, id, now).await
     }
 
-    async fn subscriber(&self, tenant: TenantId, application: ApplicationId, handle: &Handle<EndpointId>) -> Result<Option<Subscriber>> {
+    async fn subscriber(
+        &self,
+        tenant: TenantId,
+        application: ApplicationId,
+        handle: &Handle<EndpointId>,
+    ) -> Result<Option<Subscriber>> {
         self.real.subscriber(tenant, application, handle).await
     }
 
-    async fn subscribers(&self, tenant: TenantId, application: ApplicationId, page: Page<i64>) -> Result<Vec<Subscriber>> {
+    async fn subscribers(
+        &self,
+        tenant: TenantId,
+        application: ApplicationId,
+        page: Page<i64>,
+    ) -> Result<Vec<Subscriber>> {
         self.real.subscribers(tenant, application, page).await
     }
 

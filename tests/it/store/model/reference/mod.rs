@@ -4,6 +4,7 @@
 //! What is pure and has laws and tests of its own (how parts merge into a run, how ids are derived) is taken from `model`.
 
 mod asides;
+mod events;
 mod names;
 mod outbox;
 mod projects;
