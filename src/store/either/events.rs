@@ -39,33 +39,33 @@ const HEARERS_OF_ALL: &str = "SELECT s.endpoint_id, s.body FROM subscribed_types
 
 const ONE: &str = "SELECT m.tenant_id, m.message_id, m.rule_id, m.window_id, m.part, m.parts, m.runs, m.links, m.body, \
      m.created_at, m.event_type, e.body FROM events e \
-     JOIN messages m ON m.tenant_id = e.tenant_id AND m.message_id = e.message_id \
-     WHERE e.tenant_id = $1 AND e.message_id = $2";
+     CROSS JOIN messages m \
+     WHERE m.tenant_id = e.tenant_id AND m.message_id = e.message_id AND e.tenant_id = $1 AND e.message_id = $2";
 
 const OF_APPLICATION: &str = "SELECT m.tenant_id, m.message_id, m.rule_id, m.window_id, m.part, m.parts, m.runs, \
      m.links, m.body, m.created_at, m.event_type, e.body FROM events e \
-     JOIN messages m ON m.tenant_id = e.tenant_id AND m.message_id = e.message_id \
-     WHERE e.tenant_id = $1 AND e.application_id = $2 AND e.created_at > $3 AND e.created_at < $4 \
+     CROSS JOIN messages m \
+     WHERE m.tenant_id = e.tenant_id AND m.message_id = e.message_id AND e.tenant_id = $1 AND e.application_id = $2 AND e.created_at > $3 AND e.created_at < $4 \
      AND (e.created_at, e.message_id) < ($5, $6) ORDER BY e.created_at DESC, e.message_id DESC LIMIT $7";
 
 const OF_TYPE: &str = "SELECT m.tenant_id, m.message_id, m.rule_id, m.window_id, m.part, m.parts, m.runs, \
      m.links, m.body, m.created_at, m.event_type, e.body FROM events e \
-     JOIN messages m ON m.tenant_id = e.tenant_id AND m.message_id = e.message_id \
-     WHERE e.tenant_id = $1 AND e.application_id = $2 AND e.created_at > $3 AND e.created_at < $4 \
+     CROSS JOIN messages m \
+     WHERE m.tenant_id = e.tenant_id AND m.message_id = e.message_id AND e.tenant_id = $1 AND e.application_id = $2 AND e.created_at > $3 AND e.created_at < $4 \
      AND (e.created_at, e.message_id) < ($5, $6) AND e.event_type = $8 \
      ORDER BY e.created_at DESC, e.message_id DESC LIMIT $7";
 
 const AT_ENDPOINT: &str = "SELECT a.number, a.started_at, a.duration_ms, a.result, d.delivery_id, d.message_id, \
      d.endpoint_id, d.state, d.reason FROM attempts a \
-     JOIN deliveries d ON d.tenant_id = a.tenant_id AND d.delivery_id = a.delivery_id \
-     WHERE a.tenant_id = $1 AND a.endpoint_id = $2 AND a.started_at > $3 AND a.started_at < $4 \
+     CROSS JOIN deliveries d \
+     WHERE d.tenant_id = a.tenant_id AND d.delivery_id = a.delivery_id AND a.tenant_id = $1 AND a.endpoint_id = $2 AND a.started_at > $3 AND a.started_at < $4 \
      AND (a.started_at, a.delivery_id, a.number) < ($5, $6, $7) \
      ORDER BY a.started_at DESC, a.delivery_id DESC, a.number DESC LIMIT $8";
 
 const OF_MESSAGE: &str = "SELECT a.number, a.started_at, a.duration_ms, a.result, d.delivery_id, d.message_id, \
      d.endpoint_id, d.state, d.reason FROM deliveries d \
-     JOIN attempts a ON a.tenant_id = d.tenant_id AND a.delivery_id = d.delivery_id \
-     WHERE d.tenant_id = $1 AND d.message_id = $2 AND a.started_at > $3 AND a.started_at < $4 \
+     CROSS JOIN attempts a \
+     WHERE a.tenant_id = d.tenant_id AND a.delivery_id = d.delivery_id AND d.tenant_id = $1 AND d.message_id = $2 AND a.started_at > $3 AND a.started_at < $4 \
      AND (a.started_at, a.delivery_id, a.number) < ($5, $6, $7) \
      ORDER BY a.started_at DESC, a.delivery_id DESC, a.number DESC LIMIT $8";
 

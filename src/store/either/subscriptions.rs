@@ -19,23 +19,23 @@ const ENDPOINT_COLUMNS: usize = 12;
 
 const OF_ID: &str = "SELECT e.tenant_id, e.endpoint_id, e.key, e.rule_id, e.target_sealed, e.shown, e.format, e.policy, \
      e.overrides, e.origin, e.disabled_at, e.disabled_why, s.number, s.body FROM subscriptions s \
-     JOIN endpoints e ON e.tenant_id = s.tenant_id AND e.endpoint_id = s.endpoint_id \
-     WHERE s.tenant_id = $1 AND s.application_id = $2 AND s.endpoint_id = $3";
+     CROSS JOIN endpoints e \
+     WHERE e.tenant_id = s.tenant_id AND e.endpoint_id = s.endpoint_id AND s.tenant_id = $1 AND s.application_id = $2 AND s.endpoint_id = $3";
 
 const OF_UID: &str = "SELECT e.tenant_id, e.endpoint_id, e.key, e.rule_id, e.target_sealed, e.shown, e.format, e.policy, \
      e.overrides, e.origin, e.disabled_at, e.disabled_why, s.number, s.body FROM subscriptions s \
-     JOIN endpoints e ON e.tenant_id = s.tenant_id AND e.endpoint_id = s.endpoint_id \
-     WHERE s.tenant_id = $1 AND s.application_id = $2 AND s.uid = $3";
+     CROSS JOIN endpoints e \
+     WHERE e.tenant_id = s.tenant_id AND e.endpoint_id = s.endpoint_id AND s.tenant_id = $1 AND s.application_id = $2 AND s.uid = $3";
 
 const OLDEST: &str = "SELECT e.tenant_id, e.endpoint_id, e.key, e.rule_id, e.target_sealed, e.shown, e.format, e.policy, \
      e.overrides, e.origin, e.disabled_at, e.disabled_why, s.number, s.body FROM subscriptions s \
-     JOIN endpoints e ON e.tenant_id = s.tenant_id AND e.endpoint_id = s.endpoint_id \
-     WHERE s.tenant_id = $1 AND s.application_id = $2 AND s.number > $3 ORDER BY s.number LIMIT $4";
+     CROSS JOIN endpoints e \
+     WHERE e.tenant_id = s.tenant_id AND e.endpoint_id = s.endpoint_id AND s.tenant_id = $1 AND s.application_id = $2 AND s.number > $3 ORDER BY s.number LIMIT $4";
 
 const NEWEST: &str = "SELECT e.tenant_id, e.endpoint_id, e.key, e.rule_id, e.target_sealed, e.shown, e.format, e.policy, \
      e.overrides, e.origin, e.disabled_at, e.disabled_why, s.number, s.body FROM subscriptions s \
-     JOIN endpoints e ON e.tenant_id = s.tenant_id AND e.endpoint_id = s.endpoint_id \
-     WHERE s.tenant_id = $1 AND s.application_id = $2 AND s.number < $3 ORDER BY s.number DESC LIMIT $4";
+     CROSS JOIN endpoints e \
+     WHERE e.tenant_id = s.tenant_id AND e.endpoint_id = s.endpoint_id AND s.tenant_id = $1 AND s.application_id = $2 AND s.number < $3 ORDER BY s.number DESC LIMIT $4";
 
 const ONE: &str = "SELECT number, body FROM subscriptions WHERE tenant_id = $1 AND endpoint_id = $2";
 

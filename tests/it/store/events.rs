@@ -313,11 +313,12 @@ pub(crate) async fn a_failure_is_told_to_those_who_ask_for_it_and_no_further(sto
     let watching = subscribe(store, 2, 2, &["delivery.failed", "endpoint.disabled"], &[]).await;
     send(store, 1, event(1, "a.x", &[])).await;
     let fail = async |holder: u32, outcome: Outcome| {
-        let claimant = Claimant { holder: uuid(9, holder), now: at(1000), until: at(2000) };
+        let now = at(1000 + i64::from(holder));
+        let claimant = Claimant { holder: uuid(9, holder), now, until: at(2000) };
         let claims = claim(store, claimant, 9).await.unwrap();
         for claim in &claims {
             let result = AttemptResult::answered(410);
-            let attempt = Attempt { number: 1, started_at: at(1000), duration_ms: 5, request: None, result };
+            let attempt = Attempt { number: 1, started_at: now, duration_ms: 5, request: None, result };
             finish(store, &claim.lease, attempt, outcome.clone()).await.unwrap();
         }
         claims

@@ -140,18 +140,18 @@ async fn no_endpoint_is_made_that_leads_where_nothing_is_sent_and_no_header_is_s
         json!({"channels": ["a b"]}),
     ];
     for more in wrong {
-        let mut body = json!({"url": "http://127.0.0.1:1/"});
+        let mut body = json!({"url": "http://127.0.0.1:4711/"});
         body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         let (status, answer) = call(&server, "POST", "/api/v1/app/a/endpoint", &body).await;
         assert_eq!(status, 422, "{body}: {answer}");
     }
-    let kept = json!({"url": "http://127.0.0.1:1/", "uid": "kept", "headers": {"X-Key": "s3cret"}});
+    let kept = json!({"url": "http://127.0.0.1:4711/", "uid": "kept", "headers": {"X-Key": "s3cret"}});
     done(&server, "POST", "/api/v1/app/a/endpoint", &kept).await;
     for path in ["/api/v1/app/a/endpoint/kept", "/api/v1/app/a/endpoint/kept/headers", "/v1/endpoints"] {
         let shown = done(&server, "GET", path, &Value::Null).await;
         assert!(!shown.to_string().contains("s3cret"), "{path}: {shown}");
     }
-    let away = json!({"url": "http://127.0.0.2:1/"});
+    let away = json!({"url": "http://127.0.0.2:4711/"});
     let (status, answer) = call(&server, "PATCH", "/api/v1/app/a/endpoint/kept", &away).await;
     assert_eq!(status, 422, "a header is taken to no other server: {answer}");
 }

@@ -89,7 +89,7 @@ async fn one_match_feeds_a_webhook_a_subscriber_and_a_listener_at_once() {
     let mut heard = [listener.says(), listener.says()];
     heard.sort_by_key(|event| event["heard"].to_string());
     assert_eq!(heard[0]["data"]["runs"][0]["id"], RUN, "{heard:#?}");
-    assert_eq!((&heard[1]["type"], &heard[1]["external_id"]), (&json!("record.completed"), &json!(RUN)));
+    assert_eq!((&heard[1]["type"], &heard[1]["fields"]), (&json!("record.completed"), &json!(true)));
     let (_, page) = call(&server, "GET", "/v1/deliveries", &Value::Null).await;
     let deliveries = page["deliveries"].as_array().unwrap();
     assert_eq!(deliveries.len(), 4, "{page:#}");

@@ -39,7 +39,7 @@ async function tell() {
   const all = await svix.endpoint.create("node-shop", { url: `${base}/all`, uid: "all" });
   const some = await svix.endpoint.create("node-shop", { url: `${base}/some`, eventTypes: ["node.paid"], channels: ["c"] });
   assert.deepEqual(some.eventTypes, ["node.paid"]);
-  await svix.endpoint.updateHeaders("node-shop", "all", { headers: { "X-Node": "1" } });
+  await svix.endpoint.setHeaders("node-shop", "all", { headers: { "X-Node": "1" } });
   const listed = await svix.endpoint.list("node-shop", { order: Ordering.Ascending });
   assert.deepEqual(listed.data.map((one) => one.id), [all.id, some.id]);
   await assert.rejects(svix.message.create("node-shop", { eventType: "node.paid", payload: {} }), (e) => e.code === 422);
@@ -61,7 +61,7 @@ async function tell() {
   const before = (await svix.endpoint.getSecret("node-shop", "all")).key;
   await svix.endpoint.rotateSecret("node-shop", "all", {});
   assert.notEqual((await svix.endpoint.getSecret("node-shop", "all")).key, before);
-  assert.equal((await svix.endpoint.getStats("node-shop", "some")).success, 1);
+  assert.equal((await svix.endpoint.getStats("node-shop", some.id)).success, 1);
   await svix.endpoint.delete("node-shop", some.id);
   await refused(svix.endpoint.get("node-shop", some.id), 404, "not_found");
   await svix.application.delete("node-shop");

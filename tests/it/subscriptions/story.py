@@ -83,7 +83,7 @@ assert svix.application.get_or_create(ApplicationIn(name="other", uid="shop")).i
 refused(409, "conflict", svix.application.create, ApplicationIn(name="again", uid="shop"))
 assert svix.application.get("shop") == svix.application.get(app.id) == app
 assert svix.application.patch("shop", ApplicationPatch(name="Shop")).name == "Shop"
-assert svix.application.update("shop", ApplicationIn(name="Shop", uid="shop", metadata={"plan": "tin"})).metadata == {"plan": "tin"}
+assert svix.application.upsert("shop", ApplicationIn(name="Shop", uid="shop", metadata={"plan": "tin"})).metadata == {"plan": "tin"}
 second = svix.application.create(ApplicationIn(name="second"))
 assert [one.id for one in svix.application.list().data] == [app.id, second.id]
 refused(404, "not_found", svix.application.get, "nobody")
@@ -126,7 +126,7 @@ assert svix.endpoint.get("shop", "paid") == svix.endpoint.get("shop", paid.id) =
 assert svix.endpoint.get_secret("shop", "paid").key == secret
 headers = svix.endpoint.get_headers("shop", "paid")
 assert headers.headers == {} and headers.sensitive == ["X-Shop"]
-svix.endpoint.update_headers("shop", "paid", EndpointHeadersIn(headers={"X-Shop": "2", "X-More": "3"}))
+svix.endpoint.set_headers("shop", "paid", EndpointHeadersIn(headers={"X-Shop": "2", "X-More": "3"}))
 svix.endpoint.patch_headers("shop", "paid", EndpointHeadersPatchIn(headers={"X-Last": "4"}, delete_headers=["x-more"]))
 assert sorted(svix.endpoint.get_headers("shop", "paid").sensitive) == ["X-Last", "X-Shop"]
 order = EndpointListOptions(order=Ordering.DESCENDING)
@@ -211,7 +211,7 @@ except WebhookVerificationError:
     pass
 
 # What is disabled hears nothing; what is removed is not there.
-svix.endpoint.update("shop", "paid", EndpointUpsertIn(url=f"{base}/paid", uid="paid", disabled=True))
+svix.endpoint.upsert("shop", "paid", EndpointUpsertIn(url=f"{base}/paid", uid="paid", disabled=True))
 assert svix.endpoint.get("shop", "paid").disabled
 svix.message.create("shop", MessageIn(event_type="order.other", payload={}, channels=["berlin"]))
 assert [path for path, _, _ in arrived(1)] == ["/berlin"]

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
 use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 
@@ -40,12 +39,13 @@ pub(super) async fn show(
     Ok(Json(Out { key }))
 }
 
+/// Older clients look at nothing of the answer, newer ones read the new secret in it.
 pub(super) async fn rotate(
     State(api): State<Api>,
     Caller(tenant): Caller,
     Path((app, endpoint)): Path<(String, String)>,
     Whole(body): Whole,
-) -> Answer<StatusCode> {
+) -> Answer<Json<Out>> {
     let wanted: In = keys(&api, &body)?;
     let grace = wanted.grace_period_seconds.map_or(GRACE, Duration::from_secs);
     if grace > LONGEST_GRACE {
@@ -58,5 +58,5 @@ pub(super) async fn rotate(
     target.signing = target.signing.rotated(&secret, api.clock.now(), grace);
     let endpoint = subscribing::retargeted(&api, endpoint, &target)?;
     subscribing::put(&api, Subscriber { endpoint, subscription }, Presence::There).await?;
-    Ok(StatusCode::NO_CONTENT)
+    Ok(Json(Out { key: secret.expose_secret().to_owned() }))
 }
