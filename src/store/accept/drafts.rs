@@ -27,6 +27,8 @@ struct Draft {
     /// Whether a part was applied, be it one that had come before.
     addressed: bool,
     changed: bool,
+    /// Whether a part brought something new.
+    has_news: bool,
     /// The path it had before.
     was: Option<DottedOrder>,
     said: Said,
@@ -348,7 +350,7 @@ impl Draft {
     /// parent costs what it cost.
     fn price(&mut self, prices: &Prices) {
         if let Said::Merged(layers) = &mut self.said
-            && self.addressed
+            && self.has_news
         {
             layers.price(prices);
         }
@@ -374,6 +376,7 @@ impl Draft {
         };
         self.addressed = true;
         self.changed |= changed;
+        self.has_news |= changed;
         Ok(changed)
     }
 
