@@ -144,7 +144,7 @@ impl<'de> Deserialize<'de> for Details {
     }
 }
 
-impl Judging<'_> {
+impl<'a> Judging<'a> {
     /// The price, unless something is wrong with it; all that is.
     fn price(mut self) -> Option<Price> {
         for (key, at) in &self.entry.unknown {
@@ -176,20 +176,19 @@ impl Judging<'_> {
         self.wrong(self.at, key, &format!("is missing: write {example}"));
     }
 
-    fn text(&self, key: &str) -> Option<(Location, &str)> {
+    fn text(&self, key: &str) -> Option<(Location, &'a str)> {
         let (_, text) = self.entry.texts.iter().find(|(name, _)| name == key)?;
         Some((text.referenced, text.value.as_deref()?))
     }
 
     fn pattern(&mut self, key: &str) -> Option<Pattern> {
         let (at, text) = self.text(key)?;
-        let text = text.to_owned();
-        match Pattern::parse(&text) {
+        match Pattern::parse(text) {
             Ok(pattern) => Some(pattern),
             Err(error) => {
                 let error = error.to_string();
                 let why = error.lines().last().unwrap_or_default().trim_start_matches("error: ");
-                self.wrong(at, key, &format!("is not a regular expression: `{}`: {why}", shown(&text)));
+                self.wrong(at, key, &format!("is not a regular expression: `{}`: {why}", shown(text)));
                 None
             }
         }
@@ -197,10 +196,9 @@ impl Judging<'_> {
 
     fn from(&mut self) -> Option<Timestamp> {
         let (at, text) = self.text("from")?;
-        let text = text.to_owned();
-        let from = Timestamp::parse(&text).ok();
+        let from = Timestamp::parse(text).ok();
         if from.is_none() {
-            let what = format!("is not an instant: `{}`; write one such as 2026-01-01T00:00:00Z", shown(&text));
+            let what = format!("is not an instant: `{}`; write one such as 2026-01-01T00:00:00Z", shown(text));
             self.wrong(at, "from", &what);
         }
         from
@@ -219,32 +217,25 @@ impl Judging<'_> {
     }
 
     fn rates(&mut self, key: &str, details_key: &str, per: Per) -> Option<Rates> {
-        let each = match self.text(key) {
-            Some((at, text)) => {
-                let text = text.to_owned();
-                self.money(at, key, &text, per)
-            }
-            None => {
-                self.missing(key, "what the tokens cost, such as 2.50, or 0");
-                None
-            }
+        let each = if let Some((at, text)) = self.text(key) {
+            self.money(at, key, text, per)
+        } else {
+            self.missing(key, "what the tokens cost, such as 2.50, or 0");
+            None
         };
         let entry = self.entry;
         let pairs = entry.details.iter().filter(|(name, _)| name == details_key).flat_map(|(_, pairs)| pairs);
         let (mut details, mut whole) = (Amounts::new(), true);
         for (kind, text) in pairs {
             let (at, name) = (text.referenced, format!("{details_key}.{}", shown(kind)));
-            match &text.value {
-                Some(money) => {
-                    let price = self.money(at, &name, money, per);
-                    whole &= price.is_some();
-                    details.extend(price.map(|price| (kind.clone(), price)));
-                }
-                None => {
-                    self.wrong(at, &name, "has no price: write one such as 0.25");
-                    whole = false;
-                }
-            }
+            let price = if let Some(money) = &text.value {
+                self.money(at, &name, money, per)
+            } else {
+                self.wrong(at, &name, "has no price: write one such as 0.25");
+                None
+            };
+            whole &= price.is_some();
+            details.extend(price.map(|price| (kind.clone(), price)));
         }
         each.filter(|_| whole).map(|each| Rates { each, details })
     }

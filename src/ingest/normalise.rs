@@ -150,6 +150,12 @@ fn complete_lineage(fields: &mut Fields, run_id: RunId) {
         Ok(path) => path,
         Err(reason) => return tracing::warn!(%run_id, reason, "a dotted_order was left out"),
     };
+    follow(fields, run_id, &path);
+    fields.dotted_order = Some(text);
+}
+
+/// Takes trace and parent from a path.
+fn follow(fields: &mut Fields, run_id: RunId, path: &DottedOrder) {
     fields.trace_id = fields.trace_id.or(path.first().map(|segment| segment.run_id.into()));
     if let Some(parent) = path.ancestors().last().map(|segment| segment.run_id) {
         if fields.parent_run_id.is_some_and(|said| said != parent) {
@@ -157,7 +163,6 @@ fn complete_lineage(fields: &mut Fields, run_id: RunId) {
         }
         fields.parent_run_id = Some(parent);
     }
-    fields.dotted_order = Some(text);
 }
 
 fn consistent(text: &str, run_id: RunId, trace_id: Option<TraceId>) -> Result<DottedOrder, String> {

@@ -134,6 +134,9 @@ async fn sum_found(
     let runs = drafts.iter().flat_map(|draft| draft.found.values()).flat_map(|found| found.runs.values());
     let found = runs.filter(|stored| alone.contains(&stored.run.id));
     let traces: Vec<TraceId> = found.map(|stored| stored.run.trace_id).collect::<BTreeSet<_>>().into_iter().collect();
+    if traces.is_empty() {
+        return Ok(());
+    }
     let mut sums: HashMap<RunId, Usage> = HashMap::new();
     for some in traces.chunks(TRACES) {
         for trace in by_trace(store.traces(project.tenant_id, project.project_id, some).await?) {

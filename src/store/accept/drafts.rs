@@ -172,10 +172,12 @@ impl Drafts {
         self.index.contains_key(&run)
     }
 
-    /// The runs that something new is said of and whose clients say no path.
-    pub(super) fn changed_strays(&self) -> impl Iterator<Item = RunId> {
+    /// The runs that something new is said of, whose clients say no path, and that have none. One that has been told a
+    /// path keeps it as long as neither its own word nor its parent moves it.
+    pub(super) fn lost_strays(&self) -> impl Iterator<Item = RunId> {
         let changed = self.list.iter().filter(|(_, draft)| draft.project.is_some() && draft.changed);
-        changed.filter(|(id, draft)| draft.outline(*id).is_some_and(|outline| outline.is_stray())).map(|(id, _)| *id)
+        let is_lost = |stands: &Standpoint| matches!(stands, Standpoint::Under { path: None, .. });
+        changed.filter(move |(id, draft)| draft.stands(*id).is_some_and(is_lost)).map(|(id, _)| *id)
     }
 
     /// The runs that have another path than before, or one for the first time, or none any more.

@@ -15,7 +15,7 @@ use crate::store::accept::drafts::Drafts;
 
 /// Gives strays their paths.
 pub(super) async fn infer(rows: &mut dyn Rows, tenant: TenantId, drafts: &mut Drafts) -> Result<()> {
-    let mut strays: BTreeSet<RunId> = drafts.changed_strays().collect();
+    let mut strays: BTreeSet<RunId> = drafts.lost_strays().collect();
     load_parents(rows, tenant, drafts, &strays).await?;
     let mut told = HashSet::new();
     loop {
