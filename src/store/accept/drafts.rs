@@ -8,7 +8,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::model::dotted_order::DottedOrder;
-use crate::model::id::{ProjectId, RunId, TenantId};
+use crate::model::id::{ProjectId, RunId, TenantId, ThreadId};
 use crate::model::merge::Applied;
 use crate::model::run::{Fields, Layers, Outline, Part, PartKind, Standpoint};
 use crate::model::time::Timestamp;
@@ -27,6 +27,8 @@ struct Draft {
     addressed: bool,
     changed: bool,
     was_rooted: bool,
+    /// The thread it was a turn of.
+    was_in: Option<ThreadId>,
     said: Said,
     /// What `said` amounts to, once somebody has asked.
     outline: OnceLock<Option<Arc<Outline>>>,
@@ -64,6 +66,8 @@ pub(super) struct Complete {
     pub(super) outline: Arc<Outline>,
     /// Whether nothing was stored of it before.
     pub(super) is_new: bool,
+    /// The thread it was a turn of until now.
+    pub(super) left: Option<ThreadId>,
 }
 
 /// The runs that a transaction wrote.
@@ -264,7 +268,10 @@ impl Drafts {
             }
             let is_new = draft.stored == Stored::Nothing;
             match draft.outline(id).map(Arc::clone) {
-                Some(outline) => written.complete.push(Complete { project, run: id, outline, is_new }),
+                Some(outline) => {
+                    let left = draft.was_in.filter(|thread| outline.thread != Some(*thread));
+                    written.complete.push(Complete { project, run: id, outline, is_new, left });
+                }
                 None => written.incomplete.push(id),
             }
             bodies.push(BodyRow { run_id: id, project_id: project, body: draft.packed()?, is_new });
@@ -295,7 +302,8 @@ impl Draft {
             Ok(layers) => {
                 let draft = Self { said: Said::Merged(Box::new(layers)), stored: Stored::Layers, ..draft };
                 let was_rooted = matches!(draft.stands(row.run_id), Some(Standpoint::Rooted(_)));
-                Self { was_rooted, ..draft }
+                let was_in = draft.outline(row.run_id).and_then(|outline| outline.thread);
+                Self { was_rooted, was_in, ..draft }
             }
             Err(error) => {
                 pass_over_run(Some(row.run_id), &error);

@@ -177,6 +177,7 @@ async fn served(connection: &mut PgConnection, wrong: &mut Wrong) {
         removal::PLANNED,
         runs::PLANNED,
         standing::PLANNED,
+        threads::PLANNED,
         windows::PLANNED,
     ];
     let of_trace = RunQuery { trace_id: Some(TraceId(Uuid::nil())), ..RunQuery::default() };

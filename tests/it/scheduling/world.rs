@@ -274,6 +274,20 @@ impl World {
 
     /// What was said for a rule, in the order in which it was found.
     pub(super) async fn told(&self, key: &str) -> Vec<Told> {
+        let mut told = Vec::new();
+        for text in self.bodies(key).await {
+            let body: Body = serde_json::from_str(&text).unwrap();
+            told.push(Told {
+                start: Timestamp::parse(&body.start_time).unwrap(),
+                end: Timestamp::parse(&body.end_time).unwrap(),
+                runs: body.runs.iter().map(|run| run.id.0.as_u128()).collect(),
+            });
+        }
+        told
+    }
+
+    /// The same as it would be sent.
+    pub(super) async fn bodies(&self, key: &str) -> Vec<String> {
         let rule_id = Some(RuleId::of_key(TENANT, key));
         let query = DeliveryQuery { rule_id, limit: 10_000, ..DeliveryQuery::default() };
         let mut deliveries = self.store.list_deliveries(TENANT, &query).await.unwrap();
@@ -283,11 +297,7 @@ impl World {
             let message = self.store.message(TENANT, delivery.message_id).await.unwrap().unwrap();
             let body: Body = serde_json::from_str(&message.body.json).unwrap();
             assert_eq!(message.runs as usize, body.runs.len());
-            told.push(Told {
-                start: Timestamp::parse(&body.start_time).unwrap(),
-                end: Timestamp::parse(&body.end_time).unwrap(),
-                runs: body.runs.iter().map(|run| run.id.0.as_u128()).collect(),
-            });
+            told.push(message.body.json.clone());
         }
         told
     }

@@ -10,6 +10,7 @@ use crate::api::langsmith::wire::bodies::{Link, Root};
 use crate::api::langsmith::wire::{Stats, View, shown_stats};
 use crate::model::id::{ProjectId, RunId, TraceId};
 use crate::model::json::RawJson;
+use crate::model::thread;
 use crate::model::time::Timestamp;
 use crate::payload;
 use crate::query::feedback::Summaries;
@@ -69,7 +70,7 @@ pub(crate) fn feedback_stats<'v>(view: &View<'v>) -> Shown<'v> {
 }
 
 pub(crate) fn thread_id<'v>(view: &View<'v>) -> Shown<'v> {
-    or_nothing(view.stored.run.extra.as_ref().and_then(payload::thread_id), Shown::Written)
+    or_nothing(view.stored.run.extra.as_ref().and_then(thread::named), Shown::Written)
 }
 
 /// The keys that every answer has.
