@@ -12,7 +12,7 @@ use crate::rule_file::node::Node;
 use crate::rule_file::reading::{Reading, Section};
 
 const EVERY: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(31 * 24);
-const IDLE: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(7 * 24);
+const IDLE: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_hours(7 * 24);
 const SETTLE: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_hours(24);
 
 /// Reads a rule's cadence.

@@ -56,6 +56,8 @@ fn goes_together(reading: &mut Reading<'_>, rule: &Section<'_>) -> bool {
     if let Some(span) = &settle {
         let hint = "write `idle` for how long a thread must have been idle, or remove it";
         reading.error("settle-and-group", span, "a rule on threads does not wait for single traces", hint);
+        // What else is wrong with it is still worth knowing.
+        rule.get("settle").and_then(|node| cadence::settle(reading, node));
     }
     let dataset = rule.key_span("add_to_dataset_id");
     if let Some(span) = &dataset {

@@ -29,6 +29,7 @@ const COUNTERS: [(&str, &str); 17] = [
     ("runhook_rows_dropped_total", "Rows that left by age, by kind"),
     ("runhook_rule_files_total", "Times that rule files were applied or refused, by source (folder, api) and outcome"),
     ("runhook_rows_unreadable_total", "Stored rows other than runs that did not decode and were passed over"),
+    ("runhook_threads_cut_total", "Threads of which rules looked at the last turns only"),
     ("runhook_runs_unreadable_total", "Stored runs that did not decode, or could not be written, and were passed over"),
     ("runhook_store_retries_total", "Transactions run again after a conflict or a lost connection, by operation"),
     ("runhook_windows_total", "Windows committed, by whose progress they are"),

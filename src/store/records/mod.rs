@@ -33,7 +33,7 @@ use crate::store::windows::{ProjectKey, Standing, Stirred};
 use crate::store::{Result, StoreError};
 
 pub(super) use attempts::{attempt, attempt_text, failed_count};
-pub(super) use collections::{collection, example, log_entry, queued_run};
+pub(super) use collections::{collection, example, log_entry, queued_run, source_run};
 pub(super) use outbox::{
     LARGEST_CLAIMED, answers, claims, delivery, gone, message, messages_of, recorded, state_columns, state_of_word,
     verdict, waiting_for,
