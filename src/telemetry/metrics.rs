@@ -14,7 +14,7 @@ pub const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 const SECONDS: [f64; 12] = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 30.0];
 
 /// All counters.
-const COUNTERS: [(&str, &str); 17] = [
+const COUNTERS: [(&str, &str); 18] = [
     ("runhook_blobs_dropped_total", "Blobs deleted because nothing named them"),
     ("runhook_deliveries_total", "Attempts that ended, by outcome"),
     ("runhook_evaluation_failures_total", "Evaluations of a project that failed and are repeated"),
