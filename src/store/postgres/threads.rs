@@ -7,8 +7,8 @@ use crate::store::postgres::{PgStore, ids};
 use crate::store::threads::{ThreadStore, Turn};
 use crate::store::{Result, records};
 
-const OF_RUNS: &str = "SELECT run_id, thread_id FROM runs WHERE thread_id IS NOT NULL \
-     AND tenant_id = $1 AND project_id = $2 AND run_id = ANY($3::uuid[])";
+const OF_RUNS: &str = "SELECT run_id, thread_id FROM runs \
+     WHERE tenant_id = $1 AND project_id = $2 AND run_id = ANY($3::uuid[])";
 
 const TURNS: &str = "SELECT r.thread_id, r.run_id, greatest(r.changed_seq, (SELECT max(t.changed_seq) FROM runs t \
      WHERE t.tenant_id = $1 AND t.project_id = $2 AND t.trace_id = r.run_id)) \
@@ -22,7 +22,8 @@ impl ThreadStore for PgStore {
     async fn threads_of(&self, tenant: TenantId, project: ProjectId, runs: &[RunId]) -> Result<Vec<(RunId, ThreadId)>> {
         self.read(async {
             let query = sqlx::query(OF_RUNS).bind(tenant.0).bind(project.0).bind(ids(runs, |run| run.0));
-            query.fetch_all(&mut *self.reader().await?).await?.iter().map(records::thread_of).collect()
+            let rows = query.fetch_all(&mut *self.reader().await?).await?;
+            rows.iter().filter_map(|row| records::thread_of(row).transpose()).collect()
         })
         .await
     }

@@ -260,9 +260,11 @@ pub(super) fn change(row: &impl Columns) -> Result<Change> {
     })
 }
 
-pub(super) fn thread_of(row: &impl Columns) -> Result<(RunId, ThreadId)> {
+/// A run with the thread that it is a turn of, if it is one.
+pub(super) fn thread_of(row: &impl Columns) -> Result<Option<(RunId, ThreadId)>> {
     let mut cells = Cells::of("runs", row);
-    Ok((RunId(cells.take()?), ThreadId(cells.take()?)))
+    let run = RunId(cells.take()?);
+    Ok(cells.take_or_none()?.map(|thread| (run, ThreadId(thread))))
 }
 
 pub(super) fn turn(row: &impl Columns) -> Result<Turn> {

@@ -8,8 +8,8 @@ use crate::store::sqlite::row::id_list;
 use crate::store::threads::{ThreadStore, Turn};
 use crate::store::{Result, records};
 
-const OF_RUNS: &str = "SELECT run_id, thread_id FROM runs WHERE thread_id IS NOT NULL \
-     AND tenant_id = $1 AND project_id = $2 AND run_id IN (SELECT unhex(value) FROM json_each($3))";
+const OF_RUNS: &str = "SELECT run_id, thread_id FROM runs \
+     WHERE tenant_id = $1 AND project_id = $2 AND run_id IN (SELECT unhex(value) FROM json_each($3))";
 
 /// `CROSS JOIN` keeps the order: from each thread to its turns. A thread's turns are found in the index alone.
 const TURNS: &str = "SELECT r.thread_id, r.run_id, max(r.changed_seq, coalesce((SELECT max(t.changed_seq) \
@@ -23,7 +23,7 @@ const TURNS: &str = "SELECT r.thread_id, r.run_id, max(r.changed_seq, coalesce((
 impl ThreadStore for SqliteStore {
     async fn threads_of(&self, tenant: TenantId, project: ProjectId, runs: &[RunId]) -> Result<Vec<(RunId, ThreadId)>> {
         let query = sqlx::query(OF_RUNS).bind(tenant.0).bind(project.0).bind(id_list(runs.iter().map(|run| run.0)));
-        query.fetch_all(&self.readers).await?.iter().map(records::thread_of).collect()
+        query.fetch_all(&self.readers).await?.iter().filter_map(|row| records::thread_of(row).transpose()).collect()
     }
 
     async fn turns(&self, tenant: TenantId, project: ProjectId, threads: &[ThreadId], limit: u32) -> Result<Vec<Turn>> {

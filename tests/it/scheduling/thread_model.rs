@@ -3,7 +3,6 @@
 //! nothing is left.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use proptest::prelude::*;
 use runhook::config::Limits;
@@ -201,7 +200,7 @@ proptest! {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let mut history = History::new().await;
-            history.world.wait(Duration::from_secs(1).as_secs());
+            history.world.wait(1);
             for step in steps {
                 history.take(step).await;
             }

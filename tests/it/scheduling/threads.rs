@@ -321,3 +321,16 @@ async fn of_a_thread_without_end_the_last_turns_are_looked_at() {
     world.settle(&mut scheduler).await;
     assert_eq!(world.told_runs("r").await, [vec![3, 4, 5]]);
 }
+
+#[tokio::test]
+async fn a_database_with_a_rule_on_threads_is_not_for_binaries_that_know_none() {
+    let world = World::new().await;
+    let asked = "UPDATE counters SET value = 9020 WHERE name = 'least_version' AND value = 20";
+    world.apply(&[rule("r")]).await;
+    world.sql(asked).await;
+    world.store.check_schema().await.expect("until then it is");
+    world.apply(&[thread_rule("t")]).await;
+    world.sql(asked).await;
+    let refused = world.store.check_schema().await.unwrap_err();
+    assert!(refused.to_string().contains("9020"), "{refused}");
+}

@@ -203,6 +203,10 @@ impl World {
         assert!(!matches!(self.store.run(TENANT, run_id(number)).await, Ok(Some(_))));
     }
 
+    pub(super) async fn sql(&self, statement: &str) {
+        self.home.sql(statement).await;
+    }
+
     pub(super) fn now(&self) -> Timestamp {
         self.clock.now()
     }
