@@ -92,6 +92,8 @@ pub struct Limits {
     pub url_bytes: Bytes,
     /// Changes looked at in one window.
     pub changes_per_window: NonZeroU32,
+    /// Turns of a thread that a rule on threads looks at; those that started before are passed over.
+    pub turns_per_thread: NonZeroU32,
     /// Deliveries being sent at a time.
     pub concurrent_deliveries: NonZeroU32,
     /// Deliveries being sent to one endpoint at a time.
@@ -136,6 +138,7 @@ impl Default for Limits {
             header_bytes: Bytes(limits.header_bytes.into()),
             url_bytes: Bytes(limits.url_bytes.into()),
             changes_per_window: count(limits.changes_per_window),
+            turns_per_thread: count(limits.turns_per_thread),
             concurrent_deliveries: count(limits.concurrent_deliveries),
             concurrent_deliveries_per_endpoint: count(limits.concurrent_deliveries_per_endpoint),
             response_bytes: Bytes(limits.response_bytes.into()),
@@ -161,6 +164,7 @@ impl From<Limits> for config::Limits {
             header_bytes: small(limits.header_bytes),
             url_bytes: small(limits.url_bytes),
             changes_per_window: limits.changes_per_window.get(),
+            turns_per_thread: limits.turns_per_thread.get(),
             concurrent_deliveries: limits.concurrent_deliveries.get(),
             concurrent_deliveries_per_endpoint: limits.concurrent_deliveries_per_endpoint.get(),
             response_bytes: small(limits.response_bytes),

@@ -33,6 +33,8 @@ pub struct Limits {
     pub url_bytes: u32,
     /// Changes looked at in one window.
     pub changes_per_window: u32,
+    /// Turns of a thread that a rule on threads looks at; those that started before are passed over.
+    pub turns_per_thread: u32,
     /// Deliveries being sent at a time.
     pub concurrent_deliveries: u32,
     /// Deliveries being sent to one endpoint at a time.
@@ -60,6 +62,7 @@ impl Default for Limits {
             header_bytes: 8 * 1024,
             url_bytes: 4 * 1024,
             changes_per_window: 10_000,
+            turns_per_thread: 1_000,
             concurrent_deliveries: 256,
             concurrent_deliveries_per_endpoint: 32,
             response_bytes: 16 * 1024,

@@ -57,6 +57,10 @@ id!(
     TraceId
 );
 id!(
+    /// A conversation: traces whose roots name it.
+    ThreadId
+);
+id!(
     /// A score, value or comment about a run.
     FeedbackId
 );

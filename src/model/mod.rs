@@ -23,6 +23,7 @@ pub mod run;
 pub mod scope;
 pub mod sealed;
 pub mod signing;
+pub mod thread;
 pub mod time;
 pub mod usage;
 pub mod window;

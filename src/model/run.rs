@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use crate::model::dotted_order::DottedOrder;
 use crate::model::feedback::Feedback;
-use crate::model::id::{ProjectId, RunId, TenantId, TraceId};
+use crate::model::id::{ProjectId, RunId, TenantId, ThreadId, TraceId};
 use crate::model::json::RawJson;
 use crate::model::project::ProjectRef;
 use crate::model::time::Timestamp;
@@ -295,6 +295,8 @@ pub struct Outline {
     pub end_time: Option<Timestamp>,
     /// Its status.
     pub status: Status,
+    /// The thread it is a turn of: only roots are.
+    pub thread: Option<ThreadId>,
 }
 
 /// Where a run stands in its trace.

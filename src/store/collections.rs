@@ -41,6 +41,15 @@ pub struct ExampleQuery {
     pub offset: u32,
 }
 
+/// What collections hold of a run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Shelved {
+    /// Whether some example was made of it.
+    pub in_dataset: bool,
+    /// When it was last put into a queue, of those that it is in.
+    pub queued_at: Option<Timestamp>,
+}
+
 /// What becomes of a window's matches beside messages. It happens in the transaction that commits the window: with its
 /// matches, or not at all.
 #[derive(Debug, Clone, Default)]
@@ -92,8 +101,23 @@ pub trait CollectionStore: Send + Sync {
         offset: u32,
     ) -> Result<Vec<(RunId, Timestamp)>>;
 
+    /// What collections hold of these runs; nothing of those that are in none.
+    async fn shelved(&self, tenant: TenantId, runs: &[RunId]) -> Result<HashMap<RunId, Shelved>>;
+
     /// Takes a run out of a queue. Whether it was in it.
     async fn dequeue(&self, tenant: TenantId, queue: QueueId, run: RunId) -> Result<bool>;
+}
+
+/// What collections hold of runs: these are in datasets, and those in queues.
+pub(in crate::store) fn shelved(in_datasets: Vec<RunId>, queued: Vec<(RunId, Timestamp)>) -> HashMap<RunId, Shelved> {
+    let mut shelved: HashMap<RunId, Shelved> = HashMap::new();
+    for run in in_datasets {
+        shelved.entry(run).or_default().in_dataset = true;
+    }
+    for (run, at) in queued {
+        shelved.entry(run).or_default().queued_at = Some(at);
+    }
+    shelved
 }
 
 impl ActionsTaken {

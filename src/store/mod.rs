@@ -27,6 +27,7 @@ pub mod rules;
 pub mod runs;
 pub mod search;
 pub mod sqlite;
+pub mod threads;
 pub mod transfer;
 mod versions;
 mod weight;
@@ -44,11 +45,13 @@ pub use retention::RetentionStore;
 pub use rule_log::RuleLogStore;
 pub use rules::RuleStore;
 pub use runs::RunStore;
+pub use threads::ThreadStore;
 pub use windows::WindowStore;
 
 /// Everything the engine asks of its database.
 pub trait Store:
     RunStore
+    + ThreadStore
     + FeedbackTokenStore
     + ProjectStore
     + RuleStore
@@ -65,6 +68,7 @@ pub trait Store:
 
 impl<T> Store for T where
     T: RunStore
+        + ThreadStore
         + FeedbackTokenStore
         + ProjectStore
         + RuleStore

@@ -5,7 +5,6 @@ use uuid::Uuid;
 
 use crate::model::id::{ProjectId, TenantId};
 use crate::model::project::Project;
-use crate::model::time::Timestamp;
 use crate::store::Result;
 
 /// Which projects a page lists, newest first.
@@ -35,7 +34,7 @@ pub trait ProjectStore: Send + Sync {
 
     /// Replaces what is stored of a project (same tenant and id). Another project with that name is a conflict. Rules that
     /// watch it under its new name only start at its newest change (see [`crate::store::placement`]).
-    async fn update_project(&self, project: Project, now: Timestamp) -> Result<()>;
+    async fn update_project(&self, project: Project) -> Result<()>;
 
     /// Removes a project with its runs, feedback, changes, windows and matches. Whether it was there. The project goes at
     /// once, and another may begin under its name; what it held goes after it, in transactions of bounded size, before

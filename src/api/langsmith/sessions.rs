@@ -197,7 +197,7 @@ async fn create(
         && let Some(mut known) = named(&api, tenant, &project.name).await?
     {
         say(&mut known, &keys)?;
-        api.store.update_project(known.clone(), api.clock.now()).await?;
+        api.store.update_project(known.clone()).await?;
         return Ok(shown(&known));
     }
     Ok(shown(&api.store.create_project(project).await?))
@@ -257,7 +257,7 @@ async fn update(
     if project.name.is_empty() {
         return Err(Invalid::new("name", "must not be empty").into());
     }
-    api.store.update_project(project.clone(), api.clock.now()).await?;
+    api.store.update_project(project.clone()).await?;
     Ok(shown(&project))
 }
 

@@ -22,10 +22,11 @@ use uuid::Uuid;
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::model::dotted_order::DottedOrder;
-use crate::model::id::{ProjectId, RunId, TenantId, TraceId};
+use crate::model::id::{ProjectId, RunId, TenantId, ThreadId, TraceId};
 use crate::model::json::RawJson;
 use crate::model::price::Prices;
 use crate::model::run::{Attachment, Fields, Layers, Outline, Part, PartKind, Payload, Run, Standpoint, Status};
+use crate::model::thread;
 use crate::model::time::Timestamp;
 use crate::model::usage::{self, Costs};
 
@@ -72,7 +73,7 @@ impl io::Write for Hasher {
 /// A run as lists show it, of which this is the first and only part.
 #[must_use]
 pub fn outline_alone(part: &Part) -> Option<Outline> {
-    outline(words(&part.fields), None, part.run_id)
+    outline(words(&part.fields), None, part.run_id, || part.fields.extra.as_ref().and_then(thread::named))
 }
 
 /// What the tokens of a run cost by these prices, of which this is all that is known, unless its client says it.
@@ -85,13 +86,19 @@ pub fn priced(said: &Fields, prices: &Prices) -> Option<Costs> {
     prices.costs(&used, said.extra.as_ref(), said.start_time)
 }
 
-fn outline(said: Fields, inferred: Option<&str>, run_id: RunId) -> Option<Outline> {
+fn outline(
+    said: Fields,
+    inferred: Option<&str>,
+    run_id: RunId,
+    named: impl FnOnce() -> Option<String>,
+) -> Option<Outline> {
     let start_time = said.start_time?;
     let place = Lineage::of(&said, inferred, run_id, start_time);
     let failed = said.error.is_some_and(|error| !error.is_empty());
     Some(Outline {
         trace_id: place.trace_id,
         parent_run_id: place.parent_run_id,
+        thread: if place.parent_run_id.is_none() { named().as_deref().map(ThreadId::of_name) } else { None },
         standpoint: place.standpoint(start_time),
         name: said.name?,
         run_type: said.run_type?,
@@ -153,7 +160,18 @@ impl Layers {
     /// What has been said, as lists show it; `None` until the run's name, type and start are known.
     #[must_use]
     pub fn outline(&self, run_id: RunId) -> Option<Outline> {
-        outline(light(&self.post, &self.patch), self.inferred.as_deref(), run_id)
+        outline(light(&self.post, &self.patch), self.inferred.as_deref(), run_id, || self.thread())
+    }
+
+    /// The thread that both layers together name.
+    fn thread(&self) -> Option<String> {
+        let (post, patch) = (self.post.extra.as_ref(), self.patch.extra.as_ref());
+        if ![post, patch].into_iter().flatten().any(thread::may_name) {
+            return None;
+        }
+        let mut extra = post.cloned();
+        unite_extra(&mut extra, patch.cloned());
+        extra.as_ref().and_then(thread::named)
     }
 
     /// Lets the server say what path a run has whose client says none that is of use, or that it is not known any more.

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::model::dotted_order::DottedOrder;
-use crate::model::id::{ProjectId, RunId, TenantId};
+use crate::model::id::{ProjectId, RunId, TenantId, ThreadId};
 use crate::model::merge::Applied;
 use crate::model::price::Prices;
 use crate::model::run::{Fields, Layers, Outline, Part, PartKind, Standpoint};
@@ -31,6 +31,8 @@ struct Draft {
     has_news: bool,
     /// The path it had before.
     was: Option<DottedOrder>,
+    /// The thread it was a turn of.
+    was_in: Option<ThreadId>,
     said: Said,
     /// What `said` amounts to, once somebody has asked.
     outline: OnceLock<Option<Arc<Outline>>>,
@@ -69,6 +71,8 @@ pub(super) struct Complete {
     pub(super) outline: Arc<Outline>,
     /// Whether nothing was stored of it before.
     pub(super) is_new: bool,
+    /// The thread it was a turn of until now.
+    pub(super) left: Option<ThreadId>,
 }
 
 /// The runs that a transaction wrote.
@@ -287,7 +291,10 @@ impl Drafts {
             }
             let is_new = draft.stored == Stored::Nothing;
             match draft.outline(id).map(Arc::clone) {
-                Some(outline) => written.complete.push(Complete { project, run: id, outline, is_new }),
+                Some(outline) => {
+                    let left = draft.was_in.filter(|thread| outline.thread != Some(*thread));
+                    written.complete.push(Complete { project, run: id, outline, is_new, left });
+                }
                 None => written.incomplete.push(id),
             }
             draft.price(&self.prices);
@@ -319,7 +326,8 @@ impl Draft {
             Ok(layers) => {
                 let draft = Self { said: Said::Merged(Box::new(layers)), stored: Stored::Layers, ..draft };
                 let was = draft.path(row.run_id).cloned();
-                Self { was, ..draft }
+                let was_in = draft.outline(row.run_id).and_then(|outline| outline.thread);
+                Self { was, was_in, ..draft }
             }
             Err(error) => {
                 pass_over_run(Some(row.run_id), &error);

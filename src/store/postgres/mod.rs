@@ -36,6 +36,7 @@ pub(in crate::store) mod schema;
 mod search;
 mod session;
 mod standing;
+mod threads;
 mod windows;
 
 use std::borrow::Cow;

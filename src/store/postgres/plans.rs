@@ -49,6 +49,9 @@ const FILL: &str = "
         n % 1000 = 0, n, n, n, n FROM n;
     INSERT INTO changes SELECT t, p, n, r, id('trace', n / 4), n FROM n;
     INSERT INTO feedback SELECT t, id('feedback', n), r, p, 'key', 'api', n, '{}' FROM n;
+    INSERT INTO examples SELECT t, id('example', n), id('dataset', n % 20), n, '', r FROM n;
+    INSERT INTO queued_runs SELECT t, id('queue', n % 20), r, n, 0 FROM n;
+    UPDATE runs SET thread_id = id('thread', start_at / 8) WHERE is_root;
     INSERT INTO feedback_tokens SELECT t, id('token', n), r, n, n, '{}' FROM n;
     INSERT INTO waiting_parts (tenant_id, run_id, digest, part) SELECT t, id('waiting', n), n, '' FROM n;
     INSERT INTO matches SELECT t, u, r, p FROM n;
@@ -169,6 +172,7 @@ async fn hot_statements_are_served_by_their_indexes() {
 async fn served(connection: &mut PgConnection, wrong: &mut Wrong) {
     let planned = [
         accept::PLANNED,
+        collections::PLANNED,
         endpoints::PLANNED,
         feedback::PLANNED,
         feedback_tokens::PLANNED,
@@ -177,6 +181,7 @@ async fn served(connection: &mut PgConnection, wrong: &mut Wrong) {
         removal::PLANNED,
         runs::PLANNED,
         standing::PLANNED,
+        threads::PLANNED,
         windows::PLANNED,
     ];
     let of_trace = RunQuery { trace_id: Some(TraceId(Uuid::nil())), ..RunQuery::default() };

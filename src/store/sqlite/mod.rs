@@ -31,6 +31,7 @@ mod runs;
 pub(in crate::store) mod schema;
 mod search;
 mod standing;
+mod threads;
 mod windows;
 mod writer;
 

@@ -45,8 +45,14 @@ async fn hot_statements_are_served_by_their_indexes() {
         (runs::TRACES, "SEARCH r USING INDEX runs_by_trace (tenant_id=? AND project_id=? AND trace_id=?)"),
         (runs::TRACES, "SEARCH b USING INDEX sqlite_autoindex_run_bodies_1 (tenant_id=? AND run_id=?)"),
     ];
-    let windows =
-        [windows::PLANNED.as_slice(), &standing::PLANNED, &collections::PLANNED, &feedback_tokens::PLANNED].concat();
+    let windows = [
+        windows::PLANNED.as_slice(),
+        &standing::PLANNED,
+        &collections::PLANNED,
+        &feedback_tokens::PLANNED,
+        &threads::PLANNED,
+    ]
+    .concat();
     let more = [outbox::PLANNED.as_slice(), &names::PLANNED, &windows, &feedback::PLANNED, &removal::PLANNED].concat();
     for (statement, step) in cases.into_iter().chain(accept::PLANNED).chain(retention::PLANNED).chain(more) {
         let plan = plan(&store, statement).await;

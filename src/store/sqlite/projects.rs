@@ -6,7 +6,6 @@ use sqlx::{QueryBuilder, Sqlite};
 
 use crate::model::id::{ProjectId, TenantId};
 use crate::model::project::{DEFAULT_PROJECT, Project};
-use crate::model::time::Timestamp;
 use crate::store::accept::ensure_default;
 use crate::store::failure::{RETRY_AFTER, is_repeat};
 use crate::store::projects::{ProjectQuery, ProjectStore};
@@ -47,8 +46,8 @@ impl ProjectStore for SqliteStore {
             .await
     }
 
-    async fn update_project(&self, project: Project, now: Timestamp) -> Result<()> {
-        self.queue.write(move |connection| Box::pin(update(connection, project, now))).await
+    async fn update_project(&self, project: Project) -> Result<()> {
+        self.queue.write(move |connection| Box::pin(update(connection, project))).await
     }
 
     async fn delete_project(&self, tenant: TenantId, id: ProjectId) -> Result<bool> {
@@ -126,14 +125,14 @@ async fn write(connection: &mut SqliteConnection, statement: &'static str, proje
     }
 }
 
-async fn update(connection: &mut SqliteConnection, project: Project, now: Timestamp) -> Result<()> {
+async fn update(connection: &mut SqliteConnection, project: Project) -> Result<()> {
     let known = sqlx::query(ONE).bind(project.tenant_id.0).bind(project.id.0).fetch_optional(&mut *connection).await?;
     let before = match known {
         Some(row) => self::project(&row)?,
         None => return Err(StoreError::NotFound("the project")),
     };
     if before.name != project.name {
-        revision::rename(connection, &project, now).await?;
+        revision::rename(connection, &project).await?;
     }
     write(connection, UPDATE, &project).await?;
     Ok(())

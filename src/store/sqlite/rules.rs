@@ -26,6 +26,8 @@ const VERSION: &str = "SELECT value FROM counters WHERE name = 'rules_version'";
 
 const BUMP_VERSION: &str = "UPDATE counters SET value = value + 1 WHERE name = 'rules_version'";
 
+const ASK_FOR: &str = "UPDATE counters SET value = $1 WHERE name = 'least_version' AND value < $1";
+
 const LIST: &str = "SELECT rule FROM rules WHERE tenant_id = $1 ORDER BY key";
 
 const ACTIVE: &str = "SELECT c.value, r.rule FROM counters c LEFT JOIN rules r ON r.state = 'active' \
@@ -189,6 +191,11 @@ impl RuleRows for SqliteConnection {
 
     async fn bump_version(&mut self) -> Result<()> {
         sqlx::query(BUMP_VERSION).execute(self).await?;
+        Ok(())
+    }
+
+    async fn ask_for(&mut self, version: i64) -> Result<()> {
+        sqlx::query(ASK_FOR).bind(version).execute(self).await?;
         Ok(())
     }
 }

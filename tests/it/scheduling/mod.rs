@@ -9,5 +9,7 @@ mod passed_on;
 mod placing;
 mod promises;
 mod sharing;
+mod thread_model;
+mod threads;
 mod traces;
 mod world;

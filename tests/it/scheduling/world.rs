@@ -204,6 +204,10 @@ impl World {
         assert!(!matches!(self.store.run(TENANT, run_id(number)).await, Ok(Some(_))));
     }
 
+    pub(super) async fn sql(&self, statement: &str) {
+        self.home.sql(statement).await;
+    }
+
     pub(super) fn now(&self) -> Timestamp {
         self.clock.now()
     }
@@ -279,20 +283,27 @@ impl World {
 
     /// What was said for a rule, in the order in which it was found.
     pub(super) async fn told(&self, key: &str) -> Vec<Told> {
-        let told = |body: Body| Told {
-            start: Timestamp::parse(&body.start_time).unwrap(),
-            end: Timestamp::parse(&body.end_time).unwrap(),
-            runs: body.runs.iter().map(|run| run.id.0.as_u128()).collect(),
-        };
-        self.bodies(key).await.into_iter().map(told).collect()
+        let mut told = Vec::new();
+        for text in self.bodies(key).await {
+            let body: Body = serde_json::from_str(&text).unwrap();
+            told.push(Told {
+                start: Timestamp::parse(&body.start_time).unwrap(),
+                end: Timestamp::parse(&body.end_time).unwrap(),
+                runs: body.runs.iter().map(|run| run.id.0.as_u128()).collect(),
+            });
+        }
+        told
     }
 
     /// The tokens that were told for a rule, run by run.
     pub(super) async fn told_tokens(&self, key: &str) -> Vec<i64> {
-        self.bodies(key).await.into_iter().flat_map(|body| body.runs).map(|run| run.total_tokens).collect()
+        let bodies = self.bodies(key).await;
+        let bodies = bodies.iter().map(|text| serde_json::from_str::<Body>(text).unwrap());
+        bodies.flat_map(|body| body.runs).map(|run| run.total_tokens).collect()
     }
 
-    async fn bodies(&self, key: &str) -> Vec<Body> {
+    /// The same as it would be sent.
+    pub(super) async fn bodies(&self, key: &str) -> Vec<String> {
         let rule_id = Some(RuleId::of_key(TENANT, key));
         let query = DeliveryQuery { rule_id, limit: 10_000, ..DeliveryQuery::default() };
         let mut deliveries = self.store.list_deliveries(TENANT, &query).await.unwrap();
@@ -302,7 +313,7 @@ impl World {
             let message = self.store.message(TENANT, delivery.message_id).await.unwrap().unwrap();
             let body: Body = serde_json::from_str(&message.body.json).unwrap();
             assert_eq!(message.runs as usize, body.runs.len());
-            bodies.push(body);
+            bodies.push(message.body.json.clone());
         }
         bodies
     }

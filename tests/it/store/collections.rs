@@ -4,7 +4,7 @@ use runhook::model::collection::{Collection, CollectionKind, Example, Queued};
 use runhook::model::id::{DatasetId, EndpointId, ExampleId, QueueId, RuleId, RunId, TenantId};
 use runhook::model::run::{BlobKey, BlobRef, Payload};
 use runhook::model::window::Progress;
-use runhook::store::collections::{ActionsTaken, CollectionQuery, ExampleQuery};
+use runhook::store::collections::{ActionsTaken, CollectionQuery, ExampleQuery, Shelved};
 use runhook::store::rule_log::LogQuery;
 use runhook::store::windows::WindowCommit;
 use runhook::store::{Store, StoreError};
@@ -177,4 +177,28 @@ pub(crate) async fn what_a_match_asks_for_happens_with_it_or_not_at_all(store: &
     let told = |at: usize, action: &str| outcomes[at][action]["outcome"].as_str().unwrap().to_owned();
     assert_eq!([told(1, "add_to_dataset"), told(1, "add_to_annotation_queue")], ["success", "success"]);
     assert_eq!([told(0, "add_to_dataset"), told(0, "add_to_annotation_queue")], ["success", "error"]);
+}
+
+pub(crate) async fn what_collections_hold_of_a_run_is_told(store: &dyn Store) {
+    accept(store, vec![post(1), post(2), post(3)]).await;
+    store.create_collection(collection(CollectionKind::Dataset, 1, "one")).await.unwrap();
+    for number in 2..=3 {
+        store.create_collection(collection(CollectionKind::Queue, number, &number.to_string())).await.unwrap();
+    }
+    let (set, [early, late]) = (uuid(9, 1), [2, 3].map(|number| QueueId(uuid(9, number))));
+    store
+        .put_examples(TENANT, vec![example(1, set), Example { source_run_id: None, ..example(3, set) }])
+        .await
+        .unwrap();
+    assert!(store.enqueue(TENANT, early, &[run_id(1), run_id(2)], at(10)).await.unwrap());
+    assert!(store.enqueue(TENANT, late, &[run_id(2)], at(20)).await.unwrap());
+    let all = [1, 2, 3].map(run_id);
+    let held = |in_dataset, queued_at: Option<i64>| Shelved { in_dataset, queued_at: queued_at.map(at) };
+    let found = store.shelved(TENANT, &all).await.unwrap();
+    assert_eq!(found, [(run_id(1), held(true, Some(10))), (run_id(2), held(false, Some(20)))].into());
+    assert!(store.dequeue(TENANT, late, run_id(2)).await.unwrap());
+    assert!(store.delete_example(TENANT, example(1, set).id).await.unwrap());
+    let found = store.shelved(TENANT, &all).await.unwrap();
+    assert_eq!(found, [(run_id(1), held(false, Some(10))), (run_id(2), held(false, Some(10)))].into());
+    assert!(store.shelved(TenantId(Uuid::from_u128(9)), &all).await.unwrap().is_empty());
 }

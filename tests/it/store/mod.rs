@@ -88,7 +88,8 @@ macro_rules! store_suite {
                 examples_are_replaced_by_id_and_go_with_their_dataset,
                 a_blob_is_named_by_an_example_until_that_goes,
                 queued_runs_come_in_their_order_and_once,
-                what_a_match_asks_for_happens_with_it_or_not_at_all;
+                what_a_match_asks_for_happens_with_it_or_not_at_all,
+                what_collections_hold_of_a_run_is_told;
             placement: a_new_rule_sees_what_comes_after_it,
                 a_backfilled_rule_sees_every_change_since_that_instant_once,
                 a_rule_that_moves_to_a_group_ahead_sees_every_change_once,

@@ -41,8 +41,8 @@ pub(crate) async fn names_are_unique_in_a_tenant(store: &dyn Store) {
         assert!(matches!(store.create_project(taken).await, Err(StoreError::Conflict(_))));
     }
     store.create_project(project(2, "two")).await.unwrap();
-    assert!(matches!(store.update_project(project(2, "one"), at(9)).await, Err(StoreError::Conflict(_))));
-    assert!(matches!(store.update_project(project(3, "three"), at(9)).await, Err(StoreError::NotFound(_))));
+    assert!(matches!(store.update_project(project(2, "one")).await, Err(StoreError::Conflict(_))));
+    assert!(matches!(store.update_project(project(3, "three")).await, Err(StoreError::NotFound(_))));
     let elsewhere = Project { tenant_id: TenantId(Uuid::from_u128(9)), ..project(1, "one") };
     store.create_project(elsewhere).await.unwrap();
 }
@@ -51,7 +51,7 @@ pub(crate) async fn a_renamed_project_leaves_its_name_to_a_new_one(store: &dyn S
     accept(store, vec![post(1)]).await;
     let renamed = store.project(TENANT, project_id(PROJECT)).await.unwrap().unwrap();
     let renamed = Project { name: "renamed".into(), end_time: Some(at(5)), ..renamed };
-    store.update_project(renamed.clone(), at(9)).await.unwrap();
+    store.update_project(renamed.clone()).await.unwrap();
     accept(store, vec![post(2)]).await;
     assert_eq!(store.project(TENANT, renamed.id).await.unwrap(), Some(renamed.clone()));
     let new = store.run(TENANT, run_id(2)).await.unwrap().unwrap().run.project_id;

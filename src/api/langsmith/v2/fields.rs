@@ -5,7 +5,9 @@ use rust_decimal::prelude::ToPrimitive as _;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::api::langsmith::wire::{Key, Select, Shown, counts, feedback_stats, or_nothing, preview, thread_id, time};
+use crate::api::langsmith::wire::{
+    Key, Select, Shown, counts, feedback_stats, in_dataset, last_queued_at, or_nothing, preview, thread_id, time,
+};
 use crate::ingest::{Invalid, value};
 use crate::model::json::RawJson;
 use crate::model::run::Run;
@@ -64,8 +66,8 @@ const FIELDS: &[Key] = &[
         )
     }),
     ("THREAD_EVALUATION_TIME", |_| Shown::NOTHING),
-    ("IS_IN_DATASET", |_| Shown::Flag(false)),
-    ("LAST_QUEUED_AT", |_| Shown::NOTHING),
+    ("IS_IN_DATASET", in_dataset),
+    ("LAST_QUEUED_AT", last_queued_at),
     ("SHARE_URL", |_| Shown::NOTHING),
     ("FEEDBACK_STATS", feedback_stats),
     ("LS_USER_ID", |_| Shown::NOTHING),

@@ -10,6 +10,7 @@ use crate::api::langsmith::wire::bodies::{Link, Root};
 use crate::api::langsmith::wire::{Stats, View, shown_stats};
 use crate::model::id::{ProjectId, RunId, TraceId};
 use crate::model::json::RawJson;
+use crate::model::thread;
 use crate::model::time::Timestamp;
 use crate::model::usage::{Amounts, Counts};
 use crate::payload;
@@ -81,7 +82,15 @@ pub(crate) fn feedback_stats<'v>(view: &View<'v>) -> Shown<'v> {
 }
 
 pub(crate) fn thread_id<'v>(view: &View<'v>) -> Shown<'v> {
-    or_nothing(view.stored.run.extra.as_ref().and_then(payload::thread_id), Shown::Written)
+    or_nothing(view.stored.run.extra.as_ref().and_then(thread::named), Shown::Written)
+}
+
+pub(crate) fn in_dataset<'v>(view: &View<'v>) -> Shown<'v> {
+    Shown::Flag(view.shelved.is_some_and(|shelved| shelved.in_dataset))
+}
+
+pub(crate) fn last_queued_at<'v>(view: &View<'v>) -> Shown<'v> {
+    time(view.shelved.and_then(|shelved| shelved.queued_at))
 }
 
 /// The keys that every answer has.
@@ -142,13 +151,13 @@ pub(super) const CONTENT: &[Key] = &[
     ("completion_cost_details", |view| costs(&view.usage().completion_cost_details)),
     ("first_token_time", |view| time(view.run().first_token_time)),
     ("feedback_stats", feedback_stats),
+    ("in_dataset", in_dataset),
+    ("last_queued_at", last_queued_at),
 ];
 
 /// What LangSmith knows of a run and this server does not keep.
 pub(super) const UNKNOWN: &[Key] = &[
     ("reference_dataset_id", |_| Shown::NOTHING),
-    ("in_dataset", |_| Shown::Flag(false)),
-    ("last_queued_at", |_| Shown::NOTHING),
     ("share_token", |_| Shown::NOTHING),
     ("manifest_id", |_| Shown::NOTHING),
     ("manifest_s3_id", |_| Shown::NOTHING),

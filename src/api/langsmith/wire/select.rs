@@ -109,6 +109,11 @@ impl Select {
         usage || self.has_any(&["child_run_ids", "direct_child_run_ids"])
     }
 
+    /// Whether what datasets and queues hold does.
+    pub(crate) fn asks_shelved(&self) -> bool {
+        self.has_any(&["in_dataset", "last_queued_at", "IS_IN_DATASET", "LAST_QUEUED_AT"])
+    }
+
     /// Whether inputs do.
     pub(crate) fn asks_inputs(&self) -> bool {
         let names = ["inputs", "inputs_or_signed_url", "inputs_preview", "inputs_s3_urls", "INPUTS", "INPUTS_PREVIEW"];

@@ -1,11 +1,13 @@
 //! What no fault is about.
 
+use std::collections::HashMap;
+
 use async_trait::async_trait;
 use runhook::model::collection::{Collection, CollectionKind, Example};
 use runhook::model::feedback::FeedbackToken;
 use runhook::model::id::{ExampleId, FeedbackTokenId, QueueId, RunId, TenantId};
 use runhook::model::time::Timestamp;
-use runhook::store::collections::{CollectionQuery, ExampleQuery};
+use runhook::store::collections::{CollectionQuery, ExampleQuery, Shelved};
 use runhook::store::retention::Dropped;
 use runhook::store::{CollectionStore, FeedbackTokenStore, Result};
 use uuid::Uuid;
@@ -85,6 +87,10 @@ impl CollectionStore for FaultyStore {
         offset: u32,
     ) -> Result<Vec<(RunId, Timestamp)>> {
         self.real.queued_runs(tenant, queue, limit, offset).await
+    }
+
+    async fn shelved(&self, tenant: TenantId, runs: &[RunId]) -> Result<HashMap<RunId, Shelved>> {
+        self.real.shelved(tenant, runs).await
     }
 
     async fn dequeue(&self, tenant: TenantId, queue: QueueId, run: RunId) -> Result<bool> {

@@ -11,7 +11,7 @@ use runhook::model::delivery::{Attempt, Delivery};
 use runhook::model::endpoint::{Disabled, Endpoint};
 use runhook::model::feedback::Feedback;
 use runhook::model::id::{
-    ApiKeyId, DeliveryId, EndpointId, FeedbackId, MessageId, ProjectId, RuleId, RunId, TenantId, TraceId,
+    ApiKeyId, DeliveryId, EndpointId, FeedbackId, MessageId, ProjectId, RuleId, RunId, TenantId, ThreadId, TraceId,
 };
 use runhook::model::message::Message;
 use runhook::model::project::Project;
@@ -28,6 +28,7 @@ use runhook::store::rule_log::{LogEntry, LogQuery};
 use runhook::store::rules::{RuleChanges, RuleSnapshot};
 use runhook::store::runs::{Accepted, Batch, FeedbackQuery, RunQuery};
 use runhook::store::search::{Found, Search};
+use runhook::store::threads::{ThreadStore, Turn};
 use runhook::store::windows::{ProjectKey, Standing, Stirred, WindowCommit};
 use runhook::store::{
     KeyStore, OutboxStore, ProjectStore, Result, RetentionStore, RuleLogStore, RuleStore, RunStore, Store, StoreError,
@@ -276,6 +277,19 @@ impl RuleStore for FaultyStore {
 }
 
 #[async_trait]
+impl ThreadStore for FaultyStore {
+    async fn threads_of(&self, tenant: TenantId, project: ProjectId, runs: &[RunId]) -> Result<Vec<(RunId, ThreadId)>> {
+        self.faults.read();
+        self.real.threads_of(tenant, project, runs).await
+    }
+
+    async fn turns(&self, tenant: TenantId, project: ProjectId, threads: &[ThreadId], limit: u32) -> Result<Vec<Turn>> {
+        self.faults.read();
+        self.real.turns(tenant, project, threads, limit).await
+    }
+}
+
+#[async_trait]
 impl RuleLogStore for FaultyStore {
     async fn rule_log(&self, tenant: TenantId, rule: RuleId, query: &LogQuery) -> Result<Vec<LogEntry>> {
         self.real.rule_log(tenant, rule, query).await
@@ -327,8 +341,8 @@ impl ProjectStore for FaultyStore {
         self.real.create_project(project).await
     }
 
-    async fn update_project(&self, project: Project, now: Timestamp) -> Result<()> {
-        self.real.update_project(project, now).await
+    async fn update_project(&self, project: Project) -> Result<()> {
+        self.real.update_project(project).await
     }
 
     async fn delete_project(&self, tenant: TenantId, id: ProjectId) -> Result<bool> {

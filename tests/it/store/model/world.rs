@@ -177,10 +177,10 @@ impl<'a> World<'a> {
     }
 
     async fn update(&self, of: TenantId, number: usize, change: impl FnOnce(&mut Project)) -> Taken {
-        let (id, now) = (self.project(of, number), self.now);
+        let id = self.project(of, number);
         let Ok(Some(mut project)) = self.reference.project(of, id).await else { return Ok(()) };
         change(&mut project);
-        self.ask(async |store| answer(store.update_project(project.clone(), now).await)).await.map(drop)
+        self.ask(async |store| answer(store.update_project(project.clone()).await)).await.map(drop)
     }
 
     async fn commit(&self, of: TenantId, step: &WindowStep) -> Taken {

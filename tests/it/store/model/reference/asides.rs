@@ -1,5 +1,7 @@
 //! What no history asks for: the log of matches, what runs are set aside in, and what failed. All have tests of their own.
 
+use std::collections::HashMap;
+
 use async_trait::async_trait;
 use runhook::model::collection::{Collection, CollectionKind, Example};
 use runhook::model::delivery::Delivery;
@@ -7,7 +9,7 @@ use runhook::model::feedback::FeedbackToken;
 use runhook::model::id::{ExampleId, FeedbackTokenId, ProjectId, QueueId, RuleId, RunId, TenantId};
 use runhook::model::time::Timestamp;
 use runhook::model::window::Seq;
-use runhook::store::collections::{CollectionQuery, CollectionStore, ExampleQuery};
+use runhook::store::collections::{CollectionQuery, CollectionStore, ExampleQuery, Shelved};
 use runhook::store::failed::{FailedCount, FailedQuery, FailedStore};
 use runhook::store::feedback_tokens::FeedbackTokenStore;
 use runhook::store::retention::Dropped;
@@ -110,6 +112,10 @@ impl CollectionStore for Reference {
     }
 
     async fn queued_runs(&self, _: TenantId, _: QueueId, _: u32, _: u32) -> Result<Vec<(RunId, Timestamp)>> {
+        not_asked()
+    }
+
+    async fn shelved(&self, _: TenantId, _: &[RunId]) -> Result<HashMap<RunId, Shelved>> {
         not_asked()
     }
 

@@ -11,6 +11,7 @@ mod retention;
 mod rules;
 mod runs;
 mod search;
+mod threads;
 mod windows;
 
 use std::collections::BTreeMap;

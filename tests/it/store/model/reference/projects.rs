@@ -22,7 +22,7 @@ impl ProjectStore for Reference {
         })
     }
 
-    async fn update_project(&self, project: Project, now: Timestamp) -> Result<()> {
+    async fn update_project(&self, project: Project) -> Result<()> {
         self.change(|state| {
             let tenant = state.tenant(project.tenant_id);
             let Some(log) = tenant.projects.get(&project.id) else { return Err(StoreError::NotFound("the project")) };
@@ -30,7 +30,7 @@ impl ProjectStore for Reference {
                 if tenant.id_of(&project.name).is_some() {
                     return conflict("the project");
                 }
-                tenant.rename(project.id, &project.name, now);
+                tenant.rename(project.id, &project.name);
                 state.rules_version += 1;
             }
             let log = state.tenant(project.tenant_id).projects.get_mut(&project.id).expect("it was there");

@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use async_trait::async_trait;
 use runhook::model::dotted_order::DottedOrder;
 use runhook::model::feedback::Feedback;
-use runhook::model::id::{FeedbackId, ProjectId, RunId, TenantId, TraceId};
+use runhook::model::id::{FeedbackId, ProjectId, RunId, TenantId, ThreadId, TraceId};
 use runhook::model::merge::Applied;
 use runhook::model::project::{DEFAULT_PROJECT, ProjectRef};
-use runhook::model::run::{Layers, Part, PartKind, Standpoint, StoredRun};
+use runhook::model::run::{Layers, Part, PartKind, Run, Standpoint, StoredRun};
+use runhook::model::thread;
 use runhook::model::time::Timestamp;
 use runhook::model::window::Change;
 use runhook::store::Result;
@@ -111,7 +112,7 @@ impl Tenant {
         Some(StoredRun { run: known.run.clone()?, feedback, changed_seq: known.seq })
     }
 
-    fn all_stored(&self) -> Vec<StoredRun> {
+    pub(super) fn all_stored(&self) -> Vec<StoredRun> {
         self.runs.keys().filter_map(|id| self.stored(*id)).collect()
     }
 
@@ -249,6 +250,7 @@ impl Tenant {
             let log = self.projects.get_mut(&known.project).expect("a run's project is there");
             let at = log.changes.last().map_or(now, |last| last.at.max(now));
             known.seq = log.last() + 1;
+            let was = known.run.as_ref().and_then(thread_of);
             if written.contains(id) {
                 known.run = known.layers.clone().resolve(log.project.tenant_id, known.project, *id, at);
             }
@@ -256,7 +258,14 @@ impl Tenant {
                 log.project.start_time = now;
             }
             let run = known.run.as_ref().expect("it is complete");
-            log.changes.push(Change { seq: known.seq, run_id: *id, trace_id: run.trace_id, at });
+            let left = was.filter(|was| thread_of(run) != Some(*was));
+            log.changes.push(Change { seq: known.seq, run_id: *id, trace_id: run.trace_id, at, left });
         }
     }
+}
+
+/// The thread that a run is a turn of.
+pub(super) fn thread_of(run: &Run) -> Option<ThreadId> {
+    let named = run.is_root().then(|| run.extra.as_ref().and_then(thread::named)).flatten();
+    named.as_deref().map(ThreadId::of_name)
 }
