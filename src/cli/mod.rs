@@ -4,6 +4,7 @@
 //! database: one code path for both. Exit codes: 0 fine, 1 what was asked about is wrong, 2 usage, 3 could not run.
 
 mod api_keys;
+mod audit;
 pub mod client;
 mod completions;
 mod connect;
@@ -97,6 +98,8 @@ enum Command {
     /// Create, list and revoke the keys that callers of the API present
     #[command(subcommand)]
     ApiKeys(api_keys::Command),
+    /// Show who did what with rules, endpoints, keys and data, newest first
+    Audit(audit::Arguments),
     /// Bring the database's schema up to date, or copy a data directory into PostgreSQL
     Migrate(migrate::Arguments),
     /// Check the data directory, the keys, the database, the disk and the rules' endpoints
@@ -212,6 +215,7 @@ async fn dispatch(command: Command, context: &mut Context) -> anyhow::Result<Exi
         Command::Endpoints(command) => Box::pin(endpoints::run(command, context)).await,
         Command::Keys(command) => Box::pin(keys::run(command, context)).await,
         Command::ApiKeys(command) => Box::pin(api_keys::run(command, context)).await,
+        Command::Audit(arguments) => Box::pin(audit::run(&arguments, context)).await,
         Command::Migrate(arguments) => Box::pin(migrate::run(arguments, context)).await,
         Command::Doctor => Box::pin(doctor::run(context)).await,
         Command::Wipe(arguments) => Box::pin(wipe::run(&arguments, context)).await,

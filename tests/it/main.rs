@@ -13,6 +13,7 @@
 )]
 
 mod architecture;
+mod audit;
 mod blobs;
 mod buckets;
 mod command_line;
