@@ -15,6 +15,7 @@ mod doctor;
 mod endpoints;
 mod filter;
 mod keys;
+mod listen;
 mod migrate;
 pub mod rules;
 mod runs;
@@ -92,6 +93,8 @@ enum Command {
     /// Make, change, test, preview, disable and enable endpoints, and replace their signing secrets
     #[command(subcommand)]
     Endpoints(endpoints::Command),
+    /// Receive notifications on this machine: check, show and answer them as asked
+    Listen(listen::Arguments),
     /// Generate, list and rotate the keys that seal secrets
     #[command(subcommand)]
     Keys(keys::Command),
@@ -204,6 +207,7 @@ pub async fn main(
     exit.code()
 }
 
+#[expect(clippy::cognitive_complexity, reason = "an arm for each command, and nothing else")]
 async fn dispatch(command: Command, context: &mut Context) -> anyhow::Result<Exit> {
     match command {
         Command::Serve(arguments) => Box::pin(serve::run(arguments, context)).await,
@@ -213,6 +217,7 @@ async fn dispatch(command: Command, context: &mut Context) -> anyhow::Result<Exi
         Command::Runs(command) => Box::pin(runs::run(command, context)).await,
         Command::Deliveries(command) => Box::pin(deliveries::run(command, context)).await,
         Command::Endpoints(command) => Box::pin(endpoints::run(command, context)).await,
+        Command::Listen(arguments) => Box::pin(listen::run(arguments, context)).await,
         Command::Keys(command) => Box::pin(keys::run(command, context)).await,
         Command::ApiKeys(command) => Box::pin(api_keys::run(command, context)).await,
         Command::Audit(arguments) => Box::pin(audit::run(&arguments, context)).await,

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::support::home::Home;
 use crate::support::server::{NotStarted, Server, Settings, runhook};
 
-const COMMANDS: [&[&str]; 41] = [
+const COMMANDS: [&[&str]; 42] = [
     &[],
     &["serve"],
     &["demo"],
@@ -48,6 +48,7 @@ const COMMANDS: [&[&str]; 41] = [
     &["api-keys", "list"],
     &["api-keys", "revoke"],
     &["audit"],
+    &["listen"],
     &["migrate"],
     &["doctor"],
     &["wipe"],

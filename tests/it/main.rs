@@ -27,6 +27,7 @@ mod filter_language;
 mod ingest;
 mod langsmith_sdk;
 mod large_runs;
+mod listening;
 mod matching;
 mod migrations;
 mod misuse;
