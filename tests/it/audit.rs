@@ -7,7 +7,7 @@ use std::fs;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use crate::support::receiver::Receiver;
+use crate::support::receiver::{Receiver, nobody};
 use crate::support::server::{Server, Settings, runhook};
 
 const MASTER: &str = "the-key-that-the-server-was-given";
@@ -105,7 +105,8 @@ impl Round<'_> {
     }
 
     async fn endpoints(&mut self) {
-        let own = json!({"key": "own", "url": "http://127.0.0.1:1/planted", "headers": {"A": "planted"}});
+        let url = format!("http://{}/planted", nobody().await);
+        let own = json!({"key": "own", "url": url, "headers": {"A": "planted"}});
         self.take("POST /v1/endpoints", &[], own, ("endpoint.create", "own")).await;
         let change = json!({"headers": {"B": "planted"}});
         self.take("PATCH /v1/endpoints/{key}", &["own"], change, ("endpoint.update", "own")).await;

@@ -134,6 +134,7 @@ async fn a_check_that_fails_says_why_is_answered_401_and_makes_the_end_a_failure
     let server = serve(folder.path(), &[]);
     send_run(&server).await;
     let line = ear.line();
+    drop(server);
     assert_eq!((&line["ok"], &line["answered"]), (&json!(false), &json!(401)));
     assert_eq!(line["checks"][0]["why"], "there is no `webhook-signature` header", "{line}");
     let answer = http().post(format!("{}/", ear.url)).header("webhook-id", "m").header("webhook-timestamp", "7");

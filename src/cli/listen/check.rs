@@ -46,7 +46,14 @@ impl Checked {
     /// What is wrong first, with the status that says so.
     pub(super) fn failure(&self) -> Option<(u16, String)> {
         self.0.iter().find_map(|(name, outcome)| match outcome {
-            Outcome::Failed(why) => Some((if *name == "body" { 413 } else { 401 }, format!("{name}: {why}"))),
+            Outcome::Failed(why) => {
+                let status = match *name {
+                    "method" => 405,
+                    "body" => 413,
+                    _ => 401,
+                };
+                Some((status, format!("{name}: {why}")))
+            }
             Outcome::Passed(_) | Outcome::Unchecked(_) => None,
         })
     }
@@ -98,6 +105,9 @@ impl Checks {
     /// Checks a request.
     pub(super) fn check(&self, received: &Received, now: Timestamp) -> Checked {
         let mut checked = Vec::new();
+        if received.method != "POST" {
+            checked.push(("method", Outcome::Failed("notifications are POST requests".to_owned())));
+        }
         if let Err(unread) = &received.body {
             checked.push(("body", Outcome::Failed(unread.to_string())));
         }
@@ -162,7 +172,7 @@ fn compared(place: &str, value: &str, secret: &SecretString) -> Outcome {
         "it has blanks around it"
     } else if value.contains("${") {
         "it is a variable that nobody replaced"
-    } else if value.replace(' ', "+") == expected {
+    } else if value == expected.replace('+', " ") {
         "a `+` became a blank on its way: it must be sent as %2B"
     } else {
         "it is another value"

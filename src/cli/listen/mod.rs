@@ -18,7 +18,7 @@ use clap::Args;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::json;
 
-use crate::app::{Answer, Arrival, Received, Receiver};
+use crate::app::{Answer, Arrival, Receiver};
 use crate::cli::serve::Signals;
 use crate::cli::{Context, Exit, Output};
 use crate::delivery::masks::Masks;
@@ -103,7 +103,9 @@ pub(super) async fn run(arguments: Arguments, context: &mut Context) -> anyhow::
     desk.open(&url, context)?;
     let result = desk.serve(receiver, &mut signals, context).await;
     supervisor.stop();
-    supervisor.finished(tokio::time::sleep(STOPPING)).await?;
+    // The last answer may still wait.
+    let waits = if desk.left == Some(0) { arguments.delay } else { Duration::ZERO };
+    supervisor.finished(tokio::time::sleep(waits.saturating_add(STOPPING))).await?;
     result?;
     Ok(if desk.failed > 0 { Exit::Wrong } else { Exit::Fine })
 }
@@ -186,7 +188,7 @@ impl Desk {
         }
         let now = SystemClock.now();
         let checked = self.checks.check(&arrival.received, now);
-        let answer = self.answer(&arrival.received, &checked);
+        let answer = self.answer(&checked);
         let (status, passed) = (answer.status, checked.passed());
         let received = arrival.answer(answer);
         self.failed = self.failed.saturating_add(u64::from(!passed));
@@ -196,11 +198,10 @@ impl Desk {
     }
 
     /// What is wrong is answered as such, and the script goes on with the next that is right.
-    fn answer(&mut self, received: &Received, checked: &Checked) -> Answer {
-        match (received.method.as_str(), checked.failure()) {
-            ("POST", None) => self.answers.next(),
-            ("POST", Some((status, why))) => answers::refusal(status, &why),
-            _ => answers::refusal(405, "notifications are POST requests"),
+    fn answer(&mut self, checked: &Checked) -> Answer {
+        match checked.failure() {
+            None => self.answers.next(),
+            Some((status, why)) => answers::refusal(status, &why),
         }
     }
 }

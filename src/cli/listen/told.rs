@@ -219,7 +219,7 @@ mod tests {
             assert_eq!(found(&told, "1"), "agent (chain) error  1");
             assert_eq!(found(&told, "outputs"), "at http://b/1");
             assert_eq!(found(&told, "attachment.a"), "at http://b/2");
-            assert!(found(&told, "inputs").ends_with("… (108 more characters)"), "{}", found(&told, "inputs"));
+            assert!(found(&told, "inputs").ends_with("… (108 characters more)"), "{}", found(&told, "inputs"));
             assert_eq!(found(&told, "feedback"), "user_score 0.25 (2)");
         }
     }

@@ -17,7 +17,6 @@ use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::support::cluster::run;
-use crate::support::receiver::Receiver;
 use crate::support::server::{Server, Settings};
 
 /// How `openssl ca` signs, for it alone can say from when to when.
@@ -100,6 +99,21 @@ async fn silent(tasks: &mut JoinSet<()>) -> u16 {
     port
 }
 
+/// A port on which plain HTTP is spoken.
+async fn plain(tasks: &mut JoinSet<()>) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tasks.spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut sent = vec![0; 4096];
+            let read = stream.read(&mut sent).await.unwrap_or(0);
+            assert!(!sent[..read].starts_with(b"POST"), "nothing is sent in the clear");
+            stream.write_all(b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n").await.unwrap_or_default();
+        }
+    });
+    port
+}
+
 async fn told(server: &Server, key: &str) -> (String, u64) {
     let delivery = loop {
         let (_, page) = server.call("GET", &format!("/v1/deliveries?endpoint={key}"), None).await;
@@ -122,7 +136,7 @@ async fn every_way_to_break_tls_ends_in_time_and_says_which_it_was() {
     let late = behind(home.path(), "late", &mut tasks).await;
     let own = behind(home.path(), "own", &mut tasks).await;
     let silent = silent(&mut tasks).await;
-    let plain = Receiver::start([]).await;
+    let plain = plain(&mut tasks).await;
     let cases = [
         ("good", format!("https://localhost:{good}/x"), "200"),
         (
@@ -132,7 +146,7 @@ async fn every_way_to_break_tls_ends_in_time_and_says_which_it_was() {
         ),
         ("wrong-name", format!("https://127.0.0.1:{good}/x"), "its certificate is not for this host"),
         ("expired", format!("https://localhost:{late}/x"), "its certificate has expired"),
-        ("plain", format!("https://{}/x", plain.address()), "what answers does not speak TLS"),
+        ("plain", format!("https://localhost:{plain}/x"), "what answers does not speak TLS"),
         ("hanging", format!("https://localhost:{silent}/x"), "no connection"),
     ];
     let endpoints =
@@ -156,5 +170,7 @@ async fn every_way_to_break_tls_ends_in_time_and_says_which_it_was() {
         assert_eq!(probed["ok"], Value::Bool(key == "good"), "{key}: {probed}");
         assert!(probed["said"].as_str().unwrap().contains(reason), "{key}: {probed}");
     }
-    assert_eq!(plain.requests(), [], "nothing is sent in the clear");
+    while let Some(ended) = tasks.try_join_next() {
+        ended.unwrap();
+    }
 }
