@@ -128,7 +128,7 @@ impl Round<'_> {
         self.take("POST /v1/rules/{key}/pause", &["told"], Value::Null, ("rule.pause", "told")).await;
         self.take("POST /v1/rules/{key}/resume", &["told"], Value::Null, ("rule.resume", "told")).await;
         let session = self.office.done("POST", "/sessions", json!({"name": "q"})).await;
-        let rule = json!({"display_name": "Told", "sampling_rate": 1, "session_id": session["id"]});
+        let rule = json!({"display_name": "Told", "sampling_rate": 1, "session_id": session["id"], "webhooks": [{"url": hook}]});
         let made = self.office.done("POST", "/runs/rules", rule.clone()).await;
         let key = word(&self.office.entries("?limit=1").await[0]["object"]["key"]).to_owned();
         let id = word(&made["id"]);
