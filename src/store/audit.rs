@@ -1,7 +1,8 @@
 //! The audit log.
 //!
-//! An entry is written by the operation that does what it tells, in the same transaction: neither is ever there without
-//! the other. What happens outside of the database is noted before it does. A wipe leaves the log.
+//! An entry is written by the operation that does what it tells (`told`), in the same transaction and only if something
+//! was done: neither is ever there without the other. What happens outside of the database is noted before it does. A wipe
+//! leaves the log.
 
 use async_trait::async_trait;
 use uuid::Uuid;

@@ -149,9 +149,12 @@ async fn every_way_to_break_tls_ends_in_time_and_says_which_it_was() {
         ("plain", format!("https://localhost:{plain}/x"), "what answers does not speak TLS"),
         ("hanging", format!("https://localhost:{silent}/x"), "no connection"),
     ];
-    let endpoints =
-        cases.iter().map(|(key, url, _)| format!("  - {{ key: {key}, url: \"{url}\" }}\n")).collect::<String>();
-    let webhooks = cases.iter().map(|(key, ..)| format!("      - endpoint: {key}\n")).collect::<String>();
+    let endpoints = cases
+        .iter()
+        .map(|(key, url, _)| format!("  - {{ key: {key}, url: \"{url}\" }}\n"))
+        .collect::<Vec<_>>()
+        .concat();
+    let webhooks = cases.iter().map(|(key, ..)| format!("      - endpoint: {key}\n")).collect::<Vec<_>>().concat();
     let rule = format!(
         "version: 1\nrules:\n  - key: all\n    project: p\n    every: immediate\n    webhooks:\n{webhooks}endpoints:\n{endpoints}"
     );
