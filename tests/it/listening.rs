@@ -25,10 +25,12 @@ impl Ear {
         let mut command = runhook();
         command.args(["listen", "--port", "0", "--json", "--log", "trace"]).args(arguments);
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let out = BufReader::new(child.stdout.take().unwrap());
-        let mut ear = Self { child, out, url: String::new(), all: String::new() };
-        ear.url = ear.line()["listening"].as_str().unwrap().to_owned();
-        ear
+        let mut out = BufReader::new(child.stdout.take().unwrap());
+        let mut first = String::new();
+        out.read_line(&mut first).unwrap();
+        let said: Value = serde_json::from_str(&first).unwrap();
+        let url = said["listening"].as_str().unwrap().to_owned();
+        Self { child, out, url, all: first }
     }
 
     /// The next line of its output.

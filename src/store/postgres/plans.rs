@@ -60,7 +60,7 @@ const FILL: &str = "
     INSERT INTO endpoints SELECT t, id('endpoint', n), NULL, NULL, '', '', '', '' FROM n;
     INSERT INTO deliveries SELECT t, id('delivery', n), id('message', n), id('endpoint', n % 1000), u,
         CASE WHEN n % 20 = 0 THEN 0 WHEN n % 20 = 1 THEN 2 ELSE 1 END, NULL, 1, n, n, NULL, n, n FROM n;
-    INSERT INTO audit_log SELECT t, id('entry', n), n, 'server', NULL, NULL, NULL, 'rule.update', 'rule ' || n FROM n;
+    INSERT INTO audit_log SELECT id('tenant', n % 100), id('entry', n), n, 'server', NULL, NULL, NULL, 'rule.update', 'rule ' || n FROM n;
     INSERT INTO attempts SELECT t, id('delivery', n), 1, n, 1, '{}' FROM n;
     INSERT INTO rules SELECT t, id('rule', n), 'rule ' || n, 'active', '{}' FROM n;
     INSERT INTO group_cursors SELECT t, id('project', n), 'a', 0, 1, 1 FROM n;
