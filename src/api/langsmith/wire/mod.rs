@@ -18,7 +18,7 @@ use crate::model::usage::Usage;
 use crate::query::{Family, families};
 
 pub(crate) use bodies::{Bodies, Room, whole};
-pub(crate) use fields::{Key, Shown, feedback_stats, or_nothing, preview, thread_id, time};
+pub(crate) use fields::{Key, Shown, counts, feedback_stats, or_nothing, preview, thread_id, time};
 pub(crate) use select::Select;
 pub(crate) use stats::{Stats, shown as shown_stats};
 
