@@ -3,6 +3,7 @@
 //! Handlers translate. They hold a [`Poke`] and a status, never a loop, and decide nothing about runs, rules or
 //! deliveries. No handler, layer or log line ever shows a header's value or a query string: both may hold secrets.
 
+pub mod audit;
 pub mod auth;
 mod blobs;
 mod gate;

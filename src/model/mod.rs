@@ -4,6 +4,7 @@
 //! outermost modules hold. A value of a type in this module satisfies its invariants; nothing downstream checks again.
 
 pub mod amount;
+pub mod audit;
 pub mod collection;
 pub mod cron;
 pub mod delivery;

@@ -240,7 +240,7 @@ impl World {
     }
 
     pub(super) async fn set_state(&self, key: &str, state: RuleState) {
-        assert!(self.store.set_rule_state(TENANT, RuleId::of_key(TENANT, key), state, self.now()).await.unwrap());
+        assert!(self.store.set_rule_state(TENANT, RuleId::of_key(TENANT, key), state, self.now(), None).await.unwrap());
     }
 
     pub(super) async fn send(&self, parts: Vec<Part>) {

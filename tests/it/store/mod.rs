@@ -3,6 +3,7 @@
 //! A case is a function over `&dyn Store` whose name is the sentence it proves. [`store_suite!`] turns the list of all
 //! cases into tests of one backend; what only one backend can show (files, locks, queues) stands in that backend's file.
 
+mod audit;
 mod broken;
 mod collections;
 mod evaluation;
@@ -138,6 +139,9 @@ macro_rules! store_suite {
                 a_run_that_has_just_changed_keeps_all_of_its_blobs,
                 all_blobs_are_looked_through_by_one_at_a_time,
                 two_who_drop_at_the_same_time_leave_what_one_would;
+            audit: an_entry_is_there_when_its_act_happened_and_only_then,
+                entries_are_listed_newest_first_and_by_who_did_what_to_what,
+                a_wipe_is_told_and_old_entries_go;
             keys: a_key_is_stored_once_listed_and_revoked_once,
                 markers_are_kept_and_replaced,
                 a_wipe_leaves_keys_and_markers_only;

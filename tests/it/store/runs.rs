@@ -197,8 +197,8 @@ pub(crate) async fn feedback_is_a_change_of_its_run(store: &dyn Store) {
 pub(crate) async fn deleted_feedback_is_a_change_of_its_run(store: &dyn Store) {
     accept(store, vec![post(1)]).await;
     accept_feedback(store, vec![feedback(1, run_id(1), 0.5)]).await;
-    assert!(store.delete_feedback(TENANT, feedback_id(1), at(200)).await.unwrap());
-    assert!(!store.delete_feedback(TENANT, feedback_id(1), at(200)).await.unwrap());
+    assert!(store.delete_feedback(TENANT, feedback_id(1), at(200), None).await.unwrap());
+    assert!(!store.delete_feedback(TENANT, feedback_id(1), at(200), None).await.unwrap());
     let log = changes(store, PROJECT).await;
     assert_eq!((log.len(), log[2].at), (3, at(200)));
     let run = store.run(TENANT, run_id(1)).await.unwrap().unwrap();

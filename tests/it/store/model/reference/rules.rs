@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use async_trait::async_trait;
+use runhook::model::audit::Entry;
 use runhook::model::delivery::{Delivery, DeliveryState};
 use runhook::model::endpoint::{Disabled, Endpoint};
 use runhook::model::glob::Glob;
@@ -25,7 +26,14 @@ impl RuleStore for Reference {
         })
     }
 
-    async fn set_rule_state(&self, tenant: TenantId, id: RuleId, state: RuleState, now: Timestamp) -> Result<bool> {
+    async fn set_rule_state(
+        &self,
+        tenant: TenantId,
+        id: RuleId,
+        state: RuleState,
+        now: Timestamp,
+        _: Option<Entry>,
+    ) -> Result<bool> {
         let rule = self.look_at(tenant, |tenant| tenant.rules.get(&id).cloned());
         match rule {
             Some(rule) if rule.state != state => {
@@ -53,6 +61,7 @@ impl RuleStore for Reference {
         id: EndpointId,
         disabled: Option<Disabled>,
         now: Timestamp,
+        _: Option<Entry>,
     ) -> Result<bool> {
         self.change(|state| {
             let tenant = state.tenant(tenant);
