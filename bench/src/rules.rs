@@ -17,6 +17,9 @@ pub(crate) struct Wanted<'a> {
     pub(crate) endpoint: Option<u32>,
 }
 
+/// What everything that is sent is signed with. No secret: it guards a sink that checks nothing.
+const SECRET: &str = "whsec_YmVuY2gtYmVuY2gtYmVuY2gtYmVuY2gtYmVuY2gh";
+
 /// The filter of `bench-error` rules.
 const FAILED: &str = r#"eq(status, "error")"#;
 /// The filter of `bench-score` rules.
@@ -90,7 +93,7 @@ pub(crate) fn file(rules: &[Wanted<'_>], url: &str) -> Result<String, std::fmt::
 }
 
 fn endpoints(url: &str) -> String {
-    format!("endpoints:\n  - key: bench-sink\n    url: {}\n", quoted(url))
+    format!("endpoints:\n  - key: bench-sink\n    url: {}\n    signing_secret: {SECRET}\n", quoted(url))
 }
 
 fn listed(rules: &[Wanted<'_>], url: &str) -> Result<String, std::fmt::Error> {
@@ -108,7 +111,10 @@ fn listed(rules: &[Wanted<'_>], url: &str) -> Result<String, std::fmt::Error> {
             writeln!(out, "    batch: {{ max_runs: {max} }}")?;
         }
         match rule.endpoint {
-            Some(number) => writeln!(out, "    webhooks: [{{ url: {} }}]", quoted(&format!("{url}/{number}")))?,
+            Some(number) => {
+                let url = quoted(&format!("{url}/{number}"));
+                writeln!(out, "    webhooks: [{{ url: {url}, signing_secret: {SECRET} }}]")?;
+            }
             None => writeln!(out, "    webhooks: [{{ endpoint: bench-sink }}]")?,
         }
     }

@@ -8,14 +8,15 @@
 //!
 //! What an endpoint does cannot reach further than its attempts: it never gets all slots, however long its backlog is,
 //! every wait has a limit ([`policy`]), its answer is read up to a limit and dropped, redirects are not followed, and
-//! only addresses the guard has vetted are connected to ([`guard`], [`lookup`]). Secrets are opened for one request and
-//! are in no error, log or metric.
+//! only addresses the guard has vetted are connected to ([`guard`], [`lookup`]). Secrets are opened for the deliveries of
+//! one claim ([`opening`]) and are in no error, log or metric.
 
 mod attempt;
 pub mod client;
 pub mod guard;
 pub mod lookup;
 pub mod masks;
+mod opening;
 pub mod policy;
 mod probe;
 mod recorder;

@@ -21,6 +21,7 @@ use crate::config::Limits;
 use crate::crypto::Keyring;
 use crate::delivery::attempt::{self, PREPARING, Tools};
 use crate::delivery::client::Client;
+use crate::delivery::opening::{Opening, together};
 use crate::delivery::policy::Patience;
 use crate::delivery::recorder::{self, Made};
 use crate::delivery::share::{Bounds, Division, divide};
@@ -109,11 +110,11 @@ impl Sender {
         Claimant { holder, now, until: now.after(lasts) }
     }
 
-    fn start(&mut self, claim: Claim) {
+    fn start(&mut self, claim: Claim, opening: Arc<Opening>) {
         let slot = self.slots.take(&claim);
         let (tools, slots, made) = (Arc::clone(&self.tools), self.slots.clone(), self.made.clone());
         self.in_flight.spawn(async move {
-            let Some((attempt, outcome)) = attempt(&tools, &claim).await else {
+            let Some((attempt, outcome)) = attempt(&tools, &claim, &opening).await else {
                 drop(slot);
                 return slots.wake();
             };
@@ -144,8 +145,8 @@ impl Sender {
 }
 
 /// Makes an attempt, and brings one that panics to an end too.
-async fn attempt(tools: &Tools, claim: &Claim) -> Option<(Attempt, Outcome)> {
-    if let Ok(attempted) = AssertUnwindSafe(attempt::make(tools, claim)).catch_unwind().await {
+async fn attempt(tools: &Tools, claim: &Claim, opening: &Opening) -> Option<(Attempt, Outcome)> {
+    if let Ok(attempted) = AssertUnwindSafe(attempt::make(tools, claim, opening)).catch_unwind().await {
         return attempted;
     }
     tracing::error!(delivery = %claim.delivery.id, "an attempt panicked");
@@ -172,8 +173,9 @@ impl Activity for Sender {
                 return Ok(next.map_or(Next::Idle, Next::At));
             }
             let claimant = self.claimant();
-            for claim in self.tools.store.claim_deliveries(claimant, &shares).await? {
-                self.start(claim);
+            let claims = self.tools.store.claim_deliveries(claimant, &shares).await?;
+            for (claim, opening) in together(claims) {
+                self.start(claim, opening);
             }
         }
     }
