@@ -20,7 +20,7 @@ use crate::suite::stage::{Place, REST, Stage, judged};
 use crate::suite::table::{Row, Target};
 
 /// Everything but sending.
-pub(super) const WITHOUT_SENDING: [&str; 2] = ["--roles", "ingest,scheduler,api"];
+pub(crate) const WITHOUT_SENDING: [&str; 2] = ["--roles", "ingest,scheduler,api"];
 /// A run whose message has 5 KB.
 const RUN_BYTES: usize = 3_300;
 

@@ -17,6 +17,7 @@ mod failed;
 mod feedback;
 mod feedback_tokens;
 mod groups;
+mod health;
 mod inspect;
 mod keys;
 mod names;

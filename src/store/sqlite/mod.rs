@@ -14,6 +14,7 @@ mod failed;
 mod failure;
 mod feedback;
 mod feedback_tokens;
+mod health;
 mod inspect;
 mod keys;
 mod leases;

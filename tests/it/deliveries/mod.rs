@@ -2,8 +2,10 @@
 
 mod attempts;
 mod commands;
+mod given_up;
 mod hostile;
 mod house;
+mod isolation;
 mod outbox;
 mod proxied;
 mod remembered;

@@ -1,5 +1,5 @@
 //! `/v1/endpoints/{key}/disable` and `…/enable`: whether anything is sent there. A file says nothing of this, so it is for
-//! every endpoint.
+//! every endpoint. Either way its failures are forgotten.
 
 use axum::Json;
 use axum::extract::{Path, State};
@@ -11,6 +11,7 @@ use crate::api::auth::Principal;
 use crate::api::problem::Problem;
 use crate::api::request::Whole;
 use crate::model::endpoint::{Disabled, Endpoint};
+use crate::model::health::Health;
 use crate::model::id::TenantId;
 
 use super::shown::shown;
@@ -51,5 +52,5 @@ async fn set_state(api: &Api, tenant: TenantId, key: &str, disabled: Option<Disa
     if !there {
         return Err(Problem::not_found("endpoint"));
     }
-    Ok(Json(shown(&Endpoint { disabled, ..endpoint })))
+    Ok(Json(shown(&Endpoint { disabled, health: Health::default(), ..endpoint })))
 }
