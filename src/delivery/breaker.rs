@@ -93,7 +93,7 @@ impl Breakers {
             Some(circuit) => Some(Turn::Open(opened(endpoint, circuit.openings, result, now))),
             None => {
                 recent.note(failed);
-                recent.is_too_bad().then(|| Turn::Open(opened(endpoint, 0, result, now)))
+                (failed && recent.is_too_bad()).then(|| Turn::Open(opened(endpoint, 0, result, now)))
             }
         };
         match turn {
@@ -156,11 +156,11 @@ mod tests {
     fn a_circuit_opens_after_ten_failures_in_a_row_or_when_three_in_four_fail() {
         let nine = "n".repeat(9);
         let table = [
-            ("nine are not enough", format!("{nine}.{nine}."), None),
+            ("nine are not enough", format!("{nine}.{nine}"), None),
             ("ten are, whatever they are", "n5tn5tn5tn5t".to_owned(), Some(10)),
             ("a refusal of a message is an answer", "4".repeat(64), None),
             ("what was never sent says nothing", format!("{nine}{}n", "r".repeat(64)), Some(74)),
-            ("three in four, of enough", "555.".repeat(8), Some(20)),
+            ("three in four, of enough", "555.".repeat(8), Some(21)),
             ("two in three are not", "55.".repeat(20), None),
             ("what was long ago is forgotten", format!("{}{}{nine}", "555.".repeat(4), ".".repeat(32)), None),
         ];

@@ -158,10 +158,19 @@ fn lower<K: std::hash::Hash + Eq>(counts: &mut HashMap<K, usize>, of: &K) {
     }
 }
 
+/// When an endpoint must be looked at again, if nothing else happens: when something will be due, or when there will be
+/// room for what is.
+fn looked_at_again(waiting: &Waiting, room: &Room, now: Timestamp) -> Option<Timestamp> {
+    let due = [waiting.first_at, waiting.retry_at].into_iter().flatten();
+    match room.again {
+        Some(again) if room.more == 0 => due.min().map(|due| due.max(again)),
+        _ => due.filter(|at| *at > now).min(),
+    }
+}
+
 /// Divides the free slots among those that wait and have room, as if all of them had a long backlog.
 pub(super) fn divide(now: Timestamp, waiting: &[(Waiting, Room)], load: &Load, bounds: Bounds) -> Division {
-    let instants = waiting.iter().flat_map(|(one, _)| [one.first_at, one.retry_at]).flatten();
-    let mut next = instants.filter(|at| *at > now).min();
+    let next = waiting.iter().filter_map(|(one, room)| looked_at_again(one, room, now)).min();
     let mut candidates: Vec<Candidate> =
         waiting.iter().filter_map(|(one, room)| Candidate::of(*one, *room, now)).collect();
     let mut load = load.clone();
@@ -177,8 +186,6 @@ pub(super) fn divide(now: Timestamp, waiting: &[(Waiting, Room)], load: &Load, b
             continue;
         }
         if candidate.is_full() {
-            // What follows a claim looks again, and is told when there is room.
-            next = next.into_iter().chain(candidate.room.again).min();
             continue;
         }
         let free = bounds.slots.saturating_sub(load.all);
@@ -300,7 +307,7 @@ mod tests {
     }
 
     /// Why, who waits, what its rate leaves, what is under way, who gets how many, and what else is said.
-    type Roomed<'a> = (&'a str, Waiting, Left, Load, &'a [(u128, u32, u32)], bool, Option<Timestamp>);
+    type Roomed<'a> = (&'a str, Waiting, Left, Load, &'a [(u128, u32, u32)], Option<Timestamp>);
 
     #[test]
     fn an_endpoint_gets_what_it_has_room_for_and_costs_the_others_nothing() {
@@ -311,25 +318,16 @@ mod tests {
         let one = waiting(1, 1, DUE, DUE);
         let at = |instant| Some(Timestamp(instant));
         let table: [Roomed<'_>; 8] = [
-            ("all of it", one, full, load(&[]), &[(1, 3, 3), (2, 5, 0)], true, None),
-            ("what its rate leaves", one, some, load(&[]), &[(1, 2, 1), (2, 7, 0)], true, None),
-            ("nothing until its rate leaves some", one, none, load(&[]), &[(2, 8, 0)], true, at(1_300)),
-            (
-                "its concurrency",
-                Waiting { pace: two_at_once, ..one },
-                full,
-                load(&[]),
-                &[(1, 1, 1), (2, 7, 0)],
-                true,
-                None,
-            ),
+            ("all of it", one, full, load(&[]), &[(1, 3, 3), (2, 5, 0)], None),
+            ("what its rate leaves", one, some, load(&[]), &[(1, 2, 1), (2, 7, 0)], None),
+            ("nothing until its rate leaves some", one, none, load(&[]), &[(2, 8, 0)], at(1_300)),
+            ("its concurrency", Waiting { pace: two_at_once, ..one }, full, load(&[]), &[(1, 1, 1), (2, 7, 0)], None),
             (
                 "what is left of it",
                 Waiting { pace: two_at_once, ..one },
                 full,
                 load(&[(1, 1, 1)]),
                 &[(1, 1, 0), (2, 7, 0)],
-                true,
                 None,
             ),
             (
@@ -338,7 +336,6 @@ mod tests {
                 full,
                 load(&[]),
                 &[(2, 8, 0)],
-                true,
                 at(1_900),
             ),
             (
@@ -346,8 +343,7 @@ mod tests {
                 Waiting { circuit: circuit(1_000), ..one },
                 full,
                 load(&[]),
-                &[(1, 1, 0), (2, 7, 0)],
-                true,
+                &[(1, 1, 0), (2, 8, 0)],
                 None,
             ),
             (
@@ -355,17 +351,16 @@ mod tests {
                 Waiting { circuit: circuit(1_000), ..one },
                 full,
                 load(&[(1, 1, 1)]),
-                &[(2, 7, 0)],
-                true,
+                &[(2, 8, 0)],
                 None,
             ),
         ];
-        for (why, limited, left, load, expected, passed_over, next) in table {
+        for (why, limited, left, load, expected, next) in table {
             let free = waiting(1, 2, DUE, None);
             let rooms = [(limited, Room::of(&limited, left, NOW)), (free, Room::of(&free, full, NOW))];
             let division = divide(NOW, &rooms, &load, Bounds { slots: 16, of_endpoint: 32 });
             assert_eq!(given(&division), expected, "{why}");
-            assert_eq!((division.passed_over, division.next), (passed_over, next), "{why}");
+            assert_eq!(division.next, next, "{why}");
         }
     }
 }

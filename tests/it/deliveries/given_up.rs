@@ -39,7 +39,7 @@ async fn an_endpoint_that_takes_nothing_for_five_days_is_disabled_and_the_operat
     let failing = shown(&house).await;
     assert_eq!((failing["disabled"].clone(), &failing["failing_since"]), (Value::Null, &Value::from(since.as_str())));
 
-    house.clock.advance(DAY);
+    house.clock.advance(DAY + Duration::from_mins(1));
     again(&mut house, id).await;
     let reason = format!("every attempt has failed for 5d, since {since}");
     assert_eq!(shown(&house).await["disabled"]["reason"], reason.as_str());

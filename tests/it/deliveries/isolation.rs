@@ -9,7 +9,7 @@ use runhook::model::pace::Pace;
 use runhook::model::time::Clock;
 use runhook::task::{Activity, Next};
 
-use super::stage::{HURRIED, PATIENT, Stage};
+use super::stage::{PATIENT, Stage};
 use crate::support::receiver::{Answer, Gate, Receiver, nobody};
 
 fn delivered(stage: &Stage, ids: &[DeliveryId]) -> usize {
@@ -38,7 +38,7 @@ async fn an_endpoint_with_a_rate_is_sent_no_more_and_the_others_do_not_wait_for_
             next = stage.round().await;
         }
     }
-    assert_eq!(next, Next::Idle);
+    assert_eq!(stage.round().await, Next::Idle);
     assert_eq!(limited.requests().len(), 6);
 }
 
@@ -78,14 +78,13 @@ async fn a_dead_endpoint_is_left_alone_until_a_probe_finds_it_alive() {
     let receiver = Receiver::start([Answer::Close]).await;
     let mut stage = Stage::with(|_| PATIENT, 8);
     let ids = stage.deliver_many_to(&receiver.url(), 60);
-    let mut next = stage.round().await;
     while receiver.requests().len() < 10 {
-        next = stage.round().await;
+        stage.round().await;
     }
     let circuit = stage.outbox.circuit(ids[0]).unwrap();
     let made = attempts(&stage, &ids);
     assert!(made < 18, "ten failures, and what was under way: {made}");
-    assert_eq!(stage.round().await, Next::At(circuit.until), "{next:?}");
+    assert_eq!(stage.round().await, Next::At(circuit.until));
     stage.clock.advance(circuit.until.since(stage.clock.now()) - Duration::from_millis(1));
     stage.round().await;
     assert_eq!(attempts(&stage, &ids), made, "what waits uses up nothing");
@@ -109,7 +108,7 @@ async fn a_dead_endpoint_is_left_alone_until_a_probe_finds_it_alive() {
 async fn many_endpoints_that_fail_at_once_cost_another_one_nothing() {
     let healthy = Receiver::start([]).await;
     let dead = nobody().await;
-    let mut stage = Stage::with(|_| HURRIED, 64);
+    let mut stage = Stage::with(|_| PATIENT, 64);
     let failing: Vec<Vec<DeliveryId>> =
         (0..50).map(|number| stage.deliver_many_to(&format!("http://{dead}/{number}"), 40)).collect();
     stage.round().await;
@@ -119,7 +118,7 @@ async fn many_endpoints_that_fail_at_once_cost_another_one_nothing() {
         stage.clock.advance(Duration::from_millis(100));
     }
     let most = failing.iter().map(|ids| attempts(&stage, ids)).max().unwrap();
-    assert!(most < 10 + 32, "none was tried for long after its circuit had opened: {before}, {most}");
+    assert!(most <= 20, "none was tried for long after its circuit had opened: {before}, {most}");
     let ids = stage.deliver_many_to(&healthy.url(), 20);
     stage.round().await;
     assert_eq!(delivered(&stage, &ids), 20, "in the very next pass");

@@ -52,5 +52,7 @@ async fn set_state(api: &Api, tenant: TenantId, key: &str, disabled: Option<Disa
     if !there {
         return Err(Problem::not_found("endpoint"));
     }
+    // What an open circuit held back may go now.
+    api.delivery.poke();
     Ok(Json(shown(&Endpoint { disabled, health: Health::default(), ..endpoint })))
 }

@@ -112,6 +112,8 @@ async fn put(api: &Api, tenant: TenantId, members: &Members, before: Option<Open
     let endpoint = endpoint.clone();
     changes.demands = vec![(endpoint.id, demand)];
     api.store.apply_rules(tenant, changes, now).await?;
+    // A change closes its circuit.
+    api.delivery.poke();
     Ok(endpoint)
 }
 
