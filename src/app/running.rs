@@ -21,9 +21,9 @@ use crate::app::news::News;
 use crate::app::rules_folder::{FolderError, RulesFolder, Variables};
 use crate::app::storage::Pokes;
 use crate::app::{DataDirError, Engine, StartError, Storage};
-use crate::config::{Config, Role};
+use crate::config::{self, Config, Role};
 use crate::crypto;
-use crate::delivery::{self, Sender};
+use crate::delivery::{self, Conduct, Sender};
 use crate::model::id::TenantId;
 use crate::model::scope::Scopes;
 use crate::model::time::Clock;
@@ -219,7 +219,7 @@ impl Running {
             self.start_retention(config, clock);
         }
         if config.roles.has(Role::Delivery) {
-            self.start_delivery(clock, client);
+            self.start_delivery(config, clock, client);
         }
         self.start_listening(clock);
         self.supervisor.spawn("metrics", upkeep(self.supervisor.clone()));
@@ -253,7 +253,8 @@ impl Running {
         self.supervisor.spawn("retention", task::run(keeper, Poke::default(), Arc::clone(clock), status, soft));
     }
 
-    fn start_delivery(&self, clock: &Arc<dyn Clock>, client: delivery::Client) {
+    fn start_delivery(&self, config: &Config, clock: &Arc<dyn Clock>, client: delivery::Client) {
+        let config::Endpoints { disable_after, notices } = config.endpoints.clone();
         let api = &self.engine.api;
         let sender = Sender::new(delivery::Parts {
             store: Arc::clone(&api.store) as Arc<dyn OutboxStore>,
@@ -263,6 +264,7 @@ impl Running {
             limits: Arc::clone(&api.limits),
             client,
             patience: delivery::patience,
+            conduct: Conduct { disable_after, notices },
             poke: api.delivery.clone(),
             instance: Uuid::from_bytes(crypto::random()),
         });

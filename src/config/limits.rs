@@ -1,5 +1,6 @@
 //! Limits that users meet. Each has a default, a clear error and a metric.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 /// Limits that users meet.
@@ -41,6 +42,8 @@ pub struct Limits {
     pub concurrent_deliveries: u32,
     /// Deliveries being sent to one endpoint at a time.
     pub concurrent_deliveries_per_endpoint: u32,
+    /// Deliveries sent to one endpoint in a second, unless it says another rate; none: as it takes them.
+    pub deliveries_per_second_per_endpoint: Option<NonZeroU32>,
     /// Bytes read of an endpoint's answer.
     pub response_bytes: u32,
     /// How long a link to a blob works.
@@ -68,6 +71,7 @@ impl Default for Limits {
             turns_per_thread: 1_000,
             concurrent_deliveries: 256,
             concurrent_deliveries_per_endpoint: 32,
+            deliveries_per_second_per_endpoint: None,
             response_bytes: 16 * 1024,
             link_lasts: Duration::from_hours(24),
         }

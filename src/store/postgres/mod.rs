@@ -18,6 +18,7 @@ mod failed;
 mod feedback;
 mod feedback_tokens;
 mod groups;
+mod health;
 mod inspect;
 mod keys;
 mod names;

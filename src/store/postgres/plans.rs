@@ -179,6 +179,7 @@ async fn served(connection: &mut PgConnection, wrong: &mut Wrong) {
         endpoints::PLANNED,
         feedback::PLANNED,
         feedback_tokens::PLANNED,
+        health::PLANNED,
         names::PLANNED,
         outbox::PLANNED,
         removal::PLANNED,

@@ -15,6 +15,7 @@ mod failed;
 mod failure;
 mod feedback;
 mod feedback_tokens;
+mod health;
 mod inspect;
 mod keys;
 mod leases;

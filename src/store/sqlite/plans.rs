@@ -28,7 +28,7 @@ async fn plan(store: &SqliteStore, statement: &str) -> String {
 async fn hot_statements_are_served_by_their_indexes() {
     let directory = tempfile::tempdir().unwrap();
     let (store, writer) = SqliteStore::open(&directory.path().join("runhook.db")).await.unwrap();
-    let (claim, finish) = (outbox::CLAIM.text(2), outbox::FINISH.text(2));
+    let (claim, finish, note) = (outbox::CLAIM.text(2), outbox::FINISH.text(2), health::NOTE.text(2));
     let cases = [
         (windows::STIRRED, "SCAN projects USING INDEX projects_stirred"),
         (windows::CHANGES, "SEARCH changes USING PRIMARY KEY (tenant_id=? AND project_id=? AND seq>?)"),
@@ -36,6 +36,7 @@ async fn hot_statements_are_served_by_their_indexes() {
         (claim.as_str(), "SEARCH deliveries USING PRIMARY KEY (tenant_id=? AND delivery_id=?)"),
         (&claim, "SEARCH deliveries USING INDEX deliveries_waiting (endpoint_id=? AND <expr>=? AND ready_at<?)"),
         (&finish, "SEARCH deliveries USING PRIMARY KEY (tenant_id=? AND delivery_id=?)"),
+        (&note, "SEARCH endpoints USING PRIMARY KEY (tenant_id=? AND endpoint_id=?)"),
         (outbox::MESSAGES, "SEARCH m USING INDEX sqlite_autoindex_messages_1 (tenant_id=? AND message_id=?)"),
         (endpoints::BY_ID, "SEARCH endpoints USING INDEX endpoints_by_id (endpoint_id=?)"),
         (feedback::ON_RUNS, "SEARCH feedback USING INDEX feedback_by_run (tenant_id=? AND run_id=?)"),
@@ -54,9 +55,16 @@ async fn hot_statements_are_served_by_their_indexes() {
         &threads::PLANNED,
     ]
     .concat();
-    let more =
-        [outbox::PLANNED.as_slice(), &names::PLANNED, &windows, &feedback::PLANNED, &removal::PLANNED, &audit::PLANNED]
-            .concat();
+    let more = [
+        outbox::PLANNED.as_slice(),
+        &health::PLANNED,
+        &names::PLANNED,
+        &windows,
+        &feedback::PLANNED,
+        &removal::PLANNED,
+        &audit::PLANNED,
+    ]
+    .concat();
     for (statement, step) in cases.into_iter().chain(accept::PLANNED).chain(retention::PLANNED).chain(more) {
         let plan = plan(&store, statement).await;
         assert!(plan.contains(step), "{statement}\nis planned as\n{plan}\nand should\n{step}");

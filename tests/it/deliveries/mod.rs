@@ -3,8 +3,10 @@
 mod attempts;
 mod certificates;
 mod commands;
+mod given_up;
 mod hostile;
 mod house;
+mod isolation;
 mod outbox;
 mod proxied;
 mod remembered;

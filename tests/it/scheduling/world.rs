@@ -11,6 +11,7 @@ use runhook::config::Limits;
 use runhook::crypto::{Keyring, random};
 use runhook::model::endpoint::{Endpoint, Format, Overrides, Policy, ShownTarget};
 use runhook::model::feedback::{Feedback, Score};
+use runhook::model::health::Health;
 use runhook::model::id::{EndpointId, FeedbackId, ProjectId, RuleId, RunId, TenantId, TraceId};
 use runhook::model::json::RawJson;
 use runhook::model::merge::digest;
@@ -155,6 +156,7 @@ fn endpoint() -> Endpoint {
         overrides: Overrides::default(),
         origin: None,
         disabled: None,
+        health: Health::default(),
     }
 }
 

@@ -102,7 +102,7 @@ pub(crate) async fn an_attempt_that_cannot_be_stored_fails_alone(store: &dyn Sto
         .map(|claim| {
             let result = AttemptResult::answered(200);
             let attempt = Attempt { number: 1, started_at: at(100), duration_ms: 5, request: None, result };
-            Finished { lease: claim.lease.clone(), attempt, outcome: Outcome::Delivered }
+            Finished::new(claim.lease.clone(), attempt, Outcome::Delivered)
         })
         .collect();
     let answers = store.finish_attempts(&finished).await.unwrap();

@@ -196,8 +196,8 @@ pub(crate) async fn what_collections_hold_of_a_run_is_told(store: &dyn Store) {
     let held = |in_dataset, queued_at: Option<i64>| Shelved { in_dataset, queued_at: queued_at.map(at) };
     let found = store.shelved(TENANT, &all).await.unwrap();
     assert_eq!(found, [(run_id(1), held(true, Some(10))), (run_id(2), held(false, Some(20)))].into());
-    assert!(store.dequeue(TENANT, late, run_id(2)).await.unwrap());
-    assert!(store.delete_example(TENANT, example(1, set).id).await.unwrap());
+    assert!(store.dequeue(TENANT, late, run_id(2), None).await.unwrap());
+    assert!(store.delete_example(TENANT, example(1, set).id, None).await.unwrap());
     let found = store.shelved(TENANT, &all).await.unwrap();
     assert_eq!(found, [(run_id(1), held(false, Some(10))), (run_id(2), held(false, Some(10)))].into());
     assert!(store.shelved(TenantId(Uuid::from_u128(9)), &all).await.unwrap().is_empty());

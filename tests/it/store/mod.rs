@@ -9,6 +9,7 @@ mod collections;
 mod evaluation;
 mod failed;
 mod feedback_tokens;
+mod health;
 mod keys;
 mod model;
 mod names;
@@ -101,6 +102,10 @@ macro_rules! store_suite {
                 rules_are_applied_whole_or_not_at_all,
                 a_rule_or_an_endpoint_that_is_put_twice_is_a_conflict,
                 a_removed_rule_takes_its_endpoints_and_waiting_deliveries_along;
+            health: since_when_an_endpoint_fails_is_known_until_it_takes_something,
+                a_circuit_stands_with_its_endpoint_until_it_is_closed,
+                an_endpoint_that_is_given_up_is_disabled_and_told_of_once,
+                nothing_is_told_to_who_is_not_there_or_is_disabled_too;
             outbox: due_deliveries_are_claimed_once_oldest_first,
                 an_expired_lease_can_be_claimed_and_its_holder_records_nothing,
                 a_retry_is_due_when_it_says_and_attempts_go_on_counting,

@@ -15,6 +15,7 @@ use crate::crypto::{self, WebhookKey, open_target, seal_target};
 use crate::model::amount::duration;
 use crate::model::audit::Action;
 use crate::model::endpoint::Endpoint;
+use crate::model::health::Health;
 use crate::model::signing::{GRACE, LONGEST_GRACE, Signature, SignatureKind};
 use crate::store::rules::{Demand, RuleChanges};
 
@@ -54,7 +55,8 @@ pub(super) async fn rotate_secret(
     let now = api.clock.now();
     target.signing = target.signing.rotated(&made, now, grace);
     let sealed = seal_target(&api.keyring, endpoint.id, &target).map_err(|error| Problem::internal(&error))?;
-    let endpoint = Endpoint { target: sealed, shown: crypto::shown(&target), ..endpoint };
+    let (shown_target, health) = (crypto::shown(&target), Health::default());
+    let endpoint = Endpoint { target: sealed, shown: shown_target, health, ..endpoint };
     let demands = vec![(endpoint.id, Demand::There)];
     let told = vec![by.entry(&api, Act::new(Action::RotateEndpoint, object(&endpoint)))];
     let changes = RuleChanges { put_endpoints: vec![endpoint.clone()], demands, told, ..RuleChanges::default() };

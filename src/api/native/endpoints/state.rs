@@ -1,5 +1,5 @@
 //! `/v1/endpoints/{key}/disable` and `…/enable`: whether anything is sent there. A file says nothing of this, so it is for
-//! every endpoint.
+//! every endpoint. Either way its failures are forgotten.
 
 use axum::Json;
 use axum::extract::{Path, State};
@@ -12,6 +12,7 @@ use crate::api::problem::Problem;
 use crate::api::request::Whole;
 use crate::model::audit::Action;
 use crate::model::endpoint::{Disabled, Endpoint};
+use crate::model::health::Health;
 
 use super::shown::shown;
 use super::{find, object, read};
@@ -50,5 +51,7 @@ async fn set_state(api: &Api, by: &By, key: &str, disabled: Option<Disabled>) ->
     if !there {
         return Err(Problem::not_found("endpoint"));
     }
-    Ok(Json(shown(&Endpoint { disabled, ..endpoint })))
+    // What an open circuit held back may go now.
+    api.delivery.poke();
+    Ok(Json(shown(&Endpoint { disabled, health: Health::default(), ..endpoint })))
 }

@@ -114,6 +114,8 @@ async fn put(api: &Api, by: &By, members: &Members, before: Option<Opened>) -> R
     let endpoint = endpoint.clone();
     changes.demands = vec![(endpoint.id, demand)];
     api.store.apply_rules(tenant, changes, now).await?;
+    // A change closes its circuit.
+    api.delivery.poke();
     Ok(endpoint)
 }
 
@@ -141,7 +143,7 @@ fn written(endpoint: &Endpoint, target: &Target) -> Members {
     };
     let text = |text: &str| Some(Value::from(text));
     let retries = endpoint.overrides.retries.as_ref();
-    let signing = &target.signing;
+    let (signing, pace) = (&target.signing, endpoint.overrides.pace);
     let members = [
         ("key", endpoint.key.as_deref().and_then(text)),
         ("url", text(target.url.expose_secret())),
@@ -153,6 +155,9 @@ fn written(endpoint: &Endpoint, target: &Target) -> Members {
         ("policy", Some(json!(endpoint.policy))),
         ("timeout", endpoint.overrides.timeout.map(|timeout| duration_text(timeout).into())),
         ("retries", retries.map(|waits| waits.iter().map(|wait| duration_text(*wait)).collect())),
+        ("rate", pace.rate.map(|rate| json!(rate))),
+        ("burst", pace.burst.map(|count| json!(count))),
+        ("concurrency", pace.concurrency.map(|count| json!(count))),
         ("signing_secret", signing.newest().and_then(|secret| text(secret.expose_secret()))),
         ("signature", signing.newest().map(|_| json!(signing.headers))),
     ];

@@ -25,6 +25,7 @@ use crate::delivery::{Forbidden, Guard};
 use crate::filter::nearest;
 use crate::filter::report::Style;
 use crate::model::endpoint::Endpoint;
+use crate::model::health::Health;
 use crate::model::id::TenantId;
 use crate::model::problem::{Problem as FileProblem, Severity};
 use crate::payload::format;
@@ -315,6 +316,7 @@ pub(in crate::api::native) fn sealed(api: &Api, tenant: TenantId, writes: Writes
             origin: Some(put.origin),
             // What is stored of this stays.
             disabled: None,
+            health: Health::default(),
         })
     };
     Ok(RuleChanges {

@@ -7,6 +7,7 @@ use runhook::model::audit::Entry;
 use runhook::model::delivery::{Delivery, DeliveryState};
 use runhook::model::endpoint::{Disabled, Endpoint};
 use runhook::model::glob::Glob;
+use runhook::model::health::Health;
 use runhook::model::id::{EndpointId, ProjectId, RuleId, TenantId};
 use runhook::model::rule::{Rule, RuleState};
 use runhook::model::sealed::Sealed;
@@ -68,7 +69,8 @@ impl RuleStore for Reference {
             if disabled.is_some() {
                 tenant.fail(|delivery| delivery.endpoint_id == id, "endpoint disabled", now);
             }
-            Ok(tenant.endpoints.get_mut(&id).map(|endpoint| endpoint.disabled = disabled).is_some())
+            let endpoint = tenant.endpoints.get_mut(&id);
+            Ok(endpoint.map(|endpoint| (endpoint.disabled, endpoint.health) = (disabled, Health::default())).is_some())
         })
     }
 
@@ -152,7 +154,7 @@ impl Tenant {
                 return conflict("an endpoint with one of these keys");
             }
             let disabled = self.endpoints.get(&endpoint.id).and_then(|stored| stored.disabled.clone());
-            self.endpoints.insert(endpoint.id, Endpoint { disabled, ..endpoint.clone() });
+            self.endpoints.insert(endpoint.id, Endpoint { disabled, health: Health::default(), ..endpoint.clone() });
         }
         let unused = changes.demands.iter().filter(|(_, demand)| *demand == Demand::Unused);
         if unused.into_iter().any(|(id, _)| self.rules.values().any(|rule| rule.endpoints.contains(id))) {
