@@ -17,6 +17,7 @@ use crate::crypto::{self, WebhookKey, open_target, seal_target, shown};
 use crate::delivery::Guard;
 use crate::model::endpoint::{Disabled, Endpoint, Format, Overrides, Policy, Target, is_reserved};
 use crate::model::event::{Event, Subscription};
+use crate::model::health::Health;
 use crate::model::id::{EndpointId, RuleId, TenantId};
 use crate::model::rule::{Actions, BatchLimits, Cadence, Rule, RuleState};
 use crate::model::signing::SignatureKind;
@@ -124,6 +125,7 @@ pub(crate) fn made(api: &Api, tenant: TenantId, target: &Target, format: Format)
         overrides: Overrides::default(),
         origin: Some(ORIGIN.to_owned()),
         disabled: None,
+        health: Health::default(),
     })
 }
 
@@ -219,7 +221,7 @@ pub(crate) async fn set_disabled(api: &Api, endpoint: &mut Endpoint, disabled: b
     }
     let now = api.clock.now();
     let state = disabled.then(|| Disabled { at: now, reason: "disabled through the API".to_owned() });
-    if !api.store.set_endpoint_state(endpoint.tenant_id, endpoint.id, state.clone(), now).await? {
+    if !api.store.set_endpoint_state(endpoint.tenant_id, endpoint.id, state.clone(), now, None).await? {
         return Err(Problem::new(StatusCode::NOT_FOUND, "not-found", "Entity not found"));
     }
     endpoint.disabled = state;

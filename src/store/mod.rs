@@ -5,6 +5,7 @@
 //! scheduler or to delivery. What a backend must do is written once, as the conformance suite in `tests/it/store/`.
 
 mod accept;
+pub mod audit;
 mod body;
 pub mod catalog;
 pub mod collections;
@@ -29,11 +30,13 @@ pub mod rules;
 pub mod runs;
 pub mod search;
 pub mod sqlite;
+pub mod threads;
 pub mod transfer;
 mod versions;
 mod weight;
 pub mod windows;
 
+pub use audit::AuditStore;
 pub use catalog::CatalogStore;
 pub use collections::CollectionStore;
 pub use error::{Result, StoreError};
@@ -48,11 +51,13 @@ pub use retention::RetentionStore;
 pub use rule_log::RuleLogStore;
 pub use rules::RuleStore;
 pub use runs::RunStore;
+pub use threads::ThreadStore;
 pub use windows::WindowStore;
 
 /// Everything the engine asks of its database.
 pub trait Store:
     RunStore
+    + ThreadStore
     + FeedbackTokenStore
     + ProjectStore
     + RuleStore
@@ -64,6 +69,7 @@ pub trait Store:
     + CatalogStore
     + EventStore
     + KeyStore
+    + AuditStore
     + NameStore
     + RetentionStore
 {
@@ -71,6 +77,7 @@ pub trait Store:
 
 impl<T> Store for T where
     T: RunStore
+        + ThreadStore
         + FeedbackTokenStore
         + ProjectStore
         + RuleStore
@@ -82,6 +89,7 @@ impl<T> Store for T where
         + CatalogStore
         + EventStore
         + KeyStore
+        + AuditStore
         + NameStore
         + RetentionStore
 {

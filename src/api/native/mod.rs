@@ -1,6 +1,7 @@
 //! Runhook's own API, at `/v1`, and what operators look at.
 
 pub mod api_keys;
+mod audit;
 mod deliveries;
 mod endpoints;
 mod event_types;
@@ -23,6 +24,7 @@ pub(crate) use health::routes as health;
 pub(crate) fn routes() -> Router<Api> {
     Router::new()
         .merge(api_keys::routes())
+        .merge(audit::routes())
         .merge(deliveries::routes())
         .merge(endpoints::routes())
         .merge(event_types::routes())

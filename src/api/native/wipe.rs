@@ -7,10 +7,12 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::api::Api;
-use crate::api::auth::{Operator, Principal};
+use crate::api::audit::{Act, By};
+use crate::api::auth::Operator;
 use crate::api::native::premises::Home;
 use crate::api::problem::Problem;
 use crate::api::request::Whole;
+use crate::model::audit::{Action, Object};
 use crate::model::id::TenantId;
 use crate::task;
 
@@ -29,7 +31,7 @@ struct Request {
 
 async fn wipe(
     State(api): State<Api>,
-    principal: Principal,
+    by: By,
     operator: Result<Operator, Problem>,
     Home(home): Home,
     Whole(body): Whole,
@@ -40,16 +42,18 @@ async fn wipe(
             .hint("say {\"yes\": true} to mean it; with \"tenant\", of one tenant alone"));
     };
     if let Some(tenant) = request.tenant {
-        if tenant != principal.tenant_id {
+        if tenant != by.tenant_id {
             operator?;
         }
-        api.store.wipe_tenant(tenant).await?;
+        let told = by.entry(&api, Act::new(Action::Wipe, Object::of_id(tenant.0)));
+        api.store.wipe_tenant(tenant, Some(told)).await?;
         tracing::warn!(%tenant, "all data of a tenant was removed on request");
         // Blobs that nothing names any more go with the next round of retention.
         return Ok(Json(json!({"wiped": true, "tenant": tenant})));
     }
     operator?;
-    api.store.wipe().await?;
+    let told = by.entry(&api, Act::new(Action::Wipe, Object::new("everything", None)));
+    api.store.wipe(Some(told)).await?;
     let cleared = task::blocking(move || home.clear_blobs()).await;
     let blobs_removed = cleared.map_err(|error| Problem::internal(&error))??;
     tracing::warn!("all data was removed on request");

@@ -244,7 +244,7 @@ pub(super) async fn resend(
     if api.store.delivery(tenant, id).await?.is_none() {
         return Err(Fault::not_found());
     }
-    api.store.replay(tenant, &[id], api.clock.now()).await?;
+    api.store.replay(tenant, &[id], api.clock.now(), None).await?;
     api.delivery.poke();
     Ok((StatusCode::ACCEPTED, Json(json!({}))))
 }

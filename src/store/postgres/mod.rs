@@ -9,6 +9,7 @@
 //! its operation. Statements are constants, so that tests can prepare them all.
 
 mod accept;
+mod audit;
 mod catalog;
 mod clock;
 mod collections;
@@ -21,6 +22,7 @@ mod failed;
 mod feedback;
 mod feedback_tokens;
 mod groups;
+mod health;
 mod inspect;
 mod keys;
 mod names;
@@ -40,6 +42,7 @@ pub(in crate::store) mod schema;
 mod search;
 mod session;
 mod standing;
+mod threads;
 mod windows;
 
 use std::borrow::Cow;

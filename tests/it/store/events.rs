@@ -203,7 +203,7 @@ pub(crate) async fn an_event_goes_to_whoever_hears_of_it_and_once(store: &dyn St
     let of_tenant = subscribe(store, 5, 0, &["a.x"], &[]).await;
     let disabled = subscribe(store, 6, 1, &[], &[]).await;
     let reason = Some(Disabled { at: at(1), reason: "no".into() });
-    assert!(store.set_endpoint_state(TENANT, disabled, reason, at(1)).await.unwrap());
+    assert!(store.set_endpoint_state(TENANT, disabled, reason, at(1), None).await.unwrap());
     let among = [all, typed, channelled, elsewhere, of_tenant, disabled];
     let heard = async |number, event| heard(store, number, event, &among).await;
     assert_eq!(heard(1, event(1, "a.x", &[])).await, [all, typed, of_tenant]);
@@ -340,7 +340,7 @@ pub(crate) async fn one_tenant_is_wiped_and_others_stay(store: &dyn Store) {
     store.put_event_type(TENANT, event_type("a.x"), Presence::New).await.unwrap();
     subscribe(store, 1, 1, &[], &[]).await;
     send(store, 1, event(1, "a.x", &[])).await;
-    store.wipe_tenant(TENANT).await.unwrap();
+    store.wipe_tenant(TENANT, None).await.unwrap();
     assert_eq!(store.event_type(TENANT, "a.x").await.unwrap(), None);
     assert_eq!(store.event_type(other, "a.x").await.unwrap(), Some(event_type("a.x")));
     assert!(store.list_endpoints(TENANT).await.unwrap().is_empty());

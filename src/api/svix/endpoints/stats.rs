@@ -70,7 +70,7 @@ pub(super) async fn recover(
     loop {
         let failed = api.store.list_deliveries(tenant, &query).await?;
         let ids: Vec<_> = failed.iter().map(|delivery| delivery.id).collect();
-        api.store.replay(tenant, &ids, now).await?;
+        api.store.replay(tenant, &ids, now, None).await?;
         query.before = failed.last().map(|last| (last.created_at, last.id));
         if ids.len() < BATCH as usize {
             break;
