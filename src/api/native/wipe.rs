@@ -1,5 +1,7 @@
 //! `/v1/wipe`: removes everything but API keys, of one tenant or of all. Asked for in so many words.
 
+use std::sync::Arc;
+
 use axum::extract::State;
 use axum::routing::post;
 use axum::{Json, Router};
@@ -8,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::api::Api;
 use crate::api::auth::{Operator, Principal};
-use crate::api::native::premises::Home;
+use crate::api::native::premises::{Home, Premises};
 use crate::api::problem::Problem;
 use crate::api::request::Whole;
 use crate::model::id::TenantId;
@@ -39,16 +41,23 @@ async fn wipe(
         return Err(Problem::invalid("this removes all runs, rules, endpoints, events, messages and deliveries")
             .hint("say {\"yes\": true} to mean it; with \"tenant\", of one tenant alone"));
     };
-    if let Some(tenant) = request.tenant {
-        if tenant != principal.tenant_id {
-            operator?;
-        }
-        api.store.wipe_tenant(tenant).await?;
-        tracing::warn!(%tenant, "all data of a tenant was removed on request");
-        // Blobs that nothing names any more go with the next round of retention.
-        return Ok(Json(json!({"wiped": true, "tenant": tenant})));
+    if request.tenant != Some(principal.tenant_id) {
+        operator?;
     }
-    operator?;
+    match request.tenant {
+        Some(tenant) => wipe_one(&api, tenant).await,
+        None => wipe_all(&api, home).await,
+    }
+}
+
+/// Blobs that nothing names any more go with the next round of retention.
+async fn wipe_one(api: &Api, tenant: TenantId) -> Result<Json<Value>, Problem> {
+    api.store.wipe_tenant(tenant).await?;
+    tracing::warn!(%tenant, "all data of a tenant was removed on request");
+    Ok(Json(json!({"wiped": true, "tenant": tenant})))
+}
+
+async fn wipe_all(api: &Api, home: Arc<dyn Premises>) -> Result<Json<Value>, Problem> {
     api.store.wipe().await?;
     let cleared = task::blocking(move || home.clear_blobs()).await;
     let blobs_removed = cleared.map_err(|error| Problem::internal(&error))??;

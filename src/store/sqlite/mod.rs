@@ -10,6 +10,7 @@ mod accept;
 mod catalog;
 mod checkpoints;
 mod collections;
+#[expect(clippy::duplicate_mod, reason = "it is this backend's here, and the other's there")]
 #[path = "../either/mod.rs"]
 mod either;
 mod endpoints;
