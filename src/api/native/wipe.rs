@@ -1,5 +1,7 @@
 //! `/v1/wipe`: removes everything but API keys, of one tenant or of all. Asked for in so many words.
 
+use std::sync::Arc;
+
 use axum::extract::State;
 use axum::routing::post;
 use axum::{Json, Router};
@@ -9,7 +11,7 @@ use serde_json::{Value, json};
 use crate::api::Api;
 use crate::api::audit::{Act, By};
 use crate::api::auth::Operator;
-use crate::api::native::premises::Home;
+use crate::api::native::premises::{Home, Premises};
 use crate::api::problem::Problem;
 use crate::api::request::Whole;
 use crate::model::audit::{Action, Object};
@@ -41,18 +43,25 @@ async fn wipe(
         return Err(Problem::invalid("this removes all runs, rules, endpoints, events, messages and deliveries")
             .hint("say {\"yes\": true} to mean it; with \"tenant\", of one tenant alone"));
     };
-    if let Some(tenant) = request.tenant {
-        if tenant != by.tenant_id {
-            operator?;
-        }
-        let told = by.entry(&api, Act::new(Action::Wipe, Object::of_id(tenant.0)));
-        api.store.wipe_tenant(tenant, Some(told)).await?;
-        tracing::warn!(%tenant, "all data of a tenant was removed on request");
-        // Blobs that nothing names any more go with the next round of retention.
-        return Ok(Json(json!({"wiped": true, "tenant": tenant})));
+    if request.tenant != Some(by.tenant_id) {
+        operator?;
     }
-    operator?;
-    let told = by.entry(&api, Act::new(Action::Wipe, Object::new("everything", None)));
+    match request.tenant {
+        Some(tenant) => wipe_one(&api, &by, tenant).await,
+        None => wipe_all(&api, &by, home).await,
+    }
+}
+
+/// Blobs that nothing names any more go with the next round of retention.
+async fn wipe_one(api: &Api, by: &By, tenant: TenantId) -> Result<Json<Value>, Problem> {
+    let told = by.entry(api, Act::new(Action::Wipe, Object::of_id(tenant.0)));
+    api.store.wipe_tenant(tenant, Some(told)).await?;
+    tracing::warn!(%tenant, "all data of a tenant was removed on request");
+    Ok(Json(json!({"wiped": true, "tenant": tenant})))
+}
+
+async fn wipe_all(api: &Api, by: &By, home: Arc<dyn Premises>) -> Result<Json<Value>, Problem> {
+    let told = by.entry(api, Act::new(Action::Wipe, Object::new("everything", None)));
     api.store.wipe(Some(told)).await?;
     let cleared = task::blocking(move || home.clear_blobs()).await;
     let blobs_removed = cleared.map_err(|error| Problem::internal(&error))??;

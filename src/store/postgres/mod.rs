@@ -14,6 +14,7 @@ mod catalog;
 mod clock;
 mod collections;
 mod connections;
+#[expect(clippy::duplicate_mod, reason = "it is this backend's here, and the other's there")]
 #[path = "../either/mod.rs"]
 mod either;
 mod endpoints;

@@ -26,11 +26,11 @@ async fn a_payload_is_sent_byte_for_byte_and_its_attempt_is_listed_at_once() {
     let request = http.post(format!("{}/api/v1/app/a/msg", server.url)).bearer_auth(TOKEN).body(body);
     let answer = request.header("content-type", "application/json").send().await.unwrap().text().await.unwrap();
     assert!(answer.contains(payload), "it is shown as it came too: {answer}");
-    let received = receiver.next().await;
+    let arrived = receiver.next().await;
     let answered = Instant::now();
-    assert_eq!(String::from_utf8(received.body.clone()).unwrap(), payload);
-    assert_eq!(received.header("content-type"), "application/json");
-    let id = received.header("webhook-id");
+    assert_eq!(String::from_utf8(arrived.body.clone()).unwrap(), payload);
+    assert_eq!(arrived.header("content-type"), "application/json");
+    let id = arrived.header("webhook-id");
     let attempt = loop {
         let page = done(&server, "GET", &format!("/api/v1/app/a/attempt/msg/{id}"), &Value::Null).await;
         if let Some(attempt) = page["data"].get(0) {
@@ -39,7 +39,7 @@ async fn a_payload_is_sent_byte_for_byte_and_its_attempt_is_listed_at_once() {
     };
     assert!(answered.elapsed() < Duration::from_secs(2), "{:?}", answered.elapsed());
     let at = chrono::DateTime::parse_from_rfc3339(attempt["timestamp"].as_str().unwrap()).unwrap();
-    assert_eq!(at.timestamp().to_string(), received.header("webhook-timestamp"), "the very second that was signed");
+    assert_eq!(at.timestamp().to_string(), arrived.header("webhook-timestamp"), "the very second that was signed");
     assert_eq!(attempt["response"], "OK");
 }
 

@@ -40,7 +40,7 @@ async fn listed(server: &Server, order: &str) -> Vec<String> {
         if page["done"] == true {
             return uids;
         }
-        iterator = page["iterator"].as_str().unwrap().to_owned();
+        page["iterator"].as_str().unwrap().clone_into(&mut iterator);
     }
 }
 

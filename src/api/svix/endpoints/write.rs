@@ -165,16 +165,12 @@ pub(super) async fn update(
     let wanted: In = keys(&api, &body)?;
     let _turn = subscribing::turn().await;
     let application = applications::find(&api, tenant, &app).await?;
-    match find_in(&api, tenant, application.id, &endpoint).await {
-        Ok(there) => {
-            let wanted = In { uid: wanted.uid.or_else(|| there.subscription.uid.clone()), ..wanted };
-            Ok((StatusCode::OK, Json(replace(&api, there, wanted).await?)))
-        }
-        Err(_) => {
-            let wanted = In { uid: wanted.uid.or(Some(endpoint)), ..wanted };
-            Ok((StatusCode::CREATED, Json(add(&api, tenant, application.id, wanted).await?)))
-        }
+    if let Ok(there) = find_in(&api, tenant, application.id, &endpoint).await {
+        let wanted = In { uid: wanted.uid.or_else(|| there.subscription.uid.clone()), ..wanted };
+        return Ok((StatusCode::OK, Json(replace(&api, there, wanted).await?)));
     }
+    let wanted = In { uid: wanted.uid.or(Some(endpoint)), ..wanted };
+    Ok((StatusCode::CREATED, Json(add(&api, tenant, application.id, wanted).await?)))
 }
 
 pub(super) async fn patch(
