@@ -74,7 +74,9 @@ impl Schema {
         Unfolding { root: &schema, counted: HashMap::new() }.of(&schema, &mut Vec::new()).map_err(at_top)?;
         look_below(&schema, &schema, 0).map_err(at_top)?;
         let patterns = PatternOptions::regex().size_limit(PATTERN_BYTES).dfa_size_limit(PATTERN_BYTES);
-        let options = jsonschema::options().with_draft(Draft::Draft7).with_retriever(Nowhere);
+        // Formats are remarks in draft 7, and what Svix's users check with takes them so.
+        let options =
+            jsonschema::options().with_draft(Draft::Draft7).should_validate_formats(false).with_retriever(Nowhere);
         let built = options.with_pattern_options(patterns).build(&schema);
         built.map(Self).map_err(|error| InvalidSchema {
             path: path(error.instance_path().as_str()),
