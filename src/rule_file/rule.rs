@@ -46,6 +46,9 @@ pub(super) const WEBHOOK_KEYS: &[&str] = &[
     "policy",
     "timeout",
     "retries",
+    "rate",
+    "burst",
+    "concurrency",
     "signing_secret",
     "signature",
 ];
