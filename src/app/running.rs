@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use url::Url;
 use uuid::Uuid;
 
+use crate::api::audit::By;
 use crate::api::native::api_keys;
 use crate::app::news::News;
 use crate::app::rules_folder::{FolderError, RulesFolder, Variables};
@@ -285,7 +286,9 @@ impl Running {
 
     fn start_http(&self, listener: TcpListener) {
         let soft = self.supervisor.soft();
-        let server = axum::serve(listener, self.engine.router()).with_graceful_shutdown(soft.cancelled_owned());
+        // The audit log tells where a request came from.
+        let service = self.engine.router().into_make_service_with_connect_info::<SocketAddr>();
+        let server = axum::serve(listener, service).with_graceful_shutdown(soft.cancelled_owned());
         self.supervisor.spawn("http", async move {
             if let Err(error) = server.await {
                 tracing::error!(error = %error, "the listener failed");
@@ -313,7 +316,8 @@ async fn accept(engine: &Engine, key: &SecretString, clock: &dyn Clock) -> Resul
         return Err(ServeError::ShortKey);
     }
     let record = api_keys::record(TenantId::DEFAULT, "RUNHOOK_API_KEY", Scopes::all(), key, clock.now());
-    engine.api.store.put_api_key(record).await?;
+    let told = api_keys::made(&engine.api, &By::server(), &record);
+    engine.api.store.put_api_key(record, Some(told)).await?;
     engine.api.auth.reload(engine.api.store.as_ref()).await?;
     Ok(())
 }

@@ -9,6 +9,7 @@ pub mod document;
 mod egress_proxy;
 mod endpoints;
 mod limits;
+mod prices;
 mod retention;
 mod roles;
 
@@ -20,11 +21,14 @@ use std::time::Duration;
 use ipnet::IpNet;
 use url::Url;
 
+use crate::model::price::Prices;
+
 pub use database_url::{DatabaseUrl, InvalidDatabaseUrl, PostgresUrl};
 pub use document::Document;
 pub use egress_proxy::{EgressProxy, InvalidProxy};
 pub use endpoints::{Endpoints, EndpointsDocument};
 pub use limits::Limits;
+pub use prices::PricesDocument;
 pub use retention::{Retention, RetentionDocument};
 pub use roles::{InvalidRoles, Role, Roles};
 
@@ -76,6 +80,8 @@ pub struct Config {
     pub endpoints: Endpoints,
     /// How long things are kept.
     pub retention: Retention,
+    /// What tokens cost, unless clients say.
+    pub prices: Prices,
     /// Limits.
     pub limits: Limits,
 }
@@ -127,6 +133,7 @@ impl Default for Config {
             stop_within: Duration::from_secs(30),
             endpoints: Endpoints::default(),
             retention: Retention::default(),
+            prices: Prices::default(),
             limits: Limits::default(),
         }
     }
@@ -169,6 +176,7 @@ impl Config {
             stop_within: document.stop_within.map_or(default.stop_within, |period| period.0),
             endpoints: document.endpoints.into(),
             retention: document.retention.into(),
+            prices: document.prices.into(),
             limits: document.limits.into(),
         }
     }

@@ -59,6 +59,10 @@ pub(super) struct Rule {
     settle: Option<Duration>,
     /// From when on runs count that arrived before the rule: ISO 8601.
     backfill_from: Option<String>,
+    /// Whether it is told by threads, once they have been idle, instead of by runs.
+    group_by: Option<Group>,
+    /// How long a thread must have been idle: `10m` when absent. Only with `group_by`.
+    idle: Option<Duration>,
     /// How batches are cut.
     batch: Option<Batch>,
     /// Where its notifications go. A rule that adds to a dataset or a queue may do without.
@@ -70,6 +74,14 @@ pub(super) struct Rule {
     add_to_dataset_prefer_correction: Option<bool>,
     /// The annotation queue that each matching run is put into.
     add_to_annotation_queue_id: Option<Id>,
+}
+
+/// What a rule is told by.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "snake_case")]
+pub(super) enum Group {
+    /// The threads that the metadata of root runs names.
+    ThreadId,
 }
 
 /// How batches are cut.

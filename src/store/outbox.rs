@@ -5,6 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use uuid::Uuid;
 
+use crate::model::audit::Entry;
 use crate::model::delivery::{Attempt, Delivery, Lease, Outcome};
 use crate::model::endpoint::{Disabled, Endpoint};
 use crate::model::health::{Circuit, Turn};
@@ -191,5 +192,5 @@ pub trait OutboxStore: Send + Sync {
     async fn list_deliveries(&self, tenant: TenantId, query: &DeliveryQuery) -> Result<Vec<Delivery>>;
 
     /// Makes finished deliveries pending again, due now; attempts go on counting. How many there were.
-    async fn replay(&self, tenant: TenantId, ids: &[DeliveryId], now: Timestamp) -> Result<u64>;
+    async fn replay(&self, tenant: TenantId, ids: &[DeliveryId], now: Timestamp, told: Option<Entry>) -> Result<u64>;
 }

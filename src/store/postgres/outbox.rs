@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use sqlx::{Postgres, QueryBuilder};
 use uuid::Uuid;
 
+use crate::model::audit::Entry;
 use crate::model::delivery::{Attempt, Delivery};
 use crate::model::id::{DeliveryId, EndpointId, MessageId, TenantId};
 use crate::model::message::Message;
@@ -14,7 +15,7 @@ use crate::store::Result;
 use crate::store::body::pack;
 use crate::store::outbox::{Claim, Claimant, DeliveryQuery, Finished, OutboxStore, Share, Waiting, record_apart};
 use crate::store::postgres::session::Session;
-use crate::store::postgres::{PgStore, Topic, endpoints, failed, health, ids, text};
+use crate::store::postgres::{PgStore, Topic, audit, endpoints, failed, health, ids, text};
 use crate::store::records::{
     LARGEST_CLAIMED, answers, attempt, attempt_text, claims, delivery, message, messages_of, recorded, state_columns,
     state_of_word, upshots, verdict, waiting_for,
@@ -181,13 +182,23 @@ impl OutboxStore for PgStore {
         .await
     }
 
-    async fn replay(&self, tenant: TenantId, deliveries: &[DeliveryId], now: Timestamp) -> Result<u64> {
+    async fn replay(
+        &self,
+        tenant: TenantId,
+        deliveries: &[DeliveryId],
+        now: Timestamp,
+        told: Option<Entry>,
+    ) -> Result<u64> {
+        let told = told.as_slice();
         let replayed = self
             .run("replay", |mut this| {
                 Box::pin(async move {
                     let deliveries = ids(deliveries, |delivery| delivery.0);
                     let query = sqlx::query(REPLAY).bind(tenant.0).bind(&deliveries).bind(now.0);
                     let mut replayed = query.execute(&mut *this).await?.rows_affected();
+                    if replayed > 0 {
+                        audit::write(&mut this, told).await?;
+                    }
                     if this.in_doubt {
                         let query = sqlx::query_scalar(REPLAYED).bind(tenant.0).bind(&deliveries).bind(now.0);
                         replayed = query.fetch_one(&mut *this).await.map(i64::cast_unsigned)?;

@@ -13,7 +13,7 @@ use crate::model::endpoint::{Disabled, Endpoint};
 use crate::model::feedback::Feedback;
 use crate::model::health::{Circuit, Health};
 use crate::model::id::{
-    ApiKeyId, DeliveryId, EndpointId, MessageId, ProjectId, RuleId, RunId, TenantId, TraceId, WindowId,
+    ApiKeyId, DeliveryId, EndpointId, MessageId, ProjectId, RuleId, RunId, TenantId, ThreadId, TraceId, WindowId,
 };
 use crate::model::project::Project;
 use crate::model::rule::{Cadence, Rule};
@@ -29,11 +29,12 @@ use crate::store::retention::{Aged, Candidate, Ended};
 use crate::store::row::{Cells, Columns, corrupt, if_readable, pass_over_run};
 use crate::store::rules::RuleSnapshot;
 use crate::store::search::Found;
+use crate::store::threads::Turn;
 use crate::store::windows::{ProjectKey, Standing, Stirred};
 use crate::store::{Result, StoreError};
 
 pub(super) use attempts::{attempt, attempt_text, failed_count};
-pub(super) use collections::{collection, example, log_entry, queued_run};
+pub(super) use collections::{collection, example, log_entry, queued_run, source_run};
 pub(super) use outbox::{
     LARGEST_CLAIMED, Upshot, answers, claims, delivery, message, messages_of, notice_delivery, recorded, state_columns,
     state_of_word, upshots, verdict, waiting_for,
@@ -264,7 +265,20 @@ pub(super) fn change(row: &impl Columns) -> Result<Change> {
         run_id: RunId(cells.take()?),
         trace_id: TraceId(cells.take()?),
         at: cells.instant()?,
+        left: cells.take_or_none()?.map(ThreadId),
     })
+}
+
+/// A run with the thread that it is a turn of, if it is one.
+pub(super) fn thread_of(row: &impl Columns) -> Result<Option<(RunId, ThreadId)>> {
+    let mut cells = Cells::of("runs", row);
+    let run = RunId(cells.take()?);
+    Ok(cells.take_or_none()?.map(|thread| (run, ThreadId(thread))))
+}
+
+pub(super) fn turn(row: &impl Columns) -> Result<Turn> {
+    let mut cells = Cells::of("runs", row);
+    Ok(Turn { thread: ThreadId(cells.take()?), run_id: RunId(cells.take()?), newest: cells.take()? })
 }
 
 pub(super) fn matched(row: &impl Columns) -> Result<(RuleId, RunId)> {

@@ -7,6 +7,7 @@
 //! about, save for INSERTs, which come in a few sizes.
 
 mod accept;
+mod audit;
 mod checkpoints;
 mod collections;
 mod endpoints;
@@ -32,6 +33,7 @@ mod runs;
 pub(in crate::store) mod schema;
 mod search;
 mod standing;
+mod threads;
 mod windows;
 mod writer;
 

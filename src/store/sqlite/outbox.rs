@@ -7,6 +7,7 @@ use sqlx::sqlite::SqliteConnection;
 use sqlx::{QueryBuilder, Sqlite};
 use uuid::Uuid;
 
+use crate::model::audit::Entry;
 use crate::model::delivery::{Attempt, Delivery};
 use crate::model::id::{DeliveryId, EndpointId, MessageId, TenantId};
 use crate::model::message::Message;
@@ -21,7 +22,7 @@ use crate::store::records::{
 use crate::store::retention::links_of;
 use crate::store::row::{json_text, readable};
 use crate::store::sqlite::row::{Insert, Repeating, Values, id_list, insert, repeat};
-use crate::store::sqlite::{SqliteStore, endpoints, failed, health};
+use crate::store::sqlite::{SqliteStore, audit, endpoints, failed, health};
 
 const INSERT_MESSAGES: Insert = Insert {
     head: "INSERT INTO messages (tenant_id, message_id, rule_id, window_id, part, parts, runs, links, body, created_at) \
@@ -158,13 +159,17 @@ impl OutboxStore for SqliteStore {
         page(tenant, query).build().fetch_all(&self.readers).await?.iter().map(delivery).collect()
     }
 
-    async fn replay(&self, tenant: TenantId, ids: &[DeliveryId], now: Timestamp) -> Result<u64> {
+    async fn replay(&self, tenant: TenantId, ids: &[DeliveryId], now: Timestamp, told: Option<Entry>) -> Result<u64> {
         let ids = id_list(ids.iter().map(|id| id.0));
         self.queue
             .write(move |connection| {
                 Box::pin(async move {
                     let query = sqlx::query(REPLAY).bind(tenant.0).bind(ids).bind(now.0);
-                    Ok(query.execute(connection).await?.rows_affected())
+                    let replayed = query.execute(&mut *connection).await?.rows_affected();
+                    if replayed > 0 {
+                        audit::write(connection, told.as_slice()).await?;
+                    }
+                    Ok(replayed)
                 })
             })
             .await

@@ -6,9 +6,10 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::filter::sql::Clause;
 use crate::filter::{Filter, Mode};
-use crate::model::id::{DeliveryId, EndpointId, ProjectId, RuleId, RunId, TenantId, TraceId};
+use crate::model::id::{AuditId, DeliveryId, EndpointId, ProjectId, RuleId, RunId, TenantId, TraceId};
 use crate::model::time::Timestamp;
 use crate::store::KeyStore;
+use crate::store::audit::AuditQuery;
 use crate::store::failed::FailedQuery;
 use crate::store::outbox::DeliveryQuery;
 use crate::store::runs::{FeedbackQuery, RunQuery};
@@ -46,8 +47,14 @@ async fn hot_statements_are_served_by_their_indexes() {
         (runs::TRACES, "SEARCH r USING INDEX runs_by_trace (tenant_id=? AND project_id=? AND trace_id=?)"),
         (runs::TRACES, "SEARCH b USING INDEX sqlite_autoindex_run_bodies_1 (tenant_id=? AND run_id=?)"),
     ];
-    let windows =
-        [windows::PLANNED.as_slice(), &standing::PLANNED, &collections::PLANNED, &feedback_tokens::PLANNED].concat();
+    let windows = [
+        windows::PLANNED.as_slice(),
+        &standing::PLANNED,
+        &collections::PLANNED,
+        &feedback_tokens::PLANNED,
+        &threads::PLANNED,
+    ]
+    .concat();
     let more = [
         outbox::PLANNED.as_slice(),
         &health::PLANNED,
@@ -55,6 +62,7 @@ async fn hot_statements_are_served_by_their_indexes() {
         &windows,
         &feedback::PLANNED,
         &removal::PLANNED,
+        &audit::PLANNED,
     ]
     .concat();
     for (statement, step) in cases.into_iter().chain(accept::PLANNED).chain(retention::PLANNED).chain(more) {
@@ -62,6 +70,18 @@ async fn hot_statements_are_served_by_their_indexes() {
         assert!(plan.contains(step), "{statement}\nis planned as\n{plan}\nand should\n{step}");
         assert!(!plan.contains("SCAN deliveries") && !plan.contains("SCAN runs"), "{statement}\n{plan}");
     }
+    drop(writer);
+}
+
+#[tokio::test]
+async fn pages_of_the_audit_log_are_read_in_the_order_of_its_key() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, writer) = SqliteStore::open(&directory.path().join("runhook.db")).await.unwrap();
+    let before = Some((Timestamp(0), AuditId(uuid::Uuid::nil())));
+    let page = AuditQuery { actor: Some("ci".into()), before, ..AuditQuery::default() };
+    let found = plan(&store, audit::page(TenantId::DEFAULT, &page).sql().as_str()).await;
+    assert!(found.contains("SEARCH audit_log USING PRIMARY KEY (tenant_id=? AND (at,entry_id)<(?,?))"), "{found}");
+    assert!(!found.contains("TEMP B-TREE"), "{found}");
     drop(writer);
 }
 

@@ -19,7 +19,7 @@ async fn shown(house: &House) -> Value {
 /// Sends it again, and waits for what comes of it.
 async fn again(house: &mut House, id: DeliveryId) {
     let now = house.clock.now();
-    let replayed = house.store.replay(runhook::model::id::TenantId::DEFAULT, &[id], now).await.unwrap();
+    let replayed = house.store.replay(runhook::model::id::TenantId::DEFAULT, &[id], now, None).await.unwrap();
     assert_eq!(replayed, 1);
     house.round().await;
 }

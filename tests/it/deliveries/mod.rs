@@ -1,6 +1,7 @@
 //! Delivery: what is sent, to whom, how often, and what is remembered of it.
 
 mod attempts;
+mod certificates;
 mod commands;
 mod given_up;
 mod hostile;

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use runhook::model::audit::Entry;
 use runhook::model::delivery::{Attempt, Delivery, DeliveryState, Lease, Outcome};
 use runhook::model::endpoint::Endpoint;
 use runhook::model::health::{Circuit, Turn};
@@ -168,7 +169,7 @@ impl OutboxStore for Outbox {
         Ok(self.0.lock().unwrap().rows.iter().map(|row| row.delivery.clone()).collect())
     }
 
-    async fn replay(&self, _tenant: TenantId, ids: &[DeliveryId], now: Timestamp) -> Result<u64> {
+    async fn replay(&self, _: TenantId, ids: &[DeliveryId], now: Timestamp, _: Option<Entry>) -> Result<u64> {
         let mut tables = self.0.lock().unwrap();
         let finished = tables
             .rows

@@ -41,7 +41,7 @@ pub(crate) async fn parts_of_a_run_that_does_not_decode_are_refused_and_no_other
     accept_feedback(store, vec![feedback(1, run_id(1), 0.5)]).await;
     let log: Vec<_> = changes(store, PROJECT).await.iter().map(|change| change.run_id).collect();
     assert_eq!(log, [run_id(1), run_id(2), run_id(2), run_id(3), run_id(1)]);
-    assert!(store.delete_project(TENANT, project_id(PROJECT)).await.unwrap());
+    assert!(store.delete_project(TENANT, project_id(PROJECT), None).await.unwrap());
     assert!(accept(store, vec![post(1)]).await.refused.is_empty(), "it can come again");
 }
 

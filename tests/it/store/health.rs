@@ -79,7 +79,7 @@ pub(crate) async fn a_circuit_stands_with_its_endpoint_until_it_is_closed(store:
     assert_eq!(stored(store, 1).await.health, Health::default());
     let third = claimed(store, 3, 1, 600).await;
     finish(store, vec![answered(&third, 600, 500, turned(Turn::Open(circuit)))]).await;
-    assert!(store.set_endpoint_state(TENANT, endpoint(1, None).id, None, at(700)).await.unwrap());
+    assert!(store.set_endpoint_state(TENANT, endpoint(1, None).id, None, at(700), None).await.unwrap());
     assert_eq!(stored(store, 1).await.health, Health::default(), "whoever enables it wants it tried");
 }
 

@@ -115,7 +115,7 @@ pub(crate) async fn a_finished_delivery_can_be_replayed_and_a_pending_one_cannot
     let claim_one = claim(store, 1, 98, 110, 1).await.remove(0);
     finish(store, &claim_one.lease, attempt(&claim_one, at(98), 200), Outcome::Delivered).await.unwrap();
     let ids: Vec<_> = deliveries.iter().map(|delivery| delivery.id).collect();
-    assert_eq!(store.replay(TENANT, &ids, at(300)).await.unwrap(), 1);
+    assert_eq!(store.replay(TENANT, &ids, at(300), None).await.unwrap(), 1);
     let (replayed, attempts) = state(store, &claim_one.delivery).await;
     assert_eq!((replayed.state, replayed.due_at, replayed.finished_at), (DeliveryState::Pending, at(300), None));
     assert_eq!(attempts.len(), 1);
@@ -125,15 +125,15 @@ pub(crate) async fn a_finished_delivery_can_be_replayed_and_a_pending_one_cannot
     finish(store, &again.lease, attempt(again, at(300), 200), Outcome::Delivered).await.unwrap();
     let removal = RuleChanges { remove_endpoints: vec![endpoint(1, None).id], ..RuleChanges::default() };
     store.apply_rules(TENANT, removal, at(310)).await.unwrap();
-    assert_eq!(store.replay(TENANT, &ids, at(400)).await.unwrap(), 0, "there is nowhere to send it");
+    assert_eq!(store.replay(TENANT, &ids, at(400), None).await.unwrap(), 0, "there is nowhere to send it");
 }
 
 pub(crate) async fn a_disabled_endpoint_is_sent_nothing_until_it_is_enabled(store: &dyn Store) {
     let deliveries = outbox(store, 2).await;
     let to = endpoint(1, None);
     let disabled = Disabled { at: at(50), reason: "asked for".into() };
-    assert!(store.set_endpoint_state(TENANT, to.id, Some(disabled.clone()), at(50)).await.unwrap());
-    assert!(!store.set_endpoint_state(TENANT, EndpointId(uuid(3, 9)), None, at(50)).await.unwrap());
+    assert!(store.set_endpoint_state(TENANT, to.id, Some(disabled.clone()), at(50), None).await.unwrap());
+    assert!(!store.set_endpoint_state(TENANT, EndpointId(uuid(3, 9)), None, at(50), None).await.unwrap());
     for delivery in &deliveries {
         let (found, _) = state(store, delivery).await;
         assert_eq!(found.state, DeliveryState::Failed("endpoint disabled".into()));
@@ -143,11 +143,11 @@ pub(crate) async fn a_disabled_endpoint_is_sent_nothing_until_it_is_enabled(stor
     let stored = store.list_endpoints(TENANT).await.unwrap().into_iter().find(|stored| stored.id == to.id).unwrap();
     assert_eq!(stored.disabled, Some(disabled), "applying a file does not enable it");
     let ids: Vec<_> = deliveries.iter().map(|delivery| delivery.id).collect();
-    assert_eq!(store.replay(TENANT, &ids, at(70)).await.unwrap(), 2);
+    assert_eq!(store.replay(TENANT, &ids, at(70), None).await.unwrap(), 2);
     assert!(claim(store, 1, 80, 500, 10).await.is_empty(), "a claim finds it disabled, and ends what waits");
     assert_eq!(state(store, &deliveries[0]).await.0.state, DeliveryState::Failed("endpoint disabled".into()));
-    assert!(store.set_endpoint_state(TENANT, to.id, None, at(90)).await.unwrap());
-    assert_eq!(store.replay(TENANT, &ids, at(91)).await.unwrap(), 2);
+    assert!(store.set_endpoint_state(TENANT, to.id, None, at(90), None).await.unwrap());
+    assert_eq!(store.replay(TENANT, &ids, at(91), None).await.unwrap(), 2);
     assert_eq!(claim(store, 2, 91, 500, 10).await.len(), 2);
 }
 

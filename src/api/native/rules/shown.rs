@@ -16,6 +16,8 @@ pub(super) fn rule(rule: &Rule, endpoints: &[Endpoint]) -> Value {
     };
     let find = |id| endpoints.iter().find(|endpoint| endpoint.id == id);
     let webhooks: Vec<Value> = rule.endpoints.iter().filter_map(|id| find(*id)).map(webhook).collect();
+    let rest = Some(duration_text(rule.settle));
+    let idle = rest.clone().filter(|_| rule.group_by.is_some());
     json!({
         "id": rule.id,
         "key": rule.key,
@@ -28,7 +30,9 @@ pub(super) fn rule(rule: &Rule, endpoints: &[Endpoint]) -> Value {
         "every": every,
         "cron": cron,
         "timezone": timezone,
-        "settle": duration_text(rule.settle),
+        "settle": rest.filter(|_| rule.group_by.is_none()),
+        "group_by": rule.group_by,
+        "idle": idle,
         "backfill_from": rule.backfill_from.map(|at| at.to_string()),
         "batch": rule.batch,
         "webhooks": webhooks,

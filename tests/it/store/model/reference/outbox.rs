@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use runhook::model::audit::Entry;
 use runhook::model::delivery::{Attempt, Delivery, DeliveryState, Lease, Outcome};
 use runhook::model::endpoint::Disabled;
 use runhook::model::health::{Health, Sign};
@@ -103,7 +104,7 @@ impl OutboxStore for Reference {
         }))
     }
 
-    async fn replay(&self, tenant: TenantId, ids: &[DeliveryId], now: Timestamp) -> Result<u64> {
+    async fn replay(&self, tenant: TenantId, ids: &[DeliveryId], now: Timestamp, _: Option<Entry>) -> Result<u64> {
         self.change(|state| {
             let tenant = state.tenant(tenant);
             let mut replayed = 0;
