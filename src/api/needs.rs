@@ -66,6 +66,9 @@ const LANGSMITH: &[Need] = &[
     ("GET", "/annotation-queues/{id}/run/{index}", Read),
 ];
 
+const OTLP: &[Need] =
+    &[("POST", "/otel/v1/traces", Ingest), ("POST", "/v1/traces", Ingest), ("POST", "/traces", Ingest)];
+
 const NATIVE: &[Need] = &[
     ("GET", "/v1/runs", Read),
     ("GET", "/v1/runs/{id}", Read),
@@ -102,7 +105,7 @@ const NATIVE: &[Need] = &[
 pub(super) fn scope(method: &Method, route: &str) -> Scope {
     // What answers GET answers HEAD with the same and no body.
     let method = if *method == Method::HEAD { "GET" } else { method.as_str() };
-    let found = [LANGSMITH, NATIVE]
+    let found = [LANGSMITH, OTLP, NATIVE]
         .into_iter()
         .flatten()
         .find(|(methods, path, _)| *path == route && methods.split(' ').any(|name| name == method));

@@ -23,6 +23,7 @@ mod multipart;
 pub(crate) mod normalise;
 mod offload;
 mod opening;
+pub mod otlp;
 mod part_name;
 mod receipt;
 pub mod rehearsal;

@@ -91,6 +91,10 @@ pub struct Fields {
     /// Attachments, by name.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub attachments: Vec<Attachment>,
+    /// Another id the run goes by, when those who know no better name it by that one as their parent. Under the other id
+    /// a signpost is kept: fields that say nothing but this run's id, here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub alias: Option<RunId>,
 }
 
 impl Fields {

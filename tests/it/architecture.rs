@@ -28,6 +28,8 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("aws_lc_rs", &["crypto/"]),
     ("axum", &["api/", "app/"]),
     ("clap", &["cli/", "main.rs"]),
+    ("opentelemetry_proto", &["ingest/otlp/"]),
+    ("prost", &["ingest/otlp/"]),
     ("serde_saphyr", &["rule_file/", "config/"]),
 ];
 

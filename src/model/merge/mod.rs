@@ -144,6 +144,12 @@ impl Layers {
         outline(light(&self.post, &self.patch), run_id)
     }
 
+    /// The other id the run goes by; of a signpost, the run it leads to.
+    #[must_use]
+    pub fn alias(&self) -> Option<RunId> {
+        self.patch.alias.or(self.post.alias)
+    }
+
     /// Lets the server say what path a run has whose client says none that is of use. It is the lowest word: any path of
     /// the client's that comes later wins.
     pub fn infer_path(&mut self, path: &DottedOrder) {
@@ -282,6 +288,7 @@ fn absorb(kept: &mut Fields, later: Fields) {
     say(&mut kept.outputs, later.outputs);
     say(&mut kept.events, later.events);
     say(&mut kept.serialized, later.serialized);
+    say(&mut kept.alias, later.alias);
     unite_extra(&mut kept.extra, later.extra);
     unite_attachments(&mut kept.attachments, later.attachments);
 }

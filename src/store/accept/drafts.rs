@@ -155,10 +155,7 @@ impl Drafts {
 
     /// Whether what is stored of the run does not decode.
     pub(super) fn is_unreadable(&self, run: RunId) -> bool {
-        self.index
-            .get(&run)
-            .and_then(|at| self.list.get(*at))
-            .is_some_and(|(_, draft)| draft.stored == Stored::Unreadable)
+        self.look(run).is_some_and(|draft| draft.stored == Stored::Unreadable)
     }
 
     /// Whether the run is here.
@@ -173,14 +170,29 @@ impl Drafts {
             .filter_map(|(id, draft)| draft.stands(*id).map(|stands| (*id, stands, draft.changed && !draft.was_rooted)))
     }
 
-    /// The path of a run in the same project as `child`, if it leads from a root.
+    /// The path of a run in the same project as `child`, if it leads from a root. The run may be named by its other id.
     pub(super) fn path_of(&self, run: RunId, child: RunId) -> Option<DottedOrder> {
-        let (_, draft) = self.list.get(*self.index.get(&run)?)?;
-        let (_, below) = self.list.get(*self.index.get(&child)?)?;
+        let run = self.meant_by(run).unwrap_or(run);
+        let (draft, below) = (self.look(run)?, self.look(child)?);
         match draft.stands(run)? {
             Standpoint::Rooted(path) if draft.project.is_some() && draft.project == below.project => Some(path.clone()),
             _ => None,
         }
+    }
+
+    /// The run that a signpost leads to, if there is a signpost and no run under this id.
+    pub(super) fn meant_by(&self, signpost: RunId) -> Option<RunId> {
+        let draft = self.look(signpost)?;
+        if draft.stands(signpost).is_some() { None } else { draft.alias() }
+    }
+
+    /// The other ids of runs that this transaction writes and whose paths lead from a root.
+    pub(super) fn aliases(&self) -> impl Iterator<Item = RunId> {
+        let written = self.list.iter().filter(|(_, draft)| draft.project.is_some() && draft.changed);
+        written.filter_map(|(id, draft)| {
+            let alias = draft.alias()?;
+            matches!(draft.stands(*id), Some(Standpoint::Rooted(_))).then_some(alias)
+        })
     }
 
     /// Says what path a run has.
@@ -192,13 +204,17 @@ impl Drafts {
         Ok(())
     }
 
+    fn look(&self, run: RunId) -> Option<&Draft> {
+        self.list.get(*self.index.get(&run)?).map(|(_, draft)| draft)
+    }
+
     fn get(&mut self, run: RunId) -> Option<&mut Draft> {
         self.list.get_mut(*self.index.get(&run)?).map(|(_, draft)| draft)
     }
 
     /// Whether the run's project is still to be found.
     pub(super) fn lacks_project(&self, run: RunId) -> bool {
-        self.index.get(&run).and_then(|at| self.list.get(*at)).is_some_and(|(_, draft)| draft.project.is_none())
+        self.look(run).is_some_and(|draft| draft.project.is_none())
     }
 
     /// Says where the run is.
@@ -317,6 +333,14 @@ impl Draft {
     /// whether its parent or its children came first.
     fn stands(&self, run: RunId) -> Option<&Standpoint> {
         Some(&self.outline(run)?.standpoint)
+    }
+
+    /// The other id it goes by; of a signpost, the run it leads to.
+    fn alias(&self) -> Option<RunId> {
+        match &self.said {
+            Said::Made(made) => made.alias,
+            Said::Merged(layers) => layers.alias(),
+        }
     }
 
     /// Whether it was stored as a child without a path.

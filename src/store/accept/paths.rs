@@ -3,6 +3,9 @@
 //! A child that names its parent but no path gets the parent's path with its own segment, as soon as both are here and
 //! the parent's leads from a root. Whichever arrives first: a parent that comes, or gets its own path, tells the strays
 //! below it, and they those below them. Clients that send paths cost one look into an empty index.
+//!
+//! A run that goes by another id, too, is found under it by a signpost that is kept there: a child that names that id
+//! gets the run's path, and with it the run for its parent.
 
 use std::collections::HashSet;
 
@@ -22,7 +25,8 @@ pub(super) async fn infer(rows: &mut dyn Rows, tenant: TenantId, drafts: &mut Dr
         }
         let rooted =
             drafts.standpoints().filter(|(_, stands, first)| *first && matches!(stands, Standpoint::Rooted(_)));
-        let news: Vec<RunId> = rooted.map(|(run, _, _)| run).filter(|run| !told.contains(run)).collect();
+        let news = rooted.map(|(run, _, _)| run).chain(drafts.aliases());
+        let news: Vec<RunId> = news.filter(|run| !told.contains(run)).collect();
         if news.is_empty() || !load_strays(rows, tenant, drafts, &news).await? {
             return Ok(());
         }
@@ -30,14 +34,22 @@ pub(super) async fn infer(rows: &mut dyn Rows, tenant: TenantId, drafts: &mut Dr
     }
 }
 
-/// Loads parents of strays that no part is about.
+/// Loads parents of strays that no part is about, and what signposts lead to that are there in a parent's place.
 async fn load_parents(rows: &mut dyn Rows, tenant: TenantId, drafts: &mut Drafts) -> Result<()> {
-    let parents = drafts.standpoints().filter_map(|(_, stands, _)| match stands {
-        Standpoint::Under { parent, .. } if !drafts.has(*parent) => Some(*parent),
-        _ => None,
-    });
-    let parents: Vec<RunId> = parents.collect();
-    if parents.is_empty() { Ok(()) } else { drafts.load_relatives(rows, tenant, &parents).await }
+    let parents: Vec<RunId> = named_parents(drafts).filter(|parent| !drafts.has(*parent)).collect();
+    if !parents.is_empty() {
+        drafts.load_relatives(rows, tenant, &parents).await?;
+    }
+    let meant = named_parents(drafts).filter_map(|parent| drafts.meant_by(parent));
+    let meant: Vec<RunId> = meant.filter(|run| !drafts.has(*run)).collect();
+    if meant.is_empty() { Ok(()) } else { drafts.load_relatives(rows, tenant, &meant).await }
+}
+
+fn named_parents(drafts: &Drafts) -> impl Iterator<Item = RunId> {
+    drafts.standpoints().filter_map(|(_, stands, _)| match stands {
+        Standpoint::Under { parent, .. } => Some(*parent),
+        Standpoint::Rooted(_) => None,
+    })
 }
 
 /// Gives those strays a path whose parents have one, each once. Whether there were any.

@@ -32,6 +32,8 @@ pub(super) struct Made {
     pub(super) body: Bytes,
     /// None of a run that is not complete.
     pub(super) outline: Option<Arc<Outline>>,
+    /// The other id it goes by.
+    pub(super) alias: Option<RunId>,
 }
 
 /// [`Layers`] of a single part.
@@ -76,7 +78,7 @@ impl Made {
             PartKind::Patch => (&silent, said),
         };
         let body = pack_json(&Alone { post, patch, applied: [part.digest] })?.into();
-        Ok(Self { body, outline: merge::outline_alone(part).map(Arc::new) })
+        Ok(Self { body, outline: merge::outline_alone(part).map(Arc::new), alias: said.alias })
     }
 
     /// Of all parts of a run.
@@ -85,7 +87,8 @@ impl Made {
         for part in parts {
             layers.apply(Part::clone(part));
         }
-        Ok(Self { body: pack_json(&layers)?.into(), outline: layers.outline(run).map(Arc::new) })
+        let alias = layers.alias();
+        Ok(Self { body: pack_json(&layers)?.into(), outline: layers.outline(run).map(Arc::new), alias })
     }
 }
 
