@@ -36,6 +36,7 @@ const LANGSMITH: &[Need] = &[
     ("GET", "/sessions/{id}", Read),
     ("PATCH", "/sessions/{id}", Ingest),
     ("DELETE", "/sessions/{id}", Manage),
+    ("GET", "/settings", Read),
     ("GET", "/feedback", Read),
     ("POST", "/feedback", Ingest),
     ("GET", "/feedback/{id}", Read),
