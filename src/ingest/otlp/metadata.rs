@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use crate::ingest::otlp::span::{Attributes, Sheet, Span, below, first_text, says, unpacked};
 
 /// Attributes that are somewhere else in the run.
-const ELSEWHERE: [&str; 20] = [
+const ELSEWHERE: [&str; 21] = [
     "all_messages_events",
     "events",
     "gen_ai.completion",
@@ -27,11 +27,12 @@ const ELSEWHERE: [&str; 20] = [
     "tag.tags",
     "tool_arguments",
     "tools",
+    "traceloop.entity.input",
     "traceloop.entity.output",
 ];
 
 /// The beginnings of others.
-const BELOW: [&str; 8] = [
+const BELOW: [&str; 7] = [
     "gen_ai.completion.",
     "gen_ai.prompt.",
     "langsmith.",
@@ -39,7 +40,6 @@ const BELOW: [&str; 8] = [
     "llm.output_messages.",
     "retrieval.documents.",
     "traceloop.association.properties.",
-    "traceloop.entity.input",
 ];
 
 /// Parameters of a call, which go by the last step of their keys.
