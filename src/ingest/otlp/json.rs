@@ -141,7 +141,7 @@ fn read_span(raw: &RawValue) -> Result<Span, Invalid> {
     let events = keys.events.unwrap_or_default().into_iter().map(event).collect::<Result<_, _>>()?;
     Ok(Span {
         trace_id: span::own_id("traceId", &id("traceId", keys.trace_id, 16)?)?,
-        span_id: span::own_id("spanId", &id("spanId", keys.span_id, 8)?)?,
+        id: span::own_id("spanId", &id("spanId", keys.span_id, 8)?)?,
         parent: span::id("parentSpanId", &id("parentSpanId", keys.parent_span_id, 8)?)?,
         name: keys.name.unwrap_or_default(),
         start: span::start(whole("startTimeUnixNano", keys.start_time_unix_nano)?)?,

@@ -99,7 +99,7 @@ fn metadata(span: &Span, sheet: &Sheet) -> Map<String, Value> {
         say(key, value.clone());
     }
     say("OTEL_TRACE_ID", hexadecimal(&span.trace_id).into());
-    say("OTEL_SPAN_ID", hexadecimal(&span.span_id).into());
+    say("OTEL_SPAN_ID", hexadecimal(&span.id).into());
     say("ls_provider", first_text(attributes, &PROVIDERS).into());
     say("ls_model_name", first_text(attributes, &MODELS).into());
     for prefix in ["traceloop.association.properties.", "langsmith.metadata."] {
@@ -146,5 +146,5 @@ fn parameters(attributes: &Attributes) -> Map<String, Value> {
 }
 
 fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes.iter().fold(String::with_capacity(bytes.len().saturating_mul(2)), |text, byte| text + &format!("{byte:02x}"))
 }

@@ -89,11 +89,10 @@ pub(crate) fn read(
     limits: &Limits,
 ) -> Result<Spans, IngestError> {
     let mut reading = Reading { project, limits, received: 0, gathered: Gathered::default() };
+    let mut take = |sheet: &Sheet, span| reading.take(sheet, span);
     match encoding {
-        Encoding::Protobuf => {
-            protobuf::read(body, limits.runs_per_request, &mut |sheet, span| reading.take(sheet, span))?
-        }
-        Encoding::Json => json::read(body, limits.runs_per_request, &mut |sheet, span| reading.take(sheet, span))?,
+        Encoding::Protobuf => protobuf::read(body, limits.runs_per_request, &mut take)?,
+        Encoding::Json => json::read(body, limits.runs_per_request, &mut take)?,
     }
     Ok(Spans { received: reading.received, gathered: reading.gathered })
 }

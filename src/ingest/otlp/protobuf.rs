@@ -74,7 +74,7 @@ fn read_span(bytes: Bytes) -> Result<Span, Invalid> {
     let status = read.status.unwrap_or_default();
     Ok(Span {
         trace_id: span::own_id("trace_id", &read.trace_id)?,
-        span_id: span::own_id("span_id", &read.span_id)?,
+        id: span::own_id("span_id", &read.span_id)?,
         parent: span::id("parent_span_id", &read.parent_span_id)?,
         name: read.name,
         start: span::start(read.start_time_unix_nano)?,

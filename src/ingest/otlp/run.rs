@@ -70,7 +70,7 @@ fn place(span: &Span) -> Result<(RunId, Fields), Invalid> {
     let trace: TraceId = id(attributes, "langsmith.trace.id")?.unwrap_or(TraceId(Uuid::from_bytes(span.trace_id)));
     let named_parent: Option<RunId> = id(attributes, "langsmith.span.parent_id")?;
     let parent = named_parent.or(span.parent.map(padded)).filter(|_| !is_flagged_root(attributes));
-    let own = padded(span.span_id);
+    let own = padded(span.id);
     let run_id = match id(attributes, "langsmith.span.id")? {
         Some(said) => said,
         None if parent.is_none() => trace.into(),

@@ -22,7 +22,7 @@ pub(super) struct Sheet {
 #[derive(Debug, Default)]
 pub(super) struct Span {
     pub(super) trace_id: [u8; 16],
-    pub(super) span_id: [u8; 8],
+    pub(super) id: [u8; 8],
     pub(super) parent: Option<[u8; 8]>,
     pub(super) name: String,
     pub(super) start: Timestamp,

@@ -13,7 +13,7 @@ fn on(attributes: Value, place: &'static str, expected: Value) -> Line {
 }
 
 fn event(name: &str, attributes: Value, place: &'static str, expected: Value) -> Line {
-    (json!({}), json!([[name, attributes]]), place, expected)
+    (json!({}), Value::Array(vec![Value::Array(vec![name.into(), attributes])]), place, expected)
 }
 
 fn types_and_names() -> Vec<Line> {

@@ -24,13 +24,14 @@ const NANOS: u64 = 1_795_348_800_000_000_000;
 
 /// A span of trace 1 with this number, which began so many seconds later.
 fn span(number: u8, parent: Option<u8>, attributes: Value) -> Value {
+    let Value::Object(attributes) = attributes else { panic!("attributes are an object") };
     let id = |number: u8| format!("{number:016x}");
     json!({
         "traceId": format!("{:032x}", 0xabc_u32), "spanId": id(number), "parentSpanId": parent.map(id).unwrap_or_default(),
         "name": format!("span {number}"), "kind": 1,
         "startTimeUnixNano": (NANOS + u64::from(number) * 1_000_000_000).to_string(),
         "endTimeUnixNano": (NANOS + u64::from(number) * 1_000_000_000 + 500_000_000).to_string(),
-        "attributes": pairs(&attributes), "status": {},
+        "attributes": pairs(&Value::Object(attributes)), "status": {},
     })
 }
 
