@@ -8,10 +8,10 @@ export INSTA_UPDATE ?= no
 export CARGO_TERM_COLOR ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint ci bench bench-check bench-compare bench-replicas bench-searches bench-curves soak clean nextest sdk systemd
+.PHONY: help demo test lint ci bench bench-check bench-compare bench-replicas bench-searches bench-isolation bench-curves soak clean nextest sdk systemd
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## the whole story on one terminal: runs in, a rule, a notification out
 	cargo build --release --locked --bin runhook
@@ -51,6 +51,10 @@ bench-replicas: ## measure 1, 2 and 4 replicas on a PostgreSQL that waits for it
 bench-searches: ## measure pages of runs of one large project, on a file and on PostgreSQL (ARGS="--runs 50000")
 	$(BUILD_BENCH)
 	tests/with-postgres $(BENCH) searches $(ARGS)
+
+bench-isolation: ## measure what a slow and a dead endpoint cost eight others, and 200 failing ones the memory
+	$(BUILD_BENCH)
+	$(BENCH) isolation $(ARGS)
 
 bench-curves: ## measure growth with rules, stored runs and endpoints, and draw docs/performance/*.svg
 	$(BUILD_BENCH)

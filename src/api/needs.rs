@@ -95,6 +95,7 @@ const NATIVE: &[Need] = &[
     ("GET", "/v1/deliveries/{id}", Read),
     ("GET", "/v1/deliveries/failed", Read),
     ("POST", "/v1/deliveries/replay", Manage),
+    ("GET", "/v1/audit", Manage),
     ("GET POST", "/v1/api-keys", Manage),
     ("DELETE", "/v1/api-keys/{id}", Manage),
     ("GET", "/v1/keys", Manage),

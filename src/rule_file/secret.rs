@@ -30,6 +30,7 @@ const OPEN: &[&str] = &[
     "settle",
     "backfill_from",
     "group_by",
+    "idle",
     "max_runs",
     "max_bytes",
     "inline_bytes",

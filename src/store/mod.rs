@@ -5,6 +5,7 @@
 //! scheduler or to delivery. What a backend must do is written once, as the conformance suite in `tests/it/store/`.
 
 mod accept;
+pub mod audit;
 mod body;
 pub mod collections;
 mod error;
@@ -27,11 +28,13 @@ pub mod rules;
 pub mod runs;
 pub mod search;
 pub mod sqlite;
+pub mod threads;
 pub mod transfer;
 mod versions;
 mod weight;
 pub mod windows;
 
+pub use audit::AuditStore;
 pub use collections::CollectionStore;
 pub use error::{Result, StoreError};
 pub use failed::FailedStore;
@@ -44,11 +47,13 @@ pub use retention::RetentionStore;
 pub use rule_log::RuleLogStore;
 pub use rules::RuleStore;
 pub use runs::RunStore;
+pub use threads::ThreadStore;
 pub use windows::WindowStore;
 
 /// Everything the engine asks of its database.
 pub trait Store:
     RunStore
+    + ThreadStore
     + FeedbackTokenStore
     + ProjectStore
     + RuleStore
@@ -58,6 +63,7 @@ pub trait Store:
     + FailedStore
     + CollectionStore
     + KeyStore
+    + AuditStore
     + NameStore
     + RetentionStore
 {
@@ -65,6 +71,7 @@ pub trait Store:
 
 impl<T> Store for T where
     T: RunStore
+        + ThreadStore
         + FeedbackTokenStore
         + ProjectStore
         + RuleStore
@@ -74,6 +81,7 @@ impl<T> Store for T where
         + FailedStore
         + CollectionStore
         + KeyStore
+        + AuditStore
         + NameStore
         + RetentionStore
 {

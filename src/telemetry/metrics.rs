@@ -14,7 +14,7 @@ pub const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 const SECONDS: [f64; 12] = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 30.0];
 
 /// All counters.
-const COUNTERS: [(&str, &str); 17] = [
+const COUNTERS: [(&str, &str); 18] = [
     ("runhook_blobs_dropped_total", "Blobs deleted because nothing named them"),
     ("runhook_deliveries_total", "Attempts that ended, by outcome"),
     ("runhook_evaluation_failures_total", "Evaluations of a project that failed and are repeated"),
@@ -29,6 +29,7 @@ const COUNTERS: [(&str, &str); 17] = [
     ("runhook_rows_dropped_total", "Rows that left by age, by kind"),
     ("runhook_rule_files_total", "Times that rule files were applied or refused, by source (folder, api) and outcome"),
     ("runhook_rows_unreadable_total", "Stored rows other than runs that did not decode and were passed over"),
+    ("runhook_threads_cut_total", "Threads of which rules looked at the last turns only"),
     ("runhook_runs_unreadable_total", "Stored runs that did not decode, or could not be written, and were passed over"),
     ("runhook_store_retries_total", "Transactions run again after a conflict or a lost connection, by operation"),
     ("runhook_windows_total", "Windows committed, by whose progress they are"),

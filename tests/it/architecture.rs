@@ -26,6 +26,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("reqwest", &["delivery/client.rs", "cli/"]),
     ("aes_gcm", &["crypto/"]),
     ("aws_lc_rs", &["crypto/"]),
+    ("governor", &["delivery/rate.rs"]),
     ("axum", &["api/", "app/"]),
     ("clap", &["cli/", "main.rs"]),
     ("opentelemetry_proto", &["ingest/otlp/"]),

@@ -13,6 +13,7 @@
 )]
 
 mod architecture;
+mod audit;
 mod blobs;
 mod buckets;
 mod command_line;
@@ -27,6 +28,7 @@ mod filter_language;
 mod ingest;
 mod langsmith_sdk;
 mod large_runs;
+mod listening;
 mod matching;
 mod migrations;
 mod misuse;
