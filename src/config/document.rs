@@ -82,6 +82,8 @@ pub struct Limits {
     pub inflight_bytes: Bytes,
     /// Rules of a tenant.
     pub rules_per_tenant: NonZeroU32,
+    /// Alerts of a tenant.
+    pub alerts_per_tenant: NonZeroU32,
     /// Headers of an endpoint.
     pub headers_per_endpoint: NonZeroU32,
     /// Bytes of a header's value.
@@ -130,6 +132,7 @@ impl Default for Limits {
             concurrent_requests: count(limits.concurrent_requests),
             inflight_bytes: Bytes(limits.inflight_bytes),
             rules_per_tenant: count(limits.rules_per_tenant),
+            alerts_per_tenant: count(limits.alerts_per_tenant),
             headers_per_endpoint: count(limits.headers_per_endpoint),
             header_bytes: Bytes(limits.header_bytes.into()),
             url_bytes: Bytes(limits.url_bytes.into()),
@@ -155,6 +158,7 @@ impl From<Limits> for config::Limits {
             concurrent_requests: limits.concurrent_requests.get(),
             inflight_bytes: limits.inflight_bytes.0,
             rules_per_tenant: limits.rules_per_tenant.get(),
+            alerts_per_tenant: limits.alerts_per_tenant.get(),
             headers_per_endpoint: limits.headers_per_endpoint.get(),
             header_bytes: small(limits.header_bytes),
             url_bytes: small(limits.url_bytes),

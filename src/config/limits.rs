@@ -25,6 +25,8 @@ pub struct Limits {
     pub inflight_bytes: u64,
     /// Rules of a tenant.
     pub rules_per_tenant: u32,
+    /// Alerts of a tenant.
+    pub alerts_per_tenant: u32,
     /// Headers of an endpoint.
     pub headers_per_endpoint: u32,
     /// Bytes of a header's value.
@@ -56,6 +58,7 @@ impl Default for Limits {
             concurrent_requests: 256,
             inflight_bytes: 512 * 1024 * 1024,
             rules_per_tenant: 10_000,
+            alerts_per_tenant: 200,
             headers_per_endpoint: 64,
             header_bytes: 8 * 1024,
             url_bytes: 4 * 1024,

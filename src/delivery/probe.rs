@@ -14,6 +14,7 @@ use crate::delivery::request;
 use crate::model::delivery::{AttemptResult, Sent};
 use crate::model::endpoint::Endpoint;
 use crate::model::id::MessageId;
+use crate::model::message::Message;
 use crate::model::time::Timestamp;
 use crate::payload::{self, sample};
 
@@ -30,7 +31,17 @@ pub struct Probe {
 
 /// Sends the sample message, under this id, to an endpoint.
 pub async fn probe(client: &Client, keyring: &Keyring, endpoint: &Endpoint, id: MessageId, at: Timestamp) -> Probe {
-    let request = match prepare(keyring, endpoint, id, at) {
+    match sample::message(endpoint.tenant_id, id, at) {
+        Ok(message) => send(client, keyring, endpoint, &message, at).await,
+        Err(error) => {
+            Probe { sent: None, result: AttemptResult::Refused { reason: error.to_string() }, duration_ms: 0 }
+        }
+    }
+}
+
+/// Sends a message without links to an endpoint.
+pub async fn send(client: &Client, keyring: &Keyring, endpoint: &Endpoint, message: &Message, at: Timestamp) -> Probe {
+    let request = match prepare(keyring, endpoint, message, at) {
         Ok(request) => request,
         Err(reason) => return Probe { sent: None, result: AttemptResult::Refused { reason }, duration_ms: 0 },
     };
@@ -40,12 +51,16 @@ pub async fn probe(client: &Client, keyring: &Keyring, endpoint: &Endpoint, id: 
     Probe { sent: Some(sent), result, duration_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX) }
 }
 
-fn prepare(keyring: &Keyring, endpoint: &Endpoint, id: MessageId, at: Timestamp) -> Result<request::Request, String> {
+fn prepare(
+    keyring: &Keyring,
+    endpoint: &Endpoint,
+    message: &Message,
+    at: Timestamp,
+) -> Result<request::Request, String> {
     let target = open_target(keyring, endpoint.id, &endpoint.target)
         .map_err(|_| "the endpoint's secrets do not open with this server's keys".to_owned())?;
-    let message = sample::message(endpoint.tenant_id, id, at).map_err(|error| error.to_string())?;
     let body = payload::render(&message.body, &HashMap::new());
-    let body = payload::format::write(&endpoint.format, &message, body, &target.secrets);
+    let body = payload::format::write(&endpoint.format, message, body, &target.secrets);
     let body = body.map_err(|error| error.to_string())?;
-    request::build(&target, id, at, body).map_err(str::to_owned)
+    request::build(&target, message.id, at, body).map_err(str::to_owned)
 }

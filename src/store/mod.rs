@@ -5,6 +5,7 @@
 //! scheduler or to delivery. What a backend must do is written once, as the conformance suite in `tests/it/store/`.
 
 mod accept;
+pub mod alerts;
 mod body;
 pub mod collections;
 mod error;
@@ -32,6 +33,7 @@ mod versions;
 mod weight;
 pub mod windows;
 
+pub use alerts::AlertStore;
 pub use collections::CollectionStore;
 pub use error::{Result, StoreError};
 pub use failed::FailedStore;
@@ -54,6 +56,7 @@ pub trait Store:
     + RuleStore
     + RuleLogStore
     + WindowStore
+    + AlertStore
     + OutboxStore
     + FailedStore
     + CollectionStore
@@ -70,6 +73,7 @@ impl<T> Store for T where
         + RuleStore
         + RuleLogStore
         + WindowStore
+        + AlertStore
         + OutboxStore
         + FailedStore
         + CollectionStore

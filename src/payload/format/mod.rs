@@ -4,6 +4,7 @@
 //! a pure function of that body, of the message's own fields and of the endpoint, applied when an attempt is made: the same
 //! message gives the same bytes at every attempt and every replay, but for its links. Nothing here reads a clock.
 
+mod alert;
 mod argilla;
 mod huggingface;
 mod pagerduty;
@@ -13,12 +14,14 @@ mod standard;
 mod template;
 mod told;
 
+pub use alert::{BODY, SEVERITY, check_body};
+
 use bytes::Bytes;
 use secrecy::SecretString;
 use serde::Serialize;
 
 use crate::model::endpoint::{Format, MASK};
-use crate::model::message::Message;
+use crate::model::message::{self, Message};
 use crate::payload::format::told::Told;
 
 /// Why a message has no body in a format. Never holds a secret.
@@ -45,6 +48,9 @@ pub fn write(
     secrets: &[(String, SecretString)],
 ) -> Result<Bytes, FormatError> {
     let source = Source { message, body: &body, secrets };
+    if let message::Source::Alert(alert) = message.source {
+        return alert::write(format, alert, source).map(Bytes::from);
+    }
     match format {
         Format::Langsmith => return Ok(body),
         Format::Standard => standard::write(source),
@@ -53,6 +59,7 @@ pub fn write(
         Format::Slack => slack::write(source),
         Format::Pagerduty => pagerduty::write(source),
         Format::Template(text) => template::write(text, source),
+        Format::Alert(_) => Err(alert::foreign()),
     }
     .map(Bytes::from)
 }

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use crate::model::endpoint::{Disabled, Endpoint};
 use crate::model::feedback::Feedback;
 use crate::model::id::{
-    ApiKeyId, DeliveryId, EndpointId, MessageId, ProjectId, RuleId, RunId, TenantId, TraceId, WindowId,
+    AlertId, ApiKeyId, DeliveryId, EndpointId, MessageId, ProjectId, RuleId, RunId, TenantId, TraceId, WindowId,
 };
 use crate::model::project::Project;
 use crate::model::rule::{Cadence, Rule};
@@ -35,9 +35,13 @@ pub(super) use attempts::{attempt, attempt_text, failed_count};
 pub(super) use collections::{collection, example, log_entry, queued_run};
 pub(super) use outbox::{
     LARGEST_CLAIMED, answers, claims, delivery, gone, message, messages_of, recorded, state_columns, state_of_word,
-    verdict, waiting_for,
+    verdict, waiting_for, window_column,
 };
 
+/// Why deliveries fail whose rule was removed.
+pub(super) const RULE_REMOVED: &str = "rule removed";
+/// Why deliveries fail whose alert was removed.
+pub(super) const ALERT_REMOVED: &str = "alert removed";
 /// Why deliveries fail whose endpoint was removed.
 pub(super) const ENDPOINT_REMOVED: &str = "endpoint removed";
 /// Why deliveries fail whose endpoint is disabled.
@@ -240,6 +244,7 @@ pub(super) fn endpoint(row: &impl Columns) -> Result<Endpoint> {
             let (at, reason) = (cells.instant_or_none()?, cells.take_or_none()?.unwrap_or_default());
             at.map(|at| Disabled { at, reason })
         },
+        alert_id: cells.take_or_none()?.map(AlertId),
     })
 }
 

@@ -16,7 +16,7 @@ use runhook::model::delivery::{Delivery, DeliveryState};
 use runhook::model::endpoint::{Endpoint, Format, Overrides, Policy};
 use runhook::model::id::{DeliveryId, EndpointId, MessageId, ProjectId, RuleId, RunId, TenantId, TraceId, WindowId};
 use runhook::model::merge;
-use runhook::model::message::{Body, Message};
+use runhook::model::message::{Body, Message, Source};
 use runhook::model::project::ProjectRef;
 use runhook::model::rule::{Actions, BatchLimits, Cadence, Rule, RuleState};
 use runhook::model::run::{Fields, Part, PartKind};
@@ -108,6 +108,7 @@ impl House {
             metrics: None,
             scheduler: Poke::default(),
             delivery: poke,
+            alerts: Poke::default(),
             scheduler_status: watch::channel(Status::default()).1,
             delivery_status: watch::channel(Status::default()).1,
             retention_status: watch::channel(Status::default()).1,
@@ -123,6 +124,7 @@ impl House {
             id: self.endpoint,
             key: Some("oncall".to_owned()),
             rule_id: None,
+            alert_id: None,
             target: seal_target(&self.keyring, self.endpoint, &target).unwrap(),
             shown: shown(&target),
             format: Format::Langsmith,
@@ -222,8 +224,8 @@ impl House {
         Message {
             tenant_id: TENANT,
             id: MessageId::of(window_id, self.rule, part),
-            rule_id: self.rule,
-            window_id,
+            source: Source::Rule(self.rule),
+            window_id: Some(window_id),
             part,
             parts,
             runs: 1,
@@ -238,7 +240,7 @@ impl House {
             id: DeliveryId::of(message.id, self.endpoint),
             message_id: message.id,
             endpoint_id: self.endpoint,
-            rule_id: self.rule,
+            source: Source::Rule(self.rule),
             state: DeliveryState::Pending,
             attempts: 0,
             due_at: message.created_at,

@@ -2,7 +2,7 @@
 
 mod catching_up;
 mod crashes;
-mod faults;
+pub(crate) mod faults;
 mod model_check;
 mod passed_on;
 mod placing;

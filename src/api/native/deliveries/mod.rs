@@ -20,7 +20,7 @@ use crate::model::id::DeliveryId;
 use selection::Selection;
 use shown::Names;
 
-pub(super) use shown::said;
+pub(in crate::api) use shown::said;
 
 /// Deliveries on a page, unless asked otherwise.
 const PAGE: u32 = 50;

@@ -23,8 +23,9 @@ use crate::model::id::{RuleId, TenantId};
 use crate::model::rule::{Rule, RuleState};
 use crate::rule_file;
 
+pub(in crate::api) use apply::TURN;
+pub(super) use apply::sealed;
 pub use apply::{Outcome, Purpose, Request, apply};
-pub(super) use apply::{TURN, sealed};
 pub(super) use shown::webhook;
 
 /// How many windows of a rule are shown, unless told otherwise.

@@ -7,6 +7,7 @@ use runhook::model::delivery::{Delivery, DeliveryState};
 use runhook::model::endpoint::{Disabled, Endpoint};
 use runhook::model::glob::Glob;
 use runhook::model::id::{EndpointId, ProjectId, RuleId, TenantId};
+use runhook::model::message::Source;
 use runhook::model::rule::{Rule, RuleState};
 use runhook::model::sealed::Sealed;
 use runhook::model::time::Timestamp;
@@ -120,7 +121,7 @@ impl Tenant {
             self.starts.retain(|(_, rule), _| rule != id);
             self.spans.retain(|(_, rule, _), _| rule != id);
             self.endpoints.retain(|_, endpoint| endpoint.rule_id != Some(*id));
-            self.fail(|delivery| delivery.rule_id == *id, "rule removed", now);
+            self.fail(|delivery| delivery.source == Source::Rule(*id), "rule removed", now);
         }
         for id in &changes.remove_endpoints {
             self.endpoints.remove(id);
