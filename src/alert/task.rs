@@ -65,9 +65,8 @@ impl Watcher {
 
     async fn evaluated(&self, kept: &Kept, minute: i64) -> bool {
         match self.evaluate(kept, minute).await {
-            Ok(()) => true,
-            // Another replica was first, or the alert was changed or removed.
-            Err(StoreError::Stale(_)) => true,
+            // Stale: another replica was first, or the alert was changed or removed.
+            Ok(()) | Err(StoreError::Stale(_)) => true,
             Err(error) => {
                 tracing::error!(alert = %kept.alert.id, %error, "an alert was not evaluated; it will be again");
                 metrics::counter!("runhook_alert_evaluations_total", "outcome" => "failed").increment(1);
@@ -90,7 +89,7 @@ impl Watcher {
         let now = self.parts.clock.now();
         let place = Place { public_url: &self.parts.public_url, project: &kept.project };
         // An alert that tells nobody has nothing to say.
-        let said = if alert.actions.is_empty() { &[] } else { turns.as_slice() };
+        let said: &[Turn] = if alert.actions.is_empty() { &[] } else { turns.as_slice() };
         let messages: Vec<_> = said.iter().map(|turn| notice::message(alert, &place, turn, now)).collect();
         let deliveries: Vec<_> = messages.iter().flat_map(|message| notice::deliveries(alert, message)).collect();
         let is_told = !deliveries.is_empty();
@@ -107,7 +106,9 @@ impl Watcher {
         };
         self.parts.store.commit_alert(commit).await?;
         metrics::counter!("runhook_alert_evaluations_total", "outcome" => "done").increment(1);
-        turns.iter().for_each(|turn| told(kept, turn));
+        for turn in &turns {
+            told(kept, turn);
+        }
         if is_told {
             self.parts.delivery.poke();
         }
