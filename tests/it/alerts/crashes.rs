@@ -45,7 +45,7 @@ async fn a_process_that_dies_before_or_after_the_commit_leaves_one_notice() {
 #[tokio::test]
 async fn replicas_that_evaluate_at_the_same_time_tell_once() {
     let mut house = House::open().await;
-    let alert = house.alert(&rule("run_count", "sum", 1.0), &webhook("http://127.0.0.1:9/")).await;
+    let alert = house.alert(&rule("run_count", "sum", 1.0), &webhook("http://127.0.0.1:45999/")).await;
     for round in 1..=10_usize {
         house.runs(1, 0).await;
         house.clock.advance(Duration::from_mins(1));
@@ -64,7 +64,7 @@ async fn replicas_that_evaluate_at_the_same_time_tell_once() {
 #[tokio::test]
 async fn an_alert_that_is_changed_while_it_is_evaluated_is_evaluated_as_it_is_then() {
     let mut house = House::open().await;
-    let alert = house.alert(&rule("run_count", "sum", 1.0), &webhook("http://127.0.0.1:9/")).await;
+    let alert = house.alert(&rule("run_count", "sum", 1.0), &webhook("http://127.0.0.1:45999/")).await;
     house.runs(1, 0).await;
     house.clock.advance(Duration::from_mins(1));
     let kept = house.store.list_alerts(super::TENANT).await.unwrap().remove(0);

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{House, rule, webhook, with};
 
-const SINK: &str = "http://127.0.0.1:9/hook";
+const SINK: &str = "http://127.0.0.1:45999/hook";
 
 async fn made(house: &House, rule: &Value) -> Value {
     house.alert(rule, &webhook(SINK)).await

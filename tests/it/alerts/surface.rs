@@ -16,7 +16,8 @@ async fn an_alert_is_made_read_changed_listed_and_removed() {
         "type": "change", "threshold": null, "threshold_multiplier": 1.5, "threshold_window_minutes": 30,
         "filter": "eq(is_root, true)", "operator": "gt",
     });
-    let alert = house.alert(&with(rule("run_latency", "avg", 1.0), &change), &webhook("http://127.0.0.1:9/x")).await;
+    let alert =
+        house.alert(&with(rule("run_latency", "avg", 1.0), &change), &webhook("http://127.0.0.1:45999/x")).await;
     let shown = &alert["rule"];
     assert_eq!(
         (&shown["type"], &shown["threshold_multiplier"], &shown["threshold"]),
@@ -144,7 +145,7 @@ async fn a_masked_value_stands_for_what_is_stored_under_its_url_and_nothing_else
 async fn what_is_wrong_is_said_with_its_place_and_nothing_is_stored() {
     let house = House::open().await;
     let good = rule("error_count", "sum", 1.0);
-    let hook = webhook("http://127.0.0.1:9/");
+    let hook = webhook("http://127.0.0.1:45999/");
     let rules = [
         (json!({"name": null}), "`rule.name` is missing"),
         (json!({"name": " "}), "`rule.name` is empty"),
@@ -235,7 +236,7 @@ async fn what_is_wrong_is_said_with_its_place_and_nothing_is_stored() {
 #[tokio::test]
 async fn what_is_not_there_is_not_found() {
     let house = House::open().await;
-    let alert = house.alert(&rule("run_count", "sum", 1.0), &webhook("http://127.0.0.1:9/")).await;
+    let alert = house.alert(&rule("run_count", "sum", 1.0), &webhook("http://127.0.0.1:45999/")).await;
     let (_, other) = house.call("POST", "/sessions", &json!({"name": "other"})).await;
     let nobody = "00000000-0000-4000-8000-000000000000";
     let id = alert["id"].as_str().unwrap();
@@ -259,8 +260,8 @@ async fn what_is_not_there_is_not_found() {
 #[tokio::test]
 async fn no_more_alerts_are_made_than_are_allowed() {
     let house = House::with(Limits { alerts_per_tenant: 1, ..Limits::default() }).await;
-    let alert = house.alert(&rule("run_count", "sum", 1.0), &webhook("http://127.0.0.1:9/")).await;
-    let body = json!({"rule": rule("run_count", "sum", 1.0), "actions": webhook("http://127.0.0.1:9/")});
+    let alert = house.alert(&rule("run_count", "sum", 1.0), &webhook("http://127.0.0.1:45999/")).await;
+    let body = json!({"rule": rule("run_count", "sum", 1.0), "actions": webhook("http://127.0.0.1:45999/")});
     let (status, answer) = house.call("POST", &house.path(), &body).await;
     assert_eq!((status, &answer["error"]), (429, &json!("alert rule limit reached: there are 1")), "{answer}");
     assert_eq!(house.store.list_endpoints(super::TENANT).await.unwrap().len(), 1);

@@ -179,7 +179,7 @@ async fn what_waits_ends_with_its_alert_and_with_its_session() {
     };
     assert_eq!(reasons(&house).await, ["Failed(\"alert removed\")"]);
     assert_eq!(house.store.list_endpoints(TENANT).await.unwrap().len(), 1);
-    assert_eq!(house.call("DELETE", &format!("/sessions/{}", house.session), &Value::Null).await.0, 200);
+    assert_eq!(house.call("DELETE", &format!("/sessions/{}", house.session), &Value::Null).await.0, 202);
     assert_eq!(house.store.list_endpoints(TENANT).await.unwrap(), []);
     assert_eq!(house.store.list_alerts(TENANT).await.unwrap(), []);
     house.send().await;
