@@ -91,9 +91,9 @@ impl<'a> Counting<'a> {
         Ok(Self { store, kept, filter, denominator, earliest, buckets: BTreeMap::new(), done: HashSet::new() })
     }
 
-    async fn page(&mut self, changes: &[Change], standing: &mut Standing) -> Result<()> {
+    async fn page(&mut self, log: &[Change], standing: &mut Standing) -> Result<()> {
         let mut changed = Changed::new();
-        for change in changes {
+        for change in log {
             changed.entry(change.run_id).or_default().push(change.at);
         }
         for at in changed.values().filter_map(|at| at.last()) {
@@ -143,8 +143,8 @@ impl<'a> Counting<'a> {
     fn fresh(&self, runs: Vec<StoredRun>, changed: &Changed) -> Vec<(Timestamp, StoredRun)> {
         let written = |stored: &StoredRun| {
             let at = stored.run.modified_at;
-            let changes = changed.get(&stored.run.id)?;
-            (changes.contains(&at) && !self.done.contains(&stored.run.id)).then_some(at)
+            let instants = changed.get(&stored.run.id)?;
+            (instants.contains(&at) && !self.done.contains(&stored.run.id)).then_some(at)
         };
         runs.into_iter().filter_map(|stored| Some((written(&stored)?, stored))).collect()
     }

@@ -47,7 +47,8 @@ struct Told<'a> {
 #[derive(Serialize)]
 struct Event<'a> {
     routing_key: &'a str,
-    event_action: &'static str,
+    #[serde(rename = "event_action")]
+    action: &'static str,
     dedup_key: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     client: Option<&'static str>,
@@ -122,15 +123,15 @@ fn event(alert: AlertId, source: Source<'_>) -> Result<Vec<u8>, FormatError> {
     let dedup_key = format!("runhook/alert/{alert}");
     if told.alert_rule_state == "resolved" {
         let (client, client_url, payload) = (None, None, None);
-        let event_action = "resolve";
-        return json(&Event { routing_key: key, event_action, dedup_key, client, client_url, payload });
+        let action = "resolve";
+        return json(&Event { routing_key: key, action, dedup_key, client, client_url, payload });
     }
     let (value, threshold) = (told.triggered_metric_value.get(), told.triggered_threshold.get());
     let (name, project) = (&told.alert_rule_name, &told.project_name);
     let summary = format!("{name}: {} is {value} in {project} (threshold {threshold})", told.alert_rule_attribute);
     json(&Event {
         routing_key: key,
-        event_action: "trigger",
+        action: "trigger",
         dedup_key,
         client: Some("Runhook"),
         client_url: Some(&told.runs_url),

@@ -96,9 +96,9 @@ impl Wished {
         }
         let attributes =
             ["latency", "run_latency", "error_count", "feedback_score", "run_count", "total_cost"].as_slice();
-        put(&mut self.aggregation, given("aggregation"), "aggregation", &["avg", "sum", "pct"])?;
-        put(&mut self.attribute, given("attribute"), "attribute", attributes)?;
-        put(&mut self.operator, given("operator"), "operator", &["gte", "lte", "gt", "lt"])?;
+        put(&mut self.aggregation, keys, "aggregation", &["avg", "sum", "pct"])?;
+        put(&mut self.attribute, keys, "attribute", attributes)?;
+        put(&mut self.operator, keys, "operator", &["gte", "lte", "gt", "lt"])?;
         for (key, field) in [
             ("window_minutes", &mut self.window_minutes),
             ("threshold_window_minutes", &mut self.threshold_window_minutes),
@@ -170,18 +170,13 @@ fn word(raw: &RawValue, key: &str, words: &[&str]) -> Result<String, Invalid> {
 }
 
 /// Takes over a word, if one is given.
-fn put<T: DeserializeOwned>(
-    field: &mut Option<T>,
-    given: Option<Option<&RawValue>>,
-    key: &str,
-    words: &[&str],
-) -> Result<(), Invalid> {
-    let Some(raw) = given else { return Ok(()) };
-    let read = |raw: &RawValue| {
+fn put<T: DeserializeOwned>(field: &mut Option<T>, keys: &Keys<'_>, key: &str, words: &[&str]) -> Result<(), Invalid> {
+    let Some(raw) = keys.get(key) else { return Ok(()) };
+    *field = None;
+    if raw.get() != "null" {
         let word = word(raw, key, words)?;
-        serde_json::from_value(word.into()).map_err(|_| invalid(key, "is unknown"))
-    };
-    *field = raw.map(read).transpose()?;
+        *field = Some(serde_json::from_value(word.into()).map_err(|_| invalid(key, "is unknown"))?);
+    }
     Ok(())
 }
 
