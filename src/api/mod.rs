@@ -76,6 +76,8 @@ pub struct Api {
     pub scheduler: Poke,
     /// Wakes the delivery loop.
     pub delivery: Poke,
+    /// Wakes the watcher of alerts.
+    pub alerts: Poke,
     /// What the scheduler does.
     pub scheduler_status: watch::Receiver<Status>,
     /// What the delivery loop does.

@@ -15,6 +15,7 @@ use crate::delivery::request::Request;
 use crate::model::delivery::{AttemptResult, Sent};
 use crate::model::endpoint::Endpoint;
 use crate::model::id::MessageId;
+use crate::model::message::Message;
 use crate::model::time::Timestamp;
 use crate::payload::{self, sample};
 
@@ -31,7 +32,17 @@ pub struct Probe {
 
 /// Sends the sample message, under this id, to an endpoint.
 pub async fn probe(client: &Client, keyring: &Keyring, endpoint: &Endpoint, id: MessageId, at: Timestamp) -> Probe {
-    let request = match prepare(keyring, endpoint, id, at) {
+    match sample::message(endpoint.tenant_id, id, at) {
+        Ok(message) => send(client, keyring, endpoint, &message, at).await,
+        Err(error) => {
+            Probe { sent: None, result: AttemptResult::Refused { reason: error.to_string() }, duration_ms: 0 }
+        }
+    }
+}
+
+/// Sends a message without links to an endpoint.
+pub async fn send(client: &Client, keyring: &Keyring, endpoint: &Endpoint, message: &Message, at: Timestamp) -> Probe {
+    let request = match prepare(keyring, endpoint, message, at) {
         Ok(request) => request,
         Err(reason) => return Probe { sent: None, result: AttemptResult::Refused { reason }, duration_ms: 0 },
     };
@@ -41,11 +52,10 @@ pub async fn probe(client: &Client, keyring: &Keyring, endpoint: &Endpoint, id: 
     Probe { sent: Some(sent), result, duration_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX) }
 }
 
-fn prepare(keyring: &Keyring, endpoint: &Endpoint, id: MessageId, at: Timestamp) -> Result<Request, String> {
+fn prepare(keyring: &Keyring, endpoint: &Endpoint, message: &Message, at: Timestamp) -> Result<Request, String> {
     let ready = open(keyring, endpoint)?;
-    let message = sample::message(endpoint.tenant_id, id, at).map_err(|error| error.to_string())?;
     let body = payload::render(&message.body, &HashMap::new());
-    let body = payload::format::write(&endpoint.format, &message, body, ready.secrets());
+    let body = payload::format::write(&endpoint.format, message, body, ready.secrets());
     let body = body.map_err(|error| error.to_string())?;
-    Ok(ready.request(id, at, body))
+    Ok(ready.request(message.id, at, body))
 }

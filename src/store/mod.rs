@@ -5,6 +5,7 @@
 //! scheduler or to delivery. What a backend must do is written once, as the conformance suite in `tests/it/store/`.
 
 mod accept;
+pub mod alerts;
 pub mod audit;
 mod body;
 pub mod collections;
@@ -34,6 +35,7 @@ mod versions;
 mod weight;
 pub mod windows;
 
+pub use alerts::AlertStore;
 pub use audit::AuditStore;
 pub use collections::CollectionStore;
 pub use error::{Result, StoreError};
@@ -59,6 +61,7 @@ pub trait Store:
     + RuleStore
     + RuleLogStore
     + WindowStore
+    + AlertStore
     + OutboxStore
     + FailedStore
     + CollectionStore
@@ -77,6 +80,7 @@ impl<T> Store for T where
         + RuleStore
         + RuleLogStore
         + WindowStore
+        + AlertStore
         + OutboxStore
         + FailedStore
         + CollectionStore

@@ -11,7 +11,7 @@ const LAYERS: &[&[&str]] = &[
     &["matcher", "rule_file", "store", "blob", "config"],
     &["payload", "ingest"],
     &["query"],
-    &["scheduler", "delivery", "retention"],
+    &["scheduler", "delivery", "alert", "retention"],
     &["api"],
     &["app"],
     &["cli"],

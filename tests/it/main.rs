@@ -12,6 +12,7 @@
     reason = "all of this crate is tests: what goes wrong in one is a panic with the place it happened"
 )]
 
+mod alerts;
 mod architecture;
 mod audit;
 mod blobs;

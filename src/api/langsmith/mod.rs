@@ -1,6 +1,7 @@
 //! The LangSmith-compatible surface, at the root and under its prefixes: what the SDKs call to trace, to give feedback
 //! and to read back. Names on the wire are LangSmith's: a project is a session here.
 
+pub(in crate::api) mod alerts;
 mod batch;
 mod datasets;
 mod examples;
@@ -35,6 +36,7 @@ pub(crate) fn routes() -> Router<Api> {
         .merge(feedback::routes())
         .merge(feedback_tokens::routes())
         .merge(rules::routes())
+        .merge(alerts::routes())
         .merge(datasets::routes())
         .merge(examples::routes())
         .merge(queues::routes())

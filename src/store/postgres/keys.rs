@@ -33,7 +33,7 @@ const CHECK: &str = "UPDATE counters SET value = $1 WHERE name = 'checked_at'";
 
 const WIPE: &str = "TRUNCATE projects, removed_projects, run_bodies, runs, waiting_parts, incomplete_runs, feedback, \
      feedback_tokens, changes, rules, rule_starts, rule_spans, group_cursors, matches, windows, window_finds, messages, message_links, endpoints, \
-     deliveries, attempts, project_leases, collections, examples, example_links, queued_runs";
+     deliveries, attempts, project_leases, collections, examples, example_links, queued_runs, alerts";
 
 #[async_trait]
 impl KeyStore for PgStore {

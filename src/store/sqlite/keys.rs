@@ -29,7 +29,7 @@ const SET_MARKER: &str = "INSERT INTO markers (name, value) VALUES ($1, $2) \
 
 const CHECK: &str = "UPDATE counters SET value = $1 WHERE name = 'checked_at'";
 
-const WIPE: [&str; 25] = [
+const WIPE: [&str; 26] = [
     "DELETE FROM projects",
     "DELETE FROM removed_projects",
     "DELETE FROM run_bodies",
@@ -39,6 +39,7 @@ const WIPE: [&str; 25] = [
     "DELETE FROM feedback",
     "DELETE FROM feedback_tokens",
     "DELETE FROM changes",
+    "DELETE FROM alerts",
     "DELETE FROM rules",
     "DELETE FROM rule_starts",
     "DELETE FROM rule_spans",

@@ -26,6 +26,7 @@ pub const TABLES: [&str; 29] = [
     "endpoints",
     "deliveries",
     "attempts",
+    "alerts",
     "collections",
     "examples",
     "example_links",

@@ -21,7 +21,7 @@ use selection::Selection;
 use shown::Names;
 
 pub(super) use selection::instant;
-pub(super) use shown::said;
+pub(in crate::api) use shown::said;
 
 /// Deliveries on a page, unless asked otherwise.
 const PAGE: u32 = 50;

@@ -77,6 +77,7 @@ async fn find_own(api: &Api, tenant: TenantId, key: &str) -> Result<Endpoint, Pr
     }
     let (place, what) = match (&endpoint.key, &endpoint.origin) {
         (Some(key), Some(origin)) => (format!("the endpoint `{key}` is written in {origin}"), "the file"),
+        _ if endpoint.alert_id.is_some() => ("the endpoint is written inside an alert".to_owned(), "the alert"),
         _ => ("the endpoint is written inside a rule".to_owned(), "the rule"),
     };
     let detail = format!("{place}, and changes with {what} alone");

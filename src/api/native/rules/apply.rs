@@ -34,7 +34,7 @@ use crate::rule_file::{EndpointDraft, EndpointName, FileReport, Loaded, SourceFi
 use crate::store::rules::{Demand, RuleChanges};
 
 /// One application at a time: a plan is about the rules as they were read.
-pub(in crate::api::native) static TURN: Mutex<()> = Mutex::const_new(());
+pub(in crate::api) static TURN: Mutex<()> = Mutex::const_new(());
 
 /// Whether a plan is only made, or also carried out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -308,6 +308,7 @@ pub(in crate::api::native) fn sealed(api: &Api, tenant: TenantId, writes: Writes
             id: put.id,
             key: put.key,
             rule_id: put.rule_id,
+            alert_id: None,
             target: sealed,
             shown: shown(target),
             format: put.draft.target.format,
