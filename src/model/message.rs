@@ -3,7 +3,7 @@
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::model::id::{AlertId, MessageId, RuleId, TenantId, WindowId};
+use crate::model::id::{AlertId, EndpointId, MessageId, RuleId, TenantId, WindowId};
 use crate::model::run::BlobKey;
 use crate::model::time::Timestamp;
 
