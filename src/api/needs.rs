@@ -36,6 +36,7 @@ const LANGSMITH: &[Need] = &[
     ("GET", "/sessions/{id}", Read),
     ("PATCH", "/sessions/{id}", Ingest),
     ("DELETE", "/sessions/{id}", Manage),
+    ("GET", "/settings", Read),
     ("GET", "/feedback", Read),
     ("POST", "/feedback", Ingest),
     ("GET", "/feedback/{id}", Read),
@@ -65,6 +66,9 @@ const LANGSMITH: &[Need] = &[
     ("DELETE", "/annotation-queues/{id}/runs/{run_id}", Manage),
     ("GET", "/annotation-queues/{id}/run/{index}", Read),
 ];
+
+const OTLP: &[Need] =
+    &[("POST", "/otel/v1/traces", Ingest), ("POST", "/v1/traces", Ingest), ("POST", "/traces", Ingest)];
 
 const NATIVE: &[Need] = &[
     ("GET", "/v1/runs", Read),
@@ -103,7 +107,7 @@ const NATIVE: &[Need] = &[
 pub(super) fn scope(method: &Method, route: &str) -> Scope {
     // What answers GET answers HEAD with the same and no body.
     let method = if *method == Method::HEAD { "GET" } else { method.as_str() };
-    let found = [LANGSMITH, NATIVE]
+    let found = [LANGSMITH, OTLP, NATIVE]
         .into_iter()
         .flatten()
         .find(|(methods, path, _)| *path == route && methods.split(' ').any(|name| name == method));

@@ -29,6 +29,8 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("governor", &["delivery/rate.rs"]),
     ("axum", &["api/", "app/"]),
     ("clap", &["cli/", "main.rs"]),
+    ("opentelemetry_proto", &["ingest/otlp/"]),
+    ("prost", &["ingest/otlp/"]),
     ("serde_saphyr", &["rule_file/", "config/"]),
 ];
 

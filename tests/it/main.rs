@@ -22,6 +22,7 @@ mod deliveries;
 mod deployment;
 mod embedded;
 mod endpoints;
+mod exporters;
 mod failover;
 mod filter_language;
 mod ingest;

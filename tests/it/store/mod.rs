@@ -39,6 +39,7 @@ macro_rules! store_suite {
                 waiting_patches_are_found_inside_one_batch_too,
                 a_run_without_name_type_or_start_is_not_there_yet,
                 children_without_a_path_get_one_whichever_run_comes_first,
+                a_child_that_names_its_parent_by_another_id_finds_it_whichever_comes_first,
                 a_run_that_is_not_there_yet_passes_no_path_on,
                 the_first_project_named_for_a_run_wins,
                 an_unknown_project_id_refuses_its_part_and_no_other,
