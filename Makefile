@@ -72,9 +72,9 @@ nextest:
 	@cargo nextest --version >/dev/null 2>&1 || cargo install --locked cargo-nextest --version $(NEXTEST_VERSION)
 
 # The official SDKs and what checks deploy/, pinned: the newest Python SDK in a virtual environment of its own, and below
-# that older ones and the one for Node.
+# that older ones, one with OpenTelemetry's exporter, and those for Node.
 sdk: $(VENV)/.installed $(VENV)/sdks/python-0.3.45/.installed $(VENV)/sdks/python-0.1.147/.installed \
-	$(VENV)/sdks/node/.installed $(VENV)/sdks/swh/.installed
+	$(VENV)/sdks/python-otel/.installed $(VENV)/sdks/node/.installed $(VENV)/sdks/swh/.installed
 
 define install
 	$(PYTHON) -m venv $(@D) || { apt-get update && apt-get install -y python3-venv && $(PYTHON) -m venv $(@D); }

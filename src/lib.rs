@@ -3,6 +3,7 @@
 //! Data flows one way: a run enters through [`api`] and [`ingest`], is kept by [`store`] with a numbered change, is
 //! matched by [`scheduler`] with [`matcher`], and leaves as a message through [`delivery`]. The parts meet in rows.
 
+pub mod alert;
 pub mod api;
 pub mod app;
 pub mod blob;

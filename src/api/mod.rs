@@ -12,6 +12,7 @@ pub mod langsmith;
 pub mod native;
 mod needs;
 mod observe;
+mod otlp;
 mod prefix;
 pub mod problem;
 mod request;
@@ -78,6 +79,8 @@ pub struct Api {
     pub scheduler: Poke,
     /// Wakes the delivery loop.
     pub delivery: Poke,
+    /// Wakes the watcher of alerts.
+    pub alerts: Poke,
     /// What the scheduler does.
     pub scheduler_status: watch::Receiver<Status>,
     /// What the delivery loop does.
@@ -125,7 +128,7 @@ pub fn router_for(api: Api, roles: &Roles) -> Router {
     let gate = gate::Gate::new(api.limits.concurrent_requests);
     let mut routes = Router::new().merge(native::health()).route("/blobs/{*key}", routing::get(blobs::download));
     if roles.has(Role::Ingest) {
-        routes = routes.merge(langsmith::routes());
+        routes = routes.merge(langsmith::routes()).merge(otlp::routes());
     }
     if roles.has(Role::Api) {
         routes = routes.merge(native::routes()).merge(svix::routes()).merge(argilla::routes());
@@ -166,6 +169,7 @@ fn places(roles: &Roles) -> String {
     };
     format!(
         "LangSmith paths (/runs, /sessions, /feedback, /info) are at the root and under /api/v1; \
+         OpenTelemetry traces go to /otel/v1/traces or /v1/traces; \
          Runhook's own API is under /v1; /healthz, /readyz and /metrics are at the root{elsewhere}"
     )
 }

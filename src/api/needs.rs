@@ -31,11 +31,20 @@ const LANGSMITH: &[Need] = &[
     ("GET", "/runs/rules/{id}/logs", Read),
     ("GET", "/runs/rules/{id}/logs/v2", Read),
     ("GET", "/runs/rules/{id}/last_applied", Read),
+    ("POST", "/v1/platform/alerts/{session_id}", Manage),
+    ("POST", "/v1/platform/alerts/{session_id}/test", Manage),
+    ("GET", "/v1/platform/alerts/{session_id}/{alert_id}", Read),
+    ("PATCH DELETE", "/v1/platform/alerts/{session_id}/{alert_id}", Manage),
+    ("POST", "/platform/alerts/{session_id}", Manage),
+    ("POST", "/platform/alerts/{session_id}/test", Manage),
+    ("GET", "/platform/alerts/{session_id}/{alert_id}", Read),
+    ("PATCH DELETE", "/platform/alerts/{session_id}/{alert_id}", Manage),
     ("GET", "/sessions", Read),
     ("POST", "/sessions", Ingest),
     ("GET", "/sessions/{id}", Read),
     ("PATCH", "/sessions/{id}", Ingest),
     ("DELETE", "/sessions/{id}", Manage),
+    ("GET", "/settings", Read),
     ("GET", "/feedback", Read),
     ("POST", "/feedback", Ingest),
     ("GET", "/feedback/{id}", Read),
@@ -66,12 +75,16 @@ const LANGSMITH: &[Need] = &[
     ("GET", "/annotation-queues/{id}/run/{index}", Read),
 ];
 
+const OTLP: &[Need] =
+    &[("POST", "/otel/v1/traces", Ingest), ("POST", "/v1/traces", Ingest), ("POST", "/traces", Ingest)];
+
 const NATIVE: &[Need] = &[
     ("GET", "/v1/runs", Read),
     ("GET", "/v1/runs/{id}", Read),
     ("POST", "/v1/runs/import", Ingest),
     ("POST", "/v1/filter/match", Read),
     ("GET", "/v1/status", Read),
+    ("GET", "/v1/alerts", Read),
     ("GET", "/v1/rules", Read),
     ("GET", "/v1/rules/{key}", Read),
     ("GET", "/v1/rules/export", Read),
@@ -137,7 +150,7 @@ const SUBSCRIPTIONS: &[Need] = &[
 pub(super) fn scope(method: &Method, route: &str) -> Scope {
     // What answers GET answers HEAD with the same and no body.
     let method = if *method == Method::HEAD { "GET" } else { method.as_str() };
-    let found = [LANGSMITH, NATIVE, SUBSCRIPTIONS]
+    let found = [LANGSMITH, OTLP, NATIVE, SUBSCRIPTIONS]
         .into_iter()
         .flatten()
         .find(|(methods, path, _)| *path == route && methods.split(' ').any(|name| name == method));

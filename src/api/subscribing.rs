@@ -10,11 +10,13 @@ use tokio::sync::MutexGuard;
 use url::Url;
 
 use crate::api::Api;
+use crate::api::audit::{Act, By};
 use crate::api::native::rules::TURN;
 use crate::api::problem::Problem;
 use crate::catalog::built_in::{RUN_COMPLETED, RUN_FAILED};
 use crate::crypto::{self, WebhookKey, open_target, seal_target, shown};
 use crate::delivery::Guard;
+use crate::model::audit::{Action, Entry, Object};
 use crate::model::endpoint::{Disabled, Endpoint, Format, Overrides, Policy, Target, is_reserved};
 use crate::model::event::{Event, Subscription};
 use crate::model::health::Health;
@@ -42,7 +44,12 @@ pub(crate) async fn turn() -> MutexGuard<'static, ()> {
 
 /// Puts an endpoint with what it subscribes to. Where it asks for what becomes of runs, there is a rule that looks for it
 /// before; the rule is gone again when nobody asks.
-pub(crate) async fn put(api: &Api, put: Subscriber, presence: Presence) -> Result<Subscription, StoreError> {
+pub(crate) async fn put(
+    api: &Api,
+    put: Subscriber,
+    presence: Presence,
+    told: Entry,
+) -> Result<Subscription, StoreError> {
     let tenant = put.endpoint.tenant_id;
     for (event_type, filter) in OF_RUNS {
         let asks = put.subscription.event_types.iter().flatten().any(|name| name == event_type);
@@ -53,16 +60,27 @@ pub(crate) async fn put(api: &Api, put: Subscriber, presence: Presence) -> Resul
             api.scheduler.poke();
         }
     }
-    let stored = api.store.subscribe(tenant, put, presence).await?;
+    let stored = api.store.subscribe(tenant, put, presence, Some(told)).await?;
     if presence == Presence::There {
         drop_unheard_rules(api, tenant).await?;
     }
     Ok(stored)
 }
 
+/// What the audit log tells of an endpoint that subscribes.
+pub(crate) fn told(api: &Api, by: &By, action: Action, subscription: &Subscription) -> Entry {
+    by.entry(api, Act::new(action, object(subscription)))
+}
+
+fn object(subscription: &Subscription) -> Object {
+    let id = subscription.endpoint_id.0;
+    subscription.uid.as_deref().map_or_else(|| Object::of_id(id), |uid| Object::new(uid, id))
+}
+
 /// Removes a subscriber. Whether it was there.
-pub(crate) async fn remove(api: &Api, endpoint: &Endpoint) -> Result<bool, StoreError> {
-    let was_there = api.store.unsubscribe(endpoint.tenant_id, endpoint.id, api.clock.now()).await?;
+pub(crate) async fn remove(api: &Api, by: &By, there: &Subscriber) -> Result<bool, StoreError> {
+    let (endpoint, told) = (&there.endpoint, told(api, by, Action::DeleteEndpoint, &there.subscription));
+    let was_there = api.store.unsubscribe(endpoint.tenant_id, endpoint.id, api.clock.now(), Some(told)).await?;
     drop_unheard_rules(api, endpoint.tenant_id).await?;
     Ok(was_there)
 }
@@ -118,6 +136,7 @@ pub(crate) fn made(api: &Api, tenant: TenantId, target: &Target, format: Format)
         id,
         key: None,
         rule_id: None,
+        alert_id: None,
         target: seal_target(&api.keyring, id, target).map_err(|error| Problem::internal(&error))?,
         shown: shown(target),
         format,
@@ -215,13 +234,20 @@ pub(crate) fn keep_headers(target: &Target, url: &str) -> Result<(), Problem> {
 }
 
 /// Disables an endpoint, or enables it, if it is not so already.
-pub(crate) async fn set_disabled(api: &Api, endpoint: &mut Endpoint, disabled: bool) -> Result<(), Problem> {
+pub(crate) async fn set_disabled(
+    api: &Api,
+    by: &By,
+    Subscriber { endpoint, subscription }: &mut Subscriber,
+    disabled: bool,
+) -> Result<(), Problem> {
     if endpoint.disabled.is_some() == disabled {
         return Ok(());
     }
     let now = api.clock.now();
     let state = disabled.then(|| Disabled { at: now, reason: "disabled through the API".to_owned() });
-    if !api.store.set_endpoint_state(endpoint.tenant_id, endpoint.id, state.clone(), now, None).await? {
+    let action = if disabled { Action::DisableEndpoint } else { Action::EnableEndpoint };
+    let told = Some(told(api, by, action, subscription));
+    if !api.store.set_endpoint_state(endpoint.tenant_id, endpoint.id, state.clone(), now, told).await? {
         return Err(Problem::new(StatusCode::NOT_FOUND, "not-found", "Entity not found"));
     }
     endpoint.disabled = state;

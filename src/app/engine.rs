@@ -151,6 +151,7 @@ impl Engine {
             auth,
             scheduler: Poke::default(),
             delivery: Poke::default(),
+            alerts: Poke::default(),
             scheduler_status: scheduler,
             delivery_status: delivery,
             retention_status: retention,

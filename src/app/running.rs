@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use url::Url;
 use uuid::Uuid;
 
+use crate::alert::{self, Watcher};
 use crate::api::audit::By;
 use crate::api::native::api_keys;
 use crate::app::news::News;
@@ -216,6 +217,7 @@ impl Running {
     fn start_loops(&mut self, config: &Config, clock: &Arc<dyn Clock>, client: delivery::Client) {
         if config.roles.has(Role::Scheduler) {
             self.start_scheduler(clock);
+            self.start_alerts(clock);
             self.start_retention(config, clock);
         }
         if config.roles.has(Role::Delivery) {
@@ -239,6 +241,19 @@ impl Running {
         let (poke, status) = (api.scheduler.clone(), self.engine.scheduler_status.clone());
         self.supervisor
             .spawn("scheduler", task::run(scheduler, poke, Arc::clone(clock), status, self.supervisor.soft()));
+    }
+
+    fn start_alerts(&self, clock: &Arc<dyn Clock>) {
+        let api = &self.engine.api;
+        let watcher = Watcher::new(alert::Parts {
+            store: Arc::clone(&api.store),
+            clock: Arc::clone(clock),
+            delivery: api.delivery.clone(),
+            public_url: api.public_url.clone(),
+        });
+        let (status, _unseen) = watch::channel(Status::default());
+        let (poke, soft) = (api.alerts.clone(), self.supervisor.soft());
+        self.supervisor.spawn("alerts", task::run(watcher, poke, Arc::clone(clock), status, soft));
     }
 
     fn start_retention(&self, config: &Config, clock: &Arc<dyn Clock>) {

@@ -90,6 +90,8 @@ pub struct Limits {
     pub rules_per_tenant: NonZeroU32,
     /// Endpoints of a tenant, those that are written in its rules among them.
     pub endpoints_per_tenant: NonZeroU32,
+    /// Alerts of a tenant.
+    pub alerts_per_tenant: NonZeroU32,
     /// Headers of an endpoint.
     pub headers_per_endpoint: NonZeroU32,
     /// Bytes of a header's value.
@@ -143,6 +145,7 @@ impl Default for Limits {
             inflight_bytes: Bytes(limits.inflight_bytes),
             rules_per_tenant: count(limits.rules_per_tenant),
             endpoints_per_tenant: count(limits.endpoints_per_tenant),
+            alerts_per_tenant: count(limits.alerts_per_tenant),
             headers_per_endpoint: count(limits.headers_per_endpoint),
             header_bytes: Bytes(limits.header_bytes.into()),
             url_bytes: Bytes(limits.url_bytes.into()),
@@ -171,6 +174,7 @@ impl From<Limits> for config::Limits {
             inflight_bytes: limits.inflight_bytes.0,
             rules_per_tenant: limits.rules_per_tenant.get(),
             endpoints_per_tenant: limits.endpoints_per_tenant.get(),
+            alerts_per_tenant: limits.alerts_per_tenant.get(),
             headers_per_endpoint: limits.headers_per_endpoint.get(),
             header_bytes: small(limits.header_bytes),
             url_bytes: small(limits.url_bytes),

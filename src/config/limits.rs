@@ -28,6 +28,8 @@ pub struct Limits {
     pub rules_per_tenant: u32,
     /// Endpoints of a tenant, those that are written in its rules among them.
     pub endpoints_per_tenant: u32,
+    /// Alerts of a tenant.
+    pub alerts_per_tenant: u32,
     /// Headers of an endpoint.
     pub headers_per_endpoint: u32,
     /// Bytes of a header's value.
@@ -64,6 +66,7 @@ impl Default for Limits {
             inflight_bytes: 512 * 1024 * 1024,
             rules_per_tenant: 10_000,
             endpoints_per_tenant: 20_000,
+            alerts_per_tenant: 200,
             headers_per_endpoint: 64,
             header_bytes: 8 * 1024,
             url_bytes: 4 * 1024,

@@ -33,5 +33,5 @@ pub use client::{Client, Clients};
 pub use guard::{Forbidden, Guard};
 pub use lookup::Vetting;
 pub use policy::patience;
-pub use probe::{Probe, probe, probe_of};
+pub use probe::{Probe, probe, send};
 pub use task::{Parts, Sender};

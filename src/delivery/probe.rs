@@ -33,19 +33,13 @@ pub struct Probe {
 /// Sends the sample message, under this id, to an endpoint.
 pub async fn probe(client: &Client, keyring: &Keyring, endpoint: &Endpoint, id: MessageId, at: Timestamp) -> Probe {
     match sample::message(endpoint.tenant_id, id, at) {
-        Ok(message) => probe_of(client, keyring, endpoint, &message, at).await,
+        Ok(message) => send(client, keyring, endpoint, &message, at).await,
         Err(error) => refused(error.to_string()),
     }
 }
 
-/// Sends a message that is stored nowhere to an endpoint.
-pub async fn probe_of(
-    client: &Client,
-    keyring: &Keyring,
-    endpoint: &Endpoint,
-    message: &Message,
-    at: Timestamp,
-) -> Probe {
+/// Sends a message without links to an endpoint.
+pub async fn send(client: &Client, keyring: &Keyring, endpoint: &Endpoint, message: &Message, at: Timestamp) -> Probe {
     let request = match prepare(keyring, endpoint, message, at) {
         Ok(request) => request,
         Err(reason) => return refused(reason),

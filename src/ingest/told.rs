@@ -6,12 +6,11 @@
 use std::time::Duration;
 
 use serde_json::json;
-use uuid::Uuid;
 
 use crate::model::event::Event;
 use crate::model::feedback::Feedback;
-use crate::model::id::{ApplicationId, MessageId, RuleId, TenantId, WindowId};
-use crate::model::message::{Body, Message};
+use crate::model::id::{ApplicationId, MessageId, TenantId};
+use crate::model::message::{Body, Message, Source};
 use crate::model::time::Timestamp;
 use crate::store::events::{Reach, Sending};
 use crate::store::{Store, StoreError};
@@ -50,8 +49,8 @@ fn message(tenant_id: TenantId, feedback: &Feedback, created_at: Timestamp) -> M
     Message {
         tenant_id,
         id: MessageId::of_event(tenant_id, ApplicationId::TENANT, &format!("feedback {}", feedback.id)),
-        rule_id: RuleId(ApplicationId::TENANT.0),
-        window_id: WindowId(Uuid::nil()),
+        source: Source::Application(ApplicationId::TENANT),
+        window_id: None,
         part: 1,
         parts: 1,
         runs: 0,

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::model::id::{DeliveryId, EndpointId, MessageId, RuleId, TenantId, derived};
+use crate::model::id::{DeliveryId, EndpointId, MessageId, TenantId, derived};
+use crate::model::message::Source;
 use crate::model::time::Timestamp;
 
 /// One message for one endpoint.
@@ -17,8 +18,8 @@ pub struct Delivery {
     pub message_id: MessageId,
     /// Where to.
     pub endpoint_id: EndpointId,
-    /// The rule it speaks for.
-    pub rule_id: RuleId,
+    /// What it speaks for.
+    pub source: Source,
     /// How far it has come.
     pub state: DeliveryState,
     /// Attempts made.

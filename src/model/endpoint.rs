@@ -7,7 +7,7 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
 use crate::model::health::Health;
-use crate::model::id::{EndpointId, RuleId, TenantId};
+use crate::model::id::{AlertId, EndpointId, RuleId, TenantId};
 use crate::model::pace::Pace;
 use crate::model::sealed::{Place, Sealed};
 use crate::model::signing::{ShownSigning, Signing};
@@ -24,6 +24,8 @@ pub struct Endpoint {
     pub key: Option<String>,
     /// The rule it is written in, if it is.
     pub rule_id: Option<RuleId>,
+    /// The alert it is written in, if it is.
+    pub alert_id: Option<AlertId>,
     /// URL, headers and query, as [`Target`] in JSON, sealed.
     pub target: Sealed,
     /// What of the target can be shown.
@@ -154,6 +156,19 @@ pub enum Format {
     Event,
     /// A body of the endpoint's own making: the template's text.
     Template(String),
+    /// What LangSmith's alerts send to webhooks. No rule sends it. The body that was asked for is a secret; whether the
+    /// alert's own keys are laid over it is said here.
+    Alert(Laying),
+}
+
+/// What becomes of the body that an alert's webhook asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Laying {
+    /// The alert's keys are laid over it.
+    Merged,
+    /// It is a template that sees the alert's keys, and all that is sent.
+    Alone,
 }
 
 impl Format {
@@ -169,6 +184,7 @@ impl Format {
             Self::Pagerduty => "pagerduty",
             Self::Event => "event",
             Self::Template(_) => "template",
+            Self::Alert(_) => "alert",
         }
     }
 

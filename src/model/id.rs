@@ -73,6 +73,10 @@ id!(
     RuleId
 );
 id!(
+    /// An alert.
+    AlertId
+);
+id!(
     /// One evaluation of a group.
     WindowId
 );

@@ -3,6 +3,7 @@
 //! Everything here is pure. No I/O, no clock reads, no randomness: time enters through [`time::Clock`], which only the
 //! outermost modules hold. A value of a type in this module satisfies its invariants; nothing downstream checks again.
 
+pub mod alert;
 pub mod amount;
 pub mod audit;
 pub mod collection;

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use bytes::Bytes;
 
 use crate::model::id::MessageId;
-use crate::model::message::Message;
+use crate::model::message::{Message, Source};
 use crate::model::rule::Rule;
 use crate::model::run::{BlobKey, StoredRun};
 use crate::model::thread;
@@ -207,8 +207,8 @@ fn message(request: &Request<'_>, (part, parts): (u32, u32), runs: usize, body: 
     Message {
         tenant_id: request.rule.tenant_id,
         id: MessageId::of(request.window.id, request.rule.id, part),
-        rule_id: request.rule.id,
-        window_id: request.window.id,
+        source: Source::Rule(request.rule.id),
+        window_id: Some(request.window.id),
         part,
         parts,
         runs: u32::try_from(runs).unwrap_or(u32::MAX),

@@ -1,14 +1,13 @@
 //! Notices: messages that tell of an endpoint instead of runs. They are stored, signed, sent and retried like any other.
 //!
-//! The stored body is what Standard Webhooks recommends, `{"type", "timestamp", "data"}`. It belongs to no rule and no
-//! window: [`Message::is_notice`] knows it by that.
+//! The stored body is what Standard Webhooks recommends, `{"type", "timestamp", "data"}`. It speaks for the
+//! endpoint ([`Source::Endpoint`]) and belongs to no window.
 
 use serde::Serialize;
-use uuid::Uuid;
 
 use crate::model::endpoint::{Disabled, Endpoint};
-use crate::model::id::{MessageId, RuleId, WindowId, derived};
-use crate::model::message::{Body, Message};
+use crate::model::id::{MessageId, RuleId, derived};
+use crate::model::message::{Body, Message, Source};
 use crate::model::time::Timestamp;
 use crate::payload::PayloadError;
 
@@ -57,8 +56,8 @@ pub fn endpoint_disabled(
     Ok(Message {
         tenant_id: endpoint.tenant_id,
         id: MessageId(derived(ENDPOINT_DISABLED, &parts)),
-        rule_id: RuleId(Uuid::nil()),
-        window_id: WindowId(Uuid::nil()),
+        source: Source::Endpoint(endpoint.id),
+        window_id: None,
         part: 1,
         parts: 1,
         runs: 0,

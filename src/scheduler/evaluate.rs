@@ -18,7 +18,7 @@ use crate::config::Limits;
 use crate::model::collection::{Example, Queued};
 use crate::model::delivery::{Delivery, DeliveryState};
 use crate::model::id::{DeliveryId, EndpointId, RuleId, RunId};
-use crate::model::message::Message;
+use crate::model::message::{Message, Source};
 use crate::model::rule::Rule;
 use crate::model::run::StoredRun;
 use crate::model::time::Timestamp;
@@ -243,7 +243,7 @@ impl Evaluation<'_> {
                 id: DeliveryId::of(message.id, *endpoint),
                 message_id: message.id,
                 endpoint_id: *endpoint,
-                rule_id: rule.id,
+                source: Source::Rule(rule.id),
                 state: DeliveryState::Pending,
                 attempts: 0,
                 due_at: self.now,

@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 
+use crate::model::audit::Entry;
 use crate::model::endpoint::Endpoint;
 use crate::model::event::{Application, EventType, Subscription};
 use crate::model::id::{ApplicationId, EndpointId, TenantId};
@@ -57,10 +58,16 @@ pub trait CatalogStore: Send + Sync {
 
     /// Puts an event type. One that is archived counts as not there for [`Presence::New`]. `Conflict` where it is there and
     /// must not be, `NotFound` where it is the other way round.
-    async fn put_event_type(&self, tenant: TenantId, event_type: EventType, presence: Presence) -> Result<()>;
+    async fn put_event_type(
+        &self,
+        tenant: TenantId,
+        event_type: EventType,
+        presence: Presence,
+        told: Option<Entry>,
+    ) -> Result<()>;
 
     /// Takes an event type out of the catalogue for good. Whether it was there.
-    async fn remove_event_type(&self, tenant: TenantId, name: &str) -> Result<bool>;
+    async fn remove_event_type(&self, tenant: TenantId, name: &str, told: Option<Entry>) -> Result<bool>;
 
     /// An application.
     async fn application(&self, tenant: TenantId, handle: &Handle<ApplicationId>) -> Result<Option<Application>>;
@@ -69,11 +76,23 @@ pub trait CatalogStore: Send + Sync {
     async fn applications(&self, tenant: TenantId, page: Page<i64>) -> Result<Vec<Application>>;
 
     /// Puts an application, and returns it with its number. `Conflict` where its uid is another's.
-    async fn put_application(&self, tenant: TenantId, put: Application, presence: Presence) -> Result<Application>;
+    async fn put_application(
+        &self,
+        tenant: TenantId,
+        put: Application,
+        presence: Presence,
+        told: Option<Entry>,
+    ) -> Result<Application>;
 
     /// Removes an application with its endpoints; what waits for them fails as `endpoint removed`. What was sent stays.
     /// Whether it was there.
-    async fn remove_application(&self, tenant: TenantId, id: ApplicationId, now: Timestamp) -> Result<bool>;
+    async fn remove_application(
+        &self,
+        tenant: TenantId,
+        id: ApplicationId,
+        now: Timestamp,
+        told: Option<Entry>,
+    ) -> Result<bool>;
 
     /// A subscriber of an application.
     async fn subscriber(
@@ -96,8 +115,20 @@ pub trait CatalogStore: Send + Sync {
 
     /// Puts an endpoint with what it subscribes to, and returns that with its number. Whether it is disabled stays as it is.
     /// `Conflict` where its uid is another's, `NotFound` where it must be there and is not.
-    async fn subscribe(&self, tenant: TenantId, put: Subscriber, presence: Presence) -> Result<Subscription>;
+    async fn subscribe(
+        &self,
+        tenant: TenantId,
+        put: Subscriber,
+        presence: Presence,
+        told: Option<Entry>,
+    ) -> Result<Subscription>;
 
     /// Removes a subscriber; what waits for it fails as `endpoint removed`. Whether it was there.
-    async fn unsubscribe(&self, tenant: TenantId, endpoint: EndpointId, now: Timestamp) -> Result<bool>;
+    async fn unsubscribe(
+        &self,
+        tenant: TenantId,
+        endpoint: EndpointId,
+        now: Timestamp,
+        told: Option<Entry>,
+    ) -> Result<bool>;
 }

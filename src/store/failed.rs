@@ -4,6 +4,7 @@ use async_trait::async_trait;
 
 use crate::model::delivery::Delivery;
 use crate::model::id::{DeliveryId, EndpointId, RuleId, TenantId};
+use crate::model::message::Source;
 use crate::model::time::Timestamp;
 use crate::store::Result;
 
@@ -34,8 +35,8 @@ pub struct FailedQuery {
 pub struct FailedCount {
     /// The endpoint.
     pub endpoint_id: EndpointId,
-    /// The rule.
-    pub rule_id: RuleId,
+    /// The rule or the alert.
+    pub source: Source,
     /// How many deliveries.
     pub count: u64,
     /// When the last of them failed.

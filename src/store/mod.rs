@@ -5,6 +5,7 @@
 //! scheduler or to delivery. What a backend must do is written once, as the conformance suite in `tests/it/store/`.
 
 mod accept;
+pub mod alerts;
 pub mod audit;
 mod body;
 pub mod catalog;
@@ -36,6 +37,7 @@ mod versions;
 mod weight;
 pub mod windows;
 
+pub use alerts::AlertStore;
 pub use audit::AuditStore;
 pub use catalog::CatalogStore;
 pub use collections::CollectionStore;
@@ -63,6 +65,7 @@ pub trait Store:
     + RuleStore
     + RuleLogStore
     + WindowStore
+    + AlertStore
     + OutboxStore
     + FailedStore
     + CollectionStore
@@ -83,6 +86,7 @@ impl<T> Store for T where
         + RuleStore
         + RuleLogStore
         + WindowStore
+        + AlertStore
         + OutboxStore
         + FailedStore
         + CollectionStore

@@ -219,7 +219,8 @@ async fn put_rules(rows: &mut dyn RuleRows, tenant: TenantId, rules: &[Rule]) ->
     if put.is_empty() { Ok(()) } else { rows.put_rules(tenant, &put).await }
 }
 
-async fn put_endpoints(rows: &mut dyn RuleRows, tenant: TenantId, endpoints: &[Endpoint]) -> Result<()> {
+/// Stores endpoints, each once.
+pub(super) async fn put_endpoints(rows: &mut dyn RuleRows, tenant: TenantId, endpoints: &[Endpoint]) -> Result<()> {
     let mut ids = HashSet::new();
     if let Some(twice) = endpoints.iter().find(|endpoint| !ids.insert(endpoint.id)) {
         return Err(StoreError::Conflict(format!("an endpoint with the id {}", twice.id)));

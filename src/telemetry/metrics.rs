@@ -14,9 +14,11 @@ pub const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 const SECONDS: [f64; 12] = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 30.0];
 
 /// All counters.
-const COUNTERS: [(&str, &str); 18] = [
+const COUNTERS: [(&str, &str); 20] = [
     ("runhook_blobs_dropped_total", "Blobs deleted because nothing named them"),
+    ("runhook_circuit_turns_total", "Times that the circuit of an endpoint opened or closed"),
     ("runhook_deliveries_total", "Attempts that ended, by outcome"),
+    ("runhook_endpoints_disabled_total", "Endpoints disabled because they failed, or said that they are gone"),
     ("runhook_evaluation_failures_total", "Evaluations of a project that failed and are repeated"),
     ("runhook_feedback_accepted_total", "Feedback records made durable"),
     ("runhook_http_requests_total", "Requests answered, by method, route and status"),
@@ -36,9 +38,10 @@ const COUNTERS: [(&str, &str); 18] = [
 ];
 
 /// All gauges.
-const GAUGES: [(&str, &str); 4] = [
+const GAUGES: [(&str, &str); 5] = [
     ("runhook_build_info", "Always 1; the label is the version"),
     ("runhook_changes_behind", "Changes that some rule has not seen yet"),
+    ("runhook_circuits_open", "Endpoints that something waits for and whose circuit is open"),
     (
         "runhook_clock_correction_seconds",
         "How far this machine's clock is behind the database's, which is used instead",

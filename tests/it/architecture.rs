@@ -11,7 +11,7 @@ const LAYERS: &[&[&str]] = &[
     &["matcher", "rule_file", "store", "blob", "config"],
     &["payload", "ingest", "catalog"],
     &["query"],
-    &["scheduler", "delivery", "retention"],
+    &["scheduler", "delivery", "alert", "retention"],
     &["api"],
     &["app"],
     &["cli"],
@@ -30,6 +30,8 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("axum", &["api/", "app/"]),
     ("clap", &["cli/", "main.rs"]),
     ("jsonschema", &["catalog/"]),
+    ("opentelemetry_proto", &["ingest/otlp/"]),
+    ("prost", &["ingest/otlp/"]),
     ("serde_saphyr", &["rule_file/", "config/"]),
 ];
 

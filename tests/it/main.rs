@@ -12,6 +12,7 @@
     reason = "all of this crate is tests: what goes wrong in one is a panic with the place it happened"
 )]
 
+mod alerts;
 mod architecture;
 mod audit;
 mod blobs;
@@ -22,6 +23,7 @@ mod deliveries;
 mod deployment;
 mod embedded;
 mod endpoints;
+mod exporters;
 mod failover;
 mod filter_language;
 mod ingest;

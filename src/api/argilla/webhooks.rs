@@ -12,17 +12,19 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use uuid::Uuid;
 
+use crate::api::audit::By;
 use crate::api::auth::Principal;
 use crate::api::problem::Problem;
 use crate::api::request::{Whole, keys};
 use crate::api::{Api, subscribing};
 use crate::catalog::ARGILLA;
 use crate::crypto;
-use crate::delivery::probe_of;
+use crate::delivery::send;
+use crate::model::audit::Action;
 use crate::model::endpoint::{Format, Target};
 use crate::model::event::Subscription;
-use crate::model::id::{ApplicationId, EndpointId, MessageId, RuleId, TenantId, WindowId};
-use crate::model::message::{Body, Message};
+use crate::model::id::{ApplicationId, EndpointId, MessageId, TenantId};
+use crate::model::message::{Body, Message, Source};
 use crate::model::signing::{Signature, Signing};
 use crate::store::catalog::{Handle, Page, Presence, Subscriber};
 
@@ -111,7 +113,7 @@ pub(super) async fn list(State(api): State<Api>, principal: Principal) -> Result
 
 pub(super) async fn create(
     State(api): State<Api>,
-    principal: Principal,
+    by: By,
     Whole(body): Whole,
 ) -> Result<(StatusCode, Json<Out>), Fault> {
     let wanted: In = keys(&api, &body)?;
@@ -126,7 +128,7 @@ pub(super) async fn create(
         secrets: Vec::new(),
         signing: Signing::with(secret.into(), Signature::Standard),
     };
-    let endpoint = subscribing::made(&api, principal.tenant_id, &target, Format::Argilla)?;
+    let endpoint = subscribing::made(&api, by.tenant_id, &target, Format::Argilla)?;
     let now = api.clock.now();
     let subscription = Subscription {
         endpoint_id: endpoint.id,
@@ -142,20 +144,21 @@ pub(super) async fn create(
         created_at: now,
         updated_at: now,
     };
+    let told = subscribing::told(&api, &by, Action::CreateEndpoint, &subscription);
     let put = Subscriber { endpoint: endpoint.clone(), subscription };
-    let subscription = subscribing::put(&api, put, Presence::New).await?;
+    let subscription = subscribing::put(&api, put, Presence::New, told).await?;
     Ok((StatusCode::CREATED, Json(shown(&api, Subscriber { endpoint, subscription })?)))
 }
 
 pub(super) async fn update(
     State(api): State<Api>,
-    principal: Principal,
+    by: By,
     Path(id): Path<String>,
     Whole(body): Whole,
 ) -> Result<Json<Out>, Fault> {
     let patch: Patch = keys(&api, &body)?;
     let _turn = subscribing::turn().await;
-    let Subscriber { mut endpoint, mut subscription } = find(&api, principal.tenant_id, &id).await?;
+    let Subscriber { mut endpoint, mut subscription } = find(&api, by.tenant_id, &id).await?;
     if let Some(url) = patch.url {
         subscribing::check_url(&api, &url).await?;
         let mut target = subscribing::opened(&api, &endpoint)?;
@@ -168,40 +171,33 @@ pub(super) async fn update(
     }
     subscription.description = patch.description.unwrap_or(subscription.description);
     subscription.updated_at = api.clock.now();
-    let put = Subscriber { endpoint: endpoint.clone(), subscription };
-    let subscription = subscribing::put(&api, put, Presence::There).await?;
+    let told = subscribing::told(&api, &by, Action::UpdateEndpoint, &subscription);
+    let mut put = Subscriber { endpoint, subscription };
+    put.subscription = subscribing::put(&api, put.clone(), Presence::There, told).await?;
     if let Some(enabled) = patch.enabled {
-        subscribing::set_disabled(&api, &mut endpoint, !enabled).await?;
+        subscribing::set_disabled(&api, &by, &mut put, !enabled).await?;
     }
-    Ok(Json(shown(&api, Subscriber { endpoint, subscription })?))
+    Ok(Json(shown(&api, put)?))
 }
 
-pub(super) async fn delete(
-    State(api): State<Api>,
-    principal: Principal,
-    Path(id): Path<String>,
-) -> Result<Json<Out>, Fault> {
+pub(super) async fn delete(State(api): State<Api>, by: By, Path(id): Path<String>) -> Result<Json<Out>, Fault> {
     let _turn = subscribing::turn().await;
-    let found = find(&api, principal.tenant_id, &id).await?;
-    subscribing::remove(&api, &found.endpoint).await?;
+    let found = find(&api, by.tenant_id, &id).await?;
+    subscribing::remove(&api, &by, &found).await?;
     Ok(Json(shown(&api, found)?))
 }
 
 /// Sends a `ping`, once, and does not ask what came of it: an unmodified listener that knows no such event answers 500.
-pub(super) async fn ping(
-    State(api): State<Api>,
-    principal: Principal,
-    Path(id): Path<String>,
-) -> Result<StatusCode, Fault> {
-    let found = find(&api, principal.tenant_id, &id).await?;
+pub(super) async fn ping(State(api): State<Api>, by: By, Path(id): Path<String>) -> Result<StatusCode, Fault> {
+    let found = find(&api, by.tenant_id, &id).await?;
     let client = (api.client)().map_err(|error| Problem::internal(&error))?;
     let now = api.clock.now();
     let body = json!({ "agent": "runhook", "version": env!("CARGO_PKG_VERSION") });
     let message = Message {
-        tenant_id: principal.tenant_id,
+        tenant_id: by.tenant_id,
         id: MessageId(Uuid::from_bytes(crypto::random())),
-        rule_id: RuleId(Uuid::nil()),
-        window_id: WindowId(Uuid::nil()),
+        source: Source::Application(ApplicationId::TENANT),
+        window_id: None,
         part: 1,
         parts: 1,
         runs: 0,
@@ -209,7 +205,8 @@ pub(super) async fn ping(
         created_at: now,
         event_type: Some("ping".to_owned()),
     };
-    let probe = probe_of(&client, &api.keyring, &found.endpoint, &message, now).await;
+    api.store.note(subscribing::told(&api, &by, Action::TestEndpoint, &found.subscription)).await?;
+    let probe = send(&client, &api.keyring, &found.endpoint, &message, now).await;
     tracing::debug!(endpoint.id = %found.endpoint.id, result = ?probe.result, "a listener was sent a ping");
     Ok(StatusCode::NO_CONTENT)
 }

@@ -1,6 +1,7 @@
 //! The LangSmith-compatible surface, at the root and under its prefixes: what the SDKs call to trace, to give feedback
 //! and to read back. Names on the wire are LangSmith's: a project is a session here.
 
+pub(in crate::api) mod alerts;
 mod batch;
 mod datasets;
 mod examples;
@@ -15,6 +16,7 @@ mod rules;
 mod runs;
 mod search;
 mod sessions;
+mod settings;
 mod v2;
 mod wire;
 
@@ -30,9 +32,11 @@ pub(crate) fn routes() -> Router<Api> {
         .merge(batch::routes())
         .merge(multipart::routes())
         .merge(sessions::routes())
+        .merge(settings::routes())
         .merge(feedback::routes())
         .merge(feedback_tokens::routes())
         .merge(rules::routes())
+        .merge(alerts::routes())
         .merge(datasets::routes())
         .merge(examples::routes())
         .merge(queues::routes())

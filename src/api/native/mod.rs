@@ -1,8 +1,9 @@
 //! Runhook's own API, at `/v1`, and what operators look at.
 
+mod alerts;
 pub mod api_keys;
 mod audit;
-mod deliveries;
+pub(in crate::api) mod deliveries;
 mod endpoints;
 mod event_types;
 mod filter;
@@ -18,11 +19,13 @@ use axum::Router;
 
 use crate::api::Api;
 
+pub(in crate::api) use deliveries::said;
 pub(crate) use health::routes as health;
 
 /// All routes of this surface, but for those that every replica answers.
 pub(crate) fn routes() -> Router<Api> {
     Router::new()
+        .merge(alerts::routes())
         .merge(api_keys::routes())
         .merge(audit::routes())
         .merge(deliveries::routes())

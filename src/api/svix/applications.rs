@@ -9,16 +9,18 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use crate::api::audit::{Act, By};
 use crate::api::request::{Whole, keys};
 use crate::api::{Api, subscribing};
 use crate::crypto;
+use crate::model::audit::{Action, Entry, Object};
 use crate::model::event::{Application, is_name};
 use crate::model::id::{ApplicationId, TenantId};
 use crate::store::StoreError;
 use crate::store::catalog::{Handle, Page, Presence};
 
 use super::page::{self, Listed, Order};
-use super::{Answer, Asks, Caller, Fault};
+use super::{Answer, Asks, Caller, Fault, Manager};
 
 /// Bytes of metadata of one thing.
 const METADATA: usize = 16 * 1024;
@@ -110,7 +112,11 @@ fn checked(wanted: &In) -> Answer<()> {
     }
 }
 
-async fn add(api: &Api, tenant: TenantId, wanted: In) -> Result<Application, StoreError> {
+fn told(api: &Api, by: &By, action: Action, application: &Application) -> Option<Entry> {
+    Some(by.entry(api, Act::new(action, Object::new(&application.name, application.id.0))))
+}
+
+async fn add(api: &Api, by: &By, wanted: In) -> Result<Application, StoreError> {
     let now = api.clock.now();
     let application = Application {
         id: ApplicationId(Uuid::from_bytes(crypto::random())),
@@ -122,22 +128,23 @@ async fn add(api: &Api, tenant: TenantId, wanted: In) -> Result<Application, Sto
         created_at: now,
         updated_at: now,
     };
-    api.store.put_application(tenant, application, Presence::New).await
+    let told = told(api, by, Action::CreateApplication, &application);
+    api.store.put_application(by.tenant_id, application, Presence::New, told).await
 }
 
 pub(super) async fn create(
     State(api): State<Api>,
-    Caller(tenant): Caller,
+    Manager(by): Manager,
     Asks(creating): Asks<Creating>,
     Whole(body): Whole,
 ) -> Answer<(StatusCode, Json<Out>)> {
     let wanted: In = keys(&api, &body)?;
     checked(&wanted)?;
     let uid = wanted.uid.clone();
-    match (add(&api, tenant, wanted).await, uid) {
+    match (add(&api, &by, wanted).await, uid) {
         (Ok(made), _) => Ok((StatusCode::CREATED, Json(made.into()))),
         (Err(StoreError::Conflict(_)), Some(uid)) if creating.get_if_exists => {
-            let there = api.store.application(tenant, &Handle::Uid(uid)).await?;
+            let there = api.store.application(by.tenant_id, &Handle::Uid(uid)).await?;
             Ok((StatusCode::OK, Json(there.ok_or_else(Fault::not_found)?.into())))
         }
         (Err(StoreError::Conflict(_)), _) => {
@@ -163,7 +170,7 @@ pub(super) async fn show(State(api): State<Api>, Caller(tenant): Caller, Path(ap
     Ok(Json(find(&api, tenant, &app).await?.into()))
 }
 
-async fn replace(api: &Api, tenant: TenantId, there: Application, wanted: In) -> Answer<Json<Out>> {
+async fn replace(api: &Api, by: &By, there: Application, wanted: In) -> Answer<Json<Out>> {
     checked(&wanted)?;
     let put = Application {
         uid: wanted.uid,
@@ -173,7 +180,8 @@ async fn replace(api: &Api, tenant: TenantId, there: Application, wanted: In) ->
         updated_at: api.clock.now(),
         ..there
     };
-    match api.store.put_application(tenant, put, Presence::There).await {
+    let told = told(api, by, Action::UpdateApplication, &put);
+    match api.store.put_application(by.tenant_id, put, Presence::There, told).await {
         Ok(put) => Ok(Json(put.into())),
         Err(StoreError::Conflict(_)) => Err(Fault::exists("conflict", "An application with this uid already exists")),
         Err(error) => Err(error.into()),
@@ -183,33 +191,33 @@ async fn replace(api: &Api, tenant: TenantId, there: Application, wanted: In) ->
 /// Replaces an application, or makes it under the uid that the path names.
 pub(super) async fn update(
     State(api): State<Api>,
-    Caller(tenant): Caller,
+    Manager(by): Manager,
     Path(app): Path<String>,
     Whole(body): Whole,
 ) -> Answer<(StatusCode, Json<Out>)> {
     let wanted: In = keys(&api, &body)?;
-    if let Ok(there) = find(&api, tenant, &app).await {
+    if let Ok(there) = find(&api, by.tenant_id, &app).await {
         let uid = wanted.uid.or_else(|| there.uid.clone());
-        return Ok((StatusCode::OK, replace(&api, tenant, there, In { uid, ..wanted }).await?));
+        return Ok((StatusCode::OK, replace(&api, &by, there, In { uid, ..wanted }).await?));
     }
     let wanted = In { uid: wanted.uid.or(Some(app)), ..wanted };
     checked(&wanted)?;
-    Ok((StatusCode::CREATED, Json(add(&api, tenant, wanted).await?.into())))
+    Ok((StatusCode::CREATED, Json(add(&api, &by, wanted).await?.into())))
 }
 
 pub(super) async fn patch(
     State(api): State<Api>,
-    Caller(tenant): Caller,
+    Manager(by): Manager,
     Path(app): Path<String>,
     Whole(body): Whole,
 ) -> Answer<Json<Out>> {
     let patch: serde_json::Map<String, Value> = keys(&api, &body)?;
-    let there = find(&api, tenant, &app).await?;
+    let there = find(&api, by.tenant_id, &app).await?;
     let members = json!({
         "name": there.name, "uid": there.uid, "metadata": there.metadata, "rateLimit": there.rate_limit,
     });
     let wanted = laid_over(members, patch)?;
-    replace(&api, tenant, there, wanted).await
+    replace(&api, &by, there, wanted).await
 }
 
 /// Members that newer clients call otherwise.
@@ -231,12 +239,13 @@ pub(super) fn laid_over<T: for<'d> Deserialize<'d>>(
 
 pub(super) async fn delete(
     State(api): State<Api>,
-    Caller(tenant): Caller,
+    Manager(by): Manager,
     Path(app): Path<String>,
 ) -> Answer<StatusCode> {
     let _turn = subscribing::turn().await;
-    let there = find(&api, tenant, &app).await?;
-    api.store.remove_application(tenant, there.id, api.clock.now()).await?;
-    subscribing::drop_unheard_rules(&api, tenant).await?;
+    let there = find(&api, by.tenant_id, &app).await?;
+    let told = told(&api, &by, Action::DeleteApplication, &there);
+    api.store.remove_application(by.tenant_id, there.id, api.clock.now(), told).await?;
+    subscribing::drop_unheard_rules(&api, by.tenant_id).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::api::Api;
+use crate::api::native::deliveries::act as replaying;
 use crate::model::delivery::{AttemptResult, DeliveryState};
 use crate::model::id::{DeliveryId, EndpointId, MessageId, TenantId};
 use crate::model::time::Timestamp;
@@ -20,7 +21,7 @@ use crate::store::outbox::DeliveryQuery;
 use super::endpoints::{self, url};
 use super::messages::{self, types};
 use super::page::{Listed, Mark, Narrowed, instant, iterator, limit, narrowed};
-use super::{Answer, Asks, Caller, Fault, applications};
+use super::{Answer, Asks, Caller, Fault, Manager, applications};
 
 /// An attempt as it is shown. Its id is that of its delivery with its number.
 #[derive(Debug, Clone, Serialize)]
@@ -234,9 +235,10 @@ pub(super) async fn show(
 /// A message's delivery to an endpoint once more. One that is on its way stays on it.
 pub(super) async fn resend(
     State(api): State<Api>,
-    Caller(tenant): Caller,
+    Manager(by): Manager,
     Path((app, msg, endpoint)): Path<(String, String, String)>,
 ) -> Answer<(StatusCode, Json<Value>)> {
+    let tenant = by.tenant_id;
     let application = applications::find(&api, tenant, &app).await?;
     let told = messages::find(&api, tenant, application.id, &msg).await?;
     let found = endpoints::find_in(&api, tenant, application.id, &endpoint).await?;
@@ -244,7 +246,7 @@ pub(super) async fn resend(
     if api.store.delivery(tenant, id).await?.is_none() {
         return Err(Fault::not_found());
     }
-    api.store.replay(tenant, &[id], api.clock.now(), None).await?;
+    api.store.replay(tenant, &[id], api.clock.now(), Some(by.entry(&api, replaying(&[id])))).await?;
     api.delivery.poke();
     Ok((StatusCode::ACCEPTED, Json(json!({}))))
 }

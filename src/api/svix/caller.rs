@@ -6,6 +6,7 @@ use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
 
 use crate::api::Api;
+use crate::api::audit::By;
 use crate::api::auth::Principal;
 use crate::model::id::TenantId;
 
@@ -20,6 +21,18 @@ impl FromRequestParts<Api> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Fault> {
         Ok(Self(Principal::from_request_parts(parts, api).await?.tenant_id))
+    }
+}
+
+/// Who manages, for the audit log.
+#[derive(Debug)]
+pub(super) struct Manager(pub(super) By);
+
+impl FromRequestParts<Api> for Manager {
+    type Rejection = Fault;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Fault> {
+        Ok(Self(By::from_request_parts(parts, api).await?))
     }
 }
 

@@ -9,8 +9,10 @@ use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 
 use crate::api::Api;
+use crate::api::audit::{Act, By};
 use crate::api::request::{Whole, keys};
 use crate::catalog::{self, Schema};
+use crate::model::audit::{Action, Entry, Object};
 use crate::model::event::{EventType, is_name};
 use crate::model::id::TenantId;
 use crate::model::json::RawJson;
@@ -18,7 +20,7 @@ use crate::store::StoreError;
 use crate::store::catalog::{Page, Presence};
 
 use super::page::{self, Listed, Order};
-use super::{Answer, Asks, Caller, Fault};
+use super::{Answer, Asks, Caller, Fault, Manager};
 
 type Schemas = BTreeMap<String, RawJson>;
 
@@ -117,9 +119,15 @@ fn checked(name: &str, schemas: &Schemas) -> Answer<()> {
     Ok(())
 }
 
-async fn put(api: &Api, tenant: TenantId, put: EventType, presence: Presence) -> Answer<Json<Out>> {
+fn told(api: &Api, by: &By, action: Action, name: &str) -> Option<Entry> {
+    Some(by.entry(api, Act::new(action, Object::new(name, None))))
+}
+
+async fn put(api: &Api, by: &By, put: EventType, presence: Presence) -> Answer<Json<Out>> {
     checked(&put.name, &put.schemas)?;
-    match api.store.put_event_type(tenant, put.clone(), presence).await {
+    let action = if presence == Presence::New { Action::CreateEventType } else { Action::UpdateEventType };
+    let told = told(api, by, action, &put.name);
+    match api.store.put_event_type(by.tenant_id, put.clone(), presence, told).await {
         Ok(()) => Ok(Json(put.into())),
         Err(StoreError::Conflict(_)) => {
             Err(Fault::exists("event_type_exists", "An event type already exists with this name"))
@@ -145,7 +153,7 @@ fn made(api: &Api, name: String, wanted: In) -> EventType {
 
 pub(super) async fn create(
     State(api): State<Api>,
-    Caller(tenant): Caller,
+    Manager(by): Manager,
     Whole(body): Whole,
 ) -> Answer<(StatusCode, Json<Out>)> {
     let mut wanted: In = keys(&api, &body)?;
@@ -153,7 +161,7 @@ pub(super) async fn create(
     if catalog::is_own(&name).is_some() {
         return Err(built_in(&name));
     }
-    Ok((StatusCode::CREATED, put(&api, tenant, made(&api, name, wanted), Presence::New).await?))
+    Ok((StatusCode::CREATED, put(&api, &by, made(&api, name, wanted), Presence::New).await?))
 }
 
 pub(super) async fn list(
@@ -183,30 +191,30 @@ pub(super) async fn show(
 /// Replaces an event type, or makes it.
 pub(super) async fn update(
     State(api): State<Api>,
-    Caller(tenant): Caller,
+    Manager(by): Manager,
     Path(name): Path<String>,
     Whole(body): Whole,
 ) -> Answer<(StatusCode, Json<Out>)> {
     let wanted: In = keys(&api, &body)?;
-    match own(&api, tenant, &name).await {
+    match own(&api, by.tenant_id, &name).await {
         Ok(there) => {
             let archived = wanted.archived.unwrap_or(there.archived);
             let made = EventType { created_at: there.created_at, archived, ..made(&api, name, wanted) };
-            Ok((StatusCode::OK, put(&api, tenant, made, Presence::There).await?))
+            Ok((StatusCode::OK, put(&api, &by, made, Presence::There).await?))
         }
         Err(_) if catalog::is_own(&name).is_some() => Err(built_in(&name)),
-        Err(_) => Ok((StatusCode::CREATED, put(&api, tenant, made(&api, name, wanted), Presence::New).await?)),
+        Err(_) => Ok((StatusCode::CREATED, put(&api, &by, made(&api, name, wanted), Presence::New).await?)),
     }
 }
 
 pub(super) async fn patch(
     State(api): State<Api>,
-    Caller(tenant): Caller,
+    Manager(by): Manager,
     Path(name): Path<String>,
     Whole(body): Whole,
 ) -> Answer<Json<Out>> {
     let wanted: In = keys(&api, &body)?;
-    let there = own(&api, tenant, &name).await?;
+    let there = own(&api, by.tenant_id, &name).await?;
     let patched = EventType {
         description: wanted.description.unwrap_or(there.description),
         schemas: wanted.schemas.unwrap_or(there.schemas),
@@ -217,22 +225,23 @@ pub(super) async fn patch(
         updated_at: api.clock.now(),
         ..there
     };
-    put(&api, tenant, patched, Presence::There).await
+    put(&api, &by, patched, Presence::There).await
 }
 
 /// Archives an event type, or takes it out of the catalogue for good.
 pub(super) async fn delete(
     State(api): State<Api>,
-    Caller(tenant): Caller,
+    Manager(by): Manager,
     Path(name): Path<String>,
     Asks(deleting): Asks<Deleting>,
 ) -> Answer<StatusCode> {
-    let there = own(&api, tenant, &name).await?;
+    let there = own(&api, by.tenant_id, &name).await?;
     if deleting.expunge {
-        api.store.remove_event_type(tenant, &name).await?;
+        api.store.remove_event_type(by.tenant_id, &name, told(&api, &by, Action::DeleteEventType, &name)).await?;
     } else {
         let archived = EventType { archived: true, updated_at: api.clock.now(), ..there };
-        api.store.put_event_type(tenant, archived, Presence::There).await?;
+        let told = told(&api, &by, Action::UpdateEventType, &name);
+        api.store.put_event_type(by.tenant_id, archived, Presence::There, told).await?;
     }
     Ok(StatusCode::NO_CONTENT)
 }

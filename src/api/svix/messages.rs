@@ -14,9 +14,9 @@ use crate::api::request::{Whole, keys};
 use crate::catalog::{self, Schema};
 use crate::crypto;
 use crate::model::event::{Event, Told, is_name};
-use crate::model::id::{ApplicationId, MessageId, RuleId, TenantId, WindowId};
+use crate::model::id::{ApplicationId, MessageId, TenantId};
 use crate::model::json::RawJson;
-use crate::model::message::{Body, Message};
+use crate::model::message::{Body, Message, Source};
 use crate::model::time::Timestamp;
 use crate::store::events::{EventQuery, Reach, Sending};
 
@@ -155,8 +155,8 @@ fn message(tenant_id: TenantId, id: MessageId, of: ApplicationId, wanted: &In, c
     Message {
         tenant_id,
         id,
-        rule_id: RuleId(of.0),
-        window_id: WindowId(Uuid::nil()),
+        source: Source::Application(of),
+        window_id: None,
         part: 1,
         parts: 1,
         runs: 0,

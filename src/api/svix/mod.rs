@@ -19,7 +19,7 @@ use axum::routing::{get, post};
 
 use crate::api::Api;
 
-use caller::{Asks, Caller};
+use caller::{Asks, Caller, Manager};
 use fault::{Answer, Fault};
 
 /// All routes of this surface.

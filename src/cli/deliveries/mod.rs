@@ -354,7 +354,7 @@ fn names(value: &Value, path: &str) -> String {
 
 /// The rule's key, or its id when it was removed.
 fn rule(delivery: &Value) -> &str {
-    first(delivery, &["/rule/key", "/rule/id"])
+    first(delivery, &["/rule/key", "/rule/id", "/alert/name", "/alert/id"])
 }
 
 /// The endpoint's key, or what may be shown of its URL, or its id when it was removed.

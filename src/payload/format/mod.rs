@@ -4,6 +4,7 @@
 //! a pure function of that body, of the message's own fields and of the endpoint, applied when an attempt is made: the same
 //! message gives the same bytes at every attempt and every replay, but for its links. Nothing here reads a clock.
 
+mod alert;
 mod argilla;
 mod huggingface;
 mod notice;
@@ -14,12 +15,14 @@ mod standard;
 mod template;
 mod told;
 
+pub use alert::{BODY, SEVERITY, check_body};
+
 use bytes::Bytes;
 use secrecy::SecretString;
 use serde::Serialize;
 
 use crate::model::endpoint::{Format, MASK};
-use crate::model::message::Message;
+use crate::model::message::{self, Message};
 use crate::payload::format::told::Told;
 
 /// Why a message has no body in a format. Never holds a secret.
@@ -46,8 +49,10 @@ pub fn write(
     secrets: &[(String, SecretString)],
 ) -> Result<Bytes, FormatError> {
     let source = Source { message, body: &body, secrets };
-    if message.is_notice() {
-        return notice::write(format, source).map(Bytes::from);
+    match message.source {
+        message::Source::Rule(_) | message::Source::Application(_) => {}
+        message::Source::Alert(alert) => return alert::write(format, alert, source).map(Bytes::from),
+        message::Source::Endpoint(_) => return notice::write(format, source).map(Bytes::from),
     }
     match format {
         Format::Langsmith | Format::Event => return Ok(body),
@@ -57,6 +62,7 @@ pub fn write(
         Format::Slack => slack::write(source),
         Format::Pagerduty => pagerduty::write(source),
         Format::Template(text) => template::write(text, source),
+        Format::Alert(_) => Err(alert::foreign()),
     }
     .map(Bytes::from)
 }

@@ -84,7 +84,7 @@ pub(super) fn write(format: &Format, source: Source<'_>) -> Result<Vec<u8>, Form
             })
         }
         Format::Template(text) => template::write(text, source),
-        Format::Argilla | Format::Huggingface => {
+        Format::Argilla | Format::Huggingface | Format::Alert(_) => {
             Err(FormatError(format!("the format {} has no event {}", format.name(), notice.r#type)))
         }
     }

@@ -58,6 +58,7 @@ fn applied(current: &Current, plan: Plan) -> Current {
             id: put.id,
             key: put.key,
             rule_id: put.rule_id,
+            alert_id: None,
             target: Sealed(Vec::new()),
             shown: difference::shown(&target.target),
             format: target.format,

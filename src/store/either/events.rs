@@ -16,7 +16,7 @@ use crate::store::{Result, StoreError};
 use super::{Connection, store_told};
 
 /// Columns of a message, which come first.
-const MESSAGE_COLUMNS: usize = 11;
+const MESSAGE_COLUMNS: usize = 12;
 
 const ADD: &str = "INSERT INTO events (tenant_id, message_id, application_id, event_type, created_at, body) \
      VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (tenant_id, message_id) DO NOTHING";
@@ -37,18 +37,18 @@ const HEARERS_OF_ALL: &str = "SELECT s.endpoint_id, s.body FROM subscribed_types
      JOIN endpoints e ON e.tenant_id = t.tenant_id AND e.endpoint_id = t.endpoint_id \
      WHERE t.tenant_id = $1 AND t.event_type = $2 AND e.disabled_at IS NULL ORDER BY s.number";
 
-const ONE: &str = "SELECT m.tenant_id, m.message_id, m.rule_id, m.window_id, m.part, m.parts, m.runs, m.links, m.body, \
+const ONE: &str = "SELECT m.tenant_id, m.message_id, m.rule_id, m.source, m.window_id, m.part, m.parts, m.runs, m.links, m.body, \
      m.created_at, m.event_type, e.body FROM events e \
      CROSS JOIN messages m \
      WHERE m.tenant_id = e.tenant_id AND m.message_id = e.message_id AND e.tenant_id = $1 AND e.message_id = $2";
 
-const OF_APPLICATION: &str = "SELECT m.tenant_id, m.message_id, m.rule_id, m.window_id, m.part, m.parts, m.runs, \
+const OF_APPLICATION: &str = "SELECT m.tenant_id, m.message_id, m.rule_id, m.source, m.window_id, m.part, m.parts, m.runs, \
      m.links, m.body, m.created_at, m.event_type, e.body FROM events e \
      CROSS JOIN messages m \
      WHERE m.tenant_id = e.tenant_id AND m.message_id = e.message_id AND e.tenant_id = $1 AND e.application_id = $2 AND e.created_at > $3 AND e.created_at < $4 \
      AND (e.created_at, e.message_id) < ($5, $6) ORDER BY e.created_at DESC, e.message_id DESC LIMIT $7";
 
-const OF_TYPE: &str = "SELECT m.tenant_id, m.message_id, m.rule_id, m.window_id, m.part, m.parts, m.runs, \
+const OF_TYPE: &str = "SELECT m.tenant_id, m.message_id, m.rule_id, m.source, m.window_id, m.part, m.parts, m.runs, \
      m.links, m.body, m.created_at, m.event_type, e.body FROM events e \
      CROSS JOIN messages m \
      WHERE m.tenant_id = e.tenant_id AND m.message_id = e.message_id AND e.tenant_id = $1 AND e.application_id = $2 AND e.created_at > $3 AND e.created_at < $4 \
@@ -141,7 +141,7 @@ pub(super) fn delivery(message: &Message, endpoint_id: EndpointId, due_at: Times
         id: DeliveryId::of(message.id, endpoint_id),
         message_id: message.id,
         endpoint_id,
-        rule_id: message.rule_id,
+        source: message.source,
         state: DeliveryState::Pending,
         attempts: 0,
         due_at,

@@ -6,11 +6,12 @@ use uuid::Uuid;
 
 use crate::model::delivery::Delivery;
 use crate::model::event::Event;
-use crate::model::id::{ApplicationId, DeliveryId, EndpointId, MessageId, RuleId, TenantId, WindowId, derived};
-use crate::model::message::{Body, Message};
+use crate::model::id::{ApplicationId, DeliveryId, EndpointId, MessageId, TenantId, derived};
+use crate::model::message::{Body, Message, Source};
 use crate::model::time::Timestamp;
 use crate::store::Result;
 use crate::store::events::Reach;
+use crate::store::records::source;
 use crate::store::row::{Cells, Columns};
 
 use super::{Connection, events, store_told};
@@ -18,7 +19,7 @@ use super::{Connection, events, store_told};
 const DELIVERY_FAILED: &str = "delivery.failed";
 const ENDPOINT_DISABLED: &str = "endpoint.disabled";
 
-pub(super) const FAILED: &str = "SELECT d.message_id, d.endpoint_id, d.rule_id, d.attempts, m.event_type FROM deliveries d \
+pub(super) const FAILED: &str = "SELECT d.message_id, d.endpoint_id, d.rule_id, d.source, d.attempts, m.event_type FROM deliveries d \
      LEFT JOIN messages m ON m.tenant_id = d.tenant_id AND m.message_id = d.message_id \
      WHERE d.tenant_id = $1 AND d.delivery_id = $2";
 
@@ -26,7 +27,7 @@ pub(super) const FAILED: &str = "SELECT d.message_id, d.endpoint_id, d.rule_id, 
 struct Lost {
     message: Uuid,
     endpoint: Uuid,
-    rule: Uuid,
+    source: Source,
     attempts: i64,
     event_type: Option<String>,
 }
@@ -36,7 +37,7 @@ fn lost(row: &impl Columns) -> Result<Lost> {
     Ok(Lost {
         message: cells.take()?,
         endpoint: cells.take()?,
-        rule: cells.take()?,
+        source: source(&mut cells)?,
         attempts: cells.take()?,
         event_type: cells.take_or_none()?,
     })
@@ -55,12 +56,12 @@ pub(in crate::store) async fn failed(
     }
     let row = sqlx::query(FAILED).bind(tenant.0).bind(delivery.0).fetch_optional(&mut *connection).await?;
     let Some(row) = row else { return Ok(()) };
-    let Lost { message, endpoint, rule, attempts, event_type } = lost(&row)?;
+    let Lost { message, endpoint, source, attempts, event_type } = lost(&row)?;
     if event_type.as_deref().is_some_and(|told| [DELIVERY_FAILED, ENDPOINT_DISABLED].contains(&told)) {
         return Ok(());
     }
     let body = json!({
-        "delivery_id": delivery, "message_id": message, "endpoint_id": endpoint, "rule_id": rule, "attempts": attempts,
+        "delivery_id": delivery, "message_id": message, "endpoint_id": endpoint, "rule_id": source.rule(), "attempts": attempts,
         "event_type": event_type.as_deref().unwrap_or("rule.matched"), "reason": reason, "failed_at": at.to_string(),
     });
     let id = MessageId(derived(DELIVERY_FAILED, &[delivery.0.as_bytes(), &attempts.to_be_bytes()]));
@@ -102,8 +103,8 @@ async fn tell(
     let message = Message {
         tenant_id,
         id,
-        rule_id: RuleId(ApplicationId::TENANT.0),
-        window_id: WindowId(Uuid::nil()),
+        source: Source::Application(ApplicationId::TENANT),
+        window_id: None,
         part: 1,
         parts: 1,
         runs: 0,

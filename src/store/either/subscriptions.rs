@@ -15,25 +15,25 @@ use super::catalog::{mark, taken};
 use super::{Connection, endpoints, fail_endpoints, number};
 
 /// Columns of an endpoint, which come first.
-const ENDPOINT_COLUMNS: usize = 15;
+const ENDPOINT_COLUMNS: usize = 16;
 
 const OF_ID: &str = "SELECT e.tenant_id, e.endpoint_id, e.key, e.rule_id, e.target_sealed, e.shown, e.format, e.policy, \
-     e.overrides, e.origin, e.disabled_at, e.disabled_why, e.failing_since, e.circuit_until, e.circuit_openings, s.number, s.body FROM subscriptions s \
+     e.overrides, e.origin, e.disabled_at, e.disabled_why, e.failing_since, e.circuit_until, e.circuit_openings, e.alert_id, s.number, s.body FROM subscriptions s \
      CROSS JOIN endpoints e \
      WHERE e.tenant_id = s.tenant_id AND e.endpoint_id = s.endpoint_id AND s.tenant_id = $1 AND s.application_id = $2 AND s.endpoint_id = $3";
 
 const OF_UID: &str = "SELECT e.tenant_id, e.endpoint_id, e.key, e.rule_id, e.target_sealed, e.shown, e.format, e.policy, \
-     e.overrides, e.origin, e.disabled_at, e.disabled_why, e.failing_since, e.circuit_until, e.circuit_openings, s.number, s.body FROM subscriptions s \
+     e.overrides, e.origin, e.disabled_at, e.disabled_why, e.failing_since, e.circuit_until, e.circuit_openings, e.alert_id, s.number, s.body FROM subscriptions s \
      CROSS JOIN endpoints e \
      WHERE e.tenant_id = s.tenant_id AND e.endpoint_id = s.endpoint_id AND s.tenant_id = $1 AND s.application_id = $2 AND s.uid = $3";
 
 const OLDEST: &str = "SELECT e.tenant_id, e.endpoint_id, e.key, e.rule_id, e.target_sealed, e.shown, e.format, e.policy, \
-     e.overrides, e.origin, e.disabled_at, e.disabled_why, e.failing_since, e.circuit_until, e.circuit_openings, s.number, s.body FROM subscriptions s \
+     e.overrides, e.origin, e.disabled_at, e.disabled_why, e.failing_since, e.circuit_until, e.circuit_openings, e.alert_id, s.number, s.body FROM subscriptions s \
      CROSS JOIN endpoints e \
      WHERE e.tenant_id = s.tenant_id AND e.endpoint_id = s.endpoint_id AND s.tenant_id = $1 AND s.application_id = $2 AND s.number > $3 ORDER BY s.number LIMIT $4";
 
 const NEWEST: &str = "SELECT e.tenant_id, e.endpoint_id, e.key, e.rule_id, e.target_sealed, e.shown, e.format, e.policy, \
-     e.overrides, e.origin, e.disabled_at, e.disabled_why, e.failing_since, e.circuit_until, e.circuit_openings, s.number, s.body FROM subscriptions s \
+     e.overrides, e.origin, e.disabled_at, e.disabled_why, e.failing_since, e.circuit_until, e.circuit_openings, e.alert_id, s.number, s.body FROM subscriptions s \
      CROSS JOIN endpoints e \
      WHERE e.tenant_id = s.tenant_id AND e.endpoint_id = s.endpoint_id AND s.tenant_id = $1 AND s.application_id = $2 AND s.number < $3 ORDER BY s.number DESC LIMIT $4";
 

@@ -14,22 +14,23 @@ use crate::store::row::readable;
 use crate::store::{Result, StoreError};
 
 const LIST: &str = "SELECT tenant_id, endpoint_id, key, rule_id, target_sealed, shown, format, policy, overrides, \
-     origin, disabled_at, disabled_why, failing_since, circuit_until, circuit_openings FROM endpoints \
+     origin, disabled_at, disabled_why, failing_since, circuit_until, circuit_openings, alert_id FROM endpoints \
      WHERE tenant_id = $1";
 
 const BY_ID: &str = "SELECT tenant_id, endpoint_id, key, rule_id, target_sealed, shown, format, policy, overrides, \
-     origin, disabled_at, disabled_why, failing_since, circuit_until, circuit_openings FROM endpoints \
+     origin, disabled_at, disabled_why, failing_since, circuit_until, circuit_openings, alert_id FROM endpoints \
      WHERE endpoint_id = ANY($1::uuid[])";
 
 const UPSERT: &str = "INSERT INTO endpoints (tenant_id, endpoint_id, key, rule_id, target_sealed, shown, format, policy, \
-     overrides, origin) \
-     SELECT $1, endpoint_id, key, rule_id, target_sealed, shown, format, policy, overrides, origin \
+     overrides, origin, alert_id) \
+     SELECT $1, endpoint_id, key, rule_id, target_sealed, shown, format, policy, overrides, origin, alert_id \
      FROM unnest($2::uuid[], $3::text[], $4::uuid[], $5::bytea[], $6::text[], $7::text[], $8::text[], $9::text[], \
-     $10::text[]) AS put (endpoint_id, key, rule_id, target_sealed, shown, format, policy, overrides, origin) \
+     $10::text[], $11::uuid[]) \
+     AS put (endpoint_id, key, rule_id, target_sealed, shown, format, policy, overrides, origin, alert_id) \
      ON CONFLICT (tenant_id, endpoint_id) DO UPDATE SET key = excluded.key, rule_id = excluded.rule_id, \
      target_sealed = excluded.target_sealed, shown = excluded.shown, format = excluded.format, \
      policy = excluded.policy, overrides = excluded.overrides, origin = excluded.origin, \
-     failing_since = NULL, circuit_until = NULL, circuit_openings = NULL";
+     alert_id = excluded.alert_id, failing_since = NULL, circuit_until = NULL, circuit_openings = NULL";
 
 const DELETE: &str = "DELETE FROM endpoints WHERE tenant_id = $1 AND endpoint_id = ANY($2::uuid[])";
 
@@ -68,6 +69,7 @@ pub(super) async fn put(connection: &mut Session, tenant: TenantId, rows: &[Endp
         .bind(rows.iter().map(|row| row.policy.as_str()).collect::<Vec<_>>())
         .bind(rows.iter().map(|row| row.overrides.clone()).collect::<Vec<_>>())
         .bind(rows.iter().map(|row| row.endpoint.origin.clone()).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| row.endpoint.alert_id.map(|alert| alert.0)).collect::<Vec<_>>())
         .execute(connection)
         .await;
     match put {

@@ -10,17 +10,17 @@ use crate::store::failed::{FailedCount, FailedQuery, FailedStore, Statuses};
 use crate::store::postgres::PgStore;
 use crate::store::records::{delivery, failed_count};
 
-const PAGE: &str = "SELECT tenant_id, delivery_id, message_id, endpoint_id, rule_id, state, reason, attempts, due_at, \
+const PAGE: &str = "SELECT tenant_id, delivery_id, message_id, endpoint_id, rule_id, source, state, reason, attempts, due_at, \
      created_at, finished_at FROM deliveries WHERE state = 2 AND tenant_id = ";
 
-const COUNTED: &str = "SELECT g.endpoint_id, g.rule_id, g.found, g.last_at, (SELECT d.reason FROM deliveries d \
+const COUNTED: &str = "SELECT g.endpoint_id, g.rule_id, g.source, g.found, g.last_at, (SELECT d.reason FROM deliveries d \
      WHERE d.state = 2 AND d.tenant_id = g.tenant_id AND d.endpoint_id = g.endpoint_id AND d.finished_at = g.last_at \
-     AND d.rule_id = g.rule_id LIMIT 1) FROM (SELECT tenant_id, endpoint_id, rule_id, count(*) AS found, \
-     max(finished_at) AS last_at FROM (SELECT tenant_id, endpoint_id, rule_id, finished_at FROM deliveries \
+     AND d.rule_id = g.rule_id LIMIT 1) FROM (SELECT tenant_id, endpoint_id, rule_id, source, count(*) AS found, \
+     max(finished_at) AS last_at FROM (SELECT tenant_id, endpoint_id, rule_id, source, finished_at FROM deliveries \
      WHERE state = 2 AND tenant_id = ";
 
 const GROUPED: &str =
-    ") f GROUP BY tenant_id, endpoint_id, rule_id) g ORDER BY g.found DESC, g.last_at DESC, g.rule_id";
+    ") f GROUP BY tenant_id, endpoint_id, rule_id, source) g ORDER BY g.found DESC, g.last_at DESC, g.rule_id";
 
 #[async_trait]
 impl FailedStore for PgStore {

@@ -83,4 +83,4 @@ async fn tell(connection: &mut Session, Notice { to, message }: &Notice) -> Resu
 
 /// Hot statements, each with the indexes that serve it.
 #[cfg(test)]
-pub(super) const PLANNED: &[(&str, &[&str])] = &[(NOTE, &["endpoints_pkey"]), (RECEIVER, &["endpoints_by_key"])];
+pub(super) const PLANNED: &[(&str, &[&str])] = &[(NOTE, &["endpoints_by_id"]), (RECEIVER, &["endpoints_by_key"])];

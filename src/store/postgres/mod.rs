@@ -9,6 +9,7 @@
 //! its operation. Statements are constants, so that tests can prepare them all.
 
 mod accept;
+mod alerts;
 mod audit;
 mod catalog;
 mod clock;

@@ -19,43 +19,43 @@ use crate::store::postgres::session::Session;
 use crate::store::postgres::{PgStore, Topic, audit, endpoints, failed, health, ids, text};
 use crate::store::records::{
     LARGEST_CLAIMED, answers, attempt, attempt_text, claims, delivery, failure, message, messages_of, recorded,
-    state_columns, state_of_word, upshots, verdict, waiting_for,
+    state_columns, state_of_word, upshots, verdict, waiting_for, window_column,
 };
 use crate::store::retention::links_of;
 use crate::store::row::{json_text, readable};
 
-const INSERT_MESSAGES: &str = "INSERT INTO messages (tenant_id, message_id, rule_id, window_id, part, parts, runs, \
+const INSERT_MESSAGES: &str = "INSERT INTO messages (tenant_id, message_id, rule_id, source, window_id, part, parts, runs, \
      links, body, created_at, event_type) \
-     SELECT $1, message_id, rule_id, window_id, part, parts, runs, links, body, created_at, event_type \
-     FROM unnest($2::uuid[], $3::uuid[], $4::uuid[], $5::bigint[], $6::bigint[], $7::bigint[], $8::text[], \
-     $9::bytea[], $10::bigint[], $11::text[]) \
-     AS put (message_id, rule_id, window_id, part, parts, runs, links, body, created_at, event_type)";
+     SELECT $1, message_id, rule_id, source, window_id, part, parts, runs, links, body, created_at, event_type \
+     FROM unnest($2::uuid[], $3::uuid[], $11::text[], $4::uuid[], $5::bigint[], $6::bigint[], $7::bigint[], $8::text[], \
+     $9::bytea[], $10::bigint[], $12::text[]) \
+     AS put (message_id, rule_id, source, window_id, part, parts, runs, links, body, created_at, event_type)";
 
 const INSERT_LINKS: &str = "INSERT INTO message_links (tenant_id, message_id, blob_key) \
      SELECT $1, message_id, blob_key FROM unnest($2::uuid[], $3::text[]) AS put (message_id, blob_key)";
 
 const INSERT_DELIVERIES: &str = "INSERT INTO deliveries (tenant_id, delivery_id, message_id, endpoint_id, rule_id, \
-     state, reason, attempts, due_at, ready_at, created_at, finished_at) \
-     SELECT $1, delivery_id, message_id, endpoint_id, rule_id, state, reason, attempts, due_at, due_at, created_at, \
+     source, state, reason, attempts, due_at, ready_at, created_at, finished_at) \
+     SELECT $1, delivery_id, message_id, endpoint_id, rule_id, source, state, reason, attempts, due_at, due_at, created_at, \
      finished_at \
-     FROM unnest($2::uuid[], $3::uuid[], $4::uuid[], $5::uuid[], $6::bigint[], $7::text[], $8::bigint[], \
+     FROM unnest($2::uuid[], $3::uuid[], $4::uuid[], $5::uuid[], $12::text[], $6::bigint[], $7::text[], $8::bigint[], \
      $9::bigint[], $10::bigint[], $11::bigint[]) \
-     AS put (delivery_id, message_id, endpoint_id, rule_id, state, reason, attempts, due_at, created_at, finished_at)";
+     AS put (delivery_id, message_id, endpoint_id, rule_id, source, state, reason, attempts, due_at, created_at, finished_at)";
 
-const ONE: &str = "SELECT tenant_id, delivery_id, message_id, endpoint_id, rule_id, state, reason, attempts, due_at, \
+const ONE: &str = "SELECT tenant_id, delivery_id, message_id, endpoint_id, rule_id, source, state, reason, attempts, due_at, \
      created_at, finished_at FROM deliveries WHERE tenant_id = $1 AND delivery_id = $2";
 
-const PAGE: &str = "SELECT tenant_id, delivery_id, message_id, endpoint_id, rule_id, state, reason, attempts, due_at, \
+const PAGE: &str = "SELECT tenant_id, delivery_id, message_id, endpoint_id, rule_id, source, state, reason, attempts, due_at, \
      created_at, finished_at FROM deliveries WHERE tenant_id = ";
 
-const MESSAGE: &str = "SELECT tenant_id, message_id, rule_id, window_id, part, parts, runs, links, body, created_at, \
+const MESSAGE: &str = "SELECT tenant_id, message_id, rule_id, source, window_id, part, parts, runs, links, body, created_at, \
      event_type FROM messages WHERE tenant_id = $1 AND message_id = $2";
 
 const ATTEMPTS: &str = "SELECT number, started_at, duration_ms, result FROM attempts \
      WHERE tenant_id = $1 AND delivery_id = $2 ORDER BY number";
 
 /// A body that is stored apart is not read for its length.
-const MESSAGES: &str = "SELECT m.tenant_id, m.message_id, m.rule_id, m.window_id, m.part, m.parts, m.runs, m.links, \
+const MESSAGES: &str = "SELECT m.tenant_id, m.message_id, m.rule_id, m.source, m.window_id, m.part, m.parts, m.runs, m.links, \
      m.body, m.created_at, m.event_type FROM unnest($1::uuid[], $2::uuid[]) AS wanted (tenant_id, message_id) \
      JOIN messages m ON m.tenant_id = wanted.tenant_id AND m.message_id = wanted.message_id \
      WHERE octet_length(m.body) <= $3";
@@ -84,11 +84,11 @@ const CLAIM: &str = "WITH due AS MATERIALIZED (SELECT due.tenant_id, due.deliver
      ORDER BY d.ready_at LIMIT lane.take FOR UPDATE SKIP LOCKED) AS due) \
      UPDATE deliveries d SET holder = $1, ready_at = $2 FROM due \
      WHERE d.tenant_id = due.tenant_id AND d.delivery_id = due.delivery_id \
-     RETURNING d.tenant_id, d.delivery_id, d.message_id, d.endpoint_id, d.rule_id, d.state, d.reason, d.attempts, \
+     RETURNING d.tenant_id, d.delivery_id, d.message_id, d.endpoint_id, d.rule_id, d.source, d.state, d.reason, d.attempts, \
      d.due_at, d.created_at, d.finished_at";
 
 /// What a claim that may have been committed took.
-const CLAIMED: &str = "SELECT tenant_id, delivery_id, message_id, endpoint_id, rule_id, state, reason, attempts, \
+const CLAIMED: &str = "SELECT tenant_id, delivery_id, message_id, endpoint_id, rule_id, source, state, reason, attempts, \
      due_at, created_at, finished_at FROM deliveries WHERE state = 0 AND endpoint_id = ANY($2::uuid[]) AND holder = $1";
 
 /// Records attempts and what follows them, for the holders of the leases alone.
@@ -117,7 +117,7 @@ const REPLAY: &str = "UPDATE deliveries SET state = 0, reason = NULL, due_at = $
 const REPLAYED: &str = "SELECT count(*) FROM deliveries \
      WHERE tenant_id = $1 AND delivery_id = ANY($2::uuid[]) AND state = 0 AND due_at = $3";
 
-const FAIL_RULES: &str = "UPDATE deliveries SET state = 2, reason = 'rule removed', finished_at = $3, holder = NULL \
+const FAIL_SOURCES: &str = "UPDATE deliveries SET state = 2, reason = $4, finished_at = $3, holder = NULL \
      WHERE state = 0 AND tenant_id = $1 AND rule_id = ANY($2::uuid[])";
 
 const FAIL_ENDPOINTS: &str = "UPDATE deliveries SET state = 2, reason = $4, finished_at = $3, \
@@ -252,14 +252,15 @@ pub(super) async fn store_messages(connection: &mut Session, tenant: TenantId, m
     sqlx::query(INSERT_MESSAGES)
         .bind(tenant.0)
         .bind(messages.iter().map(|message| message.id.0).collect::<Vec<_>>())
-        .bind(messages.iter().map(|message| message.rule_id.0).collect::<Vec<_>>())
-        .bind(messages.iter().map(|message| message.window_id.0).collect::<Vec<_>>())
+        .bind(messages.iter().map(|message| message.source.id()).collect::<Vec<_>>())
+        .bind(messages.iter().map(|message| window_column(message.window_id)).collect::<Vec<_>>())
         .bind(messages.iter().map(|message| i64::from(message.part)).collect::<Vec<_>>())
         .bind(messages.iter().map(|message| i64::from(message.parts)).collect::<Vec<_>>())
         .bind(messages.iter().map(|message| i64::from(message.runs)).collect::<Vec<_>>())
         .bind(links)
         .bind(bodies)
         .bind(messages.iter().map(|message| message.created_at.0).collect::<Vec<_>>())
+        .bind(messages.iter().map(|message| message.source.word()).collect::<Vec<_>>())
         .bind(messages.iter().map(|message| message.event_type.as_deref()).collect::<Vec<_>>())
         .execute(&mut *connection)
         .await?;
@@ -287,26 +288,29 @@ pub(super) async fn store_deliveries(
         .bind(deliveries.iter().map(|delivery| delivery.id.0).collect::<Vec<_>>())
         .bind(deliveries.iter().map(|delivery| delivery.message_id.0).collect::<Vec<_>>())
         .bind(deliveries.iter().map(|delivery| delivery.endpoint_id.0).collect::<Vec<_>>())
-        .bind(deliveries.iter().map(|delivery| delivery.rule_id.0).collect::<Vec<_>>())
+        .bind(deliveries.iter().map(|delivery| delivery.source.id()).collect::<Vec<_>>())
         .bind(states)
         .bind(reasons)
         .bind(deliveries.iter().map(|delivery| i64::from(delivery.attempts)).collect::<Vec<_>>())
         .bind(deliveries.iter().map(|delivery| delivery.due_at.0).collect::<Vec<_>>())
         .bind(deliveries.iter().map(|delivery| delivery.created_at.0).collect::<Vec<_>>())
         .bind(deliveries.iter().map(|delivery| delivery.finished_at.map(|at| at.0)).collect::<Vec<_>>())
+        .bind(deliveries.iter().map(|delivery| delivery.source.word()).collect::<Vec<_>>())
         .execute(connection)
         .await?;
     Ok(())
 }
 
-/// Ends the waiting deliveries of rules that are gone.
-pub(super) async fn fail_rules(
+/// Ends the waiting deliveries of rules, or of alerts, that are gone.
+pub(super) async fn fail_sources(
     connection: &mut Session,
     tenant: TenantId,
-    rules: &[Uuid],
+    sources: &[Uuid],
     now: Timestamp,
+    reason: &str,
 ) -> Result<()> {
-    sqlx::query(FAIL_RULES).bind(tenant.0).bind(rules).bind(now.0).execute(connection).await?;
+    let query = sqlx::query(FAIL_SOURCES).bind(tenant.0).bind(sources).bind(now.0).bind(reason);
+    query.execute(connection).await?;
     Ok(())
 }
 

@@ -16,12 +16,16 @@ const REMOVE: &str = "DELETE FROM projects WHERE tenant_id = $1 AND project_id =
 
 const NOTE: &str = "INSERT INTO removed_projects (tenant_id, project_id) VALUES ($1, $2) ON CONFLICT DO NOTHING";
 
-/// What says how far rules have come in it: without this nothing is evaluated.
-const DROP_PROGRESS: [&str; 4] = [
+/// What says how far rules have come in it, and its alerts with their endpoints: without this nothing is evaluated. What
+/// waits for such an endpoint fails when it is claimed.
+const DROP_PROGRESS: [&str; 6] = [
     "DELETE FROM group_cursors WHERE tenant_id = $1 AND project_id = $2",
     "DELETE FROM rule_starts WHERE tenant_id = $1 AND project_id = $2",
     "DELETE FROM rule_spans WHERE tenant_id = $1 AND project_id = $2",
     "DELETE FROM project_leases WHERE tenant_id = $1 AND project_id = $2",
+    "DELETE FROM endpoints WHERE tenant_id = $1 AND alert_id IN \
+     (SELECT alert_id FROM alerts WHERE tenant_id = $1 AND project_id = $2)",
+    "DELETE FROM alerts WHERE tenant_id = $1 AND project_id = $2",
 ];
 
 const ARE_REMOVED: &str =

@@ -62,7 +62,7 @@ impl RuleRows for Session {
         sqlx::query(DELETE).bind(tenant.0).bind(&rules).execute(&mut *self).await?;
         standing::forget_rules(self, tenant, &rules).await?;
         endpoints::remove_of_rules(self, tenant, &rules).await?;
-        outbox::fail_rules(self, tenant, &rules, now).await
+        outbox::fail_sources(self, tenant, &rules, now, records::RULE_REMOVED).await
     }
 
     async fn endpoints_there(&mut self, tenant: TenantId, endpoints: &[EndpointId]) -> Result<Vec<EndpointId>> {

@@ -3,9 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use crate::model::delivery::{Attempt, AttemptResult, Sent};
-use crate::model::id::{EndpointId, RuleId};
+use crate::model::id::EndpointId;
 use crate::store::Result;
 use crate::store::failed::FailedCount;
+use crate::store::records::outbox::source;
 use crate::store::row::{Cells, Columns, json_text};
 
 /// What the text of an attempt holds: what came of it, with what was sent beside.
@@ -35,7 +36,7 @@ pub(in crate::store) fn failed_count(row: &impl Columns) -> Result<FailedCount> 
     let mut cells = Cells::of("deliveries", row);
     Ok(FailedCount {
         endpoint_id: EndpointId(cells.take()?),
-        rule_id: RuleId(cells.take()?),
+        source: source(&mut cells)?,
         count: cells.take::<i64>()?.cast_unsigned(),
         last_at: cells.instant()?,
         last_reason: cells.take_or_none()?.unwrap_or_default(),

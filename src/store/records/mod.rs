@@ -13,7 +13,8 @@ use crate::model::endpoint::{Disabled, Endpoint};
 use crate::model::feedback::Feedback;
 use crate::model::health::{Circuit, Health};
 use crate::model::id::{
-    ApiKeyId, DeliveryId, EndpointId, MessageId, ProjectId, RuleId, RunId, TenantId, ThreadId, TraceId, WindowId,
+    AlertId, ApiKeyId, DeliveryId, EndpointId, MessageId, ProjectId, RuleId, RunId, TenantId, ThreadId, TraceId,
+    WindowId,
 };
 use crate::model::project::Project;
 use crate::model::rule::{Cadence, Rule};
@@ -37,9 +38,13 @@ pub(super) use attempts::{attempt, attempt_text, failed_count};
 pub(super) use collections::{collection, example, log_entry, queued_run, source_run};
 pub(super) use outbox::{
     LARGEST_CLAIMED, Upshot, answers, claims, delivery, failure, message, messages_of, notice_delivery, recorded,
-    state_columns, state_of_columns, state_of_word, subscribed, upshots, verdict, waiting_for,
+    source, state_columns, state_of_columns, state_of_word, subscribed, upshots, verdict, waiting_for, window_column,
 };
 
+/// Why deliveries fail whose rule was removed.
+pub(super) const RULE_REMOVED: &str = "rule removed";
+/// Why deliveries fail whose alert was removed.
+pub(super) const ALERT_REMOVED: &str = "alert removed";
 /// Why deliveries fail whose endpoint was removed.
 pub(super) const ENDPOINT_REMOVED: &str = "endpoint removed";
 /// Why deliveries fail whose endpoint is disabled.
@@ -243,6 +248,7 @@ pub(super) fn endpoint(row: &impl Columns) -> Result<Endpoint> {
             at.map(|at| Disabled { at, reason })
         },
         health: Health { failing_since: cells.instant_or_none()?, circuit: circuit(&mut cells)? },
+        alert_id: cells.take_or_none()?.map(AlertId),
     })
 }
 

@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use crate::model::delivery::{Attempt, Delivery, DeliveryState, Lease, Outcome};
 use crate::model::endpoint::{Disabled, Endpoint};
+use uuid::Uuid;
+
 use crate::model::health::{Sign, Turn};
-use crate::model::id::{DeliveryId, EndpointId, MessageId, RuleId, TenantId, WindowId};
-use crate::model::message::{Body, Message};
+use crate::model::id::{AlertId, ApplicationId, DeliveryId, EndpointId, MessageId, RuleId, TenantId, WindowId};
+use crate::model::message::{Body, Message, Source};
 use crate::model::pace::Pace;
 use crate::model::time::Timestamp;
 use crate::store::body::unpack;
@@ -25,7 +27,7 @@ pub(in crate::store) fn delivery(row: &impl Columns) -> Result<Delivery> {
         id: DeliveryId(cells.take()?),
         message_id: MessageId(cells.take()?),
         endpoint_id: EndpointId(cells.take()?),
-        rule_id: RuleId(cells.take()?),
+        source: source(&mut cells)?,
         state: state_of_columns(cells.take()?, cells.take_or_none()?)?,
         attempts: cells.count()?,
         due_at: cells.instant()?,
@@ -42,6 +44,23 @@ pub(in crate::store) fn state_of_columns(state: i64, reason: Option<String>) -> 
         FAILED => Ok(DeliveryState::Failed(reason.unwrap_or_default())),
         other => Err(corrupt("deliveries", &format!("state {other} is not known"))),
     }
+}
+
+/// What a message speaks for, as its two columns.
+pub(in crate::store) fn source(cells: &mut Cells<'_>) -> Result<Source> {
+    let id = cells.take()?;
+    match cells.take_or_none::<&str>()? {
+        None => Ok(Source::Rule(RuleId(id))),
+        Some(Source::ALERT) => Ok(Source::Alert(AlertId(id))),
+        Some(Source::ENDPOINT) => Ok(Source::Endpoint(EndpointId(id))),
+        Some(Source::APPLICATION) => Ok(Source::Application(ApplicationId(id))),
+        Some(other) => Err(corrupt("messages", &format!("the source {other} is not known"))),
+    }
+}
+
+/// The window a message was found in, as its column.
+pub(in crate::store) fn window_column(window: Option<WindowId>) -> Uuid {
+    window.map_or(Uuid::nil(), |window| window.0)
 }
 
 /// A delivery's state as its two columns.
@@ -145,7 +164,7 @@ pub(in crate::store) fn notice_delivery(message: &Message, endpoint_id: Endpoint
         id: DeliveryId::of(message.id, endpoint_id),
         message_id: message.id,
         endpoint_id,
-        rule_id: message.rule_id,
+        source: message.source,
         state: DeliveryState::Pending,
         attempts: 0,
         due_at: message.created_at,
@@ -252,8 +271,8 @@ pub(in crate::store) fn message(row: &impl Columns) -> Result<Message> {
     Ok(Message {
         tenant_id: TenantId(cells.take()?),
         id: MessageId(cells.take()?),
-        rule_id: RuleId(cells.take()?),
-        window_id: WindowId(cells.take()?),
+        source: source(&mut cells)?,
+        window_id: Some(cells.take()?).filter(|id: &Uuid| !id.is_nil()).map(WindowId),
         part: cells.count()?,
         parts: cells.count()?,
         runs: cells.count()?,

@@ -2,13 +2,14 @@
 
 use async_trait::async_trait;
 
+use crate::model::audit::Entry;
 use crate::model::event::{Application, EventType, Subscription};
 use crate::model::id::{ApplicationId, EndpointId, TenantId};
 use crate::model::time::Timestamp;
 use crate::store::Result;
 use crate::store::catalog::{CatalogStore, Handle, Page, Presence, Subscriber};
-use crate::store::sqlite::SqliteStore;
 use crate::store::sqlite::either::{catalog, subscriptions};
+use crate::store::sqlite::{SqliteStore, audit};
 
 #[async_trait]
 impl CatalogStore for SqliteStore {
@@ -20,19 +21,34 @@ impl CatalogStore for SqliteStore {
         catalog::event_types(&mut *self.readers.acquire().await?, tenant, archived, page).await
     }
 
-    async fn put_event_type(&self, tenant: TenantId, event_type: EventType, presence: Presence) -> Result<()> {
+    async fn put_event_type(
+        &self,
+        tenant: TenantId,
+        event_type: EventType,
+        presence: Presence,
+        told: Option<Entry>,
+    ) -> Result<()> {
         self.queue
             .write(move |connection| {
-                Box::pin(async move { catalog::put_event_type(connection, tenant, &event_type, presence).await })
+                Box::pin(async move {
+                    catalog::put_event_type(&mut *connection, tenant, &event_type, presence).await?;
+                    audit::write(connection, told.as_slice()).await
+                })
             })
             .await
     }
 
-    async fn remove_event_type(&self, tenant: TenantId, name: &str) -> Result<bool> {
+    async fn remove_event_type(&self, tenant: TenantId, name: &str, told: Option<Entry>) -> Result<bool> {
         let name = name.to_owned();
         self.queue
             .write(move |connection| {
-                Box::pin(async move { catalog::remove_event_type(connection, tenant, &name).await })
+                Box::pin(async move {
+                    let was_there = catalog::remove_event_type(&mut *connection, tenant, &name).await?;
+                    if was_there {
+                        audit::write(connection, told.as_slice()).await?;
+                    }
+                    Ok(was_there)
+                })
             })
             .await
     }
@@ -45,18 +61,40 @@ impl CatalogStore for SqliteStore {
         catalog::applications(&mut *self.readers.acquire().await?, tenant, page).await
     }
 
-    async fn put_application(&self, tenant: TenantId, put: Application, presence: Presence) -> Result<Application> {
+    async fn put_application(
+        &self,
+        tenant: TenantId,
+        put: Application,
+        presence: Presence,
+        told: Option<Entry>,
+    ) -> Result<Application> {
         self.queue
             .write(move |connection| {
-                Box::pin(async move { catalog::put_application(connection, tenant, &put, presence).await })
+                Box::pin(async move {
+                    let done = catalog::put_application(&mut *connection, tenant, &put, presence).await?;
+                    audit::write(connection, told.as_slice()).await?;
+                    Ok(done)
+                })
             })
             .await
     }
 
-    async fn remove_application(&self, tenant: TenantId, id: ApplicationId, now: Timestamp) -> Result<bool> {
+    async fn remove_application(
+        &self,
+        tenant: TenantId,
+        id: ApplicationId,
+        now: Timestamp,
+        told: Option<Entry>,
+    ) -> Result<bool> {
         self.queue
             .write(move |connection| {
-                Box::pin(async move { catalog::remove_application(connection, tenant, id, now).await })
+                Box::pin(async move {
+                    let was_there = catalog::remove_application(&mut *connection, tenant, id, now).await?;
+                    if was_there {
+                        audit::write(connection, told.as_slice()).await?;
+                    }
+                    Ok(was_there)
+                })
             })
             .await
     }
@@ -83,18 +121,40 @@ impl CatalogStore for SqliteStore {
         subscriptions::subscriptions(&mut *self.readers.acquire().await?, tenant, endpoints).await
     }
 
-    async fn subscribe(&self, tenant: TenantId, put: Subscriber, presence: Presence) -> Result<Subscription> {
+    async fn subscribe(
+        &self,
+        tenant: TenantId,
+        put: Subscriber,
+        presence: Presence,
+        told: Option<Entry>,
+    ) -> Result<Subscription> {
         self.queue
             .write(move |connection| {
-                Box::pin(async move { subscriptions::subscribe(connection, tenant, &put, presence).await })
+                Box::pin(async move {
+                    let done = subscriptions::subscribe(&mut *connection, tenant, &put, presence).await?;
+                    audit::write(connection, told.as_slice()).await?;
+                    Ok(done)
+                })
             })
             .await
     }
 
-    async fn unsubscribe(&self, tenant: TenantId, endpoint: EndpointId, now: Timestamp) -> Result<bool> {
+    async fn unsubscribe(
+        &self,
+        tenant: TenantId,
+        endpoint: EndpointId,
+        now: Timestamp,
+        told: Option<Entry>,
+    ) -> Result<bool> {
         self.queue
             .write(move |connection| {
-                Box::pin(async move { subscriptions::unsubscribe(connection, tenant, endpoint, now).await })
+                Box::pin(async move {
+                    let was_there = subscriptions::unsubscribe(&mut *connection, tenant, endpoint, now).await?;
+                    if was_there {
+                        audit::write(connection, told.as_slice()).await?;
+                    }
+                    Ok(was_there)
+                })
             })
             .await
     }

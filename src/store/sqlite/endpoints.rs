@@ -13,21 +13,21 @@ use crate::store::sqlite::row::{Insert, id_list, insert};
 use crate::store::{Result, StoreError};
 
 const LIST: &str = "SELECT tenant_id, endpoint_id, key, rule_id, target_sealed, shown, format, policy, overrides, \
-     origin, disabled_at, disabled_why, failing_since, circuit_until, circuit_openings FROM endpoints \
+     origin, disabled_at, disabled_why, failing_since, circuit_until, circuit_openings, alert_id FROM endpoints \
      WHERE tenant_id = $1";
 
 pub(super) const BY_ID: &str = "SELECT tenant_id, endpoint_id, key, rule_id, target_sealed, shown, format, policy, overrides, \
-     origin, disabled_at, disabled_why, failing_since, circuit_until, circuit_openings FROM endpoints \
+     origin, disabled_at, disabled_why, failing_since, circuit_until, circuit_openings, alert_id FROM endpoints \
      WHERE endpoint_id IN (SELECT unhex(value) FROM json_each($1))";
 
 const UPSERT: Insert = Insert {
     head: "INSERT INTO endpoints (tenant_id, endpoint_id, key, rule_id, target_sealed, shown, format, policy, overrides, \
-           origin) VALUES",
-    columns: 10,
+           origin, alert_id) VALUES",
+    columns: 11,
     tail: "ON CONFLICT (tenant_id, endpoint_id) DO UPDATE SET key = excluded.key, rule_id = excluded.rule_id, \
            target_sealed = excluded.target_sealed, shown = excluded.shown, format = excluded.format, \
            policy = excluded.policy, overrides = excluded.overrides, origin = excluded.origin, \
-     failing_since = NULL, circuit_until = NULL, circuit_openings = NULL",
+     alert_id = excluded.alert_id, failing_since = NULL, circuit_until = NULL, circuit_openings = NULL",
 };
 
 const DELETE: &str =
@@ -67,6 +67,7 @@ pub(super) async fn put(connection: &mut SqliteConnection, tenant: TenantId, row
         values.push(endpoint.rule_id.map(|rule| rule.0)).push(endpoint.target.0.as_slice());
         values.push(row.shown.as_str()).push(row.format.as_str()).push(row.policy.as_str());
         values.push(row.overrides.as_deref()).push(endpoint.origin.as_deref());
+        values.push(endpoint.alert_id.map(|alert| alert.0));
     })
     .await;
     match written {

@@ -91,6 +91,6 @@ async fn tell(connection: &mut SqliteConnection, Notice { to, message }: &Notice
 /// Statements that loops run, each with the step its plan must have.
 #[cfg(test)]
 pub(super) const PLANNED: [(&str, &str); 2] = [
-    (END, "SEARCH endpoints USING PRIMARY KEY (tenant_id=? AND endpoint_id=?)"),
+    (END, "SEARCH endpoints USING INDEX endpoints_by_id (endpoint_id=?"),
     (RECEIVER, "SEARCH endpoints USING INDEX endpoints_by_key (tenant_id=? AND key=?)"),
 ];

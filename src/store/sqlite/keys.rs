@@ -30,7 +30,7 @@ const SET_MARKER: &str = "INSERT INTO markers (name, value) VALUES ($1, $2) \
 
 const CHECK: &str = "UPDATE counters SET value = $1 WHERE name = 'checked_at'";
 
-const WIPE: [&str; 30] = [
+const WIPE: [&str; 31] = [
     "DELETE FROM projects",
     "DELETE FROM removed_projects",
     "DELETE FROM run_bodies",
@@ -40,6 +40,7 @@ const WIPE: [&str; 30] = [
     "DELETE FROM feedback",
     "DELETE FROM feedback_tokens",
     "DELETE FROM changes",
+    "DELETE FROM alerts",
     "DELETE FROM rules",
     "DELETE FROM rule_starts",
     "DELETE FROM rule_spans",

@@ -7,6 +7,7 @@
 //! about, save for INSERTs, which come in a few sizes.
 
 mod accept;
+mod alerts;
 mod audit;
 mod catalog;
 mod checkpoints;

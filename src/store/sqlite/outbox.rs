@@ -17,7 +17,7 @@ use crate::store::body::pack;
 use crate::store::outbox::{Claim, Claimant, DeliveryQuery, Finished, OutboxStore, Share, Waiting, record_apart};
 use crate::store::records::{
     LARGEST_CLAIMED, answers, attempt, attempt_text, claims, delivery, failure, message, messages_of, state_columns,
-    state_of_word, subscribed, upshots, verdict, waiting_for,
+    state_of_word, subscribed, upshots, verdict, waiting_for, window_column,
 };
 use crate::store::retention::links_of;
 use crate::store::row::{json_text, readable};
@@ -26,9 +26,9 @@ use crate::store::sqlite::row::{Insert, Repeating, Values, id_list, insert, repe
 use crate::store::sqlite::{SqliteStore, audit, endpoints, failed, health};
 
 const INSERT_MESSAGES: Insert = Insert {
-    head: "INSERT INTO messages (tenant_id, message_id, rule_id, window_id, part, parts, runs, links, body, \
+    head: "INSERT INTO messages (tenant_id, message_id, rule_id, source, window_id, part, parts, runs, links, body, \
            created_at, event_type) VALUES",
-    columns: 11,
+    columns: 12,
     tail: "",
 };
 
@@ -36,26 +36,26 @@ const INSERT_LINKS: Insert =
     Insert { head: "INSERT INTO message_links (tenant_id, message_id, blob_key) VALUES", columns: 3, tail: "" };
 
 const INSERT_DELIVERIES: Insert = Insert {
-    head: "INSERT INTO deliveries (tenant_id, delivery_id, message_id, endpoint_id, rule_id, state, reason, attempts, \
+    head: "INSERT INTO deliveries (tenant_id, delivery_id, message_id, endpoint_id, rule_id, source, state, reason, attempts, \
            due_at, ready_at, created_at, finished_at) VALUES",
-    columns: 12,
+    columns: 13,
     tail: "",
 };
 
-const ONE: &str = "SELECT tenant_id, delivery_id, message_id, endpoint_id, rule_id, state, reason, attempts, due_at, \
+const ONE: &str = "SELECT tenant_id, delivery_id, message_id, endpoint_id, rule_id, source, state, reason, attempts, due_at, \
      created_at, finished_at FROM deliveries WHERE tenant_id = $1 AND delivery_id = $2";
 
-const LIST: &str = "SELECT tenant_id, delivery_id, message_id, endpoint_id, rule_id, state, reason, attempts, due_at, \
+const LIST: &str = "SELECT tenant_id, delivery_id, message_id, endpoint_id, rule_id, source, state, reason, attempts, due_at, \
      created_at, finished_at FROM deliveries WHERE tenant_id = ";
 
-const MESSAGE: &str = "SELECT tenant_id, message_id, rule_id, window_id, part, parts, runs, links, body, created_at, \
+const MESSAGE: &str = "SELECT tenant_id, message_id, rule_id, source, window_id, part, parts, runs, links, body, created_at, \
      event_type FROM messages WHERE tenant_id = $1 AND message_id = $2";
 
 const ATTEMPTS: &str = "SELECT number, started_at, duration_ms, result FROM attempts \
      WHERE tenant_id = $1 AND delivery_id = $2 ORDER BY number";
 
 /// `CROSS JOIN` keeps the order of the tables. A body's length is known without reading it.
-pub(super) const MESSAGES: &str = "SELECT m.tenant_id, m.message_id, m.rule_id, m.window_id, m.part, m.parts, m.runs, \
+pub(super) const MESSAGES: &str = "SELECT m.tenant_id, m.message_id, m.rule_id, m.source, m.window_id, m.part, m.parts, m.runs, \
      m.links, m.body, m.created_at, m.event_type FROM json_each($1) pair CROSS JOIN messages m \
      ON m.tenant_id = unhex(pair.value ->> 0) AND m.message_id = unhex(pair.value ->> 1) WHERE length(m.body) <= $2";
 
@@ -81,7 +81,7 @@ pub(super) const CLAIM: Repeating = Repeating {
           AND min(attempts, 1) = ? AND ready_at <= ? ORDER BY ready_at LIMIT ?)",
     between: " UNION ALL ",
     tail: ") AS due WHERE tenant_id = due.owner AND delivery_id = due.id RETURNING tenant_id, delivery_id, message_id, \
-           endpoint_id, rule_id, state, reason, attempts, due_at, created_at, finished_at",
+           endpoint_id, rule_id, source, state, reason, attempts, due_at, created_at, finished_at",
 };
 
 const RELEASE: &str = "UPDATE deliveries SET holder = NULL, ready_at = due_at WHERE state = 0 AND holder IS NOT NULL";
@@ -112,7 +112,7 @@ const REPLAY: &str = "UPDATE deliveries SET state = 0, reason = NULL, due_at = $
      AND EXISTS (SELECT 1 FROM endpoints e WHERE e.tenant_id = deliveries.tenant_id \
      AND e.endpoint_id = deliveries.endpoint_id)";
 
-const FAIL_RULES: &str = "UPDATE deliveries SET state = 2, reason = 'rule removed', finished_at = $3, holder = NULL \
+const FAIL_SOURCES: &str = "UPDATE deliveries SET state = 2, reason = $4, finished_at = $3, holder = NULL \
      WHERE state = 0 AND tenant_id = $1 AND rule_id IN (SELECT unhex(value) FROM json_each($2))";
 
 const FAIL_ENDPOINTS: &str = "UPDATE deliveries SET state = 2, reason = $4, finished_at = $3, \
@@ -214,7 +214,8 @@ pub(super) async fn store_messages(connection: &mut SqliteConnection, messages: 
         .map(|message| Ok((message, json_text(&message.body.links)?, pack(message.body.json.as_bytes())?)))
         .collect::<Result<Vec<_>>>()?;
     insert(connection, &INSERT_MESSAGES, &rows, |values, (message, links, body)| {
-        values.push(message.tenant_id.0).push(message.id.0).push(message.rule_id.0).push(message.window_id.0);
+        values.push(message.tenant_id.0).push(message.id.0);
+        values.push(message.source.id()).push(message.source.word()).push(window_column(message.window_id));
         values.push(message.part).push(message.parts).push(message.runs);
         values.push(links.as_str()).push(body.as_slice()).push(message.created_at.0);
         values.push(message.event_type.as_deref());
@@ -232,7 +233,8 @@ pub(super) async fn store_deliveries(connection: &mut SqliteConnection, deliveri
     insert(connection, &INSERT_DELIVERIES, deliveries, |values, delivery| {
         let (state, reason) = state_columns(&delivery.state);
         values.push(delivery.tenant_id.0).push(delivery.id.0).push(delivery.message_id.0);
-        values.push(delivery.endpoint_id.0).push(delivery.rule_id.0).push(state).push(reason);
+        values.push(delivery.endpoint_id.0).push(delivery.source.id()).push(delivery.source.word());
+        values.push(state).push(reason);
         values.push(delivery.attempts).push(delivery.due_at.0).push(delivery.due_at.0);
         values.push(delivery.created_at.0).push(delivery.finished_at.map(|at| at.0));
     })
@@ -240,14 +242,16 @@ pub(super) async fn store_deliveries(connection: &mut SqliteConnection, deliveri
     Ok(())
 }
 
-/// Ends the waiting deliveries of rules that are gone.
-pub(super) async fn fail_rules(
+/// Ends the waiting deliveries of rules, or of alerts, that are gone.
+pub(super) async fn fail_sources(
     connection: &mut SqliteConnection,
     tenant: TenantId,
-    rules: &str,
+    sources: &str,
     now: Timestamp,
+    reason: &str,
 ) -> Result<()> {
-    sqlx::query(FAIL_RULES).bind(tenant.0).bind(rules).bind(now.0).execute(connection).await?;
+    let query = sqlx::query(FAIL_SOURCES).bind(tenant.0).bind(sources).bind(now.0).bind(reason);
+    query.execute(connection).await?;
     Ok(())
 }
 

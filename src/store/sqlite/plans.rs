@@ -36,7 +36,7 @@ async fn hot_statements_are_served_by_their_indexes() {
         (claim.as_str(), "SEARCH deliveries USING PRIMARY KEY (tenant_id=? AND delivery_id=?)"),
         (&claim, "SEARCH deliveries USING INDEX deliveries_waiting (endpoint_id=? AND <expr>=? AND ready_at<?)"),
         (&finish, "SEARCH deliveries USING PRIMARY KEY (tenant_id=? AND delivery_id=?)"),
-        (&note, "SEARCH endpoints USING PRIMARY KEY (tenant_id=? AND endpoint_id=?)"),
+        (&note, "SEARCH endpoints USING INDEX endpoints_by_id (endpoint_id=?"),
         (outbox::MESSAGES, "SEARCH m USING INDEX sqlite_autoindex_messages_1 (tenant_id=? AND message_id=?)"),
         (endpoints::BY_ID, "SEARCH endpoints USING INDEX endpoints_by_id (endpoint_id=?)"),
         (feedback::ON_RUNS, "SEARCH feedback USING INDEX feedback_by_run (tenant_id=? AND run_id=?)"),

@@ -180,7 +180,7 @@ impl RuleRows for SqliteConnection {
         sqlx::query(DELETE).bind(tenant.0).bind(&ids).execute(&mut *self).await?;
         standing::forget_rules(self, tenant, &ids).await?;
         endpoints::remove_of_rules(self, tenant, &ids).await?;
-        outbox::fail_rules(self, tenant, &ids, now).await
+        outbox::fail_sources(self, tenant, &ids, now, records::RULE_REMOVED).await
     }
 
     async fn remove_endpoints(&mut self, tenant: TenantId, endpoints: &[EndpointId], now: Timestamp) -> Result<()> {

@@ -4,7 +4,7 @@ use crate::store::StoreError;
 use crate::store::transfer::{Result, TransferError};
 
 /// Every table of the schema. A test compares this with the schema itself.
-pub const TABLES: [&str; 34] = [
+pub const TABLES: [&str; 35] = [
     "projects",
     "removed_projects",
     "run_bodies",
@@ -26,6 +26,7 @@ pub const TABLES: [&str; 34] = [
     "endpoints",
     "deliveries",
     "attempts",
+    "alerts",
     "collections",
     "examples",
     "example_links",

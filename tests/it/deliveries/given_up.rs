@@ -43,6 +43,7 @@ async fn an_endpoint_that_takes_nothing_for_five_days_is_disabled_and_the_operat
     again(&mut house, id).await;
     let reason = format!("every attempt has failed for 5d, since {since}");
     assert_eq!(shown(&house).await["disabled"]["reason"], reason.as_str());
+    house.clock.advance(Duration::from_secs(1));
     house.round().await;
     let told = ops.next().await;
     assert!(told.header("webhook-signature").starts_with("v1,"));
@@ -90,6 +91,7 @@ async fn a_receiver_that_is_gone_is_told_of_too() {
     house.set_standard().await;
     house.matched(5).await;
     house.round().await;
+    house.clock.advance(Duration::from_secs(1));
     house.round().await;
     assert_eq!(ops.next().await.json()["data"]["reason"], "answered 410: the receiver is gone for good");
     house.round().await;

@@ -17,7 +17,7 @@ use runhook::model::endpoint::{Endpoint, Format, Overrides, Policy, Target};
 use runhook::model::health::Health;
 use runhook::model::id::{DeliveryId, EndpointId, MessageId, ProjectId, RuleId, RunId, TenantId, TraceId, WindowId};
 use runhook::model::merge;
-use runhook::model::message::{Body, Message};
+use runhook::model::message::{Body, Message, Source};
 use runhook::model::project::ProjectRef;
 use runhook::model::rule::{Actions, BatchLimits, Cadence, Rule, RuleState};
 use runhook::model::run::{Fields, Part, PartKind};
@@ -143,6 +143,7 @@ impl House {
             metrics: None,
             scheduler: Poke::default(),
             delivery: poke,
+            alerts: Poke::default(),
             scheduler_status: watch::channel(Status::default()).1,
             delivery_status: watch::channel(Status::default()).1,
             retention_status: watch::channel(Status::default()).1,
@@ -157,6 +158,7 @@ impl House {
             id,
             key: Some(key.to_owned()),
             rule_id: None,
+            alert_id: None,
             target: seal_target(&self.keyring, id, target).unwrap(),
             shown: shown(target),
             format: Format::Langsmith,
@@ -267,8 +269,8 @@ impl House {
         Message {
             tenant_id: TENANT,
             id: MessageId::of(window_id, self.rule, part),
-            rule_id: self.rule,
-            window_id,
+            source: Source::Rule(self.rule),
+            window_id: Some(window_id),
             part,
             parts,
             runs: 1,
@@ -284,7 +286,7 @@ impl House {
             id: DeliveryId::of(message.id, self.endpoint),
             message_id: message.id,
             endpoint_id: self.endpoint,
-            rule_id: self.rule,
+            source: Source::Rule(self.rule),
             state: DeliveryState::Pending,
             attempts: 0,
             due_at: message.created_at,

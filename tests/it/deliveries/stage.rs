@@ -18,7 +18,7 @@ use runhook::model::delivery::{Delivery, DeliveryState};
 use runhook::model::endpoint::{Endpoint, Format, Overrides, Policy, Target};
 use runhook::model::health::Health;
 use runhook::model::id::{DeliveryId, EndpointId, MessageId, RuleId, TenantId, WindowId};
-use runhook::model::message::{Body, Link, Message};
+use runhook::model::message::{Body, Link, Message, Source};
 use runhook::model::pace::Pace;
 use runhook::model::run::BlobKey;
 use runhook::model::signing::Signing;
@@ -205,6 +205,7 @@ impl Stage {
             id: endpoint_id,
             key: None,
             rule_id: Some(rule_id),
+            alert_id: None,
             target: seal_target(&self.keyring, endpoint_id, &target).unwrap(),
             shown: shown(&target),
             format: Format::Langsmith,
@@ -220,8 +221,8 @@ impl Stage {
         let message = Message {
             tenant_id,
             id: message_id,
-            rule_id,
-            window_id: WindowId(Uuid::from_u128(3)),
+            source: Source::Rule(rule_id),
+            window_id: Some(WindowId(Uuid::from_u128(3))),
             part: 1,
             parts: 1,
             runs: 0,
@@ -234,7 +235,7 @@ impl Stage {
             id: DeliveryId::of(message_id, endpoint_id),
             message_id,
             endpoint_id,
-            rule_id,
+            source: Source::Rule(rule_id),
             state: DeliveryState::Pending,
             attempts: 0,
             due_at: created_at,

@@ -108,6 +108,7 @@ impl Engine {
             metrics: None,
             scheduler: runhook::task::Poke::default(),
             delivery: runhook::task::Poke::default(),
+            alerts: runhook::task::Poke::default(),
             scheduler_status: watch::channel(runhook::task::Status::default()).1,
             delivery_status: watch::channel(runhook::task::Status::default()).1,
             retention_status: watch::channel(runhook::task::Status::default()).1,

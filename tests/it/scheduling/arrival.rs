@@ -57,10 +57,16 @@ struct Node {
     says_path: bool,
     tokens: (i64, i64, i64),
     cost: Cost,
-    used_early: bool,
-    model_early: bool,
-    is_llm: bool,
+    early: Early,
+    run_type: &'static str,
     failed: bool,
+}
+
+/// What a post says already, and not the first patch only.
+#[derive(Debug, Clone, Copy)]
+struct Early {
+    usage: bool,
+    model: bool,
 }
 
 type Raw = ((Index, u8, bool), Option<Index>, (i64, i64), (u8, i64), (bool, bool, bool, bool));
@@ -100,9 +106,8 @@ fn tree(raws: Vec<Raw>) -> Vec<Node> {
             says_path: path && knows_path,
             tokens: (input, output, input / 3),
             cost: [Cost::Unknown, Cost::Stated(stated), Cost::Priced][usize::from(cost)],
-            used_early: flags.0,
-            model_early: flags.1,
-            is_llm: flags.2,
+            early: Early { usage: flags.0, model: flags.1 },
+            run_type: if flags.2 { "llm" } else { "chain" },
             failed: flags.3,
         });
     }
@@ -166,17 +171,17 @@ impl Telling<'_> {
         let used = json!({ "usage_metadata": usage });
         let model = matches!(node.cost, Cost::Priced).then_some("acme-1");
         let mut post = json!({
-            "id": self.id(run), "name": "n", "run_type": if node.is_llm { "llm" } else { "chain" },
+            "id": self.id(run), "name": "n", "run_type": node.run_type,
             "session_name": self.project(), "start_time": format!("2026-11-22T11:00:00.{run:06}Z"),
-            "parent_run_id": self.parent_id(node.parent, run), "outputs": node.used_early.then(|| used.clone()),
-            "extra": {"metadata": {"early": 1, "ls_model_name": model.filter(|_| node.model_early)}},
+            "parent_run_id": self.parent_id(node.parent, run), "outputs": node.early.usage.then(|| used.clone()),
+            "extra": {"metadata": {"early": 1, "ls_model_name": model.filter(|_| node.early.model)}},
         });
         if node.says_path {
             (post["dotted_order"], post["trace_id"]) = (self.said_path(run).into(), self.said_trace(run).into());
         }
         let more = json!({
-            "id": self.id(run), "name": null, "outputs": (!node.used_early).then_some(used),
-            "extra": {"metadata": {"late": 1, "ls_model_name": model.filter(|_| !node.model_early)}},
+            "id": self.id(run), "name": null, "outputs": (!node.early.usage).then_some(used),
+            "extra": {"metadata": {"late": 1, "ls_model_name": model.filter(|_| !node.early.model)}},
         });
         let end = json!({
             "id": self.id(run), "end_time": "2026-11-22T11:00:09Z", "error": node.failed.then_some("boom"),
@@ -324,7 +329,7 @@ impl<'a> Reckoning<'a> {
             matches.push("tree");
         }
         let costs = |root: usize| tokens(root).3.is_some_and(|cost| cost > Decimal::new(2, 2));
-        if self.told.nodes[run].is_llm && self.root_of(run).is_some_and(costs) {
+        if self.told.nodes[run].run_type == "llm" && self.root_of(run).is_some_and(costs) {
             matches.push("trace");
         }
         matches
@@ -364,7 +369,7 @@ fn rules() -> [Rule; 3] {
 
 /// Has the scheduler look at all there is, once it has rested.
 async fn evaluate(engine: &Engine) {
-    engine.clock.advance(Duration::from_secs(60));
+    engine.clock.advance(Duration::from_mins(1));
     let keyring = Arc::new(Keyring::parse(&Keyring::line(1, &random::<32>())).unwrap());
     let blobs = Directory::new(engine.home.path().join("b"), "http://runhook.test".parse().unwrap(), keyring);
     let mut scheduler = Scheduler::new(Parts {
@@ -429,7 +434,7 @@ async fn check(nodes: &[Node], keys: &[Vec<u32>]) {
 
 async fn assert_statistics(engine: &Engine, reckoned: &Reckoning<'_>, session: &Value) {
     let all = 0..reckoned.standings.len();
-    let is_llm = |run: usize| reckoned.told.nodes[run].is_llm;
+    let is_llm = |run: usize| reckoned.told.nodes[run].run_type == "llm";
     let below_llm = |run: &usize| is_llm(*run) || reckoned.above(*run).into_iter().any(is_llm);
     for (asked, sum) in [
         (json!({ "session": [session] }), reckoned.sum(all.clone())),

@@ -3,7 +3,7 @@
 mod arrival;
 mod catching_up;
 mod crashes;
-mod faults;
+pub(crate) mod faults;
 mod model_check;
 mod passed_on;
 mod placing;

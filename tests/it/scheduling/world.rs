@@ -144,6 +144,7 @@ fn endpoint() -> Endpoint {
         id: EndpointId(Uuid::from_u128(77)),
         key: Some("sink".to_owned()),
         rule_id: None,
+        alert_id: None,
         target: Sealed(vec![1]),
         shown: ShownTarget {
             url: "https://sink.example.com/…".to_owned(),

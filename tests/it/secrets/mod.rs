@@ -99,6 +99,29 @@ async fn call(server: &Server, method: &str, path: &str, body: Option<Value>) ->
     request.send().await.unwrap().bytes().await.unwrap().to_vec()
 }
 
+/// Makes an alert that fires at once, with secrets in every place that an alert has for them.
+async fn alert(server: &Server, receiver: &Receiver) -> Value {
+    let sessions = call(server, "GET", "/sessions?name=secrets", None).await;
+    let sessions: Value = serde_json::from_slice(&sessions).unwrap();
+    let path = format!("/v1/platform/alerts/{}", sessions[0]["id"].as_str().unwrap());
+    let url = format!("http://{}/{}?token={}", receiver.address(), PLANTED[0], PLANTED[1]);
+    let webhook = json!({"url": url, "headers": {"X-Token": PLANTED[2]}, "body": {"secret": PLANTED[5]}});
+    let pagerduty = json!({"integration_key": PLANTED[3], "url": url});
+    let body = json!({
+        "rule": {
+            "name": "Quiet", "description": "", "type": "threshold", "attribute": "error_count", "aggregation": "sum",
+            "operator": "lt", "threshold": 1, "window_minutes": 1,
+        },
+        "actions": [{"target": "webhook", "config": webhook}, {"target": "pagerduty", "config": pagerduty}],
+    });
+    for path in [format!("{path}/test"), path.replace("alerts/", "alerts/x")] {
+        search(&path, &call(server, "POST", &path, Some(body.clone())).await);
+    }
+    let made: Value = serde_json::from_slice(&call(server, "POST", &path, Some(body)).await).unwrap();
+    assert!(made["state"]["state"].is_string(), "{made}");
+    made
+}
+
 #[tokio::test]
 async fn no_planted_secret_is_readable_anywhere() {
     let refusals = [Answer::Status(404), Answer::Redirect(format!("http://127.0.0.1/{}", PLANTED[0]))];
@@ -114,6 +137,9 @@ async fn no_planted_secret_is_readable_anywhere() {
     for secret in [PLANTED[0], PLANTED[1], PLANTED[2], PLANTED[3], PLANTED[5]] {
         assert!(sent.contains(secret), "the receiver did get {secret}");
     }
+
+    let made = alert(&server, &receiver).await;
+    search("the answer to an alert", made.to_string().as_bytes());
 
     let broken = rules("not a url", "not a url").replace("every:", "evry:");
     let variables: serde_json::Map<String, Value> =
@@ -133,6 +159,7 @@ async fn no_planted_secret_is_readable_anywhere() {
         ("GET", "/v1/keys", None),
         ("GET", "/v1/endpoints", None),
         ("GET", "/runs/rules", None),
+        ("GET", "/v1/alerts", None),
         ("POST", "/v1/endpoints/named/disable", None),
         ("POST", "/v1/endpoints/named/enable", None),
         ("POST", "/v1/deliveries/replay", Some(json!({"ids": ["x"]}))),

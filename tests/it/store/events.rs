@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use runhook::model::delivery::{Attempt, AttemptResult, DeliveryState, Outcome};
 use runhook::model::endpoint::{Disabled, Endpoint, Format};
 use runhook::model::event::{Application, Event, EventType, Subscription};
-use runhook::model::id::{ApplicationId, DeliveryId, EndpointId, MessageId, RuleId, TenantId, WindowId};
-use runhook::model::message::{Body, Message};
+use runhook::model::id::{ApplicationId, DeliveryId, EndpointId, MessageId, TenantId};
+use runhook::model::message::{Body, Message, Source};
 use runhook::store::catalog::{Handle, Page, Presence, Subscriber};
 use runhook::store::events::{AttemptQuery, AttemptsOf, EventQuery, Reach, Sending};
 use runhook::store::outbox::Claimant;
@@ -69,7 +69,7 @@ fn subscriber(number: u32, application: u32, types: &[&str], channels: &[&str]) 
 
 async fn subscribe(store: &dyn Store, number: u32, application: u32, types: &[&str], channels: &[&str]) -> EndpointId {
     let put = subscriber(number, application, types, channels);
-    store.subscribe(TENANT, put, Presence::New).await.unwrap().endpoint_id
+    store.subscribe(TENANT, put, Presence::New, None).await.unwrap().endpoint_id
 }
 
 fn event(application: u32, event_type: &str, channels: &[&str]) -> Event {
@@ -87,8 +87,8 @@ fn message(number: u32, event: &Event) -> Message {
     Message {
         tenant_id: TENANT,
         id: MessageId(uuid(21, number)),
-        rule_id: RuleId(event.application_id.0),
-        window_id: WindowId(Uuid::nil()),
+        source: Source::Application(event.application_id),
+        window_id: None,
         part: 1,
         parts: 1,
         runs: 0,
@@ -116,7 +116,7 @@ async fn heard(store: &dyn Store, number: u32, event: Event, among: &[EndpointId
 
 pub(crate) async fn event_types_are_listed_by_name_and_come_back_when_they_are_made_again(store: &dyn Store) {
     for name in ["b.x", "a_x", "B.x", "a.x"] {
-        store.put_event_type(TENANT, event_type(name), Presence::New).await.unwrap();
+        store.put_event_type(TENANT, event_type(name), Presence::New, None).await.unwrap();
     }
     let names = async |archived, after: Option<&str>, descending| {
         let page = Page { after: after.map(str::to_owned), descending, limit: 3 };
@@ -126,30 +126,31 @@ pub(crate) async fn event_types_are_listed_by_name_and_come_back_when_they_are_m
     assert_eq!(names(false, None, false).await, ["B.x", "a.x", "a_x"], "by their bytes, on either database");
     assert_eq!(names(false, Some("a_x"), false).await, ["b.x"]);
     assert_eq!(names(false, None, true).await, ["b.x", "a_x", "a.x"]);
-    let again = store.put_event_type(TENANT, event_type("a.x"), Presence::New).await;
+    let again = store.put_event_type(TENANT, event_type("a.x"), Presence::New, None).await;
     assert!(matches!(again, Err(StoreError::Conflict(_))));
-    let nowhere = store.put_event_type(TENANT, event_type("c.x"), Presence::There).await;
+    let nowhere = store.put_event_type(TENANT, event_type("c.x"), Presence::There, None).await;
     assert!(matches!(nowhere, Err(StoreError::NotFound(_))));
     let archived = EventType { archived: true, ..event_type("a.x") };
-    store.put_event_type(TENANT, archived.clone(), Presence::There).await.unwrap();
+    store.put_event_type(TENANT, archived.clone(), Presence::There, None).await.unwrap();
     assert_eq!(store.event_type(TENANT, "a.x").await.unwrap(), Some(archived));
     assert_eq!(names(false, None, false).await, ["B.x", "a_x", "b.x"]);
     assert_eq!(names(true, None, false).await, ["B.x", "a.x", "a_x"]);
-    store.put_event_type(TENANT, event_type("a.x"), Presence::New).await.unwrap();
+    store.put_event_type(TENANT, event_type("a.x"), Presence::New, None).await.unwrap();
     assert_eq!(store.event_type(TENANT, "a.x").await.unwrap(), Some(event_type("a.x")), "byte for byte");
     let other = TenantId(Uuid::from_u128(9));
     assert_eq!(store.event_type(other, "a.x").await.unwrap(), None);
     assert!(
-        store.remove_event_type(TENANT, "a.x").await.unwrap() && !store.remove_event_type(TENANT, "a.x").await.unwrap()
+        store.remove_event_type(TENANT, "a.x", None).await.unwrap()
+            && !store.remove_event_type(TENANT, "a.x", None).await.unwrap()
     );
 }
 
 pub(crate) async fn applications_and_subscribers_keep_the_order_in_which_they_were_made(store: &dyn Store) {
     for number in [3, 1, 2] {
         let uid = format!("u{number}");
-        store.put_application(TENANT, application(number, Some(&uid)), Presence::New).await.unwrap();
+        store.put_application(TENANT, application(number, Some(&uid)), Presence::New, None).await.unwrap();
     }
-    let taken = store.put_application(TENANT, application(4, Some("u1")), Presence::New).await;
+    let taken = store.put_application(TENANT, application(4, Some("u1")), Presence::New, None).await;
     assert!(matches!(taken, Err(StoreError::Conflict(_))));
     let found = store.applications(TENANT, FIRST).await.unwrap();
     assert_eq!(found.iter().map(|found| found.uid.as_deref().unwrap()).collect::<Vec<_>>(), ["u3", "u1", "u2"]);
@@ -158,7 +159,7 @@ pub(crate) async fn applications_and_subscribers_keep_the_order_in_which_they_we
     let by_uid = store.application(TENANT, &Handle::Uid("u1".into())).await.unwrap();
     assert_eq!(by_uid, store.application(TENANT, &Handle::Id(found[1].id)).await.unwrap());
     let renamed = Application { name: "other".into(), uid: None, ..found[1].clone() };
-    let put = store.put_application(TENANT, renamed.clone(), Presence::There).await.unwrap();
+    let put = store.put_application(TENANT, renamed.clone(), Presence::There, None).await.unwrap();
     assert_eq!((&put, put.number), (&renamed, found[1].number));
 
     for number in (1..=9).rev() {
@@ -181,6 +182,7 @@ pub(crate) async fn applications_and_subscribers_keep_the_order_in_which_they_we
                 ..subscriber(9, 1, &[], &[])
             },
             Presence::New,
+            None,
         )
         .await;
     assert!(matches!(again, Err(StoreError::Conflict(_))), "its uid is another's");
@@ -191,7 +193,7 @@ pub(crate) async fn applications_and_subscribers_keep_the_order_in_which_they_we
         None
     );
     assert_eq!(store.subscriptions(TENANT, &[found.endpoint.id, EndpointId(uuid(3, 77))]).await.unwrap().len(), 1);
-    assert!(store.remove_application(TENANT, one, at(9)).await.unwrap());
+    assert!(store.remove_application(TENANT, one, at(9), None).await.unwrap());
     assert!(ids(FIRST).await.is_empty() && store.list_endpoints(TENANT).await.unwrap().is_empty());
 }
 
@@ -224,10 +226,11 @@ pub(crate) async fn an_event_goes_to_whoever_hears_of_it_and_once(store: &dyn St
         store.delivery(TENANT, DeliveryId::of(MessageId(uuid(21, 6)), elsewhere)).await.unwrap().unwrap();
     assert_eq!((delivery.due_at, delivery.state), (at(500), DeliveryState::Pending));
     let changed = subscriber(2, 1, &["c.x"], &[]);
-    store.subscribe(TENANT, changed, Presence::There).await.unwrap();
+    store.subscribe(TENANT, changed, Presence::There, None).await.unwrap();
     assert_eq!(heard(7, event(1, "a.x", &[])).await, [all, of_tenant], "types are replaced");
     assert!(
-        store.unsubscribe(TENANT, all, at(9)).await.unwrap() && !store.unsubscribe(TENANT, all, at(9)).await.unwrap()
+        store.unsubscribe(TENANT, all, at(9), None).await.unwrap()
+            && !store.unsubscribe(TENANT, all, at(9), None).await.unwrap()
     );
     let (delivery, _) = store.delivery(TENANT, DeliveryId::of(MessageId(uuid(21, 7)), all)).await.unwrap().unwrap();
     assert_eq!(delivery.state, DeliveryState::Failed("endpoint removed".into()));
@@ -336,8 +339,8 @@ pub(crate) async fn a_failure_is_told_to_those_who_ask_for_it_and_no_further(sto
 
 pub(crate) async fn one_tenant_is_wiped_and_others_stay(store: &dyn Store) {
     let other = TenantId(Uuid::from_u128(9));
-    store.put_event_type(other, event_type("a.x"), Presence::New).await.unwrap();
-    store.put_event_type(TENANT, event_type("a.x"), Presence::New).await.unwrap();
+    store.put_event_type(other, event_type("a.x"), Presence::New, None).await.unwrap();
+    store.put_event_type(TENANT, event_type("a.x"), Presence::New, None).await.unwrap();
     subscribe(store, 1, 1, &[], &[]).await;
     send(store, 1, event(1, "a.x", &[])).await;
     store.wipe_tenant(TENANT, None).await.unwrap();

@@ -2,6 +2,7 @@
 
 use runhook::model::delivery::{Attempt, AttemptResult, Outcome};
 use runhook::model::id::{DeliveryId, EndpointId, TenantId};
+use runhook::model::message::Source;
 use runhook::model::window::Progress;
 use runhook::store::Store;
 use runhook::store::failed::{FailedCount, FailedQuery};
@@ -76,7 +77,7 @@ pub(crate) async fn failed_deliveries_are_counted_by_endpoint_and_rule_with_thei
     failures(store).await;
     let counted = |to: u32, of: &str, period: u64, count: u64, second: i64, why: &str| FailedCount {
         endpoint_id: EndpointId(uuid(3, to)),
-        rule_id: rule(of, period).id,
+        source: Source::Rule(rule(of, period).id),
         count,
         last_at: at(second),
         last_reason: why.to_owned(),

@@ -3,6 +3,7 @@
 use runhook::model::delivery::{DeliveryState, Outcome};
 use runhook::model::endpoint::{Disabled, Endpoint};
 use runhook::model::health::{Circuit, Health, Turn};
+use runhook::model::message::Source;
 use runhook::payload::notice;
 use runhook::store::Store;
 use runhook::store::outbox::{Aftermath, Claim, Finished, GivenUp, Notice};
@@ -116,7 +117,7 @@ pub(crate) async fn an_endpoint_that_is_given_up_is_disabled_and_told_of_once(st
     assert_eq!(told.len(), 1, "one message, however many attempts disabled it");
     assert_eq!(told[0].endpoint.id, endpoint(2, None).id);
     let message = store.message(TENANT, told[0].delivery.message_id).await.unwrap().unwrap();
-    assert!(message.is_notice());
+    assert_eq!((message.source, message.window_id), (Source::Endpoint(endpoint(1, None).id), None));
     assert_eq!(Some(message), given_up(1, 101, 202).notice.map(|notice| notice.message));
 }
 

@@ -3,6 +3,7 @@
 //! A case is a function over `&dyn Store` whose name is the sentence it proves. [`store_suite!`] turns the list of all
 //! cases into tests of one backend; what only one backend can show (files, locks, queues) stands in that backend's file.
 
+mod alerts;
 mod audit;
 mod broken;
 mod collections;
@@ -40,6 +41,7 @@ macro_rules! store_suite {
                 waiting_patches_are_found_inside_one_batch_too,
                 a_run_without_name_type_or_start_is_not_there_yet,
                 children_without_a_path_get_one_whichever_run_comes_first,
+                a_child_that_names_its_parent_by_another_id_finds_it_whichever_comes_first,
                 a_run_that_is_not_there_yet_passes_no_path_on,
                 the_first_project_named_for_a_run_wins,
                 an_unknown_project_id_refuses_its_part_and_no_other,
@@ -130,6 +132,11 @@ macro_rules! store_suite {
                 attempts_are_recorded_together_each_for_the_holder_of_its_lease,
                 a_message_comes_back_as_it_was,
                 sealed_targets_are_listed_by_id_and_replaced_only_if_unchanged;
+            alerts: an_alert_and_its_endpoints_are_put_changed_and_removed_together,
+                a_tenant_has_no_more_alerts_than_it_may,
+                an_evaluation_is_committed_once_with_all_it_says,
+                alerts_are_due_when_their_project_has_changed_or_they_are_restless,
+                an_alert_goes_with_its_project;
             failed: failed_deliveries_are_listed_in_the_order_of_their_ends,
                 failed_deliveries_are_counted_by_endpoint_and_rule_with_their_last_reason,
                 deliveries_are_selected_by_their_last_answer_and_until_an_instant;

@@ -9,7 +9,7 @@ use runhook::model::health::Health;
 use runhook::model::id::{DeliveryId, EndpointId, FeedbackId, MessageId, ProjectId, RuleId, RunId, TenantId, WindowId};
 use runhook::model::json::RawJson;
 use runhook::model::merge::digest;
-use runhook::model::message::{Body, Message};
+use runhook::model::message::{Body, Message, Source};
 use runhook::model::project::ProjectRef;
 use runhook::model::rule::{Actions, BatchLimits, Cadence, Rule, RuleState};
 use runhook::model::run::{Fields, Part, PartKind, Payload};
@@ -151,6 +151,7 @@ pub(crate) fn endpoint(number: u32, rule: Option<RuleId>) -> Endpoint {
         id: EndpointId(uuid(3, number)),
         key: rule.is_none().then(|| format!("endpoint-{number}")),
         rule_id: rule,
+        alert_id: None,
         target: Sealed(vec![1, 2, 3]),
         shown: ShownTarget {
             url: "https://example.com/…".into(),
@@ -192,7 +193,7 @@ pub(crate) async fn found(
 ) -> WindowCommit {
     let mut messages: Vec<Message> = Vec::new();
     for (rule, _) in matches {
-        if messages.iter().all(|message| message.rule_id != *rule) {
+        if messages.iter().all(|message| message.source != Source::Rule(*rule)) {
             messages.push(message(&window, *rule));
         }
     }
@@ -217,8 +218,8 @@ pub(crate) fn message(window: &Window, rule: RuleId) -> Message {
     Message {
         tenant_id: TENANT,
         id: MessageId::of(window.id, rule, 1),
-        rule_id: rule,
-        window_id: window.id,
+        source: Source::Rule(rule),
+        window_id: Some(window.id),
         part: 1,
         parts: 1,
         runs: 1,
@@ -234,7 +235,7 @@ pub(crate) fn delivery(message: &Message, to: EndpointId, due: Timestamp) -> Del
         id: DeliveryId::of(message.id, to),
         message_id: message.id,
         endpoint_id: to,
-        rule_id: message.rule_id,
+        source: message.source,
         state: DeliveryState::Pending,
         attempts: 0,
         due_at: due,

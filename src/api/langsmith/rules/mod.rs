@@ -24,6 +24,8 @@ use crate::api::request;
 use crate::model::id::{RuleId, TenantId};
 use crate::model::rule::Rule;
 
+pub(in crate::api::langsmith) use wish::filter;
+
 /// The routes of this folder.
 pub(crate) fn routes() -> Router<Api> {
     Router::new()

@@ -212,7 +212,7 @@ fn flag(field: &str, raw: &RawValue) -> Result<bool, Invalid> {
 }
 
 /// A filter that parses, or none if it is blank. A mistake is told with its place in the filter.
-fn filter(name: &str, raw: &RawValue) -> Result<Option<String>, Invalid> {
+pub(in crate::api::langsmith) fn filter(name: &str, raw: &RawValue) -> Result<Option<String>, Invalid> {
     let text = value::string(name, raw)?;
     if text.trim().is_empty() {
         return Ok(None);

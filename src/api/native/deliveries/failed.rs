@@ -12,7 +12,7 @@ use crate::api::problem::Problem;
 use crate::store::failed::FailedQuery;
 
 use super::selection::{self, Wanted, instant};
-use super::shown::{Line, Names, Rule, Where};
+use super::shown::{Alert, Line, Names, Rule, Where};
 use super::{LARGEST, PAGE};
 
 /// Deliveries that are counted, of those that failed last.
@@ -57,7 +57,9 @@ struct Counts {
 #[derive(Serialize)]
 struct Group {
     endpoint: Where,
-    rule: Rule,
+    rule: Option<Rule>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    alert: Option<Alert>,
     count: u64,
     last_failed_at: String,
     last_reason: String,
@@ -99,13 +101,14 @@ async fn counts(api: &Api, query: &FailedQuery, principal: Principal) -> Result<
     let counted = api.store.count_failed(tenant, &FailedQuery { limit: COUNTED, ..query.clone() }).await?;
     let total = counted.iter().map(|group| group.count).sum();
     let told = counted.get(..GROUPS).unwrap_or(&counted);
-    let rules = told.iter().map(|group| group.rule_id).collect();
-    let names = Names::named(api, tenant, rules, told.iter().map(|group| group.endpoint_id).collect()).await?;
+    let sources = told.iter().map(|group| group.source).collect();
+    let names = Names::named(api, tenant, sources, told.iter().map(|group| group.endpoint_id).collect()).await?;
     let groups = told
         .iter()
         .map(|group| Group {
             endpoint: names.place(group.endpoint_id),
-            rule: names.rule(group.rule_id),
+            rule: names.rule(group.source),
+            alert: names.alert(group.source),
             count: group.count,
             last_failed_at: group.last_at.to_string(),
             last_reason: group.last_reason.clone(),

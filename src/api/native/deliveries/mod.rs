@@ -20,8 +20,9 @@ use crate::model::id::DeliveryId;
 use selection::Selection;
 use shown::Names;
 
+pub(in crate::api) use replay::act;
 pub(super) use selection::instant;
-pub(super) use shown::said;
+pub(in crate::api) use shown::said;
 
 /// Deliveries on a page, unless asked otherwise.
 const PAGE: u32 = 50;

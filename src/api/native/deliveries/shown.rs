@@ -8,12 +8,13 @@ use crate::api::Api;
 use crate::api::problem::Problem;
 use crate::model::delivery::{Attempt, AttemptResult, Delivery, DeliveryState, Sent};
 use crate::model::endpoint::{Endpoint, Policy, ShownTarget};
-use crate::model::id::{DeliveryId, EndpointId, MessageId, RuleId, TenantId, WindowId};
-use crate::model::message::Message;
+use crate::model::id::{AlertId, DeliveryId, EndpointId, MessageId, RuleId, TenantId, WindowId};
+use crate::model::message::{Message, Source};
 
 /// What rules and endpoints are called.
 pub(super) struct Names {
     rules: HashMap<RuleId, String>,
+    alerts: HashMap<AlertId, String>,
     endpoints: HashMap<EndpointId, Endpoint>,
 }
 
@@ -24,7 +25,10 @@ pub(super) struct Line {
     state: &'static str,
     /// Why it failed.
     reason: Option<String>,
-    rule: Rule,
+    /// The rule it speaks for, unless it speaks for an alert.
+    rule: Option<Rule>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    alert: Option<Alert>,
     endpoint: Where,
     message_id: MessageId,
     attempt_count: u32,
@@ -39,6 +43,13 @@ pub(super) struct Rule {
     id: RuleId,
     /// Absent when the rule was removed.
     key: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Alert {
+    id: AlertId,
+    /// Absent when the alert was removed.
+    name: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -70,7 +81,7 @@ struct Target {
 #[derive(Debug, Serialize)]
 struct Told {
     id: MessageId,
-    window_id: WindowId,
+    window_id: Option<WindowId>,
     part: u32,
     parts: u32,
     runs: u32,
@@ -94,26 +105,36 @@ struct Tried {
 impl Names {
     /// Those of these deliveries.
     pub(super) async fn of(api: &Api, tenant: TenantId, deliveries: &[Delivery]) -> Result<Self, Problem> {
-        let rules = deliveries.iter().map(|delivery| delivery.rule_id).collect();
-        Self::named(api, tenant, rules, deliveries.iter().map(|delivery| delivery.endpoint_id).collect()).await
+        let sources = deliveries.iter().map(|delivery| delivery.source).collect();
+        Self::named(api, tenant, sources, deliveries.iter().map(|delivery| delivery.endpoint_id).collect()).await
     }
 
     /// Those of these rules and endpoints.
     pub(super) async fn named(
         api: &Api,
         tenant: TenantId,
-        rules: BTreeSet<RuleId>,
+        sources: BTreeSet<Source>,
         endpoints: BTreeSet<EndpointId>,
     ) -> Result<Self, Problem> {
-        let (rules, endpoints) = (Vec::from_iter(rules), Vec::from_iter(endpoints));
+        let rules: Vec<RuleId> = sources.iter().filter_map(|source| source.rule()).collect();
+        let has_alerts = rules.len() < sources.len();
+        let endpoints = Vec::from_iter(endpoints);
         let rules = api.store.rule_keys(tenant, &rules).await?.into_iter().collect();
         let endpoints = api.store.endpoints(tenant, &endpoints).await?;
-        Ok(Self { rules, endpoints: endpoints.into_iter().map(|endpoint| (endpoint.id, endpoint)).collect() })
+        let alerts = if has_alerts { api.store.list_alerts(tenant).await? } else { Vec::new() };
+        let alerts = alerts.into_iter().map(|kept| (kept.alert.id, kept.alert.name)).collect();
+        Ok(Self { rules, alerts, endpoints: endpoints.into_iter().map(|endpoint| (endpoint.id, endpoint)).collect() })
     }
 
     /// A rule as lines name it.
-    pub(super) fn rule(&self, id: RuleId) -> Rule {
-        Rule { id, key: self.rules.get(&id).cloned() }
+    pub(super) fn rule(&self, source: Source) -> Option<Rule> {
+        source.rule().map(|id| Rule { id, key: self.rules.get(&id).cloned() })
+    }
+
+    /// An alert as lines name it.
+    pub(super) fn alert(&self, source: Source) -> Option<Alert> {
+        let Source::Alert(id) = source else { return None };
+        Some(Alert { id, name: self.alerts.get(&id).cloned() })
     }
 
     /// An endpoint as lines name it.
@@ -146,7 +167,8 @@ impl Names {
             id: delivery.id,
             state: delivery.state.as_str(),
             reason,
-            rule: self.rule(delivery.rule_id),
+            rule: self.rule(delivery.source),
+            alert: self.alert(delivery.source),
             endpoint: self.place(delivery.endpoint_id),
             message_id: delivery.message_id,
             attempt_count: delivery.attempts,
@@ -190,7 +212,7 @@ impl From<&Attempt> for Tried {
 }
 
 /// What came of an attempt, in words.
-pub(in crate::api::native) fn said(result: &AttemptResult) -> String {
+pub(in crate::api) fn said(result: &AttemptResult) -> String {
     match result {
         AttemptResult::Answered { status, .. } => format!("answered {status}"),
         AttemptResult::NotConnected { reason } => format!("not connected: {reason}"),

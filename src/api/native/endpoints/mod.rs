@@ -82,6 +82,7 @@ async fn find_own(api: &Api, tenant: TenantId, key: &str) -> Result<Endpoint, Pr
         (None, Some(origin)) if origin == subscribing::ORIGIN => {
             ("the endpoint subscribes to events".to_owned(), "the API it was made through (docs/events.md)")
         }
+        _ if endpoint.alert_id.is_some() => ("the endpoint is written inside an alert".to_owned(), "the alert"),
         _ => ("the endpoint is written inside a rule".to_owned(), "the rule"),
     };
     let detail = format!("{place}, and changes with {what} alone");

@@ -14,6 +14,7 @@ pub(super) fn shown(endpoint: &Endpoint) -> Value {
     let mut shown = rules::webhook(endpoint);
     if let Some(members) = shown.as_object_mut() {
         members.insert("rule_id".to_owned(), json!(endpoint.rule_id));
+        members.insert("alert_id".to_owned(), json!(endpoint.alert_id));
         members.insert("origin".to_owned(), json!(endpoint.origin));
     }
     shown

@@ -308,6 +308,7 @@ pub(in crate::api::native) fn sealed(api: &Api, tenant: TenantId, writes: Writes
             id: put.id,
             key: put.key,
             rule_id: put.rule_id,
+            alert_id: None,
             target: sealed,
             shown: shown(target),
             format: put.draft.target.format,

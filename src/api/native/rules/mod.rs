@@ -27,8 +27,9 @@ use crate::model::rule::{Rule, RuleState};
 use crate::rule_file;
 
 pub(in crate::api) use apply::TURN;
+pub(super) use apply::check_endpoints;
+pub(super) use apply::sealed;
 pub use apply::{Outcome, Purpose, Request, apply};
-pub(super) use apply::{check_endpoints, sealed};
 pub(super) use shown::webhook;
 pub(super) use told::acts;
 

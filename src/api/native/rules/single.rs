@@ -88,7 +88,7 @@ async fn read(api: &Api, rule: &Value) -> Result<Loaded, Problem> {
 }
 
 /// Reads a document of a file's shape in which `entry` is the one rule or endpoint.
-pub(in crate::api::native) async fn check(api: &Api, document: &Value, entry: &Value) -> Result<Loaded, Problem> {
+pub(in crate::api) async fn check(api: &Api, document: &Value, entry: &Value) -> Result<Loaded, Problem> {
     let file = SourceFile { name: ORIGIN.to_owned(), text: document.to_string() };
     let loaded = load(std::slice::from_ref(&file), &|_| None);
     let names = Names::ask(api, &loaded.endpoints).await;

@@ -8,9 +8,11 @@ use axum::http::StatusCode;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
+use crate::api::audit::By;
 use crate::api::request::{Whole, keys};
-use crate::api::svix::{Answer, Caller};
+use crate::api::svix::{Answer, Caller, Manager};
 use crate::api::{Api, subscribing};
+use crate::model::audit::Action;
 use crate::store::catalog::{Presence, Subscriber};
 
 use super::find;
@@ -41,7 +43,13 @@ pub(super) async fn show(
 }
 
 /// Lays headers over those that `keeps` keeps.
-async fn put(api: &Api, there: Subscriber, wanted: In, keeps: impl Fn(&str) -> bool + Send) -> Answer<StatusCode> {
+async fn put(
+    api: &Api,
+    by: &By,
+    there: Subscriber,
+    wanted: In,
+    keeps: impl Fn(&str) -> bool + Send,
+) -> Answer<StatusCode> {
     subscribing::check_headers(api, &wanted.headers)?;
     let Subscriber { endpoint, subscription } = there;
     let mut target = subscribing::opened(api, &endpoint)?;
@@ -54,31 +62,32 @@ async fn put(api: &Api, there: Subscriber, wanted: In, keeps: impl Fn(&str) -> b
         return Err(super::Fault::invalid(&["body", "headers"], format!("an endpoint has at most {most} headers")));
     }
     let endpoint = subscribing::retargeted(api, endpoint, &target)?;
-    subscribing::put(api, Subscriber { endpoint, subscription }, Presence::There).await?;
+    let told = subscribing::told(api, by, Action::UpdateEndpoint, &subscription);
+    subscribing::put(api, Subscriber { endpoint, subscription }, Presence::There, told).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 pub(super) async fn replace(
     State(api): State<Api>,
-    Caller(tenant): Caller,
+    Manager(by): Manager,
     Path((app, endpoint)): Path<(String, String)>,
     Whole(body): Whole,
 ) -> Answer<StatusCode> {
     let wanted: In = keys(&api, &body)?;
     let _turn = subscribing::turn().await;
-    let there = find(&api, tenant, &app, &endpoint).await?;
-    put(&api, there, wanted, |_| false).await
+    let there = find(&api, by.tenant_id, &app, &endpoint).await?;
+    put(&api, &by, there, wanted, |_| false).await
 }
 
 pub(super) async fn patch(
     State(api): State<Api>,
-    Caller(tenant): Caller,
+    Manager(by): Manager,
     Path((app, endpoint)): Path<(String, String)>,
     Whole(body): Whole,
 ) -> Answer<StatusCode> {
     let mut wanted: In = keys(&api, &body)?;
     let gone = wanted.delete_headers.take().unwrap_or_default();
     let _turn = subscribing::turn().await;
-    let there = find(&api, tenant, &app, &endpoint).await?;
-    put(&api, there, wanted, move |name| !gone.iter().any(|one| one.eq_ignore_ascii_case(name))).await
+    let there = find(&api, by.tenant_id, &app, &endpoint).await?;
+    put(&api, &by, there, wanted, move |name| !gone.iter().any(|one| one.eq_ignore_ascii_case(name))).await
 }

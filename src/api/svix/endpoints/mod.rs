@@ -19,7 +19,7 @@ use crate::store::catalog::{Handle, Page, Subscriber};
 
 use super::applications;
 use super::page::{self, Listed, Order};
-use super::{Answer, Asks, Caller, Fault, attempts};
+use super::{Answer, Asks, Caller, Fault, Manager, attempts};
 
 pub(super) use shown::{Out, url};
 pub(super) use write::checked_channels;
@@ -91,12 +91,12 @@ async fn show(
 
 async fn delete(
     State(api): State<Api>,
-    Caller(tenant): Caller,
+    Manager(by): Manager,
     Path((app, endpoint)): Path<(String, String)>,
 ) -> Answer<StatusCode> {
     let _turn = subscribing::turn().await;
-    let found = find(&api, tenant, &app, &endpoint).await?;
-    if !subscribing::remove(&api, &found.endpoint).await? {
+    let found = find(&api, by.tenant_id, &app, &endpoint).await?;
+    if !subscribing::remove(&api, &by, &found).await? {
         return Err(Fault::not_found());
     }
     Ok(StatusCode::NO_CONTENT)

@@ -8,8 +8,9 @@ use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 
 use crate::api::request::{Whole, keys};
-use crate::api::svix::{Answer, Caller, Fault};
+use crate::api::svix::{Answer, Caller, Fault, Manager};
 use crate::api::{Api, subscribing};
+use crate::model::audit::Action;
 use crate::model::signing::{GRACE, LONGEST_GRACE};
 use crate::store::catalog::{Presence, Subscriber};
 
@@ -42,7 +43,7 @@ pub(super) async fn show(
 /// Older clients look at nothing of the answer, newer ones read the new secret in it.
 pub(super) async fn rotate(
     State(api): State<Api>,
-    Caller(tenant): Caller,
+    Manager(by): Manager,
     Path((app, endpoint)): Path<(String, String)>,
     Whole(body): Whole,
 ) -> Answer<Json<Out>> {
@@ -53,10 +54,11 @@ pub(super) async fn rotate(
     }
     let secret = subscribing::secret(wanted.key.as_deref(), "key")?;
     let _turn = subscribing::turn().await;
-    let Subscriber { endpoint, subscription } = find(&api, tenant, &app, &endpoint).await?;
+    let Subscriber { endpoint, subscription } = find(&api, by.tenant_id, &app, &endpoint).await?;
     let mut target = subscribing::opened(&api, &endpoint)?;
     target.signing = target.signing.rotated(&secret, api.clock.now(), grace);
     let endpoint = subscribing::retargeted(&api, endpoint, &target)?;
-    subscribing::put(&api, Subscriber { endpoint, subscription }, Presence::There).await?;
+    let told = subscribing::told(&api, &by, Action::RotateEndpoint, &subscription);
+    subscribing::put(&api, Subscriber { endpoint, subscription }, Presence::There, told).await?;
     Ok(Json(Out { key: secret.expose_secret().to_owned() }))
 }

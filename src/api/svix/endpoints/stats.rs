@@ -10,9 +10,10 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::api::Api;
+use crate::api::native::deliveries::act as replaying;
 use crate::api::request::{Whole, keys};
 use crate::api::svix::page::instant;
-use crate::api::svix::{Answer, Asks, Caller, Fault};
+use crate::api::svix::{Answer, Asks, Caller, Fault, Manager};
 use crate::crypto;
 use crate::store::outbox::DeliveryQuery;
 
@@ -49,11 +50,12 @@ pub(super) async fn stats(
 /// Sends anew what failed. It is done when this is answered.
 pub(super) async fn recover(
     State(api): State<Api>,
-    Caller(tenant): Caller,
+    Manager(by): Manager,
     Path((app, endpoint)): Path<(String, String)>,
     Whole(body): Whole,
 ) -> Answer<(StatusCode, Json<Value>)> {
     let wanted: Asked = keys(&api, &body)?;
+    let tenant = by.tenant_id;
     let since = instant("since", wanted.since.as_deref())?;
     let Some(since) = since else { return Err(Fault::invalid(&["body", "since"], "say since when: `since`")) };
     let until = instant("until", wanted.until.as_deref())?;
@@ -70,7 +72,9 @@ pub(super) async fn recover(
     loop {
         let failed = api.store.list_deliveries(tenant, &query).await?;
         let ids: Vec<_> = failed.iter().map(|delivery| delivery.id).collect();
-        api.store.replay(tenant, &ids, now, None).await?;
+        if !ids.is_empty() {
+            api.store.replay(tenant, &ids, now, Some(by.entry(&api, replaying(&ids)))).await?;
+        }
         query.before = failed.last().map(|last| (last.created_at, last.id));
         if ids.len() < BATCH as usize {
             break;

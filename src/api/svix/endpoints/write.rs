@@ -9,13 +9,15 @@ use secrecy::ExposeSecret;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use crate::api::audit::By;
 use crate::api::request::{Whole, keys};
 use crate::api::svix::applications::{self, checked_metadata, checked_uid, laid_over};
-use crate::api::svix::{Answer, Caller, Fault};
+use crate::api::svix::{Answer, Fault, Manager};
 use crate::api::{Api, subscribing};
+use crate::model::audit::Action;
 use crate::model::endpoint::{Format, Target};
 use crate::model::event::{MOST_CHANNELS, Subscription, is_channel, is_name};
-use crate::model::id::{ApplicationId, EndpointId, TenantId};
+use crate::model::id::{ApplicationId, EndpointId};
 use crate::model::signing::{Signature, Signing};
 use crate::store::StoreError;
 use crate::store::catalog::{Presence, Subscriber};
@@ -88,20 +90,23 @@ fn subscription(api: &Api, application_id: ApplicationId, endpoint_id: EndpointI
     }
 }
 
-fn told(
-    api: &Api,
-    stored: Result<Subscription, StoreError>,
-    endpoint: crate::model::endpoint::Endpoint,
-) -> Answer<Out> {
-    match stored {
-        Ok(subscription) => Ok(Out::of(api, Subscriber { endpoint, subscription })),
+/// Puts an endpoint, disabled or not.
+async fn put(api: &Api, by: &By, mut put: Subscriber, disabled: bool, presence: Presence) -> Answer<Out> {
+    let action = if presence == Presence::New { Action::CreateEndpoint } else { Action::UpdateEndpoint };
+    let told = subscribing::told(api, by, action, &put.subscription);
+    match subscribing::put(api, put.clone(), presence, told).await {
+        Ok(subscription) => {
+            put.subscription = subscription;
+            subscribing::set_disabled(api, by, &mut put, disabled).await?;
+            Ok(Out::of(api, put))
+        }
         Err(StoreError::Conflict(_)) => Err(Fault::exists("conflict", "An endpoint with this uid already exists")),
         Err(StoreError::NotFound(_)) => Err(Fault::not_found()),
         Err(error) => Err(error.into()),
     }
 }
 
-async fn add(api: &Api, tenant: TenantId, application: ApplicationId, mut wanted: In) -> Answer<Out> {
+async fn add(api: &Api, by: &By, application: ApplicationId, mut wanted: In) -> Answer<Out> {
     checked(api, &wanted).await?;
     let secret = subscribing::secret(wanted.secret.as_deref(), "secret")?;
     let target = Target {
@@ -111,31 +116,26 @@ async fn add(api: &Api, tenant: TenantId, application: ApplicationId, mut wanted
         secrets: Vec::new(),
         signing: Signing::with(secret, Signature::Standard),
     };
-    let mut endpoint = subscribing::made(api, tenant, &target, Format::Event)?;
+    let endpoint = subscribing::made(api, by.tenant_id, &target, Format::Event)?;
     let disabled = wanted.disabled.unwrap_or(false);
     let subscription = subscription(api, application, endpoint.id, wanted);
-    let put = Subscriber { endpoint: endpoint.clone(), subscription };
-    let stored = subscribing::put(api, put, Presence::New).await;
-    if stored.is_ok() {
-        subscribing::set_disabled(api, &mut endpoint, disabled).await?;
-    }
-    told(api, stored, endpoint)
+    put(api, by, Subscriber { endpoint, subscription }, disabled, Presence::New).await
 }
 
 pub(super) async fn create(
     State(api): State<Api>,
-    Caller(tenant): Caller,
+    Manager(by): Manager,
     Path(app): Path<String>,
     Whole(body): Whole,
 ) -> Answer<(StatusCode, Json<Out>)> {
     let wanted: In = keys(&api, &body)?;
     let _turn = subscribing::turn().await;
-    let application = applications::find(&api, tenant, &app).await?;
-    Ok((StatusCode::CREATED, Json(add(&api, tenant, application.id, wanted).await?)))
+    let application = applications::find(&api, by.tenant_id, &app).await?;
+    Ok((StatusCode::CREATED, Json(add(&api, &by, application.id, wanted).await?)))
 }
 
 /// Stores an endpoint as it is wanted, over what there is. Its secret and its headers stay.
-async fn replace(api: &Api, there: Subscriber, wanted: In) -> Answer<Out> {
+async fn replace(api: &Api, by: &By, there: Subscriber, wanted: In) -> Answer<Out> {
     checked(api, &wanted).await?;
     let Subscriber { mut endpoint, subscription: before } = there;
     let mut target = subscribing::opened(api, &endpoint)?;
@@ -147,41 +147,36 @@ async fn replace(api: &Api, there: Subscriber, wanted: In) -> Answer<Out> {
     let disabled = wanted.disabled.unwrap_or(false);
     let now = subscription(api, before.application_id, endpoint.id, wanted);
     let subscription = Subscription { created_at: before.created_at, ..now };
-    let put = Subscriber { endpoint: endpoint.clone(), subscription };
-    let stored = subscribing::put(api, put, Presence::There).await;
-    if stored.is_ok() {
-        subscribing::set_disabled(api, &mut endpoint, disabled).await?;
-    }
-    told(api, stored, endpoint)
+    put(api, by, Subscriber { endpoint, subscription }, disabled, Presence::There).await
 }
 
 /// Replaces an endpoint, or makes it under the uid that the path names.
 pub(super) async fn update(
     State(api): State<Api>,
-    Caller(tenant): Caller,
+    Manager(by): Manager,
     Path((app, endpoint)): Path<(String, String)>,
     Whole(body): Whole,
 ) -> Answer<(StatusCode, Json<Out>)> {
     let wanted: In = keys(&api, &body)?;
     let _turn = subscribing::turn().await;
-    let application = applications::find(&api, tenant, &app).await?;
-    if let Ok(there) = find_in(&api, tenant, application.id, &endpoint).await {
+    let application = applications::find(&api, by.tenant_id, &app).await?;
+    if let Ok(there) = find_in(&api, by.tenant_id, application.id, &endpoint).await {
         let wanted = In { uid: wanted.uid.or_else(|| there.subscription.uid.clone()), ..wanted };
-        return Ok((StatusCode::OK, Json(replace(&api, there, wanted).await?)));
+        return Ok((StatusCode::OK, Json(replace(&api, &by, there, wanted).await?)));
     }
     let wanted = In { uid: wanted.uid.or(Some(endpoint)), ..wanted };
-    Ok((StatusCode::CREATED, Json(add(&api, tenant, application.id, wanted).await?)))
+    Ok((StatusCode::CREATED, Json(add(&api, &by, application.id, wanted).await?)))
 }
 
 pub(super) async fn patch(
     State(api): State<Api>,
-    Caller(tenant): Caller,
+    Manager(by): Manager,
     Path((app, endpoint)): Path<(String, String)>,
     Whole(body): Whole,
 ) -> Answer<Json<Out>> {
     let patch: Map<String, Value> = keys(&api, &body)?;
     let _turn = subscribing::turn().await;
-    let there = find(&api, tenant, &app, &endpoint).await?;
+    let there = find(&api, by.tenant_id, &app, &endpoint).await?;
     let (own, target) = (&there.subscription, subscribing::opened(&api, &there.endpoint)?);
     let members = json!({
         "url": target.url.expose_secret(), "uid": own.uid, "version": own.version, "description": own.description,
@@ -189,5 +184,5 @@ pub(super) async fn patch(
         "rateLimit": own.rate_limit, "disabled": there.endpoint.disabled.is_some(),
     });
     let wanted: In = laid_over(members, patch)?;
-    Ok(Json(replace(&api, there, wanted).await?))
+    Ok(Json(replace(&api, &by, there, wanted).await?))
 }

@@ -1,20 +1,24 @@
-//! What no fault is about.
+//! What no fault is about, and alerts.
+
+use std::sync::Arc;
 
 use std::collections::HashMap;
 
 use async_trait::async_trait;
+use runhook::model::alert::Kept;
 use runhook::model::audit::Entry;
 use runhook::model::collection::{Collection, CollectionKind, Example};
 use runhook::model::feedback::FeedbackToken;
-use runhook::model::id::{ExampleId, FeedbackTokenId, QueueId, RunId, TenantId};
+use runhook::model::id::{AlertId, ExampleId, FeedbackTokenId, ProjectId, QueueId, RunId, TenantId};
 use runhook::model::time::Timestamp;
+use runhook::store::alerts::{AlertCommit, AlertPut, Put};
 use runhook::store::audit::AuditQuery;
 use runhook::store::collections::{CollectionQuery, ExampleQuery, Shelved};
 use runhook::store::retention::Dropped;
-use runhook::store::{AuditStore, CollectionStore, FeedbackTokenStore, Result};
+use runhook::store::{AlertStore, AuditStore, CollectionStore, FeedbackTokenStore, Result};
 use uuid::Uuid;
 
-use super::FaultyStore;
+use super::{Fault, FaultyStore, died};
 
 #[async_trait]
 impl FeedbackTokenStore for FaultyStore {
@@ -118,5 +122,43 @@ impl CollectionStore for FaultyStore {
 
     async fn dequeue(&self, tenant: TenantId, queue: QueueId, run: RunId, told: Option<Entry>) -> Result<bool> {
         self.real.dequeue(tenant, queue, run, told).await
+    }
+}
+
+#[async_trait]
+impl AlertStore for FaultyStore {
+    async fn put_alert(&self, put: AlertPut) -> Result<Put> {
+        self.real.put_alert(put).await
+    }
+
+    async fn remove_alert(&self, tenant: TenantId, project: ProjectId, id: AlertId, now: Timestamp) -> Result<bool> {
+        self.real.remove_alert(tenant, project, id, now).await
+    }
+
+    async fn alert(&self, tenant: TenantId, id: AlertId) -> Result<Option<Kept>> {
+        self.real.alert(tenant, id).await
+    }
+
+    async fn list_alerts(&self, tenant: TenantId) -> Result<Vec<Kept>> {
+        self.real.list_alerts(tenant).await
+    }
+
+    async fn due_alerts(&self, minute: Timestamp, after: Option<(TenantId, AlertId)>, limit: u32) -> Result<Vec<Kept>> {
+        self.real.due_alerts(minute, after, limit).await
+    }
+
+    async fn commit_alert(&self, commit: AlertCommit) -> Result<()> {
+        match self.faults.next() {
+            None => self.real.commit_alert(commit).await,
+            Some(Fault::Before) => Err(died()),
+            Some(Fault::After) => {
+                self.real.commit_alert(commit).await?;
+                Err(died())
+            }
+            Some(Fault::Meanwhile(other)) => {
+                other(Arc::clone(&self.real)).await;
+                self.real.commit_alert(commit).await
+            }
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! Events, which no fault is about.
 
 use async_trait::async_trait;
+use runhook::model::audit::Entry;
 use runhook::model::event::{Application, Event, EventType, Subscription, Told};
 use runhook::model::id::{ApplicationId, EndpointId, MessageId, TenantId};
 use runhook::model::message::Message;
@@ -22,12 +23,18 @@ impl CatalogStore for FaultyStore {
         self.real.event_types(tenant, archived, page).await
     }
 
-    async fn put_event_type(&self, tenant: TenantId, event_type: EventType, presence: Presence) -> Result<()> {
-        self.real.put_event_type(tenant, event_type, presence).await
+    async fn put_event_type(
+        &self,
+        tenant: TenantId,
+        event_type: EventType,
+        presence: Presence,
+        told: Option<Entry>,
+    ) -> Result<()> {
+        self.real.put_event_type(tenant, event_type, presence, told).await
     }
 
-    async fn remove_event_type(&self, tenant: TenantId, name: &str) -> Result<bool> {
-        self.real.remove_event_type(tenant, name).await
+    async fn remove_event_type(&self, tenant: TenantId, name: &str, told: Option<Entry>) -> Result<bool> {
+        self.real.remove_event_type(tenant, name, told).await
     }
 
     async fn application(&self, tenant: TenantId, handle: &Handle<ApplicationId>) -> Result<Option<Application>> {
@@ -38,12 +45,24 @@ impl CatalogStore for FaultyStore {
         self.real.applications(tenant, page).await
     }
 
-    async fn put_application(&self, tenant: TenantId, put: Application, presence: Presence) -> Result<Application> {
-        self.real.put_application(tenant, put, presence).await
+    async fn put_application(
+        &self,
+        tenant: TenantId,
+        put: Application,
+        presence: Presence,
+        told: Option<Entry>,
+    ) -> Result<Application> {
+        self.real.put_application(tenant, put, presence, told).await
     }
 
-    async fn remove_application(&self, tenant: TenantId, id: ApplicationId, now: Timestamp) -> Result<bool> {
-        self.real.remove_application(tenant, id, now).await
+    async fn remove_application(
+        &self,
+        tenant: TenantId,
+        id: ApplicationId,
+        now: Timestamp,
+        told: Option<Entry>,
+    ) -> Result<bool> {
+        self.real.remove_application(tenant, id, now, told).await
     }
 
     async fn subscriber(
@@ -68,12 +87,24 @@ impl CatalogStore for FaultyStore {
         self.real.subscriptions(tenant, endpoints).await
     }
 
-    async fn subscribe(&self, tenant: TenantId, put: Subscriber, presence: Presence) -> Result<Subscription> {
-        self.real.subscribe(tenant, put, presence).await
+    async fn subscribe(
+        &self,
+        tenant: TenantId,
+        put: Subscriber,
+        presence: Presence,
+        told: Option<Entry>,
+    ) -> Result<Subscription> {
+        self.real.subscribe(tenant, put, presence, told).await
     }
 
-    async fn unsubscribe(&self, tenant: TenantId, endpoint: EndpointId, now: Timestamp) -> Result<bool> {
-        self.real.unsubscribe(tenant, endpoint, now).await
+    async fn unsubscribe(
+        &self,
+        tenant: TenantId,
+        endpoint: EndpointId,
+        now: Timestamp,
+        told: Option<Entry>,
+    ) -> Result<bool> {
+        self.real.unsubscribe(tenant, endpoint, now, told).await
     }
 }
 

@@ -39,7 +39,7 @@ use runhook::store::{
 use uuid::Uuid;
 
 /// What happens to the next commit of a window.
-pub(super) enum Fault {
+pub(crate) enum Fault {
     /// The process dies before it: nothing is written, and the answer is lost.
     Before,
     /// The process dies after it: all is written, and the answer is lost.
@@ -62,7 +62,7 @@ pub(super) enum Leases {
 
 /// What is to go wrong, and what was asked for.
 #[derive(Default)]
-pub(super) struct Faults {
+pub(crate) struct Faults {
     leases: Mutex<Leases>,
     committed: Mutex<usize>,
     commits: Mutex<VecDeque<Fault>>,
@@ -70,7 +70,7 @@ pub(super) struct Faults {
 }
 
 impl Faults {
-    pub(super) fn at_commit(&self, fault: Fault) {
+    pub(crate) fn at_commit(&self, fault: Fault) {
         self.commits.lock().unwrap().push_back(fault);
     }
 
@@ -106,13 +106,13 @@ impl Faults {
     }
 }
 
-pub(super) struct FaultyStore {
+pub(crate) struct FaultyStore {
     pub(super) real: Arc<dyn Store>,
     faults: Arc<Faults>,
 }
 
 impl FaultyStore {
-    pub(super) fn new(real: Arc<dyn Store>, faults: Arc<Faults>) -> Self {
+    pub(crate) fn new(real: Arc<dyn Store>, faults: Arc<Faults>) -> Self {
         Self { real, faults }
     }
 }

@@ -141,6 +141,7 @@ fn endpoint_of(tenant: TenantId, step: &EndpointStep) -> Endpoint {
         id: endpoint_id(tenant, step.endpoint),
         key: step.key.map(|key| format!("endpoint {key}")),
         rule_id: step.rule.map(|rule| rule_id(tenant, rule)),
+        alert_id: None,
         target: Sealed(vec![step.sealed]),
         ..sample::endpoint(1, None)
     }

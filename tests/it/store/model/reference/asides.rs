@@ -1,15 +1,17 @@
-//! What no history asks for: the log of matches, what runs are set aside in, and what failed. All have tests of their own.
+//! What no history asks for: alerts, the log of matches, what runs are set aside in, and what failed. All have tests of their own.
 
 use std::collections::HashMap;
 
 use async_trait::async_trait;
+use runhook::model::alert::Kept;
 use runhook::model::audit::Entry;
 use runhook::model::collection::{Collection, CollectionKind, Example};
 use runhook::model::delivery::Delivery;
 use runhook::model::feedback::FeedbackToken;
-use runhook::model::id::{ExampleId, FeedbackTokenId, ProjectId, QueueId, RuleId, RunId, TenantId};
+use runhook::model::id::{AlertId, ExampleId, FeedbackTokenId, ProjectId, QueueId, RuleId, RunId, TenantId};
 use runhook::model::time::Timestamp;
 use runhook::model::window::Seq;
+use runhook::store::alerts::{AlertCommit, AlertPut, AlertStore, Put};
 use runhook::store::audit::{AuditQuery, AuditStore};
 use runhook::store::collections::{CollectionQuery, CollectionStore, ExampleQuery, Shelved};
 use runhook::store::failed::{FailedCount, FailedQuery, FailedStore};
@@ -48,6 +50,33 @@ impl AuditStore for Reference {
     }
 
     async fn drop_audit(&self, _: Timestamp, _: u32) -> Result<Dropped> {
+        not_asked()
+    }
+}
+
+#[async_trait]
+impl AlertStore for Reference {
+    async fn put_alert(&self, _: AlertPut) -> Result<Put> {
+        not_asked()
+    }
+
+    async fn remove_alert(&self, _: TenantId, _: ProjectId, _: AlertId, _: Timestamp) -> Result<bool> {
+        not_asked()
+    }
+
+    async fn alert(&self, _: TenantId, _: AlertId) -> Result<Option<Kept>> {
+        not_asked()
+    }
+
+    async fn list_alerts(&self, _: TenantId) -> Result<Vec<Kept>> {
+        not_asked()
+    }
+
+    async fn due_alerts(&self, _: Timestamp, _: Option<(TenantId, AlertId)>, _: u32) -> Result<Vec<Kept>> {
+        not_asked()
+    }
+
+    async fn commit_alert(&self, _: AlertCommit) -> Result<()> {
         not_asked()
     }
 }

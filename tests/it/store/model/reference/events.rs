@@ -1,6 +1,7 @@
 //! Events, which the model knows nothing of.
 
 use async_trait::async_trait;
+use runhook::model::audit::Entry;
 use runhook::model::event::{Application, Event, EventType, Subscription, Told};
 use runhook::model::id::{ApplicationId, EndpointId, MessageId, TenantId};
 use runhook::model::message::Message;
@@ -23,11 +24,11 @@ impl CatalogStore for Reference {
         not_asked()
     }
 
-    async fn put_event_type(&self, _: TenantId, _: EventType, _: Presence) -> Result<()> {
+    async fn put_event_type(&self, _: TenantId, _: EventType, _: Presence, _: Option<Entry>) -> Result<()> {
         not_asked()
     }
 
-    async fn remove_event_type(&self, _: TenantId, _: &str) -> Result<bool> {
+    async fn remove_event_type(&self, _: TenantId, _: &str, _: Option<Entry>) -> Result<bool> {
         not_asked()
     }
 
@@ -39,11 +40,11 @@ impl CatalogStore for Reference {
         not_asked()
     }
 
-    async fn put_application(&self, _: TenantId, _: Application, _: Presence) -> Result<Application> {
+    async fn put_application(&self, _: TenantId, _: Application, _: Presence, _: Option<Entry>) -> Result<Application> {
         not_asked()
     }
 
-    async fn remove_application(&self, _: TenantId, _: ApplicationId, _: Timestamp) -> Result<bool> {
+    async fn remove_application(&self, _: TenantId, _: ApplicationId, _: Timestamp, _: Option<Entry>) -> Result<bool> {
         not_asked()
     }
 
@@ -59,11 +60,11 @@ impl CatalogStore for Reference {
         not_asked()
     }
 
-    async fn subscribe(&self, _: TenantId, _: Subscriber, _: Presence) -> Result<Subscription> {
+    async fn subscribe(&self, _: TenantId, _: Subscriber, _: Presence, _: Option<Entry>) -> Result<Subscription> {
         not_asked()
     }
 
-    async fn unsubscribe(&self, _: TenantId, _: EndpointId, _: Timestamp) -> Result<bool> {
+    async fn unsubscribe(&self, _: TenantId, _: EndpointId, _: Timestamp, _: Option<Entry>) -> Result<bool> {
         not_asked()
     }
 }

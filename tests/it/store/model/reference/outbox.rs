@@ -10,7 +10,7 @@ use runhook::model::delivery::{Attempt, Delivery, DeliveryState, Lease, Outcome}
 use runhook::model::endpoint::Disabled;
 use runhook::model::health::{Health, Sign};
 use runhook::model::id::{DeliveryId, EndpointId, MessageId, TenantId};
-use runhook::model::message::Message;
+use runhook::model::message::{Message, Source};
 use runhook::model::pace::Pace;
 use runhook::model::time::Timestamp;
 use runhook::store::outbox::{Claim, Claimant, DeliveryQuery, Finished, OutboxStore, Share, Waiting};
@@ -93,7 +93,7 @@ impl OutboxStore for Reference {
             let all = tenant.deliveries.values().map(|sent| sent.delivery.clone());
             let mut found: Vec<Delivery> = all
                 .filter(|delivery| query.state.as_ref().is_none_or(|state| delivery.state.as_str() == state))
-                .filter(|delivery| query.rule_id.is_none_or(|rule| delivery.rule_id == rule))
+                .filter(|delivery| query.rule_id.is_none_or(|rule| delivery.source == Source::Rule(rule)))
                 .filter(|delivery| query.endpoint_id.is_none_or(|endpoint| delivery.endpoint_id == endpoint))
                 .filter(|delivery| query.since.is_none_or(|since| delivery.created_at >= since))
                 .filter(|delivery| query.before.is_none_or(|before| (delivery.created_at, delivery.id) < before))

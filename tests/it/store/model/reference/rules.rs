@@ -9,6 +9,7 @@ use runhook::model::endpoint::{Disabled, Endpoint};
 use runhook::model::glob::Glob;
 use runhook::model::health::Health;
 use runhook::model::id::{EndpointId, ProjectId, RuleId, TenantId};
+use runhook::model::message::Source;
 use runhook::model::rule::{Rule, RuleState};
 use runhook::model::sealed::Sealed;
 use runhook::model::time::Timestamp;
@@ -131,7 +132,7 @@ impl Tenant {
             self.starts.retain(|(_, rule), _| rule != id);
             self.spans.retain(|(_, rule, _), _| rule != id);
             self.endpoints.retain(|_, endpoint| endpoint.rule_id != Some(*id));
-            self.fail(|delivery| delivery.rule_id == *id, "rule removed", now);
+            self.fail(|delivery| delivery.source == Source::Rule(*id), "rule removed", now);
         }
         for id in &changes.remove_endpoints {
             self.endpoints.remove(id);

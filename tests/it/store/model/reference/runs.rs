@@ -104,6 +104,9 @@ pub(super) fn source_type(feedback: &Feedback) -> Option<String> {
     source.get("type")?.as_str().map(ToOwned::to_owned)
 }
 
+/// The path that a run is told, or that it has none.
+struct Told(Option<DottedOrder>);
+
 /// Whether a run with these layers has what a run must have.
 fn is_complete(layers: &Layers) -> bool {
     let (project, run) = (ProjectId(Uuid::nil()), RunId(Uuid::nil()));
@@ -195,8 +198,8 @@ impl Tenant {
     }
 
     /// The path that a complete run whose client says none has from its parent, if that is in the same project, has one,
-    /// and is not below the run. Only if it has another one, or none, so far.
-    fn path_for(&self, run: RunId) -> Option<Option<DottedOrder>> {
+    /// and is not below the run. Only if that is not what it has so far.
+    fn path_for(&self, run: RunId) -> Option<Told> {
         let stands = |run: RunId| {
             let known = self.runs.get(&run).filter(|known| is_complete(&known.layers))?;
             Some((known.project, known.layers.standpoint(run)?))
@@ -205,14 +208,14 @@ impl Tenant {
         let above = stands(parent).filter(|(of_parent, _)| *of_parent == project);
         let above = above.as_ref().and_then(|(_, stands)| stands.path()).filter(|above| !above.passes(run));
         let next = above.map(|above| above.child(start_time, run));
-        (next != path).then_some(next)
+        (next != path).then_some(Told(next))
     }
 
     /// Gives paths from parents to children until there are none to give: first among the runs that are here, then to
     /// those below them.
     fn give_paths(&mut self, here: &mut Vec<RunId>, written: &mut BTreeSet<RunId>) {
         loop {
-            while let Some((run, path)) = here.iter().find_map(|run| Some((*run, self.path_for(*run)?))) {
+            while let Some((run, Told(path))) = here.iter().find_map(|run| Some((*run, self.path_for(*run)?))) {
                 self.runs.get_mut(&run).expect("it stands somewhere").layers.infer_path(path.as_ref());
                 written.insert(run);
             }

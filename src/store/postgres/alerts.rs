@@ -1,0 +1,168 @@
+//! Alerts.
+
+use async_trait::async_trait;
+use sqlx::AssertSqlSafe;
+use uuid::Uuid;
+
+use crate::model::alert::{Alert, Kept};
+use crate::model::delivery::Delivery;
+use crate::model::id::{AlertId, ProjectId, TenantId};
+use crate::model::message::Message;
+use crate::model::time::Timestamp;
+use crate::store::Result;
+use crate::store::alerts::{self, AlertCommit, AlertPut, AlertRows, AlertStore, COLUMNS, Put, StandingRow, kept};
+use crate::store::postgres::session::Session;
+use crate::store::postgres::{PgStore, Topic, outbox};
+use crate::store::records::ALERT_REMOVED;
+use crate::store::row::readable;
+
+/// One at a time for each tenant, so that a limit is one.
+const TURN: &str = "SELECT pg_advisory_xact_lock(hashtextextended('runhook alerts ' || $1::uuid::text, 0))";
+
+const HOLD: &str = "SELECT 1 FROM projects WHERE tenant_id = $1 AND project_id = $2 FOR KEY SHARE";
+
+const COUNT: &str = "SELECT count(*) FROM alerts WHERE tenant_id = $1";
+
+const STORED: &str = "SELECT version, alert, evaluated_at FROM alerts WHERE tenant_id = $1 AND alert_id = $2";
+
+const INSERT: &str = "INSERT INTO alerts (tenant_id, alert_id, project_id, created_at, version, evaluated_at, seen_seq, \
+     restless, alert, standing) VALUES ($1, $2, $3, $4, 1, $5, $6, $7, $8, $9)";
+
+const REWRITE: &str =
+    "UPDATE alerts SET alert = $4, version = version + 1 WHERE tenant_id = $1 AND alert_id = $2 AND version = $3";
+
+const RESTAND: &str = "UPDATE alerts SET standing = $4, evaluated_at = $5, seen_seq = $6, restless = $7, \
+     version = version + $8 WHERE tenant_id = $1 AND alert_id = $2 AND version = $3";
+
+const DELETE: &str = "DELETE FROM alerts WHERE tenant_id = $1 AND alert_id = $2 AND project_id = $3";
+
+const DELETE_ENDPOINTS: &str = "DELETE FROM endpoints WHERE tenant_id = $1 AND alert_id = $2";
+
+const ONE: &str = " WHERE a.tenant_id = $1 AND a.alert_id = $2";
+
+const LIST: &str = " WHERE a.tenant_id = $1 ORDER BY a.created_at, a.alert_id";
+
+const DUE: &str = " WHERE a.evaluated_at < $1 AND (a.restless = 1 OR p.last_seq > a.seen_seq) \
+     AND (a.tenant_id, a.alert_id) > ($2, $3) ORDER BY a.tenant_id, a.alert_id LIMIT $4";
+
+#[async_trait]
+impl AlertStore for PgStore {
+    async fn put_alert(&self, put: AlertPut) -> Result<Put> {
+        let put = &put;
+        self.run("put_alert", |mut this| {
+            Box::pin(async move {
+                let in_doubt = this.in_doubt;
+                let done = alerts::put(&mut *this, put, in_doubt).await?;
+                Ok(this.done(done))
+            })
+        })
+        .await
+    }
+
+    async fn remove_alert(&self, tenant: TenantId, project: ProjectId, id: AlertId, now: Timestamp) -> Result<bool> {
+        self.run("remove_alert", |mut this| {
+            Box::pin(async move {
+                let removed = this.delete(tenant, project, id, now).await? || this.in_doubt;
+                Ok(this.done(removed))
+            })
+        })
+        .await
+    }
+
+    async fn alert(&self, tenant: TenantId, id: AlertId) -> Result<Option<Kept>> {
+        self.read(async {
+            let query = sqlx::query(AssertSqlSafe([COLUMNS, ONE].concat())).bind(tenant.0).bind(id.0);
+            query.fetch_optional(&mut *self.reader().await?).await?.as_ref().map(kept).transpose()
+        })
+        .await
+    }
+
+    async fn list_alerts(&self, tenant: TenantId) -> Result<Vec<Kept>> {
+        self.read(async {
+            let query = sqlx::query(AssertSqlSafe([COLUMNS, LIST].concat())).bind(tenant.0);
+            readable(&query.fetch_all(&mut *self.reader().await?).await?, kept)
+        })
+        .await
+    }
+
+    async fn due_alerts(&self, minute: Timestamp, after: Option<(TenantId, AlertId)>, limit: u32) -> Result<Vec<Kept>> {
+        self.read(async {
+            let (tenant, alert) = after.map_or((Uuid::nil(), Uuid::nil()), |(tenant, alert)| (tenant.0, alert.0));
+            let query = sqlx::query(AssertSqlSafe([COLUMNS, DUE].concat())).bind(minute.0).bind(tenant).bind(alert);
+            readable(&query.bind(i64::from(limit)).fetch_all(&mut *self.reader().await?).await?, kept)
+        })
+        .await
+    }
+
+    async fn commit_alert(&self, commit: AlertCommit) -> Result<()> {
+        let commit = &commit;
+        self.run("commit_alert", |mut this| {
+            Box::pin(async move {
+                let in_doubt = this.in_doubt;
+                alerts::commit(&mut *this, commit, in_doubt).await?;
+                Ok(this.done(()))
+            })
+        })
+        .await?;
+        if !commit.deliveries.is_empty() {
+            self.poke(Topic::Deliveries);
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl AlertRows for Session {
+    async fn hold(&mut self, tenant: TenantId, project: ProjectId) -> Result<bool> {
+        sqlx::query(TURN).bind(tenant.0).execute(&mut *self).await?;
+        Ok(sqlx::query(HOLD).bind(tenant.0).bind(project.0).fetch_optional(self).await?.is_some())
+    }
+
+    async fn count(&mut self, tenant: TenantId) -> Result<i64> {
+        Ok(sqlx::query_scalar(COUNT).bind(tenant.0).fetch_one(self).await?)
+    }
+
+    async fn stored(&mut self, tenant: TenantId, id: AlertId) -> Result<Option<(i64, String, i64)>> {
+        Ok(sqlx::query_as(STORED).bind(tenant.0).bind(id.0).fetch_optional(self).await?)
+    }
+
+    async fn insert(&mut self, alert: &Alert, text: &str, standing: &StandingRow) -> Result<()> {
+        let query = sqlx::query(INSERT).bind(alert.tenant_id.0).bind(alert.id.0).bind(alert.project_id.0);
+        let query = query.bind(alert.created_at.0).bind(standing.evaluated_at).bind(standing.seen);
+        query.bind(standing.restless).bind(text).bind(standing.standing.as_str()).execute(self).await?;
+        Ok(())
+    }
+
+    async fn rewrite(&mut self, alert: &Alert, text: &str, before: i64) -> Result<bool> {
+        let query = sqlx::query(REWRITE).bind(alert.tenant_id.0).bind(alert.id.0).bind(before).bind(text);
+        Ok(query.execute(self).await?.rows_affected() > 0)
+    }
+
+    async fn restand(
+        &mut self,
+        tenant: TenantId,
+        id: AlertId,
+        standing: &StandingRow,
+        before: i64,
+        rises: bool,
+    ) -> Result<bool> {
+        let query = sqlx::query(RESTAND).bind(tenant.0).bind(id.0).bind(before).bind(standing.standing.as_str());
+        let query = query.bind(standing.evaluated_at).bind(standing.seen).bind(standing.restless);
+        Ok(query.bind(i64::from(rises)).execute(self).await?.rows_affected() > 0)
+    }
+
+    async fn delete(&mut self, tenant: TenantId, project: ProjectId, id: AlertId, now: Timestamp) -> Result<bool> {
+        let query = sqlx::query(DELETE).bind(tenant.0).bind(id.0).bind(project.0);
+        if query.execute(&mut *self).await?.rows_affected() == 0 {
+            return Ok(false);
+        }
+        sqlx::query(DELETE_ENDPOINTS).bind(tenant.0).bind(id.0).execute(&mut *self).await?;
+        outbox::fail_sources(self, tenant, &[id.0], now, ALERT_REMOVED).await?;
+        Ok(true)
+    }
+
+    async fn tell(&mut self, tenant: TenantId, messages: &[Message], deliveries: &[Delivery]) -> Result<()> {
+        outbox::store_messages(self, tenant, messages).await?;
+        outbox::store_deliveries(self, tenant, deliveries).await
+    }
+}
