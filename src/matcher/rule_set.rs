@@ -25,8 +25,17 @@ pub struct RuleSet {
     threads: Index,
     ask_runs: bool,
     ask_traces: bool,
-    ask_threads: bool,
-    ask_traces_of_threads: bool,
+    of_threads: Depth,
+}
+
+/// What the rules that look at threads ask to see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Depth {
+    /// There are no such rules.
+    Nothing,
+    Turns,
+    /// The runs below the turns, too.
+    Traces,
 }
 
 /// How the candidates of a rule set are found.
@@ -56,8 +65,14 @@ impl RuleSet {
             ask_runs: ways.contains(&Way::Run),
             threads: by_filter(Way::Thread),
             ask_traces: ways.iter().any(|way| matches!(way, Way::Member | Way::Root)),
-            ask_threads: ways.contains(&Way::Thread),
-            ask_traces_of_threads: rules.iter().any(|rule| rule.is_on_threads() && rule.looks_at_trace()),
+            of_threads: match (
+                ways.contains(&Way::Thread),
+                rules.iter().any(|rule| rule.is_on_threads() && rule.looks_at_trace()),
+            ) {
+                (_, true) => Depth::Traces,
+                (true, false) => Depth::Turns,
+                (false, false) => Depth::Nothing,
+            },
             cadence,
             settle,
             rules: rules.into(),
@@ -103,13 +118,13 @@ impl RuleSet {
     /// Whether some rule looks at threads.
     #[must_use]
     pub fn asks_threads(&self) -> bool {
-        self.ask_threads
+        self.of_threads != Depth::Nothing
     }
 
     /// Whether some rule that looks at threads looks at whole traces of theirs.
     #[must_use]
     pub fn asks_traces_of_threads(&self) -> bool {
-        self.ask_traces_of_threads
+        self.of_threads == Depth::Traces
     }
 
     /// Finds the rules that look at single runs and whose filter the run may pass: all that it does pass are among them,

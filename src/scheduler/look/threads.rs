@@ -36,6 +36,15 @@ pub(super) struct Leads {
     of_traces: HashMap<TraceId, Seq>,
 }
 
+/// How much of a thread is read.
+#[derive(Debug, Clone, Copy)]
+struct Extent {
+    /// Whether it is the runs of its traces, too.
+    whole: bool,
+    /// Its last turns, at most so many.
+    limit: u32,
+}
+
 /// A thread as it stands.
 #[derive(Debug)]
 struct Loaded {
@@ -121,11 +130,11 @@ pub(super) async fn show(
     if threads.is_empty() {
         return Ok(alone);
     }
-    let whole = drafts.iter().any(Draft::asks_traces_of_threads);
+    let extent = Extent { whole: drafts.iter().any(Draft::asks_traces_of_threads), limit };
     let mut candidates = Candidates::default();
-    for thread in load(store, project, &threads, last.seq, leads, whole, limit).await? {
+    for thread in load(store, project, &threads, last.seq, leads, extent).await? {
         let thread = Arc::new(thread);
-        if !whole {
+        if !extent.whole {
             alone.extend(thread.turns.iter().map(|turn| turn.root.run.id));
         }
         let traces: Vec<Vec<Facts<'_>>> =
@@ -144,11 +153,11 @@ async fn load(
     threads: &[ThreadId],
     last: Seq,
     leads: &Leads,
-    whole: bool,
-    limit: u32,
+    extent: Extent,
 ) -> Result<Vec<Loaded>, StoreError> {
     let (tenant, id) = (project.tenant_id, project.project_id);
     let mut resting: BTreeMap<ThreadId, (Seq, Vec<RunId>)> = BTreeMap::new();
+    let Extent { whole, limit } = extent;
     for Turn { thread, run_id, newest } in store.turns(tenant, id, threads, limit.saturating_add(1)).await? {
         let led = leads.newest.get(&thread).copied().unwrap_or(0);
         let of_trace = leads.of_traces.get(&run_id.into()).copied().unwrap_or(0);
