@@ -36,6 +36,7 @@ use crate::config::{Limits, Role, Roles};
 use crate::crypto::Keyring;
 use crate::delivery::{Clients, Vetting};
 use crate::ingest::{Budget, Intake};
+use crate::model::price::Prices;
 use crate::model::run::BlobKey;
 use crate::model::time::Clock;
 use crate::store::Store;
@@ -57,6 +58,8 @@ pub struct Api {
     pub public_url: Url,
     /// Limits.
     pub limits: Arc<Limits>,
+    /// What tokens cost, unless clients say.
+    pub prices: Arc<Prices>,
     /// How many bytes of bodies may be in memory, over all requests.
     pub budget: Budget,
     /// Which targets are allowed.
@@ -88,6 +91,7 @@ impl Api {
             blobs: Arc::clone(&self.blobs),
             clock: Arc::clone(&self.clock),
             limits: Arc::clone(&self.limits),
+            prices: Arc::clone(&self.prices),
             budget: self.budget.clone(),
             scheduler: self.scheduler.clone(),
         }

@@ -12,7 +12,7 @@ use serde_saphyr::{Error, MessageFormatter, Options, RenderOptions, SnippetMode,
 use url::Url;
 
 use crate::config::amount::{self, Bytes, Network, Period};
-use crate::config::{self, ConfigError, DatabaseUrl, EgressProxy, RetentionDocument, Roles};
+use crate::config::{self, ConfigError, DatabaseUrl, EgressProxy, PricesDocument, RetentionDocument, Roles};
 
 /// The configuration of `runhook serve`. Every key is optional.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
@@ -53,6 +53,8 @@ pub struct Document {
     pub stop_within: Option<Period>,
     /// How long things are kept.
     pub retention: RetentionDocument,
+    /// What tokens cost, for runs whose clients state tokens and no cost. A run is priced as it is written.
+    pub prices: PricesDocument,
     /// Limits that users meet.
     pub limits: Limits,
 }
@@ -203,6 +205,11 @@ impl Document {
             ConfigError::Wrong(if is_bare { format!("{name}: {rendered}") } else { rendered.to_owned() })
         })?;
         let document = document.unwrap_or_default();
+        let located = |problem: &String| format!("{name}:{problem}");
+        let prices: Vec<String> = document.prices.problems().iter().map(located).collect();
+        if !prices.is_empty() {
+            return Err(ConfigError::Wrong(prices.join("\n")));
+        }
         let wrong = document.quoted().or_else(|| document.limits.useless()).or_else(|| document.retention.hasty());
         wrong.map_or(Ok(document), Err)
     }

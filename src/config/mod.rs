@@ -8,6 +8,7 @@ mod database_url;
 pub mod document;
 mod egress_proxy;
 mod limits;
+mod prices;
 mod retention;
 mod roles;
 
@@ -19,10 +20,13 @@ use std::time::Duration;
 use ipnet::IpNet;
 use url::Url;
 
+use crate::model::price::Prices;
+
 pub use database_url::{DatabaseUrl, InvalidDatabaseUrl, PostgresUrl};
 pub use document::Document;
 pub use egress_proxy::{EgressProxy, InvalidProxy};
 pub use limits::Limits;
+pub use prices::PricesDocument;
 pub use retention::{Retention, RetentionDocument};
 pub use roles::{InvalidRoles, Role, Roles};
 
@@ -72,6 +76,8 @@ pub struct Config {
     pub stop_within: Duration,
     /// How long things are kept.
     pub retention: Retention,
+    /// What tokens cost, unless clients say.
+    pub prices: Prices,
     /// Limits.
     pub limits: Limits,
 }
@@ -122,6 +128,7 @@ impl Default for Config {
             egress_proxy: None,
             stop_within: Duration::from_secs(30),
             retention: Retention::default(),
+            prices: Prices::default(),
             limits: Limits::default(),
         }
     }
@@ -163,6 +170,7 @@ impl Config {
             egress_proxy: overrides.egress_proxy.or(document.egress_proxy),
             stop_within: document.stop_within.map_or(default.stop_within, |period| period.0),
             retention: document.retention.into(),
+            prices: document.prices.into(),
             limits: document.limits.into(),
         }
     }

@@ -12,10 +12,11 @@ use crate::ingest::body::Incoming;
 use crate::ingest::budget::Budget;
 use crate::ingest::error::{IngestError, Invalid};
 use crate::ingest::receipt::{Receipt, Refused};
-use crate::ingest::{batch, lineage, multipart, normalise, offload, opening};
+use crate::ingest::{batch, multipart, normalise, offload, opening};
 use crate::model::feedback::Feedback;
 use crate::model::id::{RunId, TenantId};
 use crate::model::merge;
+use crate::model::price::Prices;
 use crate::model::project::ProjectRef;
 use crate::model::run::{Fields, Part, PartKind};
 use crate::model::time::Clock;
@@ -34,6 +35,8 @@ pub struct Intake {
     pub clock: Arc<dyn Clock>,
     /// What is too large.
     pub limits: Arc<Limits>,
+    /// What tokens cost, unless clients say.
+    pub prices: Arc<Prices>,
     /// How much may be in memory, over all requests.
     pub budget: Budget,
     /// Wakes the scheduler.
@@ -139,11 +142,10 @@ impl Intake {
         let mut parts: Vec<Part> = gathered.parts.into_iter().map(finished).collect();
         let now = self.clock.now();
         opening::complete(tenant, &mut parts, self.store.as_ref(), now).await?;
-        lineage::complete(tenant, &mut parts, self.store.as_ref()).await?;
         let (mut sent, feedback) = (parts.len(), gathered.feedback.len());
         let mut refused = gathered.refused;
         if sent > 0 || feedback > 0 {
-            let batch = Batch { parts, feedback: gathered.feedback };
+            let batch = Batch { parts, feedback: gathered.feedback, prices: Arc::clone(&self.prices) };
             let accepted = self.store.accept(tenant, batch, now).await?;
             sent = sent.saturating_sub(accepted.refused.len());
             refused.extend(

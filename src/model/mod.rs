@@ -15,6 +15,7 @@ pub mod id;
 pub mod json;
 pub mod merge;
 pub mod message;
+pub mod price;
 pub mod problem;
 pub mod project;
 pub mod rule;

@@ -7,19 +7,22 @@
 //!
 //! Rules that are told by threads see whole threads in the same way ([`threads`]).
 //!
+//! What is told of a run's tokens and costs is what its subtree used, whichever rule found it. For runs that were found by
+//! themselves the traces are read once they have been found: that costs by matches, not by changes.
+//!
 //! A row that does not decode is passed over by the store: one broken row must not hold up its project for ever. Its
 //! trace is judged by what is left of it.
 
 mod threads;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::filter::Facts;
 use crate::matcher::{Candidates, CompiledRule, RuleSet, Slot, Trace};
 use crate::model::id::{RunId, TraceId};
 use crate::model::run::{Payload, StoredRun};
-use crate::model::usage::roll_up;
+use crate::model::usage::{Usage, roll_up};
 use crate::model::window::{Change, Seq};
 use crate::payload;
 use crate::scheduler::plan::{Cut, Place, Reading, Rest, Stretch};
@@ -33,6 +36,8 @@ const BATCH: usize = 256;
 
 /// The same where whole threads are: each is many runs.
 const BATCH_OF_THREADS: usize = 32;
+/// Traces that are in memory together for the sake of their sums.
+const TRACES: usize = 32;
 
 /// Bytes of matched runs after which a window is closed at the end of its batch.
 const HEAVY: usize = 64 * 1024 * 1024;
@@ -67,6 +72,8 @@ pub(super) struct Telling {
 struct Loaded {
     runs: HashMap<RunId, Arc<StoredRun>>,
     traces: Vec<LoadedTrace>,
+    /// Those of the runs that came without the rest of their trace.
+    alone: HashSet<RunId>,
 }
 
 #[derive(Debug)]
@@ -136,11 +143,43 @@ pub(super) async fn fill(
             trace.newest = trace.newest.max(newest.get(&trace.id).copied().unwrap_or(0));
         }
         show(batch, &loaded, drafts);
-        threads::show(store, project, batch, &leads, drafts, turns_per_thread).await?;
+        let mut alone = std::mem::take(&mut loaded.alone);
+        drop(loaded);
+        alone.extend(threads::show(store, project, batch, &leads, drafts, turns_per_thread).await?);
+        sum_found(store, project, &alone, drafts).await?;
         if let Some(last) = batch.last() {
             for draft in drafts.iter_mut() {
                 draft.close_if_heavy(last);
             }
+        }
+    }
+    Ok(())
+}
+
+/// Sums up what the subtrees used of runs that were found alone.
+async fn sum_found(
+    store: &dyn Store,
+    project: &Stirred,
+    alone: &HashSet<RunId>,
+    drafts: &mut [Draft],
+) -> Result<(), StoreError> {
+    let runs = drafts.iter().flat_map(|draft| draft.found.values()).flat_map(|found| found.runs.values());
+    let found = runs.filter(|stored| alone.contains(&stored.run.id));
+    let traces: Vec<TraceId> = found.map(|stored| stored.run.trace_id).collect::<BTreeSet<_>>().into_iter().collect();
+    if traces.is_empty() {
+        return Ok(());
+    }
+    let mut sums: HashMap<RunId, Usage> = HashMap::new();
+    for some in traces.chunks(TRACES) {
+        for trace in by_trace(store.traces(project.tenant_id, project.project_id, some).await?) {
+            let asked = trace.runs.iter().filter(|stored| alone.contains(&stored.run.id));
+            sums.extend(asked.map(|stored| (stored.run.id, stored.run.usage.clone())));
+        }
+    }
+    for stored in drafts.iter_mut().flat_map(|draft| draft.found.values_mut()).flat_map(|found| found.runs.values_mut())
+    {
+        if let Some(sum) = sums.get(&stored.run.id).filter(|sum| **sum != stored.run.usage) {
+            Arc::make_mut(stored).run.usage.clone_from(sum);
         }
     }
     Ok(())
@@ -298,6 +337,7 @@ async fn load(
     if !missing.is_empty() {
         let found = store.runs(project.tenant_id, &missing).await?.into_iter();
         loaded.runs.extend(found.map(|stored| (stored.run.id, Arc::new(stored))));
+        loaded.alone.extend(missing);
     }
     Ok(loaded)
 }

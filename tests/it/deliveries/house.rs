@@ -102,6 +102,7 @@ impl House {
             clock: Arc::<ManualClock>::clone(&clock),
             budget: Budget::new(&limits),
             limits,
+            prices: Arc::default(),
             vetting: Vetting::new(Arc::new(Guard::default()), Vec::new()),
             client: Arc::new(|| Ok(client(Arc::new(ScriptedLookup::default())))),
             auth: Arc::new(Auth::default()),
@@ -213,7 +214,11 @@ impl House {
         let digest = merge::digest(&fields, kind, run_id);
         let project = Some(ProjectRef::Name("support-bot".to_owned()));
         let part = Part { run_id, kind, project, fields, digest };
-        let accepted = self.store.accept(TENANT, Batch { parts: vec![part], feedback: Vec::new() }, now).await.unwrap();
+        let accepted = self
+            .store
+            .accept(TENANT, Batch { parts: vec![part], feedback: Vec::new(), ..Batch::default() }, now)
+            .await
+            .unwrap();
         assert_eq!(accepted.refused, []);
     }
 

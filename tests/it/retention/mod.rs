@@ -151,7 +151,7 @@ impl House {
     }
 
     async fn accept(&self, parts: Vec<Part>) {
-        let batch = Batch { parts, feedback: vec![] };
+        let batch = Batch { parts, feedback: vec![], ..Batch::default() };
         self.store().accept(TENANT, batch, self.now()).await.unwrap();
     }
 

@@ -78,7 +78,11 @@ fn meanwhile(world: &World, rules: Vec<Rule>, run: u128) {
         async move {
             let changes = RuleChanges { put_rules: rules, ..RuleChanges::default() };
             store.apply_rules(TENANT, changes, now).await.unwrap();
-            let batch = Batch { parts: vec![part(run, PartKind::Post, finished("a"))], feedback: Vec::new() };
+            let batch = Batch {
+                parts: vec![part(run, PartKind::Post, finished("a"))],
+                feedback: Vec::new(),
+                ..Batch::default()
+            };
             store.accept(TENANT, batch, now).await.unwrap();
         }
         .boxed()

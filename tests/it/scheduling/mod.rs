@@ -1,5 +1,6 @@
 //! What the scheduler promises, on a real database: every run that matches is told once per rule, in one window.
 
+mod arrival;
 mod catching_up;
 mod crashes;
 mod faults;

@@ -65,6 +65,7 @@ struct Body {
 #[derive(Deserialize)]
 struct BodyRun {
     id: RunId,
+    total_tokens: i64,
 }
 
 pub(super) fn run_id(number: u128) -> RunId {
@@ -243,7 +244,11 @@ impl World {
     }
 
     pub(super) async fn send(&self, parts: Vec<Part>) {
-        let accepted = self.store.accept(TENANT, Batch { parts, feedback: Vec::new() }, self.now()).await.unwrap();
+        let accepted = self
+            .store
+            .accept(TENANT, Batch { parts, feedback: Vec::new(), ..Batch::default() }, self.now())
+            .await
+            .unwrap();
         assert!(accepted.refused.is_empty(), "{accepted:?}");
     }
 
@@ -272,38 +277,43 @@ impl World {
             created_at: self.now(),
             modified_at: self.now(),
         };
-        let batch = Batch { parts: Vec::new(), feedback: vec![feedback] };
+        let batch = Batch { parts: Vec::new(), feedback: vec![feedback], ..Batch::default() };
         self.store.accept(TENANT, batch, self.now()).await.unwrap();
     }
 
     /// What was said for a rule, in the order in which it was found.
     pub(super) async fn told(&self, key: &str) -> Vec<Told> {
-        let mut told = Vec::new();
-        for text in self.bodies(key).await {
-            let body: Body = serde_json::from_str(&text).unwrap();
-            told.push(Told {
-                start: Timestamp::parse(&body.start_time).unwrap(),
-                end: Timestamp::parse(&body.end_time).unwrap(),
-                runs: body.runs.iter().map(|run| run.id.0.as_u128()).collect(),
-            });
-        }
-        told
+        let told = |body: Body| Told {
+            start: Timestamp::parse(&body.start_time).unwrap(),
+            end: Timestamp::parse(&body.end_time).unwrap(),
+            runs: body.runs.iter().map(|run| run.id.0.as_u128()).collect(),
+        };
+        self.read_bodies(key).await.into_iter().map(told).collect()
     }
 
-    /// The same as it would be sent.
+    /// The tokens that were told for a rule, run by run.
+    pub(super) async fn told_tokens(&self, key: &str) -> Vec<i64> {
+        self.read_bodies(key).await.into_iter().flat_map(|body| body.runs).map(|run| run.total_tokens).collect()
+    }
+
+    async fn read_bodies(&self, key: &str) -> Vec<Body> {
+        self.bodies(key).await.iter().map(|text| serde_json::from_str(text).unwrap()).collect()
+    }
+
+    /// What was said, as it would be sent.
     pub(super) async fn bodies(&self, key: &str) -> Vec<String> {
         let rule_id = Some(RuleId::of_key(TENANT, key));
         let query = DeliveryQuery { rule_id, limit: 10_000, ..DeliveryQuery::default() };
         let mut deliveries = self.store.list_deliveries(TENANT, &query).await.unwrap();
         deliveries.sort_by_key(|delivery| delivery.created_at);
-        let mut told = Vec::new();
+        let mut bodies = Vec::new();
         for delivery in deliveries {
             let message = self.store.message(TENANT, delivery.message_id).await.unwrap().unwrap();
             let body: Body = serde_json::from_str(&message.body.json).unwrap();
             assert_eq!(message.runs as usize, body.runs.len());
-            told.push(message.body.json.clone());
+            bodies.push(message.body.json.clone());
         }
-        told
+        bodies
     }
 
     /// The runs that were told for a rule, message by message.

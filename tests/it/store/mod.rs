@@ -13,6 +13,7 @@ mod model;
 mod names;
 mod order;
 mod outbox;
+mod paths;
 mod placement;
 mod postgres;
 mod projects;
@@ -49,6 +50,10 @@ macro_rules! store_suite {
                 feedback_is_listed_by_when_it_was_made_and_whether_on_runs,
                 large_and_small_values_come_back_byte_for_byte,
                 tenants_do_not_see_each_other;
+            paths: a_child_whose_parent_changes_goes_there_with_all_below_whatever_came_first,
+                runs_below_themselves_have_no_path_and_find_one_again,
+                a_child_follows_the_start_of_those_above_it,
+                a_run_costs_what_it_cost_when_it_was_last_written;
             feedback_tokens: a_token_is_found_by_its_id_alone_and_listed_with_its_run,
                 a_token_goes_when_it_has_expired_or_with_its_run;
             search: what_a_database_decides_is_what_the_evaluator_decides,

@@ -103,7 +103,7 @@ pub(crate) fn feedback(number: u32, run: RunId, score: f64) -> Feedback {
 }
 
 pub(crate) async fn accept_at(store: &dyn Store, parts: Vec<Part>, now: Timestamp) -> Accepted {
-    store.accept(TENANT, Batch { parts, feedback: vec![] }, now).await.expect("accepted")
+    store.accept(TENANT, Batch { parts, feedback: vec![], ..Batch::default() }, now).await.expect("accepted")
 }
 
 pub(crate) async fn accept(store: &dyn Store, parts: Vec<Part>) -> Accepted {
@@ -111,7 +111,7 @@ pub(crate) async fn accept(store: &dyn Store, parts: Vec<Part>) -> Accepted {
 }
 
 pub(crate) async fn accept_feedback(store: &dyn Store, feedback: Vec<Feedback>) -> Accepted {
-    store.accept(TENANT, Batch { parts: vec![], feedback }, at(100)).await.expect("accepted")
+    store.accept(TENANT, Batch { parts: vec![], feedback, ..Batch::default() }, at(100)).await.expect("accepted")
 }
 
 /// All changes of a project.

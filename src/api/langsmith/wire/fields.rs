@@ -12,6 +12,7 @@ use crate::model::id::{ProjectId, RunId, TraceId};
 use crate::model::json::RawJson;
 use crate::model::thread;
 use crate::model::time::Timestamp;
+use crate::model::usage::{Amounts, Counts};
 use crate::payload;
 use crate::query::feedback::Summaries;
 
@@ -38,6 +39,9 @@ pub(crate) enum Shown<'v> {
     Json(&'v RawJson),
     Part(RawJson),
     Cost(Decimal),
+    Counts(&'v Counts),
+    Costs(&'v Amounts),
+    Reals(BTreeMap<&'v str, f64>),
     Words(&'v [String]),
     Runs(Vec<RunId>),
     Family(&'v [RunId]),
@@ -62,6 +66,14 @@ pub(crate) fn time<'v>(at: Option<Timestamp>) -> Shown<'v> {
 
 pub(crate) fn preview(json: Option<&RawJson>) -> Shown<'_> {
     or_nothing(json, |json| Shown::Written(json.text().chars().take(PREVIEW).collect()))
+}
+
+pub(crate) fn counts(counts: &Counts) -> Shown<'_> {
+    if counts.is_empty() { Shown::NOTHING } else { Shown::Counts(counts) }
+}
+
+fn costs(costs: &Amounts) -> Shown<'_> {
+    if costs.is_empty() { Shown::NOTHING } else { Shown::Costs(costs) }
 }
 
 pub(crate) fn feedback_stats<'v>(view: &View<'v>) -> Shown<'v> {
@@ -133,6 +145,10 @@ pub(super) const CONTENT: &[Key] = &[
     ("total_cost", |view| or_nothing(view.usage().total_cost, Shown::Cost)),
     ("prompt_cost", |view| or_nothing(view.usage().prompt_cost, Shown::Cost)),
     ("completion_cost", |view| or_nothing(view.usage().completion_cost, Shown::Cost)),
+    ("prompt_token_details", |view| counts(&view.usage().prompt_token_details)),
+    ("completion_token_details", |view| counts(&view.usage().completion_token_details)),
+    ("prompt_cost_details", |view| costs(&view.usage().prompt_cost_details)),
+    ("completion_cost_details", |view| costs(&view.usage().completion_cost_details)),
     ("first_token_time", |view| time(view.run().first_token_time)),
     ("feedback_stats", feedback_stats),
     ("in_dataset", in_dataset),
@@ -146,10 +162,6 @@ pub(super) const UNKNOWN: &[Key] = &[
     ("manifest_id", |_| Shown::NOTHING),
     ("manifest_s3_id", |_| Shown::NOTHING),
     ("price_model_id", |_| Shown::NOTHING),
-    ("prompt_token_details", |_| Shown::NOTHING),
-    ("completion_token_details", |_| Shown::NOTHING),
-    ("prompt_cost_details", |_| Shown::NOTHING),
-    ("completion_cost_details", |_| Shown::NOTHING),
     ("trace_tier", |_| Shown::NOTHING),
     ("trace_upgrade", |_| Shown::Flag(false)),
     ("ttl_seconds", |_| Shown::NOTHING),

@@ -19,7 +19,9 @@ use crate::query::{Family, families};
 use crate::store::collections::Shelved;
 
 pub(crate) use bodies::{Bodies, Room, whole};
-pub(crate) use fields::{Key, Shown, feedback_stats, in_dataset, last_queued_at, or_nothing, preview, thread_id, time};
+pub(crate) use fields::{
+    Key, Shown, counts, feedback_stats, in_dataset, last_queued_at, or_nothing, preview, thread_id, time,
+};
 pub(crate) use select::Select;
 pub(crate) use stats::{Stats, shown as shown_stats};
 

@@ -35,8 +35,18 @@ const ON_REQUEST: [&str; 11] = [
 ];
 
 /// What is summed over a run's subtree.
-const USAGE: [&str; 6] =
-    ["total_tokens", "prompt_tokens", "completion_tokens", "total_cost", "prompt_cost", "completion_cost"];
+const USAGE: [&str; 10] = [
+    "total_tokens",
+    "prompt_tokens",
+    "completion_tokens",
+    "total_cost",
+    "prompt_cost",
+    "completion_cost",
+    "prompt_token_details",
+    "completion_token_details",
+    "prompt_cost_details",
+    "completion_cost_details",
+];
 
 impl Select {
     /// All of a run.

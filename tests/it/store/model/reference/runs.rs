@@ -187,17 +187,18 @@ impl Tenant {
         known.layers.apply(part.clone()) == Applied::Changed
     }
 
-    /// The path that a complete run without one gets from its parent, if that is in the same project and has one.
-    fn path_for(&self, run: RunId) -> Option<DottedOrder> {
+    /// The path that a complete run whose client says none has from its parent, if that is in the same project, has one,
+    /// and is not below the run. Only if it has another one, or none, so far.
+    fn path_for(&self, run: RunId) -> Option<Option<DottedOrder>> {
         let stands = |run: RunId| {
             let known = self.runs.get(&run).filter(|known| is_complete(&known.layers))?;
             Some((known.project, known.layers.standpoint(run)?))
         };
-        let (project, Standpoint::Under { parent, start_time }) = stands(run)? else { return None };
-        match stands(parent)? {
-            (of_parent, Standpoint::Rooted(path)) if of_parent == project => Some(path.child(start_time, run)),
-            _ => None,
-        }
+        let (project, Standpoint::Under { parent, start_time, path }) = stands(run)? else { return None };
+        let above = stands(parent).filter(|(of_parent, _)| *of_parent == project);
+        let above = above.as_ref().and_then(|(_, stands)| stands.path()).filter(|above| !above.passes(run));
+        let next = above.map(|above| above.child(start_time, run));
+        (next != path).then_some(next)
     }
 
     /// Gives paths from parents to children until there are none to give: first among the runs that are here, then to
@@ -205,7 +206,7 @@ impl Tenant {
     fn give_paths(&mut self, here: &mut Vec<RunId>, written: &mut BTreeSet<RunId>) {
         loop {
             while let Some((run, path)) = here.iter().find_map(|run| Some((*run, self.path_for(*run)?))) {
-                self.runs.get_mut(&run).expect("it stands somewhere").layers.infer_path(&path);
+                self.runs.get_mut(&run).expect("it stands somewhere").layers.infer_path(path.as_ref());
                 written.insert(run);
             }
             let below: Vec<RunId> = self.runs.keys().copied().filter(|run| self.path_for(*run).is_some()).collect();
