@@ -125,7 +125,8 @@ pub(super) async fn show(
     }
     let whole = drafts.iter().any(Draft::asks_traces_of_threads);
     let mut candidates = Candidates::default();
-    for thread in load(store, project, &threads, last.seq, leads, whole, limit).await? {
+    let bounds = Bounds { last: last.seq, limit, whole };
+    for thread in load(store, project, &threads, leads, bounds).await? {
         let thread = Arc::new(thread);
         alone.extend(thread.turns.iter().filter(|turn| turn.is_alone).map(|turn| turn.root.run.id));
         let traces: Vec<Vec<Facts<'_>>> =
@@ -137,15 +138,24 @@ pub(super) async fn show(
     Ok(alone)
 }
 
+/// How much of threads is loaded.
+#[derive(Clone, Copy)]
+struct Bounds {
+    /// Nothing of threads that have changed behind this.
+    last: Seq,
+    /// So many turns.
+    limit: u32,
+    /// Whether the traces of the turns, too.
+    whole: bool,
+}
+
 /// Those of these threads that have not changed behind `last`, in the order of their newest changes.
 async fn load(
     store: &dyn Store,
     project: &Stirred,
     threads: &[ThreadId],
-    last: Seq,
     leads: &Leads,
-    whole: bool,
-    limit: u32,
+    Bounds { last, limit, whole }: Bounds,
 ) -> Result<Vec<Loaded>, StoreError> {
     let (tenant, id) = (project.tenant_id, project.project_id);
     let mut resting: BTreeMap<ThreadId, (Seq, Vec<RunId>)> = BTreeMap::new();

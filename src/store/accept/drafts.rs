@@ -327,7 +327,7 @@ impl Draft {
                 let draft = Self { said: Said::Merged(Box::new(layers)), stored: Stored::Layers, ..draft };
                 let was = draft.path(row.run_id).cloned();
                 let was_in = draft.outline(row.run_id).and_then(|outline| outline.thread);
-                Self { was, was_in, ..draft }
+                Self { was_in, was, ..draft }
             }
             Err(error) => {
                 pass_over_run(Some(row.run_id), &error);
