@@ -146,11 +146,11 @@ impl RuleSet {
 
 impl Asked {
     fn of(rules: &[Arc<CompiledRule>]) -> Self {
-        let mut on_threads = rules.iter().filter(|rule| rule.is_on_threads()).peekable();
-        match on_threads.peek() {
-            None => Self::Nothing,
-            Some(_) if on_threads.any(|rule| rule.looks_at_trace()) => Self::Traces,
-            Some(_) => Self::Turns,
+        let on_threads = || rules.iter().filter(|rule| rule.is_on_threads());
+        match on_threads().count() {
+            0 => Self::Nothing,
+            _ if on_threads().any(|rule| rule.looks_at_trace()) => Self::Traces,
+            _ => Self::Turns,
         }
     }
 }
