@@ -1,5 +1,6 @@
 //! Limits that users meet. Each has a default, a clear error and a metric.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 /// Limits that users meet.
@@ -25,6 +26,8 @@ pub struct Limits {
     pub inflight_bytes: u64,
     /// Rules of a tenant.
     pub rules_per_tenant: u32,
+    /// Endpoints of a tenant, those that are written in its rules among them.
+    pub endpoints_per_tenant: u32,
     /// Headers of an endpoint.
     pub headers_per_endpoint: u32,
     /// Bytes of a header's value.
@@ -39,6 +42,8 @@ pub struct Limits {
     pub concurrent_deliveries: u32,
     /// Deliveries being sent to one endpoint at a time.
     pub concurrent_deliveries_per_endpoint: u32,
+    /// Deliveries sent to one endpoint in a second, unless it says another rate; none: as it takes them.
+    pub deliveries_per_second_per_endpoint: Option<NonZeroU32>,
     /// Bytes read of an endpoint's answer.
     pub response_bytes: u32,
     /// How long a link to a blob works.
@@ -58,6 +63,7 @@ impl Default for Limits {
             concurrent_requests: 256,
             inflight_bytes: 512 * 1024 * 1024,
             rules_per_tenant: 10_000,
+            endpoints_per_tenant: 20_000,
             headers_per_endpoint: 64,
             header_bytes: 8 * 1024,
             url_bytes: 4 * 1024,
@@ -65,6 +71,7 @@ impl Default for Limits {
             turns_per_thread: 1_000,
             concurrent_deliveries: 256,
             concurrent_deliveries_per_endpoint: 32,
+            deliveries_per_second_per_endpoint: None,
             response_bytes: 16 * 1024,
             link_lasts: Duration::from_hours(24),
         }

@@ -22,6 +22,7 @@ mod multipart;
 pub(crate) mod normalise;
 mod offload;
 mod opening;
+pub mod otlp;
 mod part_name;
 mod receipt;
 pub mod rehearsal;

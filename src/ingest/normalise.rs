@@ -134,6 +134,7 @@ fn fields(keys: &Keys<'_>) -> Result<Fields, Invalid> {
         events: keys.events.map(value::any),
         serialized: keys.serialized.map(value::any),
         attachments: Vec::new(),
+        alias: None,
     })
 }
 
@@ -144,7 +145,7 @@ fn said(text: String) -> Option<String> {
 
 /// A dotted order that contradicts the run's id or trace would hang the run under a stranger: it is left out. One that
 /// does not can say which trace and which parent, when nothing else does.
-fn complete_lineage(fields: &mut Fields, run_id: RunId) {
+pub(crate) fn complete_lineage(fields: &mut Fields, run_id: RunId) {
     let Some(text) = fields.dotted_order.take() else { return };
     let path = match consistent(&text, run_id, fields.trace_id) {
         Ok(path) => path,

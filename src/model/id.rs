@@ -104,6 +104,10 @@ id!(
     /// Runs that wait for people to look at them.
     QueueId
 );
+id!(
+    /// An entry of the audit log.
+    AuditId
+);
 
 impl TenantId {
     /// The tenant of a server that was given no other.

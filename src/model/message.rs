@@ -27,6 +27,14 @@ pub struct Message {
     pub created_at: Timestamp,
 }
 
+impl Message {
+    /// Whether it tells of an endpoint and not of runs: then it belongs to no rule.
+    #[must_use]
+    pub fn is_notice(&self) -> bool {
+        self.rule_id.0.is_nil()
+    }
+}
+
 /// JSON with places where links go: links are made when sending, so a late retry carries a fresh one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Body {

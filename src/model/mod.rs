@@ -4,6 +4,7 @@
 //! outermost modules hold. A value of a type in this module satisfies its invariants; nothing downstream checks again.
 
 pub mod amount;
+pub mod audit;
 pub mod collection;
 pub mod cron;
 pub mod delivery;
@@ -11,10 +12,12 @@ pub mod dotted_order;
 pub mod endpoint;
 pub mod feedback;
 pub mod glob;
+pub mod health;
 pub mod id;
 pub mod json;
 pub mod merge;
 pub mod message;
+pub mod pace;
 pub mod price;
 pub mod problem;
 pub mod project;

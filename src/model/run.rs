@@ -91,6 +91,10 @@ pub struct Fields {
     /// Attachments, by name.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub attachments: Vec<Attachment>,
+    /// Another id the run goes by, when those who know no better name it by that one as their parent. Under the other id
+    /// a signpost is stored with the run: fields that say nothing but this run's id, here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub alias: Option<RunId>,
 }
 
 impl Fields {
@@ -170,6 +174,18 @@ pub struct Layers {
     /// Its path as the server tells it from the parent's, in wire form, if the client says none that is of use.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inferred: Option<String>,
+    /// Which run its parent is, if the client names it by another id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<Meant>,
+}
+
+/// A run that is named by another id than its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Meant {
+    /// The id it is named by.
+    pub named: RunId,
+    /// The run.
+    pub run: RunId,
 }
 
 /// A run's state. `Pending` until it ended; unknown words of the client are kept.

@@ -10,6 +10,7 @@ mod build;
 mod chunk;
 pub mod format;
 mod links;
+pub mod notice;
 mod piece;
 mod render;
 pub mod sample;

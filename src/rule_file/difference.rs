@@ -115,7 +115,16 @@ fn of_formats(before: &Format, after: &Format) -> (&'static str, Option<String>,
 fn of_overrides(prefix: &str, before: &Overrides, after: &Overrides) -> Vec<Difference> {
     let timeout = |of: &Overrides| of.timeout.map(duration_text);
     let retries = |of: &Overrides| of.retries.as_deref().map(retries_text);
-    let fields = [("timeout", timeout(before), timeout(after)), ("retries", retries(before), retries(after))];
+    let rate = |of: &Overrides| of.pace.rate.map(|rate| rate.to_string());
+    let burst = |of: &Overrides| of.pace.burst.map(|count| count.to_string());
+    let concurrency = |of: &Overrides| of.pace.concurrency.map(|count| count.to_string());
+    let fields = [
+        ("timeout", timeout(before), timeout(after)),
+        ("retries", retries(before), retries(after)),
+        ("rate", rate(before), rate(after)),
+        ("burst", burst(before), burst(after)),
+        ("concurrency", concurrency(before), concurrency(after)),
+    ];
     let changed = fields.into_iter().filter(|(_, was, will)| was != will);
     changed.map(|(field, was, will)| Difference::plain(&format!("{prefix}{field}"), was, will)).collect()
 }

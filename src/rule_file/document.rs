@@ -126,6 +126,14 @@ pub(super) struct Webhook {
     /// The waits before its retries, such as `[5s, 1m, 10m]`: as the policy says when absent.
     #[schemars(length(max = 20))]
     retries: Option<Vec<Duration>>,
+    /// How often it is sent to, such as `10/s`, `300/m` or `1000/h`: as the server's limits say when absent.
+    rate: Option<RateText>,
+    /// How many follow one another at once after a rest: as many as `rate` has in a second when absent.
+    #[schemars(range(min = 1, max = 100_000))]
+    burst: Option<u32>,
+    /// How many attempts are under way at a time, at most as many as the server's limits say.
+    #[schemars(range(min = 1, max = 10_000))]
+    concurrency: Option<u32>,
 }
 
 /// An endpoint that rules name.
@@ -157,6 +165,14 @@ pub(super) struct Endpoint {
     /// The waits before its retries, such as `[5s, 1m, 10m]`: as the policy says when absent.
     #[schemars(length(max = 20))]
     retries: Option<Vec<Duration>>,
+    /// How often it is sent to, such as `10/s`, `300/m` or `1000/h`: as the server's limits say when absent.
+    rate: Option<RateText>,
+    /// How many follow one another at once after a rest: as many as `rate` has in a second when absent.
+    #[schemars(range(min = 1, max = 100_000))]
+    burst: Option<u32>,
+    /// How many attempts are under way at a time, at most as many as the server's limits say.
+    #[schemars(range(min = 1, max = 10_000))]
+    concurrency: Option<u32>,
 }
 
 /// The shape of what is sent.
@@ -223,6 +239,10 @@ scalar!(
 scalar!(
     /// A length of time.
     Duration, {"type": "string", "pattern": "^[0-9][0-9_.]* ?(ms|s|m|h|d)$"}
+);
+scalar!(
+    /// A number in a time.
+    RateText, {"type": "string", "pattern": "^ *[0-9]+ */ *[smh] *$"}
 );
 scalar!(
     /// A number of bytes.

@@ -47,6 +47,9 @@ pub(super) const WEBHOOK_KEYS: &[&str] = &[
     "policy",
     "timeout",
     "retries",
+    "rate",
+    "burst",
+    "concurrency",
     "signing_secret",
     "signature",
 ];

@@ -40,6 +40,9 @@ const OPEN: &[&str] = &[
     "signature",
     "timeout",
     "retries",
+    "rate",
+    "burst",
+    "concurrency",
 ];
 
 /// The text with all secrets struck out, byte for byte as long as before.

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use crate::model::audit::Entry;
 use crate::model::collection::{Collection, CollectionKind, Example, Queued};
 use crate::model::id::{DatasetId, ExampleId, QueueId, RuleId, RunId, TenantId};
 use crate::model::time::Timestamp;
@@ -70,7 +71,13 @@ pub trait CollectionStore: Send + Sync {
     async fn update_collection(&self, collection: Collection) -> Result<()>;
 
     /// Removes a collection with all it holds. Whether it was there.
-    async fn delete_collection(&self, tenant: TenantId, kind: CollectionKind, id: Uuid) -> Result<bool>;
+    async fn delete_collection(
+        &self,
+        tenant: TenantId,
+        kind: CollectionKind,
+        id: Uuid,
+        told: Option<Entry>,
+    ) -> Result<bool>;
 
     /// Collections of a kind, each with how much it holds.
     async fn list_collections(
@@ -87,7 +94,7 @@ pub trait CollectionStore: Send + Sync {
     async fn list_examples(&self, tenant: TenantId, query: &ExampleQuery) -> Result<Vec<Example>>;
 
     /// Removes an example. Whether it was there.
-    async fn delete_example(&self, tenant: TenantId, id: ExampleId) -> Result<bool>;
+    async fn delete_example(&self, tenant: TenantId, id: ExampleId, told: Option<Entry>) -> Result<bool>;
 
     /// Puts runs into a queue, in this order; those that are in it stay where they are. Whether the queue is there.
     async fn enqueue(&self, tenant: TenantId, queue: QueueId, runs: &[RunId], now: Timestamp) -> Result<bool>;
@@ -105,7 +112,7 @@ pub trait CollectionStore: Send + Sync {
     async fn shelved(&self, tenant: TenantId, runs: &[RunId]) -> Result<HashMap<RunId, Shelved>>;
 
     /// Takes a run out of a queue. Whether it was in it.
-    async fn dequeue(&self, tenant: TenantId, queue: QueueId, run: RunId) -> Result<bool>;
+    async fn dequeue(&self, tenant: TenantId, queue: QueueId, run: RunId, told: Option<Entry>) -> Result<bool>;
 }
 
 /// What collections hold of runs: these are in datasets, and those in queues.

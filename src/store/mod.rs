@@ -5,6 +5,7 @@
 //! scheduler or to delivery. What a backend must do is written once, as the conformance suite in `tests/it/store/`.
 
 mod accept;
+pub mod audit;
 mod body;
 pub mod collections;
 mod error;
@@ -33,6 +34,7 @@ mod versions;
 mod weight;
 pub mod windows;
 
+pub use audit::AuditStore;
 pub use collections::CollectionStore;
 pub use error::{Result, StoreError};
 pub use failed::FailedStore;
@@ -61,6 +63,7 @@ pub trait Store:
     + FailedStore
     + CollectionStore
     + KeyStore
+    + AuditStore
     + NameStore
     + RetentionStore
 {
@@ -78,6 +81,7 @@ impl<T> Store for T where
         + FailedStore
         + CollectionStore
         + KeyStore
+        + AuditStore
         + NameStore
         + RetentionStore
 {

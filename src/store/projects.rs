@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use uuid::Uuid;
 
+use crate::model::audit::Entry;
 use crate::model::id::{ProjectId, TenantId};
 use crate::model::project::Project;
 use crate::store::Result;
@@ -40,7 +41,7 @@ pub trait ProjectStore: Send + Sync {
     /// once, and another may begin under its name; what it held goes after it, in transactions of bounded size, before
     /// this returns. What is left because the process ended is for [`crate::store::RetentionStore::drop_removed`]; until
     /// it is gone `accept` is `Busy` for batches about its runs, and so is `create_project` for its id.
-    async fn delete_project(&self, tenant: TenantId, id: ProjectId) -> Result<bool>;
+    async fn delete_project(&self, tenant: TenantId, id: ProjectId, told: Option<Entry>) -> Result<bool>;
 
     /// A project by id.
     async fn project(&self, tenant: TenantId, id: ProjectId) -> Result<Option<Project>>;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+use crate::model::audit::Entry;
 use crate::model::feedback::Feedback;
 use crate::model::id::{FeedbackId, ProjectId, RunId, TenantId, TraceId};
 use crate::model::price::Prices;
@@ -115,5 +116,11 @@ pub trait RunStore: Send + Sync {
     async fn list_feedback(&self, tenant: TenantId, query: &FeedbackQuery) -> Result<Vec<Feedback>>;
 
     /// Removes a feedback record, with a change for its run. Whether it was there.
-    async fn delete_feedback(&self, tenant: TenantId, id: FeedbackId, now: Timestamp) -> Result<bool>;
+    async fn delete_feedback(
+        &self,
+        tenant: TenantId,
+        id: FeedbackId,
+        now: Timestamp,
+        told: Option<Entry>,
+    ) -> Result<bool>;
 }

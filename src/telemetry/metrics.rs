@@ -36,9 +36,10 @@ const COUNTERS: [(&str, &str); 18] = [
 ];
 
 /// All gauges.
-const GAUGES: [(&str, &str); 4] = [
+const GAUGES: [(&str, &str); 5] = [
     ("runhook_build_info", "Always 1; the label is the version"),
     ("runhook_changes_behind", "Changes that some rule has not seen yet"),
+    ("runhook_circuits_open", "Endpoints that something waits for and whose circuit is open"),
     (
         "runhook_clock_correction_seconds",
         "How far this machine's clock is behind the database's, which is used instead",

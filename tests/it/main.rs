@@ -13,6 +13,7 @@
 )]
 
 mod architecture;
+mod audit;
 mod blobs;
 mod buckets;
 mod command_line;
@@ -21,11 +22,13 @@ mod deliveries;
 mod deployment;
 mod embedded;
 mod endpoints;
+mod exporters;
 mod failover;
 mod filter_language;
 mod ingest;
 mod langsmith_sdk;
 mod large_runs;
+mod listening;
 mod matching;
 mod migrations;
 mod misuse;

@@ -1,6 +1,7 @@
 //! Runhook's own API, at `/v1`, and what operators look at.
 
 pub mod api_keys;
+mod audit;
 mod deliveries;
 mod endpoints;
 mod filter;
@@ -22,6 +23,7 @@ pub(crate) use health::routes as health;
 pub(crate) fn routes() -> Router<Api> {
     Router::new()
         .merge(api_keys::routes())
+        .merge(audit::routes())
         .merge(deliveries::routes())
         .merge(endpoints::routes())
         .merge(filter::routes())

@@ -25,7 +25,7 @@ use crate::model::dotted_order::DottedOrder;
 use crate::model::id::{ProjectId, RunId, TenantId, ThreadId, TraceId};
 use crate::model::json::RawJson;
 use crate::model::price::Prices;
-use crate::model::run::{Attachment, Fields, Layers, Outline, Part, PartKind, Payload, Run, Standpoint, Status};
+use crate::model::run::{Attachment, Fields, Layers, Meant, Outline, Part, PartKind, Payload, Run, Standpoint, Status};
 use crate::model::thread;
 use crate::model::time::Timestamp;
 use crate::model::usage::{self, Costs};
@@ -73,8 +73,7 @@ impl io::Write for Hasher {
 /// A run as lists show it, of which this is the first and only part.
 #[must_use]
 pub fn outline_alone(part: &Part) -> Option<Outline> {
-    let thread = || part.fields.extra.as_ref().and_then(thread::named);
-    outline(words(&part.fields), None, part.run_id, thread)
+    outline(words(&part.fields), None, part.run_id, || part.fields.extra.as_ref().and_then(thread::named))
 }
 
 /// What the tokens of a run cost by these prices, of which this is all that is known, unless its client says it.
@@ -91,7 +90,7 @@ fn outline(
     said: Fields,
     inferred: Option<&str>,
     run_id: RunId,
-    thread: impl FnOnce() -> Option<String>,
+    named: impl FnOnce() -> Option<String>,
 ) -> Option<Outline> {
     let start_time = said.start_time?;
     let place = Lineage::of(&said, inferred, run_id, start_time);
@@ -99,7 +98,7 @@ fn outline(
     Some(Outline {
         trace_id: place.trace_id,
         parent_run_id: place.parent_run_id,
-        thread: if place.parent_run_id.is_none() { thread().as_deref().map(ThreadId::of_name) } else { None },
+        thread: if place.parent_run_id.is_none() { named().as_deref().map(ThreadId::of_name) } else { None },
         standpoint: place.standpoint(start_time),
         name: said.name?,
         run_type: said.run_type?,
@@ -153,7 +152,7 @@ impl Layers {
     /// Where the run stands, as far as it can be told: nowhere until its start is known.
     #[must_use]
     pub fn standpoint(&self, run_id: RunId) -> Option<Standpoint> {
-        let said = light(&self.post, &self.patch);
+        let said = self.read(light(&self.post, &self.patch));
         let start_time = said.start_time?;
         Some(Lineage::of(&said, self.inferred.as_deref(), run_id, start_time).standpoint(start_time))
     }
@@ -161,7 +160,28 @@ impl Layers {
     /// What has been said, as lists show it; `None` until the run's name, type and start are known.
     #[must_use]
     pub fn outline(&self, run_id: RunId) -> Option<Outline> {
-        outline(light(&self.post, &self.patch), self.inferred.as_deref(), run_id, || self.thread())
+        outline(self.read(light(&self.post, &self.patch)), self.inferred.as_deref(), run_id, || self.thread())
+    }
+
+    /// Of a signpost, the run it leads to; of a run, the id of its signpost.
+    #[must_use]
+    pub fn alias(&self) -> Option<RunId> {
+        self.patch.alias.or(self.post.alias)
+    }
+
+    /// Lets the server say which run the parent is that the client names by another id.
+    pub fn read_parent(&mut self, named: RunId, run: RunId) {
+        self.parent = Some(Meant { named, run });
+    }
+
+    /// What has been said, with the parent that is meant.
+    fn read(&self, mut said: Fields) -> Fields {
+        if let Some(Meant { named, run }) = self.parent
+            && said.parent_run_id == Some(named)
+        {
+            said.parent_run_id = Some(run);
+        }
+        said
     }
 
     /// The thread that both layers together name.
@@ -201,9 +221,16 @@ impl Layers {
 
     /// What has been said, as a run; `None` until its name, type and start are known.
     #[must_use]
-    pub fn resolve(self, tenant: TenantId, project: ProjectId, run_id: RunId, modified_at: Timestamp) -> Option<Run> {
-        let mut said = self.post;
-        absorb(&mut said, self.patch);
+    pub fn resolve(
+        mut self,
+        tenant: TenantId,
+        project: ProjectId,
+        run_id: RunId,
+        modified_at: Timestamp,
+    ) -> Option<Run> {
+        let mut said = std::mem::take(&mut self.post);
+        absorb(&mut said, std::mem::take(&mut self.patch));
+        let said = self.read(said);
         let start_time = said.start_time?;
         let place = Lineage::of(&said, self.inferred.as_deref(), run_id, start_time);
         let used = usage::of(said.outputs.as_ref(), said.extra.as_ref());
@@ -339,6 +366,7 @@ fn absorb(kept: &mut Fields, later: Fields) {
     say(&mut kept.outputs, later.outputs);
     say(&mut kept.events, later.events);
     say(&mut kept.serialized, later.serialized);
+    say(&mut kept.alias, later.alias);
     unite_extra(&mut kept.extra, later.extra);
     unite_attachments(&mut kept.attachments, later.attachments);
 }

@@ -6,6 +6,7 @@
 
 mod argilla;
 mod huggingface;
+mod notice;
 mod pagerduty;
 mod sandbox;
 mod slack;
@@ -45,6 +46,9 @@ pub fn write(
     secrets: &[(String, SecretString)],
 ) -> Result<Bytes, FormatError> {
     let source = Source { message, body: &body, secrets };
+    if message.is_notice() {
+        return notice::write(format, source).map(Bytes::from);
+    }
     match format {
         Format::Langsmith => return Ok(body),
         Format::Standard => standard::write(source),

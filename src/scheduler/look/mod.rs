@@ -5,10 +5,10 @@
 //! change: a trace that changed again behind the window is left to the window of that change. So nothing is judged
 //! while it is still moving, and nothing is forgotten.
 //!
-//! Rules that are told by threads see whole threads in the same way ([`threads`]).
-//!
 //! What is told of a run's tokens and costs is what its subtree used, whichever rule found it. For runs that were found by
 //! themselves the traces are read once they have been found: that costs by matches, not by changes.
+//!
+//! Rules that are told by threads see whole threads in the same way ([`threads`]).
 //!
 //! A row that does not decode is passed over by the store: one broken row must not hold up its project for ever. Its
 //! trace is judged by what is left of it.
@@ -34,10 +34,11 @@ use threads::FoundThread;
 /// Changes whose runs are in memory together.
 const BATCH: usize = 256;
 
-/// The same where whole threads are: each is many runs.
-const BATCH_OF_THREADS: usize = 32;
 /// Traces that are in memory together for the sake of their sums.
 const TRACES: usize = 32;
+
+/// The same where whole threads are: each is many runs.
+const BATCH_OF_THREADS: usize = 32;
 
 /// Bytes of matched runs after which a window is closed at the end of its batch.
 const HEAVY: usize = 64 * 1024 * 1024;

@@ -27,12 +27,12 @@ struct Draft {
     /// Whether a part was applied, be it one that had come before.
     addressed: bool,
     changed: bool,
-    /// The thread it was a turn of.
-    was_in: Option<ThreadId>,
     /// Whether a part brought something new.
     has_news: bool,
     /// The path it had before.
     was: Option<DottedOrder>,
+    /// The thread it was a turn of.
+    was_in: Option<ThreadId>,
     said: Said,
     /// What `said` amounts to, once somebody has asked.
     outline: OnceLock<Option<Arc<Outline>>>,
@@ -199,6 +199,25 @@ impl Drafts {
         }
     }
 
+    /// The ids under which this transaction writes what is no run but leads to one.
+    pub(super) fn signposts(&self) -> impl Iterator<Item = RunId> {
+        let changed = self.list.iter().filter(|(_, draft)| draft.project.is_some() && draft.changed);
+        changed.filter(|(id, draft)| draft.leads_to(*id).is_some()).map(|(id, _)| *id)
+    }
+
+    /// Has a run whose client names its parent by another id follow the run that is meant, if there is a signpost.
+    /// Returns the run.
+    pub(super) fn read_signpost(&mut self, run: RunId) -> Result<Option<RunId>> {
+        let Some(named) = self.followed(run) else { return Ok(None) };
+        let Some((_, signpost)) = self.index.get(&named).and_then(|at| self.list.get(*at)) else { return Ok(None) };
+        let Some(meant) = signpost.leads_to(named).filter(|meant| *meant != run) else { return Ok(None) };
+        if let Some(draft) = self.get(run) {
+            draft.layers()?.read_parent(named, meant);
+            draft.changed = true;
+        }
+        Ok(Some(meant))
+    }
+
     /// Gives a run whose client says no path the one that follows from where its parent is now, if that has a path, is
     /// in the same project, and not below the run itself. Whether that is another one.
     pub(super) fn follow(&mut self, run: RunId) -> Result<bool> {
@@ -327,7 +346,7 @@ impl Draft {
                 let draft = Self { said: Said::Merged(Box::new(layers)), stored: Stored::Layers, ..draft };
                 let was = draft.path(row.run_id).cloned();
                 let was_in = draft.outline(row.run_id).and_then(|outline| outline.thread);
-                Self { was_in, was, ..draft }
+                Self { was, was_in, ..draft }
             }
             Err(error) => {
                 pass_over_run(Some(row.run_id), &error);
@@ -349,6 +368,14 @@ impl Draft {
     /// whether its parent or its children came first.
     fn stands(&self, run: RunId) -> Option<&Standpoint> {
         Some(&self.outline(run)?.standpoint)
+    }
+
+    /// The run that is meant by its id, if there is none under it.
+    fn leads_to(&self, id: RunId) -> Option<RunId> {
+        match &self.said {
+            Said::Merged(layers) => layers.alias().filter(|_| self.outline(id).is_none()),
+            Said::Made(_) => None,
+        }
     }
 
     /// Its path, if it is known.

@@ -5,6 +5,9 @@
 //! tells the strays below it, and they those below them. So where a run stands depends on what was said of it and of those
 //! above it, never on the order. Runs that are below themselves have no path. Clients that send paths cost one look into an
 //! empty index.
+//!
+//! A child may name its parent by another id than the parent's, under which a signpost is stored together with the parent
+//! (`Fields::alias`). Whichever comes later, child or signpost, the child follows the run that is meant from then on.
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 
@@ -19,8 +22,10 @@ pub(super) async fn infer(rows: &mut dyn Rows, tenant: TenantId, drafts: &mut Dr
     load_parents(rows, tenant, drafts, &strays).await?;
     let mut told = HashSet::new();
     loop {
+        read_signposts(rows, tenant, drafts, &strays).await?;
         settle(drafts, &strays)?;
-        let moved: Vec<RunId> = drafts.moved().filter(|run| !told.contains(run)).collect();
+        let moved = drafts.moved().chain(drafts.signposts());
+        let moved: Vec<RunId> = moved.filter(|run| !told.contains(run)).collect();
         if moved.is_empty() {
             return Ok(());
         }
@@ -45,6 +50,21 @@ async fn load_parents(
     let parents: BTreeSet<RunId> = parents.collect();
     let parents: Vec<RunId> = parents.into_iter().collect();
     if parents.is_empty() { Ok(()) } else { drafts.load_relatives(rows, tenant, &parents).await }
+}
+
+/// Has strays whose parents are named by other ids follow those that are meant, and loads these.
+async fn read_signposts(
+    rows: &mut dyn Rows,
+    tenant: TenantId,
+    drafts: &mut Drafts,
+    strays: &BTreeSet<RunId>,
+) -> Result<()> {
+    let mut meant = BTreeSet::new();
+    for run in strays {
+        meant.extend(drafts.read_signpost(*run)?.filter(|parent| !drafts.has(*parent)));
+    }
+    let meant: Vec<RunId> = meant.into_iter().collect();
+    if meant.is_empty() { Ok(()) } else { drafts.load_relatives(rows, tenant, &meant).await }
 }
 
 /// Has strays follow their parents, and those that are below them follow them, until all do.

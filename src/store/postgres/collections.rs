@@ -8,14 +8,16 @@ use async_trait::async_trait;
 use sqlx::{Postgres, QueryBuilder};
 use uuid::Uuid;
 
+use crate::model::audit::Entry;
 use crate::model::collection::{Collection, CollectionKind, Example, Queued};
 use crate::model::id::{ExampleId, QueueId, RunId, TenantId};
 use crate::model::time::Timestamp;
 use crate::store::body::pack_json;
 use crate::store::collections::{ActionsTaken, CollectionQuery, CollectionStore, ExampleQuery, Shelved, shelved};
 use crate::store::failure::is_repeat;
+use crate::store::postgres::runner::Try;
 use crate::store::postgres::session::Session;
-use crate::store::postgres::{PgStore, ids, text};
+use crate::store::postgres::{PgStore, audit, ids, text};
 use crate::store::row::json_text;
 use crate::store::{Result, StoreError, records};
 
@@ -113,11 +115,18 @@ impl CollectionStore for PgStore {
         .await
     }
 
-    async fn delete_collection(&self, tenant: TenantId, kind: CollectionKind, id: Uuid) -> Result<bool> {
+    async fn delete_collection(
+        &self,
+        tenant: TenantId,
+        kind: CollectionKind,
+        id: Uuid,
+        told: Option<Entry>,
+    ) -> Result<bool> {
+        let told = told.as_slice();
         self.run_long("delete_collection", |mut this| {
             Box::pin(async move {
-                let there = delete(&mut this, tenant, kind, id).await? || this.in_doubt;
-                Ok(this.done(there))
+                let there = delete(&mut this, tenant, kind, id).await?;
+                noted(this, there, told).await
             })
         })
         .await
@@ -157,13 +166,13 @@ impl CollectionStore for PgStore {
         .await
     }
 
-    async fn delete_example(&self, tenant: TenantId, id: ExampleId) -> Result<bool> {
+    async fn delete_example(&self, tenant: TenantId, id: ExampleId, told: Option<Entry>) -> Result<bool> {
+        let told = told.as_slice();
         self.run("delete_example", |mut this| {
             Box::pin(async move {
                 sqlx::query(DELETE_LINKS).bind(tenant.0).bind(vec![id.0]).execute(&mut *this).await?;
                 let done = sqlx::query(DELETE_EXAMPLE).bind(tenant.0).bind(id.0).execute(&mut *this).await?;
-                let there = done.rows_affected() > 0 || this.in_doubt;
-                Ok(this.done(there))
+                noted(this, done.rows_affected() > 0, told).await
             })
         })
         .await
@@ -209,16 +218,26 @@ impl CollectionStore for PgStore {
         .await
     }
 
-    async fn dequeue(&self, tenant: TenantId, queue: QueueId, run: RunId) -> Result<bool> {
+    async fn dequeue(&self, tenant: TenantId, queue: QueueId, run: RunId, told: Option<Entry>) -> Result<bool> {
+        let told = told.as_slice();
         self.run("dequeue", |mut this| {
             Box::pin(async move {
                 let query = sqlx::query(DEQUEUE).bind(tenant.0).bind(queue.0).bind(run.0);
-                let there = query.execute(&mut *this).await?.rows_affected() > 0 || this.in_doubt;
-                Ok(this.done(there))
+                let there = query.execute(&mut *this).await?.rows_affected() > 0;
+                noted(this, there, told).await
             })
         })
         .await
     }
+}
+
+/// Tells the audit log what was removed, if it was. Whether it was there: an earlier try may have removed and told it.
+async fn noted(mut this: Try, removed: bool, told: &[Entry]) -> Result<(Try, bool)> {
+    if removed {
+        audit::write(&mut this, told).await?;
+    }
+    let there = removed || this.in_doubt;
+    Ok(this.done(there))
 }
 
 /// Those of these collections that are there. They stay until the transaction ends.

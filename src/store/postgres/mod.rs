@@ -9,6 +9,7 @@
 //! its operation. Statements are constants, so that tests can prepare them all.
 
 mod accept;
+mod audit;
 mod clock;
 mod collections;
 mod connections;
@@ -17,6 +18,7 @@ mod failed;
 mod feedback;
 mod feedback_tokens;
 mod groups;
+mod health;
 mod inspect;
 mod keys;
 mod names;

@@ -10,6 +10,7 @@ use crate::filter::{Filter, Mode};
 use crate::model::id::{DeliveryId, EndpointId, ProjectId, RuleId, RunId, TraceId};
 use crate::model::time::Timestamp;
 use crate::store::KeyStore as _;
+use crate::store::audit::AuditQuery;
 use crate::store::failed::FailedQuery;
 use crate::store::outbox::DeliveryQuery;
 use crate::store::runs::{FeedbackQuery, RunQuery};
@@ -21,7 +22,7 @@ use crate::store::search::{Search, Within};
 mod database;
 
 /// Tables that grow with what comes in: no hot statement reads one from end to end.
-const LARGE: [&str; 12] = [
+const LARGE: [&str; 13] = [
     "projects",
     "run_bodies",
     "runs",
@@ -34,6 +35,7 @@ const LARGE: [&str; 12] = [
     "messages",
     "deliveries",
     "attempts",
+    "audit_log",
 ];
 
 /// Ten thousand of everything, runs in twenty projects, and what the planner knows of it.
@@ -61,6 +63,7 @@ const FILL: &str = "
     INSERT INTO endpoints SELECT t, id('endpoint', n), NULL, NULL, '', '', '', '' FROM n;
     INSERT INTO deliveries SELECT t, id('delivery', n), id('message', n), id('endpoint', n % 1000), u,
         CASE WHEN n % 20 = 0 THEN 0 WHEN n % 20 = 1 THEN 2 ELSE 1 END, NULL, 1, n, n, NULL, n, n FROM n;
+    INSERT INTO audit_log SELECT id('tenant', n % 100), id('entry', n), n, 'server', NULL, NULL, NULL, 'rule.update', 'rule ' || n FROM n;
     INSERT INTO attempts SELECT t, id('delivery', n), 1, n, 1, '{}' FROM n;
     INSERT INTO rules SELECT t, id('rule', n), 'rule ' || n, 'active', '{}' FROM n;
     INSERT INTO group_cursors SELECT t, id('project', n), 'a', 0, 1, 1 FROM n;
@@ -176,6 +179,7 @@ async fn served(connection: &mut PgConnection, wrong: &mut Wrong) {
         endpoints::PLANNED,
         feedback::PLANNED,
         feedback_tokens::PLANNED,
+        health::PLANNED,
         names::PLANNED,
         outbox::PLANNED,
         removal::PLANNED,
@@ -235,9 +239,11 @@ async fn in_order(connection: &mut PgConnection, wrong: &mut Wrong) {
         (sent(failed), "deliveries_by_creation"),
         (sent(DeliveryQuery { rule_id, before: sent_before, ..DeliveryQuery::default() }), "deliveries_by_rule"),
     ];
+    let told = |query: AuditQuery| audit::page(TenantId::DEFAULT, &query).sql().as_str().to_owned();
+    let log = [(told(AuditQuery::default()), "audit_log_pkey")];
     let ordered =
         windows::ORDERED.iter().chain(outbox::ORDERED).map(|(statement, index)| ((*statement).to_owned(), *index));
-    for (statement, index) in cases.into_iter().chain(ordered) {
+    for (statement, index) in cases.into_iter().chain(log).chain(ordered) {
         let plan = plan(connection, &statement).await;
         if !plan.contains(index) || plan.contains("Sort") || scanned_whole(&plan).is_some() {
             wrong.note(&statement, &plan, &format!("be read in the order of {index}"));

@@ -3,13 +3,14 @@
 use async_trait::async_trait;
 use sqlx::{Postgres, QueryBuilder};
 
+use crate::model::audit::Entry;
 use crate::model::id::{ProjectId, TenantId};
 use crate::model::project::{DEFAULT_PROJECT, Project};
 use crate::store::failure::{RETRY_AFTER, is_repeat};
 use crate::store::postgres::rules::own_version;
 use crate::store::postgres::runner::take_your_time;
 use crate::store::postgres::session::Session;
-use crate::store::postgres::{PgStore, ids, removal, text};
+use crate::store::postgres::{PgStore, audit, ids, removal, text};
 use crate::store::projects::{ProjectQuery, ProjectStore};
 use crate::store::records::project;
 use crate::store::{Result, StoreError, revision};
@@ -61,12 +62,17 @@ impl ProjectStore for PgStore {
         .await
     }
 
-    async fn delete_project(&self, tenant: TenantId, id: ProjectId) -> Result<bool> {
+    async fn delete_project(&self, tenant: TenantId, id: ProjectId, told: Option<Entry>) -> Result<bool> {
+        let told = told.as_slice();
         let there = self
             .run_long("delete_project", |mut this| {
                 Box::pin(async move {
                     take_your_time(&mut this).await?;
-                    let there = removal::remove(&mut this, tenant, id).await? || this.in_doubt;
+                    let removed = removal::remove(&mut this, tenant, id).await?;
+                    if removed {
+                        audit::write(&mut this, told).await?;
+                    }
+                    let there = removed || this.in_doubt;
                     Ok(this.done(there))
                 })
             })

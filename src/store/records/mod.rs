@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use crate::model::endpoint::{Disabled, Endpoint};
 use crate::model::feedback::Feedback;
+use crate::model::health::{Circuit, Health};
 use crate::model::id::{
     ApiKeyId, DeliveryId, EndpointId, MessageId, ProjectId, RuleId, RunId, TenantId, ThreadId, TraceId, WindowId,
 };
@@ -35,8 +36,8 @@ use crate::store::{Result, StoreError};
 pub(super) use attempts::{attempt, attempt_text, failed_count};
 pub(super) use collections::{collection, example, log_entry, queued_run, source_run};
 pub(super) use outbox::{
-    LARGEST_CLAIMED, answers, claims, delivery, gone, message, messages_of, recorded, state_columns, state_of_word,
-    verdict, waiting_for,
+    LARGEST_CLAIMED, Upshot, answers, claims, delivery, message, messages_of, notice_delivery, recorded, state_columns,
+    state_of_word, upshots, verdict, waiting_for,
 };
 
 /// Why deliveries fail whose endpoint was removed.
@@ -241,7 +242,15 @@ pub(super) fn endpoint(row: &impl Columns) -> Result<Endpoint> {
             let (at, reason) = (cells.instant_or_none()?, cells.take_or_none()?.unwrap_or_default());
             at.map(|at| Disabled { at, reason })
         },
+        health: Health { failing_since: cells.instant_or_none()?, circuit: circuit(&mut cells)? },
     })
+}
+
+/// A circuit: until when it is open, and how often it has opened.
+fn circuit(cells: &mut Cells<'_>) -> Result<Option<Circuit>> {
+    let (until, openings) = (cells.instant_or_none()?, cells.take_or_none::<i64>()?);
+    let openings = openings.map_or(0, |count| u32::try_from(count).unwrap_or(u32::MAX));
+    Ok(until.map(|until| Circuit { until, openings }))
 }
 
 pub(super) fn sealed_target(row: &impl Columns) -> Result<(EndpointId, Sealed)> {

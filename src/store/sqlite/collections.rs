@@ -7,6 +7,7 @@ use sqlx::sqlite::SqliteConnection;
 use sqlx::{QueryBuilder, Sqlite};
 use uuid::Uuid;
 
+use crate::model::audit::Entry;
 use crate::model::collection::{Collection, CollectionKind, Example, Queued};
 use crate::model::id::{ExampleId, QueueId, RunId, TenantId};
 use crate::model::time::Timestamp;
@@ -14,8 +15,8 @@ use crate::store::body::pack_json;
 use crate::store::collections::{ActionsTaken, CollectionQuery, CollectionStore, ExampleQuery, Shelved, shelved};
 use crate::store::failure::is_repeat;
 use crate::store::row::json_text;
-use crate::store::sqlite::SqliteStore;
 use crate::store::sqlite::row::{Insert, id_list, insert};
+use crate::store::sqlite::{SqliteStore, audit};
 use crate::store::{Result, StoreError, records};
 
 const CREATE: &str = "INSERT INTO collections (tenant_id, kind, collection_id, name, created_at, body) \
@@ -101,8 +102,24 @@ impl CollectionStore for SqliteStore {
             .await
     }
 
-    async fn delete_collection(&self, tenant: TenantId, kind: CollectionKind, id: Uuid) -> Result<bool> {
-        self.queue.write(move |connection| Box::pin(delete(connection, tenant, kind, id))).await
+    async fn delete_collection(
+        &self,
+        tenant: TenantId,
+        kind: CollectionKind,
+        id: Uuid,
+        told: Option<Entry>,
+    ) -> Result<bool> {
+        self.queue
+            .write(move |connection| {
+                Box::pin(async move {
+                    let there = delete(connection, tenant, kind, id).await?;
+                    if there {
+                        audit::write(connection, told.as_slice()).await?;
+                    }
+                    Ok(there)
+                })
+            })
+            .await
     }
 
     async fn list_collections(
@@ -122,13 +139,17 @@ impl CollectionStore for SqliteStore {
         examples_page(tenant, query).build().fetch_all(&self.readers).await?.iter().map(records::example).collect()
     }
 
-    async fn delete_example(&self, tenant: TenantId, id: ExampleId) -> Result<bool> {
+    async fn delete_example(&self, tenant: TenantId, id: ExampleId, told: Option<Entry>) -> Result<bool> {
         self.queue
             .write(move |connection| {
                 Box::pin(async move {
                     sqlx::query(DELETE_LINKS).bind(tenant.0).bind(id.0).execute(&mut *connection).await?;
-                    let done = sqlx::query(DELETE_EXAMPLE).bind(tenant.0).bind(id.0).execute(connection).await?;
-                    Ok(done.rows_affected() > 0)
+                    let query = sqlx::query(DELETE_EXAMPLE).bind(tenant.0).bind(id.0);
+                    let there = query.execute(&mut *connection).await?.rows_affected() > 0;
+                    if there {
+                        audit::write(connection, told.as_slice()).await?;
+                    }
+                    Ok(there)
                 })
             })
             .await
@@ -168,12 +189,16 @@ impl CollectionStore for SqliteStore {
         Ok(shelved(examples, queued.iter().map(records::queued_run).collect::<Result<Vec<_>>>()?))
     }
 
-    async fn dequeue(&self, tenant: TenantId, queue: QueueId, run: RunId) -> Result<bool> {
+    async fn dequeue(&self, tenant: TenantId, queue: QueueId, run: RunId, told: Option<Entry>) -> Result<bool> {
         self.queue
             .write(move |connection| {
                 Box::pin(async move {
                     let query = sqlx::query(DEQUEUE).bind(tenant.0).bind(queue.0).bind(run.0);
-                    Ok(query.execute(connection).await?.rows_affected() > 0)
+                    let there = query.execute(&mut *connection).await?.rows_affected() > 0;
+                    if there {
+                        audit::write(connection, told.as_slice()).await?;
+                    }
+                    Ok(there)
                 })
             })
             .await

@@ -7,6 +7,7 @@
 //! about, save for INSERTs, which come in a few sizes.
 
 mod accept;
+mod audit;
 mod checkpoints;
 mod collections;
 mod endpoints;
@@ -14,6 +15,7 @@ mod failed;
 mod failure;
 mod feedback;
 mod feedback_tokens;
+mod health;
 mod inspect;
 mod keys;
 mod leases;

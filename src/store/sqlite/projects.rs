@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{QueryBuilder, Sqlite};
 
+use crate::model::audit::Entry;
 use crate::model::id::{ProjectId, TenantId};
 use crate::model::project::{DEFAULT_PROJECT, Project};
 use crate::store::accept::ensure_default;
@@ -11,7 +12,7 @@ use crate::store::failure::{RETRY_AFTER, is_repeat};
 use crate::store::projects::{ProjectQuery, ProjectStore};
 use crate::store::records::project;
 use crate::store::sqlite::row::id_list;
-use crate::store::sqlite::{SqliteStore, removal};
+use crate::store::sqlite::{SqliteStore, audit, removal};
 use crate::store::{Result, StoreError, revision};
 
 const COLUMNS: &str = "SELECT tenant_id, project_id, name, description, extra, reference_dataset_id, start_at, end_at \
@@ -50,8 +51,20 @@ impl ProjectStore for SqliteStore {
         self.queue.write(move |connection| Box::pin(update(connection, project))).await
     }
 
-    async fn delete_project(&self, tenant: TenantId, id: ProjectId) -> Result<bool> {
-        if !self.queue.write(move |connection| Box::pin(removal::remove(connection, tenant, id))).await? {
+    async fn delete_project(&self, tenant: TenantId, id: ProjectId, told: Option<Entry>) -> Result<bool> {
+        let removed = self
+            .queue
+            .write(move |connection| {
+                Box::pin(async move {
+                    let there = removal::remove(connection, tenant, id).await?;
+                    if there {
+                        audit::write(connection, told.as_slice()).await?;
+                    }
+                    Ok(there)
+                })
+            })
+            .await?;
+        if !removed {
             return Ok(false);
         }
         while self.drop_some((tenant, id), STEP).await?.more {}

@@ -4,7 +4,7 @@ use crate::store::StoreError;
 use crate::store::transfer::{Result, TransferError};
 
 /// Every table of the schema. A test compares this with the schema itself.
-pub const TABLES: [&str; 28] = [
+pub const TABLES: [&str; 29] = [
     "projects",
     "removed_projects",
     "run_bodies",
@@ -31,6 +31,7 @@ pub const TABLES: [&str; 28] = [
     "example_links",
     "queued_runs",
     "api_keys",
+    "audit_log",
     "markers",
     "counters",
 ];

@@ -170,7 +170,7 @@ impl Engine {
             created_at: NOON,
             revoked_at: None,
         };
-        self.store.put_api_key(record).await.unwrap();
+        self.store.put_api_key(record, None).await.unwrap();
         self.auth.reload(self.store.as_ref()).await.unwrap();
     }
 }

@@ -6,6 +6,7 @@ pub(crate) mod engine;
 mod feedback;
 mod laws;
 mod multipart;
+mod otlp;
 mod overload;
 mod queries;
 mod records;

@@ -194,6 +194,9 @@ def queues(one, other):
     assert str(client.get_run_from_annotation_queue(made.id, index=0).id) == other
     client.create_example(inputs={"number": 0}, outputs={"answer": 0}, dataset_name="questions", source_run_id=one)
     assert (client.read_run(one).in_dataset, client.read_run(other).in_dataset) == (True, False)
+    selected = ["id", "name", "run_type", "start_time", "trace_id", "in_dataset"]
+    held = {str(run.id) for run in client.list_runs(id=[one, other], select=selected) if run.in_dataset}
+    assert held == {one}, held
     client.delete_annotation_queue(made.id)
     assert list(client.list_annotation_queues(name="to review")) == []
 

@@ -8,7 +8,7 @@ use crate::support::receiver::Receiver;
 #[tokio::test]
 async fn a_rule_on_threads_is_made_shown_and_changed() {
     let desk = Desk::open().await;
-    let webhooks = json!([{"url": "http://127.0.0.1:18080/hook"}]);
+    let webhooks = json!([{"url": "http://127.0.0.1:7777/hook"}]);
     let rule = desk.rule(&json!({"webhooks": webhooks, "group_by": "thread_id"})).await;
     assert_eq!(
         (&rule["group_by"], &desk.listed(&rule["id"]).await["group_by"]),

@@ -215,7 +215,7 @@ async fn a_project_that_was_deleted_and_made_again_is_told_anew() {
     world.post(1, finished("a")).await;
     world.settle(&mut scheduler).await;
     let project = ProjectId::of_name(TENANT, PROJECT);
-    assert!(world.store.delete_project(TENANT, project).await.unwrap());
+    assert!(world.store.delete_project(TENANT, project, None).await.unwrap());
     assert_eq!(world.settle(&mut scheduler).await, Next::Idle);
     world.wait(1);
     world.post(2, finished("a")).await;

@@ -92,7 +92,6 @@ impl History {
     }
 
     async fn take(&mut self, step: Step) {
-        let before: BTreeMap<u128, Option<u128>> = (1..=TURNS).map(|turn| (turn, self.thread_of(turn))).collect();
         match step {
             Step::Begin(number) => {
                 let second = i64::try_from(number).unwrap();
@@ -134,7 +133,7 @@ impl History {
                 self.scheduler = self.world.scheduler();
             }
         }
-        self.note_changes(&before).await;
+        self.note_changes().await;
         self.check().await;
     }
 
@@ -142,13 +141,13 @@ impl History {
         self.world.send(vec![part(run, kind, fields)]).await;
     }
 
-    /// Reads what the log of changes has gained, and notes when threads changed: also those that a turn has left.
-    async fn note_changes(&mut self, before: &BTreeMap<u128, Option<u128>>) {
+    /// Reads what the log of changes has gained, and notes when threads changed. A turn that leaves one does not wake it.
+    async fn note_changes(&mut self) {
         let log = self.world.changes().await;
         for change in log.iter().skip(self.known) {
             let run = change.run_id.0.as_u128();
             let turn = if run > TURNS { run / 100 } else { run };
-            for thread in [self.thread_of(turn), before[&turn]].into_iter().flatten() {
+            if let Some(thread) = self.thread_of(turn) {
                 self.changed.insert(thread, change.at);
             }
         }

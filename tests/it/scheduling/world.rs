@@ -11,6 +11,7 @@ use runhook::config::Limits;
 use runhook::crypto::{Keyring, random};
 use runhook::model::endpoint::{Endpoint, Format, Overrides, Policy, ShownTarget};
 use runhook::model::feedback::{Feedback, Score};
+use runhook::model::health::Health;
 use runhook::model::id::{EndpointId, FeedbackId, ProjectId, RuleId, RunId, TenantId, TraceId};
 use runhook::model::json::RawJson;
 use runhook::model::merge::digest;
@@ -155,6 +156,7 @@ fn endpoint() -> Endpoint {
         overrides: Overrides::default(),
         origin: None,
         disabled: None,
+        health: Health::default(),
     }
 }
 
@@ -240,7 +242,7 @@ impl World {
     }
 
     pub(super) async fn set_state(&self, key: &str, state: RuleState) {
-        assert!(self.store.set_rule_state(TENANT, RuleId::of_key(TENANT, key), state, self.now()).await.unwrap());
+        assert!(self.store.set_rule_state(TENANT, RuleId::of_key(TENANT, key), state, self.now(), None).await.unwrap());
     }
 
     pub(super) async fn send(&self, parts: Vec<Part>) {
@@ -283,24 +285,26 @@ impl World {
 
     /// What was said for a rule, in the order in which it was found.
     pub(super) async fn told(&self, key: &str) -> Vec<Told> {
-        let told = |body: Body| Told {
-            start: Timestamp::parse(&body.start_time).unwrap(),
-            end: Timestamp::parse(&body.end_time).unwrap(),
-            runs: body.runs.iter().map(|run| run.id.0.as_u128()).collect(),
-        };
-        self.read_bodies(key).await.into_iter().map(told).collect()
+        let mut told = Vec::new();
+        for text in self.bodies(key).await {
+            let body: Body = serde_json::from_str(&text).unwrap();
+            told.push(Told {
+                start: Timestamp::parse(&body.start_time).unwrap(),
+                end: Timestamp::parse(&body.end_time).unwrap(),
+                runs: body.runs.iter().map(|run| run.id.0.as_u128()).collect(),
+            });
+        }
+        told
     }
 
     /// The tokens that were told for a rule, run by run.
     pub(super) async fn told_tokens(&self, key: &str) -> Vec<i64> {
-        self.read_bodies(key).await.into_iter().flat_map(|body| body.runs).map(|run| run.total_tokens).collect()
+        let bodies = self.bodies(key).await;
+        let bodies = bodies.iter().map(|text| serde_json::from_str::<Body>(text).unwrap());
+        bodies.flat_map(|body| body.runs).map(|run| run.total_tokens).collect()
     }
 
-    async fn read_bodies(&self, key: &str) -> Vec<Body> {
-        self.bodies(key).await.iter().map(|text| serde_json::from_str(text).unwrap()).collect()
-    }
-
-    /// What was said, as it would be sent.
+    /// The same as it would be sent.
     pub(super) async fn bodies(&self, key: &str) -> Vec<String> {
         let rule_id = Some(RuleId::of_key(TENANT, key));
         let query = DeliveryQuery { rule_id, limit: 10_000, ..DeliveryQuery::default() };

@@ -30,7 +30,7 @@ pub(crate) async fn a_tenant_always_has_a_default_project(store: &dyn Store) {
         let found = store.list_projects(tenant, &query).await.unwrap();
         assert_eq!(found.iter().map(|project| project.name.as_str()).collect::<Vec<_>>(), [DEFAULT_PROJECT]);
     }
-    assert!(store.delete_project(TENANT, project_id(DEFAULT_PROJECT)).await.unwrap());
+    assert!(store.delete_project(TENANT, project_id(DEFAULT_PROJECT), None).await.unwrap());
     assert_eq!(store.list_projects(TENANT, &query).await.unwrap().len(), 1);
 }
 
@@ -80,8 +80,8 @@ pub(crate) async fn projects_are_listed_by_id_name_and_part_of_the_name(store: &
 pub(crate) async fn a_deleted_project_takes_everything_with_it(store: &dyn Store) {
     accept(store, vec![post(1), post(2)]).await;
     accept_feedback(store, vec![feedback(1, run_id(1), 0.5)]).await;
-    assert!(store.delete_project(TENANT, project_id(PROJECT)).await.unwrap());
-    assert!(!store.delete_project(TENANT, project_id(PROJECT)).await.unwrap());
+    assert!(store.delete_project(TENANT, project_id(PROJECT), None).await.unwrap());
+    assert!(!store.delete_project(TENANT, project_id(PROJECT), None).await.unwrap());
     assert!(store.runs(TENANT, &[run_id(1), run_id(2)]).await.unwrap().is_empty());
     assert!(store.feedback(TENANT, feedback_id(1)).await.unwrap().is_none());
     assert!(changes(store, PROJECT).await.is_empty());
@@ -98,10 +98,10 @@ pub(crate) async fn a_deleted_project_leaves_feedback_on_runs_of_others(store: &
     };
     accept_feedback(store, vec![said_elsewhere(1), said_elsewhere(2)]).await;
     accept(store, vec![post(1)]).await;
-    assert!(store.delete_project(TENANT, ProjectId(Uuid::from_u128(1))).await.unwrap());
+    assert!(store.delete_project(TENANT, ProjectId(Uuid::from_u128(1)), None).await.unwrap());
     assert!(store.feedback(TENANT, feedback_id(1)).await.unwrap().is_some());
     assert!(store.feedback(TENANT, feedback_id(2)).await.unwrap().is_none(), "its run never came");
-    assert!(store.delete_project(TENANT, project_id(PROJECT)).await.unwrap());
+    assert!(store.delete_project(TENANT, project_id(PROJECT), None).await.unwrap());
     assert!(store.feedback(TENANT, feedback_id(1)).await.unwrap().is_none());
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use runhook::model::delivery::{Delivery, DeliveryState};
 use runhook::model::endpoint::{Endpoint, Format, Overrides, Policy, ShownTarget};
 use runhook::model::feedback::{Feedback, Score};
+use runhook::model::health::Health;
 use runhook::model::id::{DeliveryId, EndpointId, FeedbackId, MessageId, ProjectId, RuleId, RunId, TenantId, WindowId};
 use runhook::model::json::RawJson;
 use runhook::model::merge::digest;
@@ -162,6 +163,7 @@ pub(crate) fn endpoint(number: u32, rule: Option<RuleId>) -> Endpoint {
         overrides: Overrides::default(),
         origin: None,
         disabled: None,
+        health: Health::default(),
     }
 }
 

@@ -230,7 +230,7 @@ async fn a_full_disk_refuses_the_batch_and_recovers_when_there_is_space() {
     assert!(stored > 5);
     let ids: Vec<_> = (0..=stored).map(run_id).collect();
     assert_eq!(backend.store.runs(TENANT, &ids).await.unwrap().len(), usize::try_from(stored).unwrap());
-    backend.store.delete_project(TENANT, project_id(PROJECT)).await.unwrap();
+    backend.store.delete_project(TENANT, project_id(PROJECT), None).await.unwrap();
     assert!(accept(backend.store(), vec![large(stored)]).await.changed);
     backend.close().await;
 }

@@ -72,6 +72,11 @@ pub(in crate::api::native) fn webhook(endpoint: &Endpoint) -> Value {
         "policy": endpoint.policy,
         "timeout": endpoint.overrides.timeout.map(duration_text),
         "retries": endpoint.overrides.retries.as_ref().map(|waits| waits.iter().map(|wait| duration_text(*wait)).collect::<Vec<_>>()),
+        "rate": endpoint.overrides.pace.rate,
+        "burst": endpoint.overrides.pace.burst,
+        "concurrency": endpoint.overrides.pace.concurrency,
+        "failing_since": endpoint.health.failing_since.map(|at| at.to_string()),
+        "circuit": endpoint.health.circuit.map(|circuit| json!({"state": "open", "next_probe_at": circuit.until.to_string(), "openings": circuit.openings})),
         "disabled": endpoint.disabled.as_ref().map(|disabled| json!({"at": disabled.at.to_string(), "reason": disabled.reason})),
     })
 }

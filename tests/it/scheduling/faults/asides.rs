@@ -3,13 +3,15 @@
 use std::collections::HashMap;
 
 use async_trait::async_trait;
+use runhook::model::audit::Entry;
 use runhook::model::collection::{Collection, CollectionKind, Example};
 use runhook::model::feedback::FeedbackToken;
 use runhook::model::id::{ExampleId, FeedbackTokenId, QueueId, RunId, TenantId};
 use runhook::model::time::Timestamp;
+use runhook::store::audit::AuditQuery;
 use runhook::store::collections::{CollectionQuery, ExampleQuery, Shelved};
 use runhook::store::retention::Dropped;
-use runhook::store::{CollectionStore, FeedbackTokenStore, Result};
+use runhook::store::{AuditStore, CollectionStore, FeedbackTokenStore, Result};
 use uuid::Uuid;
 
 use super::FaultyStore;
@@ -41,6 +43,21 @@ impl FeedbackTokenStore for FaultyStore {
 }
 
 #[async_trait]
+impl AuditStore for FaultyStore {
+    async fn note(&self, entry: Entry) -> Result<()> {
+        self.real.note(entry).await
+    }
+
+    async fn audit_log(&self, tenant: TenantId, query: &AuditQuery) -> Result<Vec<Entry>> {
+        self.real.audit_log(tenant, query).await
+    }
+
+    async fn drop_audit(&self, before: Timestamp, limit: u32) -> Result<Dropped> {
+        self.real.drop_audit(before, limit).await
+    }
+}
+
+#[async_trait]
 impl CollectionStore for FaultyStore {
     async fn create_collection(&self, collection: Collection) -> Result<()> {
         self.real.create_collection(collection).await
@@ -50,8 +67,14 @@ impl CollectionStore for FaultyStore {
         self.real.update_collection(collection).await
     }
 
-    async fn delete_collection(&self, tenant: TenantId, kind: CollectionKind, id: Uuid) -> Result<bool> {
-        self.real.delete_collection(tenant, kind, id).await
+    async fn delete_collection(
+        &self,
+        tenant: TenantId,
+        kind: CollectionKind,
+        id: Uuid,
+        told: Option<Entry>,
+    ) -> Result<bool> {
+        self.real.delete_collection(tenant, kind, id, told).await
     }
 
     async fn list_collections(
@@ -71,8 +94,8 @@ impl CollectionStore for FaultyStore {
         self.real.list_examples(tenant, query).await
     }
 
-    async fn delete_example(&self, tenant: TenantId, id: ExampleId) -> Result<bool> {
-        self.real.delete_example(tenant, id).await
+    async fn delete_example(&self, tenant: TenantId, id: ExampleId, told: Option<Entry>) -> Result<bool> {
+        self.real.delete_example(tenant, id, told).await
     }
 
     async fn enqueue(&self, tenant: TenantId, queue: QueueId, runs: &[RunId], now: Timestamp) -> Result<bool> {
@@ -93,7 +116,7 @@ impl CollectionStore for FaultyStore {
         self.real.shelved(tenant, runs).await
     }
 
-    async fn dequeue(&self, tenant: TenantId, queue: QueueId, run: RunId) -> Result<bool> {
-        self.real.dequeue(tenant, queue, run).await
+    async fn dequeue(&self, tenant: TenantId, queue: QueueId, run: RunId, told: Option<Entry>) -> Result<bool> {
+        self.real.dequeue(tenant, queue, run, told).await
     }
 }

@@ -188,7 +188,7 @@ async fn a_project_that_is_removed_while_runs_arrive_leaves_nothing_half() {
     let other = replica.another().await;
     for round in 0..8 {
         let arrivals = (0..6_u32).map(|number| accept(replica.store(), vec![post(round * 10 + number)]));
-        let (_, removed) = join(join_all(arrivals), other.delete_project(TENANT, project_id(PROJECT))).await;
+        let (_, removed) = join(join_all(arrivals), other.delete_project(TENANT, project_id(PROJECT), None)).await;
         removed.unwrap();
     }
     assert_eq!(lost(&replica).await, 0);
@@ -215,7 +215,7 @@ async fn a_run_that_is_not_complete_goes_with_its_project_too() {
         while !accepted.get() && waiters(&mut watcher).await < 2 {}
         sqlx::raw_sql("ROLLBACK").execute(&mut blocker).await.unwrap();
     };
-    let (removed, (), ()) = tokio::join!(other.delete_project(TENANT, project_id(PROJECT)), arrival, release);
+    let (removed, (), ()) = tokio::join!(other.delete_project(TENANT, project_id(PROJECT), None), arrival, release);
     assert!(removed.unwrap());
     assert_eq!(lost(&replica).await, 0);
     replica.close().await;

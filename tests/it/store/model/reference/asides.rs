@@ -3,12 +3,14 @@
 use std::collections::HashMap;
 
 use async_trait::async_trait;
+use runhook::model::audit::Entry;
 use runhook::model::collection::{Collection, CollectionKind, Example};
 use runhook::model::delivery::Delivery;
 use runhook::model::feedback::FeedbackToken;
 use runhook::model::id::{ExampleId, FeedbackTokenId, ProjectId, QueueId, RuleId, RunId, TenantId};
 use runhook::model::time::Timestamp;
 use runhook::model::window::Seq;
+use runhook::store::audit::{AuditQuery, AuditStore};
 use runhook::store::collections::{CollectionQuery, CollectionStore, ExampleQuery, Shelved};
 use runhook::store::failed::{FailedCount, FailedQuery, FailedStore};
 use runhook::store::feedback_tokens::FeedbackTokenStore;
@@ -31,6 +33,21 @@ impl RuleLogStore for Reference {
     }
 
     async fn last_change_before(&self, _: TenantId, _: ProjectId, _: Timestamp) -> Result<Seq> {
+        not_asked()
+    }
+}
+
+#[async_trait]
+impl AuditStore for Reference {
+    async fn note(&self, _: Entry) -> Result<()> {
+        not_asked()
+    }
+
+    async fn audit_log(&self, _: TenantId, _: &AuditQuery) -> Result<Vec<Entry>> {
+        not_asked()
+    }
+
+    async fn drop_audit(&self, _: Timestamp, _: u32) -> Result<Dropped> {
         not_asked()
     }
 }
@@ -82,7 +99,7 @@ impl CollectionStore for Reference {
         not_asked()
     }
 
-    async fn delete_collection(&self, _: TenantId, _: CollectionKind, _: Uuid) -> Result<bool> {
+    async fn delete_collection(&self, _: TenantId, _: CollectionKind, _: Uuid, _: Option<Entry>) -> Result<bool> {
         not_asked()
     }
 
@@ -103,7 +120,7 @@ impl CollectionStore for Reference {
         not_asked()
     }
 
-    async fn delete_example(&self, _: TenantId, _: ExampleId) -> Result<bool> {
+    async fn delete_example(&self, _: TenantId, _: ExampleId, _: Option<Entry>) -> Result<bool> {
         not_asked()
     }
 
@@ -119,7 +136,7 @@ impl CollectionStore for Reference {
         not_asked()
     }
 
-    async fn dequeue(&self, _: TenantId, _: QueueId, _: RunId) -> Result<bool> {
+    async fn dequeue(&self, _: TenantId, _: QueueId, _: RunId, _: Option<Entry>) -> Result<bool> {
         not_asked()
     }
 }

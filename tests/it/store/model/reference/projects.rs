@@ -1,6 +1,7 @@
 //! Projects.
 
 use async_trait::async_trait;
+use runhook::model::audit::Entry;
 use runhook::model::id::{ProjectId, TenantId, derived};
 use runhook::model::project::{DEFAULT_PROJECT, Project};
 use runhook::model::time::Timestamp;
@@ -39,7 +40,7 @@ impl ProjectStore for Reference {
         })
     }
 
-    async fn delete_project(&self, tenant: TenantId, id: ProjectId) -> Result<bool> {
+    async fn delete_project(&self, tenant: TenantId, id: ProjectId, _: Option<Entry>) -> Result<bool> {
         self.change(|state| {
             let there = state.tenant(tenant).delete(id);
             state.rules_version += i64::from(there);

@@ -3,9 +3,11 @@
 use std::collections::BTreeSet;
 
 use async_trait::async_trait;
+use runhook::model::audit::Entry;
 use runhook::model::delivery::{Delivery, DeliveryState};
 use runhook::model::endpoint::{Disabled, Endpoint};
 use runhook::model::glob::Glob;
+use runhook::model::health::Health;
 use runhook::model::id::{EndpointId, ProjectId, RuleId, TenantId};
 use runhook::model::rule::{Rule, RuleState};
 use runhook::model::sealed::Sealed;
@@ -25,7 +27,14 @@ impl RuleStore for Reference {
         })
     }
 
-    async fn set_rule_state(&self, tenant: TenantId, id: RuleId, state: RuleState, now: Timestamp) -> Result<bool> {
+    async fn set_rule_state(
+        &self,
+        tenant: TenantId,
+        id: RuleId,
+        state: RuleState,
+        now: Timestamp,
+        _: Option<Entry>,
+    ) -> Result<bool> {
         let rule = self.look_at(tenant, |tenant| tenant.rules.get(&id).cloned());
         match rule {
             Some(rule) if rule.state != state => {
@@ -53,13 +62,15 @@ impl RuleStore for Reference {
         id: EndpointId,
         disabled: Option<Disabled>,
         now: Timestamp,
+        _: Option<Entry>,
     ) -> Result<bool> {
         self.change(|state| {
             let tenant = state.tenant(tenant);
             if disabled.is_some() {
                 tenant.fail(|delivery| delivery.endpoint_id == id, "endpoint disabled", now);
             }
-            Ok(tenant.endpoints.get_mut(&id).map(|endpoint| endpoint.disabled = disabled).is_some())
+            let endpoint = tenant.endpoints.get_mut(&id);
+            Ok(endpoint.map(|endpoint| (endpoint.disabled, endpoint.health) = (disabled, Health::default())).is_some())
         })
     }
 
@@ -143,7 +154,7 @@ impl Tenant {
                 return conflict("an endpoint with one of these keys");
             }
             let disabled = self.endpoints.get(&endpoint.id).and_then(|stored| stored.disabled.clone());
-            self.endpoints.insert(endpoint.id, Endpoint { disabled, ..endpoint.clone() });
+            self.endpoints.insert(endpoint.id, Endpoint { disabled, health: Health::default(), ..endpoint.clone() });
         }
         let unused = changes.demands.iter().filter(|(_, demand)| *demand == Demand::Unused);
         if unused.into_iter().any(|(id, _)| self.rules.values().any(|rule| rule.endpoints.contains(id))) {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
+use runhook::model::audit::Entry;
 use runhook::model::dotted_order::DottedOrder;
 use runhook::model::feedback::Feedback;
 use runhook::model::id::{FeedbackId, ProjectId, RunId, TenantId, ThreadId, TraceId};
@@ -80,7 +81,13 @@ impl RunStore for Reference {
         }))
     }
 
-    async fn delete_feedback(&self, tenant: TenantId, id: FeedbackId, now: Timestamp) -> Result<bool> {
+    async fn delete_feedback(
+        &self,
+        tenant: TenantId,
+        id: FeedbackId,
+        now: Timestamp,
+        _: Option<Entry>,
+    ) -> Result<bool> {
         self.change(|state| {
             let tenant = state.tenant(tenant);
             let deleted = tenant.feedback.remove(&id);
