@@ -25,17 +25,7 @@ pub struct RuleSet {
     threads: Index,
     ask_runs: bool,
     ask_traces: bool,
-    of_threads: Depth,
-}
-
-/// What the rules that look at threads ask to see.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Depth {
-    /// There are no such rules.
-    Nothing,
-    Turns,
-    /// The runs below the turns, too.
-    Traces,
+    ask_threads: Asked,
 }
 
 /// How the candidates of a rule set are found.
@@ -45,6 +35,14 @@ enum Way {
     Member,
     Root,
     Thread,
+}
+
+/// What rules want to see of threads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    Nothing,
+    Turns,
+    Traces,
 }
 
 impl RuleSet {
@@ -65,14 +63,7 @@ impl RuleSet {
             ask_runs: ways.contains(&Way::Run),
             threads: by_filter(Way::Thread),
             ask_traces: ways.iter().any(|way| matches!(way, Way::Member | Way::Root)),
-            of_threads: match (
-                ways.contains(&Way::Thread),
-                rules.iter().any(|rule| rule.is_on_threads() && rule.looks_at_trace()),
-            ) {
-                (_, true) => Depth::Traces,
-                (true, false) => Depth::Turns,
-                (false, false) => Depth::Nothing,
-            },
+            ask_threads: Asked::of(&rules),
             cadence,
             settle,
             rules: rules.into(),
@@ -118,13 +109,13 @@ impl RuleSet {
     /// Whether some rule looks at threads.
     #[must_use]
     pub fn asks_threads(&self) -> bool {
-        self.of_threads != Depth::Nothing
+        self.ask_threads != Asked::Nothing
     }
 
     /// Whether some rule that looks at threads looks at whole traces of theirs.
     #[must_use]
     pub fn asks_traces_of_threads(&self) -> bool {
-        self.of_threads == Depth::Traces
+        self.ask_threads == Asked::Traces
     }
 
     /// Finds the rules that look at single runs and whose filter the run may pass: all that it does pass are among them,
@@ -149,6 +140,17 @@ impl RuleSet {
             Some(root) => self.roots.candidates(root, found),
             // All of them ask for a root.
             None => found.begin(0),
+        }
+    }
+}
+
+impl Asked {
+    fn of(rules: &[Arc<CompiledRule>]) -> Self {
+        let on_threads = || rules.iter().filter(|rule| rule.is_on_threads());
+        match on_threads().count() {
+            0 => Self::Nothing,
+            _ if on_threads().any(|rule| rule.looks_at_trace()) => Self::Traces,
+            _ => Self::Turns,
         }
     }
 }
