@@ -8,10 +8,10 @@ export INSTA_UPDATE ?= no
 export CARGO_TERM_COLOR ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint ci bench bench-check bench-compare bench-replicas bench-searches bench-curves soak clean nextest sdk systemd
+.PHONY: help demo test lint ci bench bench-check bench-compare bench-replicas bench-searches bench-isolation bench-curves soak clean nextest sdk systemd
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## the whole story on one terminal: runs in, a rule, a notification out
 	cargo build --release --locked --bin runhook
@@ -52,6 +52,10 @@ bench-searches: ## measure pages of runs of one large project, on a file and on 
 	$(BUILD_BENCH)
 	tests/with-postgres $(BENCH) searches $(ARGS)
 
+bench-isolation: ## measure what a slow and a dead endpoint cost eight others, and 200 failing ones the memory
+	$(BUILD_BENCH)
+	$(BENCH) isolation $(ARGS)
+
 bench-curves: ## measure growth with rules, stored runs and endpoints, and draw docs/performance/*.svg
 	$(BUILD_BENCH)
 	$(BENCH) curves $(ARGS)
@@ -68,9 +72,9 @@ nextest:
 	@cargo nextest --version >/dev/null 2>&1 || cargo install --locked cargo-nextest --version $(NEXTEST_VERSION)
 
 # The official SDKs and what checks deploy/, pinned: the newest Python SDK in a virtual environment of its own, and below
-# that older ones and the one for Node.
+# that older ones, one with OpenTelemetry's exporter, and those for Node.
 sdk: $(VENV)/.installed $(VENV)/sdks/python-0.3.45/.installed $(VENV)/sdks/python-0.1.147/.installed \
-	$(VENV)/sdks/node/.installed
+	$(VENV)/sdks/python-otel/.installed $(VENV)/sdks/node/.installed
 
 define install
 	$(PYTHON) -m venv $(@D) || { apt-get update && apt-get install -y python3-venv && $(PYTHON) -m venv $(@D); }

@@ -189,7 +189,7 @@ impl World {
 
     async fn accept(&self, parts: &[Part]) {
         self.clock.advance(Duration::from_millis(1));
-        let batch = Batch { parts: parts.to_vec(), feedback: Vec::new() };
+        let batch = Batch { parts: parts.to_vec(), feedback: Vec::new(), ..Batch::default() };
         let accepted = self.store.accept(TenantId::DEFAULT, batch, self.clock.now()).await.unwrap();
         assert!(accepted.refused.is_empty());
     }

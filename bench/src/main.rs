@@ -11,6 +11,7 @@ mod clock;
 mod curves;
 mod draw;
 mod fleet;
+mod isolation;
 mod load;
 mod postgres;
 mod process;
@@ -57,6 +58,8 @@ enum Command {
     Replicas(replicas::Arguments),
     /// Measure how figures grow with rules, stored runs and endpoints, and draw it
     Curves(curves::Arguments),
+    /// Measure what bad endpoints cost the others, and the server's memory
+    Isolation(isolation::Arguments),
     /// Measure pages of runs of one large project, by several filters
     Searches(searches::Arguments),
 }
@@ -151,6 +154,7 @@ async fn carry_out(command: Command) -> anyhow::Result<ExitCode> {
         Command::Compare(arguments) => print(&arguments.run(clock).await?),
         Command::Replicas(arguments) => print(&arguments.run(clock).await?),
         Command::Curves(arguments) => print(&arguments.run(clock).await?),
+        Command::Isolation(arguments) => print(&arguments.run(clock).await?),
         Command::Searches(arguments) => print(&arguments.run(clock).await?),
     }
 }

@@ -15,7 +15,12 @@ pub(crate) struct Wanted<'a> {
     pub(crate) max_runs: Option<u32>,
     /// The number of its own endpoint; none: the one that all share.
     pub(crate) endpoint: Option<u32>,
+    /// Where that is, and that it may take long to answer; none: below the sink's URL.
+    pub(crate) url: Option<String>,
 }
+
+/// What everything that is sent is signed with. No secret: it guards a sink that checks nothing.
+const SECRET: &str = "whsec_YmVuY2gtYmVuY2gtYmVuY2gtYmVuY2gtYmVuY2gh";
 
 /// The filter of `bench-error` rules.
 const FAILED: &str = r#"eq(status, "error")"#;
@@ -34,6 +39,7 @@ impl<'a> Wanted<'a> {
             settle: None,
             max_runs: None,
             endpoint: None,
+            url: None,
         }
     }
 
@@ -90,7 +96,7 @@ pub(crate) fn file(rules: &[Wanted<'_>], url: &str) -> Result<String, std::fmt::
 }
 
 fn endpoints(url: &str) -> String {
-    format!("endpoints:\n  - key: bench-sink\n    url: {}\n", quoted(url))
+    format!("endpoints:\n  - key: bench-sink\n    url: {}\n    signing_secret: {SECRET}\n", quoted(url))
 }
 
 fn listed(rules: &[Wanted<'_>], url: &str) -> Result<String, std::fmt::Error> {
@@ -108,7 +114,14 @@ fn listed(rules: &[Wanted<'_>], url: &str) -> Result<String, std::fmt::Error> {
             writeln!(out, "    batch: {{ max_runs: {max} }}")?;
         }
         match rule.endpoint {
-            Some(number) => writeln!(out, "    webhooks: [{{ url: {} }}]", quoted(&format!("{url}/{number}")))?,
+            Some(_) if rule.url.is_some() => {
+                let url = quoted(rule.url.as_deref().unwrap_or_default());
+                writeln!(out, "    webhooks: [{{ url: {url}, signing_secret: {SECRET}, timeout: 15s }}]")?;
+            }
+            Some(number) => {
+                let url = quoted(&format!("{url}/{number}"));
+                writeln!(out, "    webhooks: [{{ url: {url}, signing_secret: {SECRET} }}]")?;
+            }
             None => writeln!(out, "    webhooks: [{{ endpoint: bench-sink }}]")?,
         }
     }

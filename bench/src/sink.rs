@@ -12,8 +12,9 @@ use anyhow::Context as _;
 use bytes::Bytes;
 use futures_util::stream::{self, StreamExt as _};
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt as _, Empty, StreamBody};
+use http_body_util::{BodyExt as _, Empty, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
+use hyper::header::{HeaderValue, LOCATION};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
@@ -39,6 +40,12 @@ pub(crate) struct Script {
     /// Bytes of the answer's body that it lets out one by one, a tenth of a second apart
     #[arg(long, default_value_t = 0)]
     pub(crate) drip: u64,
+    /// Bytes of the answer's body
+    #[arg(long, default_value_t = 0)]
+    pub(crate) bytes: usize,
+    /// Where it redirects every request
+    #[arg(long, value_name = "URL")]
+    pub(crate) redirect: Option<String>,
 }
 
 /// A sink that listens, on a thread of its own.
@@ -163,9 +170,18 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Answe
     if script.delay > 0 {
         sleep(Duration::from_millis(script.delay)).await;
     }
-    let mut response = Response::new(drip(script.drip));
+    let body = if script.bytes > 0 { long(script.bytes) } else { drip(script.drip) };
+    let mut response = Response::new(body);
     *response.status_mut() = hyper::StatusCode::from_u16(status).unwrap_or_default();
+    if let Some(location) = script.redirect.as_ref().and_then(|to| HeaderValue::from_str(to).ok()) {
+        *response.status_mut() = hyper::StatusCode::FOUND;
+        response.headers_mut().insert(LOCATION, location);
+    }
     Ok(response)
+}
+
+fn long(bytes: usize) -> UnsyncBoxBody<Bytes, Infallible> {
+    Full::new(Bytes::from(vec![b'.'; bytes])).boxed_unsync()
 }
 
 fn drip(bytes: u64) -> UnsyncBoxBody<Bytes, Infallible> {

@@ -47,8 +47,14 @@ fn window() -> Window {
 
 fn bodies(rule: &Rule, runs: &[StoredRun]) -> Vec<Body> {
     let runs: Vec<&StoredRun> = runs.iter().collect();
-    let request =
-        Request { rule, window: &window(), runs: &runs, project: "support-bot", created_at: Timestamp(61_000_000) };
+    let request = Request {
+        rule,
+        window: &window(),
+        runs: &runs,
+        threads: &[],
+        project: "support-bot",
+        created_at: Timestamp(61_000_000),
+    };
     build(request).unwrap().messages.into_iter().map(|message| message.body).collect()
 }
 

@@ -10,7 +10,8 @@ use sha2::{Digest, Sha256};
 
 use crate::api::problem::Problem;
 use crate::api::{Api, needs};
-use crate::model::id::TenantId;
+use crate::model::audit::Actor;
+use crate::model::id::{ApiKeyId, TenantId};
 use crate::model::scope::{Scope, Scopes};
 use crate::store::keys::ApiKey;
 use crate::store::{KeyStore, Result};
@@ -47,13 +48,15 @@ struct Known {
 /// What is known of whoever holds a key.
 #[derive(Debug, Clone)]
 struct Holder {
+    id: ApiKeyId,
+    name: String,
     tenant_id: TenantId,
     scopes: Scopes,
 }
 
 impl From<&ApiKey> for Holder {
     fn from(key: &ApiKey) -> Self {
-        Self { tenant_id: key.tenant_id, scopes: key.scopes.clone() }
+        Self { id: key.id, name: key.name.clone(), tenant_id: key.tenant_id, scopes: key.scopes.clone() }
     }
 }
 
@@ -90,9 +93,28 @@ impl Auth {
 
     /// Whom a request with these headers speaks for, which needs this scope.
     pub fn principal(&self, headers: &HeaderMap, needed: Scope) -> std::result::Result<Principal, Problem> {
+        let tenant_of = |holder: Option<&Holder>| holder.map_or(TenantId::DEFAULT, |holder| holder.tenant_id);
+        self.judged(headers, needed, |holder| Principal { tenant_id: tenant_of(holder) })
+    }
+
+    /// The same with who it is.
+    pub(super) fn actor(&self, headers: &HeaderMap, needed: Scope) -> std::result::Result<(TenantId, Actor), Problem> {
+        self.judged(headers, needed, |holder| match holder {
+            Some(Holder { id, name, tenant_id, .. }) => (*tenant_id, Actor::ApiKey { id: *id, name: name.clone() }),
+            None => (TenantId::DEFAULT, Actor::Anyone),
+        })
+    }
+
+    /// What is said of the holder of a request's key; of nobody when none is asked for.
+    fn judged<T>(
+        &self,
+        headers: &HeaderMap,
+        needed: Scope,
+        say: impl FnOnce(Option<&Holder>) -> T,
+    ) -> std::result::Result<T, Problem> {
         let known = self.known.load();
         if !known.any_made {
-            return Ok(Principal { tenant_id: TenantId::DEFAULT });
+            return Ok(say(None));
         }
         let Some(key) = presented(headers) else {
             return Err(Problem::new(StatusCode::UNAUTHORIZED, "no-api-key", "this server asks for an API key")
@@ -104,7 +126,7 @@ impl Auth {
                 .hint("`runhook api-keys list` shows the valid ones")
         })?;
         if holder.scopes.has(needed) {
-            return Ok(Principal { tenant_id: holder.tenant_id });
+            return Ok(say(Some(holder)));
         }
         Err(lacking(needed, &holder.scopes))
     }
@@ -162,7 +184,12 @@ mod tests {
     #[test]
     fn a_key_that_is_forgotten_lets_nobody_in_and_opens_nothing() {
         let auth = Auth::default();
-        let holder = Holder { tenant_id: TenantId::DEFAULT, scopes: "read".parse().unwrap() };
+        let holder = Holder {
+            id: ApiKeyId(uuid::Uuid::nil()),
+            name: "ci".to_owned(),
+            tenant_id: TenantId::DEFAULT,
+            scopes: "read".parse().unwrap(),
+        };
         let valid = ["one", "two"].map(|key| (hash(key), holder.clone())).into();
         auth.known.store(Known { any_made: true, valid }.into());
         auth.forget(&hash("one"));

@@ -3,6 +3,7 @@
 //! Handlers translate. They hold a [`Poke`] and a status, never a loop, and decide nothing about runs, rules or
 //! deliveries. No handler, layer or log line ever shows a header's value or a query string: both may hold secrets.
 
+pub mod audit;
 pub mod auth;
 mod blobs;
 mod gate;
@@ -10,6 +11,7 @@ pub mod langsmith;
 pub mod native;
 mod needs;
 mod observe;
+mod otlp;
 mod prefix;
 pub mod problem;
 mod request;
@@ -36,6 +38,7 @@ use crate::config::{Limits, Role, Roles};
 use crate::crypto::Keyring;
 use crate::delivery::{Clients, Vetting};
 use crate::ingest::{Budget, Intake};
+use crate::model::price::Prices;
 use crate::model::run::BlobKey;
 use crate::model::time::Clock;
 use crate::store::Store;
@@ -57,6 +60,8 @@ pub struct Api {
     pub public_url: Url,
     /// Limits.
     pub limits: Arc<Limits>,
+    /// What tokens cost, unless clients say.
+    pub prices: Arc<Prices>,
     /// How many bytes of bodies may be in memory, over all requests.
     pub budget: Budget,
     /// Which targets are allowed.
@@ -90,6 +95,7 @@ impl Api {
             blobs: Arc::clone(&self.blobs),
             clock: Arc::clone(&self.clock),
             limits: Arc::clone(&self.limits),
+            prices: Arc::clone(&self.prices),
             budget: self.budget.clone(),
             scheduler: self.scheduler.clone(),
         }
@@ -118,7 +124,7 @@ pub fn router_for(api: Api, roles: &Roles) -> Router {
     let gate = gate::Gate::new(api.limits.concurrent_requests);
     let mut routes = Router::new().merge(native::health()).route("/blobs/{*key}", routing::get(blobs::download));
     if roles.has(Role::Ingest) {
-        routes = routes.merge(langsmith::routes());
+        routes = routes.merge(langsmith::routes()).merge(otlp::routes());
     }
     if roles.has(Role::Api) {
         routes = routes.merge(native::routes());
@@ -159,6 +165,7 @@ fn places(roles: &Roles) -> String {
     };
     format!(
         "LangSmith paths (/runs, /sessions, /feedback, /info) are at the root and under /api/v1; \
+         OpenTelemetry traces go to /otel/v1/traces or /v1/traces; \
          Runhook's own API is under /v1; /healthz, /readyz and /metrics are at the root{elsewhere}"
     )
 }

@@ -44,6 +44,7 @@ const LANGSMITH: &[Need] = &[
     ("GET", "/sessions/{id}", Read),
     ("PATCH", "/sessions/{id}", Ingest),
     ("DELETE", "/sessions/{id}", Manage),
+    ("GET", "/settings", Read),
     ("GET", "/feedback", Read),
     ("POST", "/feedback", Ingest),
     ("GET", "/feedback/{id}", Read),
@@ -74,6 +75,9 @@ const LANGSMITH: &[Need] = &[
     ("GET", "/annotation-queues/{id}/run/{index}", Read),
 ];
 
+const OTLP: &[Need] =
+    &[("POST", "/otel/v1/traces", Ingest), ("POST", "/v1/traces", Ingest), ("POST", "/traces", Ingest)];
+
 const NATIVE: &[Need] = &[
     ("GET", "/v1/runs", Read),
     ("GET", "/v1/runs/{id}", Read),
@@ -100,6 +104,7 @@ const NATIVE: &[Need] = &[
     ("GET", "/v1/deliveries/{id}", Read),
     ("GET", "/v1/deliveries/failed", Read),
     ("POST", "/v1/deliveries/replay", Manage),
+    ("GET", "/v1/audit", Manage),
     ("GET POST", "/v1/api-keys", Manage),
     ("DELETE", "/v1/api-keys/{id}", Manage),
     ("GET", "/v1/keys", Manage),
@@ -111,7 +116,7 @@ const NATIVE: &[Need] = &[
 pub(super) fn scope(method: &Method, route: &str) -> Scope {
     // What answers GET answers HEAD with the same and no body.
     let method = if *method == Method::HEAD { "GET" } else { method.as_str() };
-    let found = [LANGSMITH, NATIVE]
+    let found = [LANGSMITH, OTLP, NATIVE]
         .into_iter()
         .flatten()
         .find(|(methods, path, _)| *path == route && methods.split(' ').any(|name| name == method));

@@ -9,7 +9,7 @@ use axum::response::Response;
 use tracing::Instrument;
 
 /// Where the request's id is.
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Logs and counts a request.
 pub(crate) async fn observe(request: Request, next: Next) -> Response {

@@ -147,6 +147,7 @@ impl Engine {
             vetting,
             budget: Budget::new(&config.limits),
             limits: Arc::new(config.limits.clone()),
+            prices: Arc::new(config.prices.clone()),
             auth,
             scheduler: Poke::default(),
             delivery: Poke::default(),

@@ -14,6 +14,6 @@ pub mod transfer;
 pub use data_dir::{DataDir, DataDirError, Holder, database_in};
 pub use engine::{Engine, StartError, check_bucket};
 pub use key_file::{KeyFile, KeyFileError};
-pub use receiver::{Received, Receiver};
+pub use receiver::{Answer, Arrival, LONGEST_BODY, Received, Receiver, Unread};
 pub use running::{Running, ServeError, Start};
 pub use storage::Storage;

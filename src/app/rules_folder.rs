@@ -17,11 +17,11 @@ use serde_json::Value;
 use tokio::sync::watch;
 
 use crate::api::Api;
+use crate::api::audit::By;
 use crate::api::native::premises::FolderState;
 use crate::api::native::rules::{Outcome, Purpose, Request, apply};
 use crate::api::problem::Problem;
 use crate::filter::report::Style;
-use crate::model::id::TenantId;
 use crate::rule_file::plan::{Action, FOLDER, Prune};
 use crate::rule_file::{FileReport, SourceFile};
 use crate::task::{self, Activity, Next, Poke};
@@ -118,7 +118,7 @@ impl RulesFolder {
             prune: Prune::Origin(&origin),
             purpose: Purpose::Apply,
         };
-        match apply(&self.api, TenantId::DEFAULT, request).await {
+        match apply(&self.api, &By::server(), request).await {
             Ok(outcome) => {
                 self.tell(&outcome);
                 warn(&outcome.reports);

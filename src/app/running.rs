@@ -16,14 +16,15 @@ use url::Url;
 use uuid::Uuid;
 
 use crate::alert::{self, Watcher};
+use crate::api::audit::By;
 use crate::api::native::api_keys;
 use crate::app::news::News;
 use crate::app::rules_folder::{FolderError, RulesFolder, Variables};
 use crate::app::storage::Pokes;
 use crate::app::{DataDirError, Engine, StartError, Storage};
-use crate::config::{Config, Role};
+use crate::config::{self, Config, Role};
 use crate::crypto;
-use crate::delivery::{self, Sender};
+use crate::delivery::{self, Conduct, Sender};
 use crate::model::id::TenantId;
 use crate::model::scope::Scopes;
 use crate::model::time::Clock;
@@ -220,7 +221,7 @@ impl Running {
             self.start_retention(config, clock);
         }
         if config.roles.has(Role::Delivery) {
-            self.start_delivery(clock, client);
+            self.start_delivery(config, clock, client);
         }
         self.start_listening(clock);
         self.supervisor.spawn("metrics", upkeep(self.supervisor.clone()));
@@ -267,7 +268,8 @@ impl Running {
         self.supervisor.spawn("retention", task::run(keeper, Poke::default(), Arc::clone(clock), status, soft));
     }
 
-    fn start_delivery(&self, clock: &Arc<dyn Clock>, client: delivery::Client) {
+    fn start_delivery(&self, config: &Config, clock: &Arc<dyn Clock>, client: delivery::Client) {
+        let config::Endpoints { disable_after, notices } = config.endpoints.clone();
         let api = &self.engine.api;
         let sender = Sender::new(delivery::Parts {
             store: Arc::clone(&api.store) as Arc<dyn OutboxStore>,
@@ -277,6 +279,7 @@ impl Running {
             limits: Arc::clone(&api.limits),
             client,
             patience: delivery::patience,
+            conduct: Conduct { disable_after, notices },
             poke: api.delivery.clone(),
             instance: Uuid::from_bytes(crypto::random()),
         });
@@ -298,7 +301,9 @@ impl Running {
 
     fn start_http(&self, listener: TcpListener) {
         let soft = self.supervisor.soft();
-        let server = axum::serve(listener, self.engine.router()).with_graceful_shutdown(soft.cancelled_owned());
+        // The audit log tells where a request came from.
+        let service = self.engine.router().into_make_service_with_connect_info::<SocketAddr>();
+        let server = axum::serve(listener, service).with_graceful_shutdown(soft.cancelled_owned());
         self.supervisor.spawn("http", async move {
             if let Err(error) = server.await {
                 tracing::error!(error = %error, "the listener failed");
@@ -326,7 +331,8 @@ async fn accept(engine: &Engine, key: &SecretString, clock: &dyn Clock) -> Resul
         return Err(ServeError::ShortKey);
     }
     let record = api_keys::record(TenantId::DEFAULT, "RUNHOOK_API_KEY", Scopes::all(), key, clock.now());
-    engine.api.store.put_api_key(record).await?;
+    let told = api_keys::made(&engine.api, &By::server(), &record);
+    engine.api.store.put_api_key(record, Some(told)).await?;
     engine.api.auth.reload(engine.api.store.as_ref()).await?;
     Ok(())
 }

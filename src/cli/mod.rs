@@ -4,6 +4,7 @@
 //! database: one code path for both. Exit codes: 0 fine, 1 what was asked about is wrong, 2 usage, 3 could not run.
 
 mod api_keys;
+mod audit;
 pub mod client;
 mod completions;
 mod connect;
@@ -14,6 +15,7 @@ mod doctor;
 mod endpoints;
 mod filter;
 mod keys;
+mod listen;
 mod migrate;
 pub mod rules;
 mod runs;
@@ -91,12 +93,16 @@ enum Command {
     /// Make, change, test, preview, disable and enable endpoints, and replace their signing secrets
     #[command(subcommand)]
     Endpoints(endpoints::Command),
+    /// Receive notifications on this machine: check, show and answer them as asked
+    Listen(listen::Arguments),
     /// Generate, list and rotate the keys that seal secrets
     #[command(subcommand)]
     Keys(keys::Command),
     /// Create, list and revoke the keys that callers of the API present
     #[command(subcommand)]
     ApiKeys(api_keys::Command),
+    /// Show who did what with rules, endpoints, keys and data, newest first
+    Audit(audit::Arguments),
     /// Bring the database's schema up to date, or copy a data directory into PostgreSQL
     Migrate(migrate::Arguments),
     /// Check the data directory, the keys, the database, the disk and the rules' endpoints
@@ -201,6 +207,7 @@ pub async fn main(
     exit.code()
 }
 
+#[expect(clippy::cognitive_complexity, reason = "an arm for each command, and nothing else")]
 async fn dispatch(command: Command, context: &mut Context) -> anyhow::Result<Exit> {
     match command {
         Command::Serve(arguments) => Box::pin(serve::run(arguments, context)).await,
@@ -210,8 +217,10 @@ async fn dispatch(command: Command, context: &mut Context) -> anyhow::Result<Exi
         Command::Runs(command) => Box::pin(runs::run(command, context)).await,
         Command::Deliveries(command) => Box::pin(deliveries::run(command, context)).await,
         Command::Endpoints(command) => Box::pin(endpoints::run(command, context)).await,
+        Command::Listen(arguments) => Box::pin(listen::run(arguments, context)).await,
         Command::Keys(command) => Box::pin(keys::run(command, context)).await,
         Command::ApiKeys(command) => Box::pin(api_keys::run(command, context)).await,
+        Command::Audit(arguments) => Box::pin(audit::run(&arguments, context)).await,
         Command::Migrate(arguments) => Box::pin(migrate::run(arguments, context)).await,
         Command::Doctor => Box::pin(doctor::run(context)).await,
         Command::Wipe(arguments) => Box::pin(wipe::run(&arguments, context)).await,

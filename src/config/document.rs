@@ -12,7 +12,9 @@ use serde_saphyr::{Error, MessageFormatter, Options, RenderOptions, SnippetMode,
 use url::Url;
 
 use crate::config::amount::{self, Bytes, Network, Period};
-use crate::config::{self, ConfigError, DatabaseUrl, EgressProxy, RetentionDocument, Roles};
+use crate::config::{
+    self, ConfigError, DatabaseUrl, EgressProxy, EndpointsDocument, PricesDocument, RetentionDocument, Roles,
+};
 
 /// The configuration of `runhook serve`. Every key is optional.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
@@ -51,8 +53,12 @@ pub struct Document {
     pub egress_proxy: Option<EgressProxy>,
     /// How long a stopping server waits for requests and deliveries it has begun.
     pub stop_within: Option<Period>,
+    /// What becomes of endpoints that fail.
+    pub endpoints: EndpointsDocument,
     /// How long things are kept.
     pub retention: RetentionDocument,
+    /// What tokens cost, for runs whose clients state tokens and no cost. A run is priced as it is written.
+    pub prices: PricesDocument,
     /// Limits that users meet.
     pub limits: Limits,
 }
@@ -82,6 +88,8 @@ pub struct Limits {
     pub inflight_bytes: Bytes,
     /// Rules of a tenant.
     pub rules_per_tenant: NonZeroU32,
+    /// Endpoints of a tenant, those that are written in its rules among them.
+    pub endpoints_per_tenant: NonZeroU32,
     /// Alerts of a tenant.
     pub alerts_per_tenant: NonZeroU32,
     /// Headers of an endpoint.
@@ -92,10 +100,14 @@ pub struct Limits {
     pub url_bytes: Bytes,
     /// Changes looked at in one window.
     pub changes_per_window: NonZeroU32,
+    /// Turns of a thread that a rule on threads looks at; those that started before are passed over.
+    pub turns_per_thread: NonZeroU32,
     /// Deliveries being sent at a time.
     pub concurrent_deliveries: NonZeroU32,
     /// Deliveries being sent to one endpoint at a time.
     pub concurrent_deliveries_per_endpoint: NonZeroU32,
+    /// Deliveries sent to one endpoint in a second, unless it has a `rate` of its own. Without it: as it takes them.
+    pub deliveries_per_second_per_endpoint: Option<NonZeroU32>,
     /// Bytes read of an endpoint's answer.
     pub response_bytes: Bytes,
     /// How long a link to a large value works.
@@ -132,13 +144,16 @@ impl Default for Limits {
             concurrent_requests: count(limits.concurrent_requests),
             inflight_bytes: Bytes(limits.inflight_bytes),
             rules_per_tenant: count(limits.rules_per_tenant),
+            endpoints_per_tenant: count(limits.endpoints_per_tenant),
             alerts_per_tenant: count(limits.alerts_per_tenant),
             headers_per_endpoint: count(limits.headers_per_endpoint),
             header_bytes: Bytes(limits.header_bytes.into()),
             url_bytes: Bytes(limits.url_bytes.into()),
             changes_per_window: count(limits.changes_per_window),
+            turns_per_thread: count(limits.turns_per_thread),
             concurrent_deliveries: count(limits.concurrent_deliveries),
             concurrent_deliveries_per_endpoint: count(limits.concurrent_deliveries_per_endpoint),
+            deliveries_per_second_per_endpoint: limits.deliveries_per_second_per_endpoint,
             response_bytes: Bytes(limits.response_bytes.into()),
             link_lasts: Period(limits.link_lasts),
         }
@@ -158,13 +173,16 @@ impl From<Limits> for config::Limits {
             concurrent_requests: limits.concurrent_requests.get(),
             inflight_bytes: limits.inflight_bytes.0,
             rules_per_tenant: limits.rules_per_tenant.get(),
+            endpoints_per_tenant: limits.endpoints_per_tenant.get(),
             alerts_per_tenant: limits.alerts_per_tenant.get(),
             headers_per_endpoint: limits.headers_per_endpoint.get(),
             header_bytes: small(limits.header_bytes),
             url_bytes: small(limits.url_bytes),
             changes_per_window: limits.changes_per_window.get(),
+            turns_per_thread: limits.turns_per_thread.get(),
             concurrent_deliveries: limits.concurrent_deliveries.get(),
             concurrent_deliveries_per_endpoint: limits.concurrent_deliveries_per_endpoint.get(),
+            deliveries_per_second_per_endpoint: limits.deliveries_per_second_per_endpoint,
             response_bytes: small(limits.response_bytes),
             link_lasts: limits.link_lasts.0,
         }
@@ -203,7 +221,13 @@ impl Document {
             ConfigError::Wrong(if is_bare { format!("{name}: {rendered}") } else { rendered.to_owned() })
         })?;
         let document = document.unwrap_or_default();
+        let located = |problem: &String| format!("{name}:{problem}");
+        let prices: Vec<String> = document.prices.problems().iter().map(located).collect();
+        if !prices.is_empty() {
+            return Err(ConfigError::Wrong(prices.join("\n")));
+        }
         let wrong = document.quoted().or_else(|| document.limits.useless()).or_else(|| document.retention.hasty());
+        let wrong = wrong.or_else(|| document.endpoints.hasty());
         wrong.map_or(Ok(document), Err)
     }
 

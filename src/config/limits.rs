@@ -1,5 +1,6 @@
 //! Limits that users meet. Each has a default, a clear error and a metric.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 /// Limits that users meet.
@@ -25,6 +26,8 @@ pub struct Limits {
     pub inflight_bytes: u64,
     /// Rules of a tenant.
     pub rules_per_tenant: u32,
+    /// Endpoints of a tenant, those that are written in its rules among them.
+    pub endpoints_per_tenant: u32,
     /// Alerts of a tenant.
     pub alerts_per_tenant: u32,
     /// Headers of an endpoint.
@@ -35,10 +38,14 @@ pub struct Limits {
     pub url_bytes: u32,
     /// Changes looked at in one window.
     pub changes_per_window: u32,
+    /// Turns of a thread that a rule on threads looks at; those that started before are passed over.
+    pub turns_per_thread: u32,
     /// Deliveries being sent at a time.
     pub concurrent_deliveries: u32,
     /// Deliveries being sent to one endpoint at a time.
     pub concurrent_deliveries_per_endpoint: u32,
+    /// Deliveries sent to one endpoint in a second, unless it says another rate; none: as it takes them.
+    pub deliveries_per_second_per_endpoint: Option<NonZeroU32>,
     /// Bytes read of an endpoint's answer.
     pub response_bytes: u32,
     /// How long a link to a blob works.
@@ -58,13 +65,16 @@ impl Default for Limits {
             concurrent_requests: 256,
             inflight_bytes: 512 * 1024 * 1024,
             rules_per_tenant: 10_000,
+            endpoints_per_tenant: 20_000,
             alerts_per_tenant: 200,
             headers_per_endpoint: 64,
             header_bytes: 8 * 1024,
             url_bytes: 4 * 1024,
             changes_per_window: 10_000,
+            turns_per_thread: 1_000,
             concurrent_deliveries: 256,
             concurrent_deliveries_per_endpoint: 32,
+            deliveries_per_second_per_endpoint: None,
             response_bytes: 16 * 1024,
             link_lasts: Duration::from_hours(24),
         }

@@ -7,7 +7,9 @@ mod amount;
 mod database_url;
 pub mod document;
 mod egress_proxy;
+mod endpoints;
 mod limits;
+mod prices;
 mod retention;
 mod roles;
 
@@ -19,10 +21,14 @@ use std::time::Duration;
 use ipnet::IpNet;
 use url::Url;
 
+use crate::model::price::Prices;
+
 pub use database_url::{DatabaseUrl, InvalidDatabaseUrl, PostgresUrl};
 pub use document::Document;
 pub use egress_proxy::{EgressProxy, InvalidProxy};
+pub use endpoints::{Endpoints, EndpointsDocument};
 pub use limits::Limits;
+pub use prices::PricesDocument;
 pub use retention::{Retention, RetentionDocument};
 pub use roles::{InvalidRoles, Role, Roles};
 
@@ -70,8 +76,12 @@ pub struct Config {
     pub egress_proxy: Option<EgressProxy>,
     /// How long a stopping server waits for what it has begun.
     pub stop_within: Duration,
+    /// What becomes of endpoints that fail.
+    pub endpoints: Endpoints,
     /// How long things are kept.
     pub retention: Retention,
+    /// What tokens cost, unless clients say.
+    pub prices: Prices,
     /// Limits.
     pub limits: Limits,
 }
@@ -121,7 +131,9 @@ impl Default for Config {
             allow_targets: Vec::new(),
             egress_proxy: None,
             stop_within: Duration::from_secs(30),
+            endpoints: Endpoints::default(),
             retention: Retention::default(),
+            prices: Prices::default(),
             limits: Limits::default(),
         }
     }
@@ -162,7 +174,9 @@ impl Config {
             allow_targets: overrides.allow_targets.or(allowed).unwrap_or_default(),
             egress_proxy: overrides.egress_proxy.or(document.egress_proxy),
             stop_within: document.stop_within.map_or(default.stop_within, |period| period.0),
+            endpoints: document.endpoints.into(),
             retention: document.retention.into(),
+            prices: document.prices.into(),
             limits: document.limits.into(),
         }
     }

@@ -26,6 +26,8 @@ pub struct Retention {
     pub incomplete_runs: Option<Duration>,
     /// Blobs that nothing names, from when they were last stored on.
     pub unnamed_blobs: Option<Duration>,
+    /// The audit log.
+    pub audit: Option<Duration>,
 }
 
 const DAY: Duration = Duration::from_hours(24);
@@ -42,6 +44,7 @@ impl Default for Retention {
             windows: Some(90 * DAY),
             incomplete_runs: Some(7 * DAY),
             unnamed_blobs: Some(DAY),
+            audit: Some(365 * DAY),
         }
     }
 }
@@ -65,6 +68,8 @@ pub struct RetentionDocument {
     pub incomplete_runs: Option<Period>,
     /// Blobs that nothing names any more, or that a request left behind which was never stored.
     pub unnamed_blobs: Option<Period>,
+    /// The audit log.
+    pub audit: Option<Period>,
 }
 
 impl Default for RetentionDocument {
@@ -77,6 +82,7 @@ impl Default for RetentionDocument {
             windows: default.windows.map(Period),
             incomplete_runs: default.incomplete_runs.map(Period),
             unnamed_blobs: default.unnamed_blobs.map(Period),
+            audit: default.audit.map(Period),
         }
     }
 }
@@ -91,6 +97,7 @@ impl From<RetentionDocument> for Retention {
             windows: lasts(document.windows),
             incomplete_runs: lasts(document.incomplete_runs),
             unnamed_blobs: lasts(document.unnamed_blobs),
+            audit: lasts(document.audit),
         }
     }
 }
@@ -105,6 +112,7 @@ impl RetentionDocument {
             ("windows", self.windows, "90d"),
             ("incomplete_runs", self.incomplete_runs, "7d"),
             ("unnamed_blobs", self.unnamed_blobs, "24h"),
+            ("audit", self.audit, "365d"),
         ];
         let (key, _, example) =
             periods.into_iter().find(|(_, period, _)| period.is_some_and(|period| period.0 < LEAST))?;

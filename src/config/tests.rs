@@ -23,7 +23,14 @@ fn the_example_names_every_key() {
     let of = |pointer: &str| -> Vec<String> {
         schema.pointer(pointer).and_then(Value::as_object).unwrap().keys().cloned().collect()
     };
-    for key in [of("/properties"), of("/$defs/Limits/properties"), of("/$defs/Retention/properties")].concat() {
+    for key in [
+        of("/properties"),
+        of("/$defs/Limits/properties"),
+        of("/$defs/Retention/properties"),
+        of("/$defs/Endpoints/properties"),
+    ]
+    .concat()
+    {
         assert!(EXAMPLE.lines().any(|line| line.trim_start().starts_with(&format!("{key}:"))), "{key} is missing");
     }
 }
@@ -70,6 +77,15 @@ fn what_is_kept_for_less_than_an_hour_is_refused_and_null_is_for_ever() {
         let error = kept(&format!("{key}: 59m")).unwrap_err();
         assert!(error.contains(&format!("`retention.{key}` is less than 1h")) && error.contains("null"), "{error}");
     }
+}
+
+#[test]
+fn an_endpoint_is_not_disabled_before_anybody_can_put_it_right() {
+    let read = |text: &str| read(&format!("endpoints: {{ {text} }}\n")).map(|config| config.endpoints);
+    let disable_after = Some(Duration::from_hours(48));
+    assert_eq!(read("disable_after: 2d, notices: ops"), Ok(Endpoints { disable_after, notices: Some("ops".into()) }));
+    assert_eq!(read("disable_after: null"), Ok(Endpoints { disable_after: None, notices: None }));
+    assert!(read("disable_after: 59m").unwrap_err().contains("`endpoints.disable_after` is less than 1h"));
 }
 
 #[test]

@@ -9,10 +9,12 @@ mod random;
 mod seal;
 mod sign;
 mod target;
+mod verify;
 mod webhook;
 
 pub use keyring::{CryptoError, Keyring};
 pub use random::random;
 pub use sign::hex;
 pub use target::{open_target, seal_target, shown};
+pub use verify::{Mismatch, Signed, Verifier};
 pub use webhook::{InvalidSecret, WebhookKey, langsmith_signature};

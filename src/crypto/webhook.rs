@@ -28,7 +28,7 @@ const LENIENT: GeneralPurpose = GeneralPurpose::new(
 
 const SHARED: &str = "whsec_";
 const PRIVATE: &str = "whsk_";
-const PUBLIC: &str = "whpk_";
+pub(super) const PUBLIC: &str = "whpk_";
 
 /// Bytes of the shortest shared secret, and of the longest.
 const SHARED_BYTES: std::ops::RangeInclusive<usize> = 24..=64;
@@ -42,10 +42,16 @@ const PAIR: usize = 64;
 #[error("{0}")]
 pub struct InvalidSecret(&'static str);
 
-/// What messages are signed with. Its `Debug` shows nothing.
-pub struct WebhookKey(Inner);
+impl InvalidSecret {
+    pub(super) fn of(why: &'static str) -> Self {
+        Self(why)
+    }
+}
 
-enum Inner {
+/// What messages are signed with. Its `Debug` shows nothing.
+pub struct WebhookKey(pub(super) Inner);
+
+pub(super) enum Inner {
     Shared(Zeroizing<Vec<u8>>),
     Private(Ed25519KeyPair),
 }
@@ -131,7 +137,7 @@ pub fn langsmith_signature(secret: &SecretString, body: &[u8]) -> String {
     format!("sha256={}", hex(&hmac(secret.expose_secret().as_bytes(), &[body])))
 }
 
-fn hmac(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {
+pub(super) fn hmac(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {
     // HMAC takes keys of any length; were it to refuse one, what it returns would verify nowhere.
     let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key) else { return [0; 32] };
     for part in parts {
@@ -140,7 +146,7 @@ fn hmac(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {
     mac.finalize().into_bytes().into()
 }
 
-fn decoded(text: &str) -> Result<Zeroizing<Vec<u8>>, InvalidSecret> {
+pub(super) fn decoded(text: &str) -> Result<Zeroizing<Vec<u8>>, InvalidSecret> {
     LENIENT.decode(text).map(Zeroizing::new).map_err(|_| InvalidSecret("a signing secret is base64 after its prefix"))
 }
 

@@ -14,11 +14,12 @@ use url::Url;
 
 use crate::blob::{BlobError, BlobStore};
 use crate::config::Limits;
-use crate::crypto::{Keyring, open_target};
+use crate::crypto::Keyring;
 use crate::delivery::client::Client;
+use crate::delivery::opening::Opening;
 use crate::delivery::policy::{self, Course, Patience};
 use crate::delivery::recorder::count;
-use crate::delivery::request::{self, Request};
+use crate::delivery::request::Request;
 use crate::model::delivery::{Attempt, AttemptResult, Outcome};
 use crate::model::endpoint::Policy;
 use crate::model::message::Message;
@@ -57,9 +58,9 @@ enum Unprepared {
 }
 
 /// Makes the attempt. Says what came of it and what follows, or nothing when it could not be made for reasons of our own.
-pub(super) async fn make(tools: &Tools, claim: &Claim) -> Option<(Attempt, Outcome)> {
+pub(super) async fn make(tools: &Tools, claim: &Claim, opening: &Opening) -> Option<(Attempt, Outcome)> {
     let started_at = tools.clock.now();
-    let preparing = tokio::time::timeout(PREPARING, prepare(tools, claim, started_at)).await;
+    let preparing = tokio::time::timeout(PREPARING, prepare(tools, claim, opening, started_at)).await;
     let began = Instant::now();
     let (sent, result, earlier) = match preparing {
         Ok(Ok(Prepared { request, earlier })) => {
@@ -92,18 +93,16 @@ fn course(claim: &Claim) -> Course<'_> {
     Course::of(&claim.endpoint, claim.delivery.id)
 }
 
-async fn prepare(tools: &Tools, claim: &Claim, now: Timestamp) -> Result<Prepared, Unprepared> {
+async fn prepare(tools: &Tools, claim: &Claim, opening: &Opening, now: Timestamp) -> Result<Prepared, Unprepared> {
     let delivery = &claim.delivery;
     let earlier = earlier_attempts(tools, claim).await?;
-    let target = open_target(&tools.keyring, claim.endpoint.id, &claim.endpoint.target)
-        .map_err(|_| Unprepared::Never("the endpoint's secrets do not open with this server's keys".to_owned()))?;
+    let ready =
+        opening.ready(&tools.keyring, &claim.endpoint).map_err(|reason| Unprepared::Never(reason.to_owned()))?;
     let message = message(tools, claim).await?;
     let body = body(tools, Arc::clone(&message), now).await?;
-    let body = payload::format::write(&claim.endpoint.format, &message, body, &target.secrets)
+    let body = payload::format::write(&claim.endpoint.format, &message, body, ready.secrets())
         .map_err(|error| Unprepared::Never(error.to_string()))?;
-    let request = request::build(&target, delivery.message_id, now, body)
-        .map_err(|reason| Unprepared::Never(reason.to_owned()))?;
-    Ok(Prepared { request, earlier })
+    Ok(Prepared { request: ready.request(delivery.message_id, now, body), earlier })
 }
 
 async fn earlier_attempts(tools: &Tools, claim: &Claim) -> Result<Vec<Attempt>, StoreError> {

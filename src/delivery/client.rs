@@ -264,8 +264,20 @@ fn lookup_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a LookupError>
 /// What the innermost cause says: the outer ones only say that sending failed.
 fn deepest(error: &(dyn Error + 'static)) -> String {
     let text = causes(error).last().map(ToString::to_string).unwrap_or_default();
+    let plain = TLS.iter().find(|(cause, _)| text.contains(cause)).map(|(_, plain)| *plain);
+    let text = plain.map_or(text.clone(), |plain| format!("{plain} ({text})"));
     text.chars().take(LONGEST_REASON).collect()
 }
+
+/// What rustls says of handshakes that fail, and what it means.
+const TLS: [(&str, &str); 6] = [
+    ("certificate expired", "its certificate has expired"),
+    ("certificate not valid yet", "its certificate is not valid yet"),
+    ("certificate not valid for name", "its certificate is not for this host"),
+    ("UnknownIssuer", "its certificate is not from an authority that is trusted here"),
+    ("CaUsedAsEndEntity", "its certificate is not from an authority that is trusted here"),
+    ("InvalidContentType", "what answers does not speak TLS"),
+];
 
 /// The headers, all of them kept out of logs. The length is set by hand, or the body would be sent in chunks, which
 /// some receivers do not read.

@@ -50,15 +50,21 @@ impl Masks {
         Self(spelled.into_iter().map(SecretString::from).collect())
     }
 
-    /// The beginning of an answer's body as text, without these secrets and without control characters.
+    /// A text without these secrets.
     #[must_use]
-    pub fn excerpt(&self, body: &[u8]) -> String {
-        let mut text = String::from_utf8_lossy(body).into_owned();
+    pub fn over(&self, mut text: String) -> String {
         for secret in &self.0 {
             if text.contains(secret.expose_secret()) {
                 text = text.replace(secret.expose_secret(), MASK);
             }
         }
+        text
+    }
+
+    /// The beginning of an answer's body as text, without these secrets and without control characters.
+    #[must_use]
+    pub fn excerpt(&self, body: &[u8]) -> String {
+        let text = self.over(String::from_utf8_lossy(body).into_owned());
         let shown = text.chars().map(|c| if c.is_control() && c != '\n' { ' ' } else { c });
         shown.take(KEPT).collect()
     }

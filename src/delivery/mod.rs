@@ -6,24 +6,29 @@
 //! has the request sent again, with the same `webhook-id`, when the lease expires or is void: that is the "at least" of
 //! at least once.
 //!
-//! What an endpoint does cannot reach further than its attempts: it never gets all slots, however long its backlog is,
-//! every wait has a limit ([`policy`]), its answer is read up to a limit and dropped, redirects are not followed, and
-//! only addresses the guard has vetted are connected to ([`guard`], [`lookup`]). Secrets are opened for one request and
-//! are in no error, log or metric.
+//! What an endpoint does cannot reach further than its attempts: it never gets all slots, however long its backlog is, one
+//! that fails is left alone for a while ([`breaker`]) and in the end given up ([`aftermath`]), every wait has a limit ([`policy`]), its answer is read up to a limit and dropped, redirects are not followed, and
+//! only addresses the guard has vetted are connected to ([`guard`], [`lookup`]). Secrets are opened for the deliveries of
+//! one claim ([`opening`]) and are in no error, log or metric.
 
+mod aftermath;
 mod attempt;
+mod breaker;
 pub mod client;
 pub mod guard;
 pub mod lookup;
 pub mod masks;
+mod opening;
 pub mod policy;
 mod probe;
+mod rate;
 mod recorder;
 pub mod request;
 mod share;
 mod slots;
 mod task;
 
+pub use aftermath::Conduct;
 pub use client::{Client, Clients};
 pub use guard::{Forbidden, Guard};
 pub use lookup::Vetting;

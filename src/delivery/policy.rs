@@ -367,7 +367,7 @@ mod tests {
         assert_eq!(by(&own, "555"), failed("answered 500 (tried 3 times)"));
         let none = Course { retries: Some(&[]), ..STEADY };
         assert_eq!(by(&none, "t"), failed("connected, but no answer in time (tried once)"));
-        let overrides = Overrides { timeout: Some(Duration::from_secs(9)), retries: None };
+        let overrides = Overrides { timeout: Some(Duration::from_secs(9)), ..Overrides::default() };
         assert_eq!(patience(Policy::Standard).of(&overrides).answer, Duration::from_secs(9));
         assert_eq!(patience(Policy::Standard).of(&Overrides::default()).answer, Duration::from_secs(15));
     }

@@ -7,10 +7,11 @@ use std::collections::HashMap;
 
 use tokio::time::Instant;
 
-use crate::crypto::{Keyring, open_target};
+use crate::crypto::Keyring;
 use crate::delivery::client::Client;
+use crate::delivery::opening::open;
 use crate::delivery::policy::patience;
-use crate::delivery::request;
+use crate::delivery::request::Request;
 use crate::model::delivery::{AttemptResult, Sent};
 use crate::model::endpoint::Endpoint;
 use crate::model::id::MessageId;
@@ -51,16 +52,10 @@ pub async fn send(client: &Client, keyring: &Keyring, endpoint: &Endpoint, messa
     Probe { sent: Some(sent), result, duration_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX) }
 }
 
-fn prepare(
-    keyring: &Keyring,
-    endpoint: &Endpoint,
-    message: &Message,
-    at: Timestamp,
-) -> Result<request::Request, String> {
-    let target = open_target(keyring, endpoint.id, &endpoint.target)
-        .map_err(|_| "the endpoint's secrets do not open with this server's keys".to_owned())?;
+fn prepare(keyring: &Keyring, endpoint: &Endpoint, message: &Message, at: Timestamp) -> Result<Request, String> {
+    let ready = open(keyring, endpoint)?;
     let body = payload::render(&message.body, &HashMap::new());
-    let body = payload::format::write(&endpoint.format, message, body, &target.secrets);
+    let body = payload::format::write(&endpoint.format, message, body, ready.secrets());
     let body = body.map_err(|error| error.to_string())?;
-    request::build(&target, message.id, at, body).map_err(str::to_owned)
+    Ok(ready.request(message.id, at, body))
 }

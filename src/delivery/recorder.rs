@@ -13,8 +13,10 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use tokio::sync::mpsc;
 
+use crate::delivery::aftermath::{self, Consequences};
 use crate::delivery::slots::{Slot, Slots};
 use crate::model::delivery::{Attempt, Outcome};
+use crate::model::endpoint::Endpoint;
 use crate::store::outbox::{Claim, Finished};
 use crate::store::{OutboxStore, Result, StoreError};
 
@@ -37,26 +39,33 @@ pub(super) struct Made {
 }
 
 /// Records what comes, until nobody is left to make an attempt.
-pub(super) async fn run(store: Arc<dyn OutboxStore>, slots: Slots, mut made: mpsc::Receiver<Made>) {
+pub(super) async fn run(
+    store: Arc<dyn OutboxStore>,
+    slots: Slots,
+    mut consequences: Consequences,
+    mut made: mpsc::Receiver<Made>,
+) {
     let mut group = Vec::new();
     while made.recv_many(&mut group, MOST).await > 0 {
-        let (finished, reports): (Vec<_>, Vec<_>) = group.drain(..).map(apart).unzip();
+        let (finished, (endpoints, places)): (Vec<_>, (Vec<_>, Vec<_>)) =
+            group.drain(..).map(|made| apart(&mut consequences, made)).unzip();
         let answers = AssertUnwindSafe(record(store.as_ref(), &finished)).catch_unwind().await;
         let answers = answers.unwrap_or_else(|_| {
             tracing::error!("recording attempts broke down");
             Err(StoreError::Stale("recording broke down"))
         });
-        let is_settled = settle(&finished, answers);
-        slots.leave(reports);
+        let is_settled = settle(&finished, &endpoints, answers);
+        slots.leave(places);
         if !is_settled {
             slots.wake();
         }
     }
 }
 
-fn apart(made: Made) -> (Finished, Slot) {
+fn apart(consequences: &mut Consequences, made: Made) -> (Finished, (Arc<Endpoint>, Slot)) {
     let Made { claim, attempt, outcome, slot } = made;
-    (Finished { lease: claim.lease, attempt, outcome }, slot)
+    let aftermath = consequences.follow(&claim, &attempt, &outcome);
+    (Finished { lease: claim.lease, attempt, outcome, aftermath }, (claim.endpoint, slot))
 }
 
 async fn record(store: &dyn OutboxStore, finished: &[Finished]) -> Result<Vec<Result<()>>> {
@@ -72,8 +81,9 @@ async fn record(store: &dyn OutboxStore, finished: &[Finished]) -> Result<Vec<Re
     }
 }
 
-/// Says what came of attempts. Whether all of them ended their deliveries: else the loop has to look when the rest is due.
-fn settle(finished: &[Finished], answers: Result<Vec<Result<()>>>) -> bool {
+/// Says what came of attempts. Whether nothing but ends of deliveries did: else the loop has to look when the rest is due,
+/// or what else has come.
+fn settle(finished: &[Finished], endpoints: &[Arc<Endpoint>], answers: Result<Vec<Result<()>>>) -> bool {
     let answers = match answers {
         Ok(answers) => answers,
         Err(error) => {
@@ -84,13 +94,17 @@ fn settle(finished: &[Finished], answers: Result<Vec<Result<()>>>) -> bool {
         }
     };
     let mut is_settled = true;
-    for (one, answer) in finished.iter().zip(answers) {
+    for ((one, endpoint), answer) in finished.iter().zip(endpoints).zip(answers) {
         match answer {
-            Ok(()) => report(one),
+            Ok(()) => {
+                report(one);
+                aftermath::report(endpoint, &one.outcome, &one.aftermath);
+            }
             Err(StoreError::Stale(_)) => lost(one),
             Err(error) => unrecorded(one, &error),
         }
         is_settled &= !matches!(one.outcome, Outcome::Retry(_));
+        is_settled &= one.aftermath.turn.is_none() && one.aftermath.notice.is_none();
     }
     is_settled
 }

@@ -1,7 +1,10 @@
 //! The request of an attempt: the target with its secrets filled in, and the headers receivers rely on.
+//!
+//! What all requests to a target have in common is made once ([`Ready`]); an attempt adds its time and its signatures.
 
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode, utf8_percent_encode};
@@ -13,6 +16,7 @@ use crate::delivery::masks::Masks;
 use crate::model::delivery::Sent;
 use crate::model::endpoint::{MASK, Target, is_reserved};
 use crate::model::id::MessageId;
+use crate::model::signing::SigningSecret;
 use crate::model::time::Timestamp;
 
 /// All but the unreserved characters of RFC 3986: a `+` becomes `%2B` and a space `%20`, since form decoders read `+`
@@ -30,7 +34,7 @@ pub struct Request {
     /// The bytes.
     pub body: Bytes,
     /// What must not be read in an answer.
-    pub masks: Masks,
+    pub masks: Arc<Masks>,
 }
 
 impl fmt::Debug for Request {
@@ -62,56 +66,88 @@ fn masked(target: &Target, url: &Url) -> String {
     format!("{}{rest}{query}", url.origin().ascii_serialization())
 }
 
-/// The request that brings a message to a target, made at `at`. An error is a reason without a secret.
-pub fn build(target: &Target, message: MessageId, at: Timestamp, body: Bytes) -> Result<Request, &'static str> {
-    let mut url = Url::parse(target.url.expose_secret()).map_err(|_| "the endpoint's URL is not a URL")?;
-    let shown = masked(target, &url);
-    for (name, value) in &target.query {
-        set_query(&mut url, name, value.expose_secret());
-    }
-    // A fragment is never sent.
-    url.set_fragment(None);
-    let mut headers = headers(target, message, at);
-    sign(target, message, at, &body, &mut headers)?;
-    Ok(Request { url, shown, headers, body, masks: Masks::of(target) })
+/// A target that is ready for requests. Its `Debug` shows nothing.
+pub struct Ready {
+    url: Url,
+    shown: String,
+    headers: Vec<(String, SecretString)>,
+    /// What signs for `webhook-signature`, newest first, and until when.
+    keys: Vec<(WebhookKey, Option<Timestamp>)>,
+    /// What signs for `X-LangSmith-Signature`: that header has no room for a second signature.
+    langsmith: Option<SecretString>,
+    secrets: Vec<(String, SecretString)>,
+    masks: Arc<Masks>,
 }
 
-/// Signs the bytes of the body with every secret that is active.
-fn sign(
-    target: &Target,
-    message: MessageId,
-    at: Timestamp,
-    body: &[u8],
-    headers: &mut Vec<(String, SecretString)>,
-) -> Result<(), &'static str> {
-    let signing = &target.signing;
-    if signing.headers.is_standard() {
-        let sign = |secret: &SecretString| Ok(WebhookKey::parse(secret)?.sign(message, seconds(at), body));
-        let signatures: Result<Vec<String>, InvalidSecret> = signing.active(at).map(sign).collect();
-        let signatures = signatures.map_err(|_| "the endpoint's signing secret cannot sign")?;
+impl fmt::Debug for Ready {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Ready(..)")
+    }
+}
+
+impl Ready {
+    /// Makes a target ready. An error is a reason without a secret.
+    pub fn of(target: Target) -> Result<Self, &'static str> {
+        let mut url = Url::parse(target.url.expose_secret()).map_err(|_| "the endpoint's URL is not a URL")?;
+        let shown = masked(&target, &url);
+        for (name, value) in &target.query {
+            set_query(&mut url, name, value.expose_secret());
+        }
+        // A fragment is never sent.
+        url.set_fragment(None);
+        let signing = &target.signing;
+        let signs = if signing.headers.is_standard() { signing.secrets.as_slice() } else { &[] };
+        let key = |one: &SigningSecret| Ok((WebhookKey::parse(&one.secret)?, one.until));
+        let keys: Result<Vec<_>, InvalidSecret> = signs.iter().map(key).collect();
+        let keys = keys.map_err(|_| "the endpoint's signing secret cannot sign")?;
+        let langsmith = signing.newest().filter(|_| signing.headers.is_langsmith()).cloned();
+        let (headers, masks) = (headers(&target), Arc::new(Masks::of(&target)));
+        Ok(Self { url, shown, headers, keys, langsmith, secrets: target.secrets, masks })
+    }
+
+    /// What goes into bodies and is secret, by name.
+    #[must_use]
+    pub fn secrets(&self) -> &[(String, SecretString)] {
+        &self.secrets
+    }
+
+    /// The request that brings a message there, made at `at`.
+    #[must_use]
+    pub fn request(&self, message: MessageId, at: Timestamp, body: Bytes) -> Request {
+        let mut headers = Vec::with_capacity(self.headers.len().saturating_add(4));
+        headers.extend_from_slice(&self.headers);
+        let mut set = |name: &str, value: String| headers.push((name.to_owned(), value.into()));
+        set("webhook-id", message.to_string());
+        set("webhook-timestamp", seconds(at).to_string());
+        self.sign(message, at, &body, set);
+        let masks = Arc::clone(&self.masks);
+        Request { url: self.url.clone(), shown: self.shown.clone(), headers, body, masks }
+    }
+
+    /// Signs the bytes of the body with every secret that is active.
+    fn sign(&self, message: MessageId, at: Timestamp, body: &[u8], mut set: impl FnMut(&str, String)) {
+        let active = self.keys.iter().filter(|(_, until)| until.is_none_or(|until| at < until));
+        let signatures: Vec<String> = active.map(|(key, _)| key.sign(message, seconds(at), body)).collect();
         if !signatures.is_empty() {
-            headers.push(("webhook-signature".to_owned(), signatures.join(" ").into()));
+            set("webhook-signature", signatures.join(" "));
+        }
+        if let Some(secret) = &self.langsmith {
+            set("x-langsmith-signature", langsmith_signature(secret, body));
         }
     }
-    // This header has no room for a second signature.
-    if let Some(secret) = signing.newest().filter(|_| signing.headers.is_langsmith()) {
-        headers.push(("x-langsmith-signature".to_owned(), langsmith_signature(secret, body).into()));
-    }
-    Ok(())
 }
 
 fn seconds(at: Timestamp) -> i64 {
     at.0.div_euclid(1_000_000)
 }
 
-fn headers(target: &Target, message: MessageId, at: Timestamp) -> Vec<(String, SecretString)> {
+/// The headers of every request, but those that say which.
+fn headers(target: &Target) -> Vec<(String, SecretString)> {
     let mut headers: Vec<_> = target.headers.iter().filter(|(name, _)| !is_reserved(name)).cloned().collect();
-    let mut set = |name: &str, value: String| headers.push((name.to_owned(), value.into()));
-    set("content-type", "application/json".to_owned());
-    set("webhook-id", message.to_string());
-    set("webhook-timestamp", seconds(at).to_string());
+    let mut set = |name: &str, value: &str| headers.push((name.to_owned(), value.into()));
+    set("content-type", "application/json");
     if !target.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("user-agent")) {
-        set("user-agent", concat!("Runhook/", env!("CARGO_PKG_VERSION")).to_owned());
+        set("user-agent", concat!("Runhook/", env!("CARGO_PKG_VERSION")));
     }
     headers
 }
@@ -163,8 +199,12 @@ mod tests {
     }
 
     fn built(target: &Target) -> Request {
-        build(target, MessageId(Uuid::from_u128(7)), Timestamp(1_700_000_000_999_999), Bytes::from_static(b"{}"))
-            .unwrap()
+        made(target, Timestamp(1_700_000_000_999_999))
+    }
+
+    fn made(target: &Target, at: Timestamp) -> Request {
+        let ready = Ready::of(target.clone()).unwrap();
+        ready.request(MessageId(Uuid::from_u128(7)), at, Bytes::from_static(b"{}"))
     }
 
     fn url(url: &str, query: &[(&str, &str)]) -> String {
@@ -211,16 +251,16 @@ mod tests {
         let own = MessageId(Uuid::from_u128(7)).to_string();
         assert_eq!(pairs[0], ("X-Team", "blue".to_owned()));
         assert_eq!(pairs[1], ("content-type", "application/json".to_owned()));
-        assert_eq!(pairs[2], ("webhook-id", own));
-        assert_eq!(pairs[3], ("webhook-timestamp", "1700000000".to_owned()));
-        assert_eq!(pairs[4].0, "user-agent");
-        assert!(pairs[4].1.starts_with("Runhook/"));
+        assert_eq!(pairs[2].0, "user-agent");
+        assert!(pairs[2].1.starts_with("Runhook/"));
+        assert_eq!(pairs[3], ("webhook-id", own));
+        assert_eq!(pairs[4], ("webhook-timestamp", "1700000000".to_owned()));
         assert_eq!(pairs.len(), 5);
     }
 
     fn signatures(signing: Signing, at: Timestamp) -> Vec<(String, String)> {
         let target = Target { signing, ..target("https://a.test/", &[], &[]) };
-        let request = build(&target, MessageId(Uuid::from_u128(7)), at, Bytes::from_static(b"{}")).unwrap();
+        let request = made(&target, at);
         let pairs = request.headers.iter().filter(|(name, _)| name.ends_with("signature"));
         pairs.map(|(name, value)| (name.clone(), value.expose_secret().to_owned())).collect()
     }
@@ -255,7 +295,7 @@ mod tests {
         let request = built(&target("https://a.test:8443/T0/hush?b=hush", &[("secret", "hush")], &[("X-A", "hush")]));
         let told = request.told();
         assert_eq!(told.url, "https://a.test:8443/…?secret=********");
-        assert_eq!(told.headers, ["x-a", "content-type", "webhook-id", "webhook-timestamp", "user-agent"]);
+        assert_eq!(told.headers, ["x-a", "content-type", "user-agent", "webhook-id", "webhook-timestamp"]);
         assert_eq!((told.method.as_str(), told.bytes), ("POST", 2));
         assert_eq!(built(&target("https://a.test", &[], &[])).told().url, "https://a.test");
     }
@@ -264,5 +304,6 @@ mod tests {
     fn debug_shows_no_secret() {
         let request = built(&target("https://a.test/", &[("secret", "hush")], &[("x", "hush")]));
         assert_eq!(format!("{request:?}"), "Request(..)");
+        assert_eq!(format!("{:?}", Ready::of(target("https://a.test/hush", &[], &[])).unwrap()), "Ready(..)");
     }
 }

@@ -5,10 +5,14 @@
 //! times as many. So a slow endpoint with a long backlog gets about half of the slots, a second one half of the rest, and
 //! the last ones go to endpoints that hold none. Retries hold half of the slots at most, and where both wait for one
 //! endpoint, first attempts and retries take turns: however much is to be tried again, what is new gets its chance.
+//!
+//! An endpoint gets no more than it has room for ([`Room`]): its own concurrency, what its rate leaves, and nothing while
+//! its circuit is open. What waits for room waits in its rows.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 
+use crate::delivery::rate::Left;
 use crate::model::id::{EndpointId, TenantId};
 use crate::model::time::Timestamp;
 use crate::store::outbox::{Share, Waiting};
@@ -38,6 +42,36 @@ pub(super) struct Bounds {
     pub(super) of_endpoint: usize,
 }
 
+/// What an endpoint has room for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Room {
+    /// Attempts under way.
+    pub(super) held: usize,
+    /// Further attempts now.
+    pub(super) more: u32,
+    /// When there will be more room, if it is not an attempt's end that makes it.
+    pub(super) again: Option<Timestamp>,
+}
+
+impl Room {
+    /// Of an endpoint to which nothing is sent before an instant.
+    fn none_until(at: Timestamp) -> Self {
+        Self { held: 0, more: 0, again: Some(at) }
+    }
+
+    /// That of an endpoint, given what its rate leaves.
+    pub(super) fn of(waiting: &Waiting, left: Left, now: Timestamp) -> Self {
+        let concurrency = waiting.pace.concurrency.map_or(usize::MAX, |most| usize::try_from(most.get()).unwrap_or(1));
+        let held = match waiting.circuit {
+            Some(circuit) if circuit.until > now => return Self::none_until(circuit.until),
+            // A probe.
+            Some(_) => 1,
+            None => concurrency,
+        };
+        Self { held, more: left.count, again: left.again }
+    }
+}
+
 /// What comes of dividing.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Division {
@@ -56,13 +90,19 @@ struct Candidate {
     retries: u32,
     first_due: bool,
     retry_due: bool,
+    room: Room,
 }
 
 impl Candidate {
-    fn of(waiting: Waiting, now: Timestamp) -> Option<Self> {
+    fn of(waiting: Waiting, room: Room, now: Timestamp) -> Option<Self> {
         let is_due = |at: Option<Timestamp>| at.is_some_and(|at| at <= now);
         let (first_due, retry_due) = (is_due(waiting.first_at), is_due(waiting.retry_at));
-        (first_due || retry_due).then_some(Self { waiting, firsts: 0, retries: 0, first_due, retry_due })
+        (first_due || retry_due).then_some(Self { waiting, firsts: 0, retries: 0, first_due, retry_due, room })
+    }
+
+    /// Whether it was given all that it has room for now.
+    fn is_full(&self) -> bool {
+        self.firsts.saturating_add(self.retries) >= self.room.more
     }
 
     /// Takes one more, if there is one it may take. Whether it is a retry.
@@ -118,11 +158,21 @@ fn lower<K: std::hash::Hash + Eq>(counts: &mut HashMap<K, usize>, of: &K) {
     }
 }
 
-/// Divides the free slots among those that wait, as if all of them had a long backlog.
-pub(super) fn divide(now: Timestamp, waiting: &[Waiting], load: &Load, bounds: Bounds) -> Division {
-    let instants = waiting.iter().flat_map(|one| [one.first_at, one.retry_at]).flatten();
-    let next = instants.filter(|at| *at > now).min();
-    let mut candidates: Vec<Candidate> = waiting.iter().filter_map(|one| Candidate::of(*one, now)).collect();
+/// When an endpoint must be looked at again, if nothing else happens: when something will be due, or when there will be
+/// room for what is.
+fn looked_at_again(waiting: &Waiting, room: &Room, now: Timestamp) -> Option<Timestamp> {
+    let due = [waiting.first_at, waiting.retry_at].into_iter().flatten();
+    match room.again {
+        Some(again) if room.more == 0 => due.min().map(|due| due.max(again)),
+        _ => due.filter(|at| *at > now).min(),
+    }
+}
+
+/// Divides the free slots among those that wait and have room, as if all of them had a long backlog.
+pub(super) fn divide(now: Timestamp, waiting: &[(Waiting, Room)], load: &Load, bounds: Bounds) -> Division {
+    let next = waiting.iter().filter_map(|(one, room)| looked_at_again(one, room, now)).min();
+    let mut candidates: Vec<Candidate> =
+        waiting.iter().filter_map(|(one, room)| Candidate::of(*one, *room, now)).collect();
     let mut load = load.clone();
     let key = |load: &Load, candidate: &Candidate| load.of(&candidate.waiting);
     let mut queue: BinaryHeap<_> =
@@ -135,9 +185,12 @@ pub(super) fn divide(now: Timestamp, waiting: &[Waiting], load: &Load, bounds: B
             queue.push(Reverse(((of_tenant, of_endpoint), at)));
             continue;
         }
+        if candidate.is_full() {
+            continue;
+        }
         let free = bounds.slots.saturating_sub(load.all);
-        let may_hold_more =
-            of_endpoint < free.min(bounds.of_endpoint) && of_tenant < free.saturating_mul(LEFT_BY_TENANTS);
+        let may_hold_more = of_endpoint < free.min(bounds.of_endpoint).min(candidate.room.held)
+            && of_tenant < free.saturating_mul(LEFT_BY_TENANTS);
         let retries_left = load.retries < (bounds.slots / 2).max(1);
         let taken = if may_hold_more { candidate.take(retries_left) } else { None };
         let Some(is_retry) = taken else {
@@ -152,9 +205,13 @@ pub(super) fn divide(now: Timestamp, waiting: &[Waiting], load: &Load, bounds: B
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU32;
+
     use uuid::Uuid;
 
     use super::*;
+    use crate::model::health::Circuit;
+    use crate::model::pace::Pace;
 
     const NOW: Timestamp = Timestamp(1_000);
     const DUE: Option<Timestamp> = Some(Timestamp(999));
@@ -165,7 +222,13 @@ mod tests {
 
     fn waiting(tenant: u128, number: u128, first_at: Option<Timestamp>, retry_at: Option<Timestamp>) -> Waiting {
         let tenant_id = TenantId(Uuid::from_u128(tenant));
-        Waiting { tenant_id, endpoint_id: endpoint(number), first_at, retry_at }
+        Waiting { tenant_id, endpoint_id: endpoint(number), first_at, retry_at, pace: Pace::default(), circuit: None }
+    }
+
+    /// With all the room there is.
+    fn roomy(waiting: &[Waiting]) -> Vec<(Waiting, Room)> {
+        let room = Room { held: usize::MAX, more: u32::MAX, again: None };
+        waiting.iter().map(|one| (*one, room)).collect()
     }
 
     /// So many attempts under way by tenant and endpoint, none of them a retry.
@@ -179,12 +242,12 @@ mod tests {
 
     /// Endpoints with what they get, first attempts and retries.
     fn divided(waiting: &[Waiting], load: &Load, slots: usize) -> Vec<(u128, u32, u32)> {
-        let division = divide(NOW, waiting, load, Bounds { slots, of_endpoint: 32 });
-        let mut shares: Vec<_> = division
-            .shares
-            .into_iter()
-            .map(|share| (share.endpoint_id.0.as_u128(), share.firsts, share.retries))
-            .collect();
+        given(&divide(NOW, &roomy(waiting), load, Bounds { slots, of_endpoint: 32 }))
+    }
+
+    fn given(division: &Division) -> Vec<(u128, u32, u32)> {
+        let mut shares: Vec<_> =
+            division.shares.iter().map(|share| (share.endpoint_id.0.as_u128(), share.firsts, share.retries)).collect();
         shares.sort_unstable();
         shares
     }
@@ -238,8 +301,66 @@ mod tests {
         let bounds = Bounds { slots: 4, of_endpoint: 32 };
         let both = [waiting(1, 1, later, Some(Timestamp(1_200))), waiting(1, 2, None, Some(Timestamp(2_000)))];
         let none = Division { shares: Vec::new(), passed_over: false, next: Some(Timestamp(1_200)) };
-        assert_eq!(divide(NOW, &both, &Load::default(), bounds), none);
-        let crowded = divide(NOW, &[waiting(1, 1, DUE, later)], &load(&[(1, 1, 2), (1, 9, 1)]), bounds);
+        assert_eq!(divide(NOW, &roomy(&both), &Load::default(), bounds), none);
+        let crowded = divide(NOW, &roomy(&[waiting(1, 1, DUE, later)]), &load(&[(1, 1, 2), (1, 9, 1)]), bounds);
         assert_eq!(crowded, Division { shares: Vec::new(), passed_over: true, next: later });
+    }
+
+    /// Why, who waits, what its rate leaves, what is under way, who gets how many, and what else is said.
+    type Roomed<'a> = (&'a str, Waiting, Left, Load, &'a [(u128, u32, u32)], Option<Timestamp>);
+
+    #[test]
+    fn an_endpoint_gets_what_it_has_room_for_and_costs_the_others_nothing() {
+        let (full, some) = (Left { count: u32::MAX, again: None }, Left { count: 3, again: None });
+        let none = Left { count: 0, again: Some(Timestamp(1_300)) };
+        let circuit = |until| Some(Circuit { until: Timestamp(until), openings: 1 });
+        let two_at_once = Pace { concurrency: NonZeroU32::new(2), ..Pace::default() };
+        let one = waiting(1, 1, DUE, DUE);
+        let at = |instant| Some(Timestamp(instant));
+        let table: [Roomed<'_>; 8] = [
+            ("all of it", one, full, load(&[]), &[(1, 3, 3), (2, 5, 0)], None),
+            ("what its rate leaves", one, some, load(&[]), &[(1, 2, 1), (2, 7, 0)], None),
+            ("nothing until its rate leaves some", one, none, load(&[]), &[(2, 8, 0)], at(1_300)),
+            ("its concurrency", Waiting { pace: two_at_once, ..one }, full, load(&[]), &[(1, 1, 1), (2, 7, 0)], None),
+            (
+                "what is left of it",
+                Waiting { pace: two_at_once, ..one },
+                full,
+                load(&[(1, 1, 1)]),
+                &[(1, 1, 0), (2, 7, 0)],
+                None,
+            ),
+            (
+                "nothing while its circuit is open",
+                Waiting { circuit: circuit(1_900), ..one },
+                full,
+                load(&[]),
+                &[(2, 8, 0)],
+                at(1_900),
+            ),
+            (
+                "a probe when it is half open",
+                Waiting { circuit: circuit(1_000), ..one },
+                full,
+                load(&[]),
+                &[(1, 1, 0), (2, 8, 0)],
+                None,
+            ),
+            (
+                "and no other beside it",
+                Waiting { circuit: circuit(1_000), ..one },
+                full,
+                load(&[(1, 1, 1)]),
+                &[(2, 8, 0)],
+                None,
+            ),
+        ];
+        for (why, limited, left, load, expected, next) in table {
+            let free = waiting(1, 2, DUE, None);
+            let rooms = [(limited, Room::of(&limited, left, NOW)), (free, Room::of(&free, full, NOW))];
+            let division = divide(NOW, &rooms, &load, Bounds { slots: 16, of_endpoint: 32 });
+            assert_eq!(given(&division), expected, "{why}");
+            assert_eq!(division.next, next, "{why}");
+        }
     }
 }

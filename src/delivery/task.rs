@@ -19,16 +19,21 @@ use uuid::Uuid;
 use crate::blob::BlobStore;
 use crate::config::Limits;
 use crate::crypto::Keyring;
+use crate::delivery::aftermath::{Conduct, Consequences};
 use crate::delivery::attempt::{self, PREPARING, Tools};
+use crate::delivery::breaker::Breakers;
 use crate::delivery::client::Client;
+use crate::delivery::opening::{Opening, together};
 use crate::delivery::policy::Patience;
+use crate::delivery::rate::Rates;
 use crate::delivery::recorder::{self, Made};
-use crate::delivery::share::{Bounds, Division, divide};
+use crate::delivery::share::{Bounds, Division, Room, divide};
 use crate::delivery::slots::Slots;
 use crate::model::delivery::{Attempt, Outcome};
 use crate::model::endpoint::Policy;
 use crate::model::id::derived;
-use crate::model::time::Clock;
+use crate::model::pace::Rate;
+use crate::model::time::{Clock, Timestamp};
 use crate::store::outbox::{Claim, Claimant, Waiting};
 use crate::store::{OutboxStore, StoreError};
 use crate::task::{Activity, Next, Poke};
@@ -55,6 +60,8 @@ pub struct Parts {
     pub client: Client,
     /// How long attempts wait: [`crate::delivery::policy::patience`], unless a test is in a hurry.
     pub patience: fn(Policy) -> Patience,
+    /// When endpoints are given up, and who hears of it.
+    pub conduct: Conduct,
     /// The poke of this very loop: attempts that end use it.
     pub poke: Poke,
     /// A random value of this process, from which the holders of its leases are derived.
@@ -67,9 +74,12 @@ pub struct Sender {
     instance: Uuid,
     bounds: Bounds,
     slots: Slots,
+    rates: Rates,
     claims_made: u64,
     in_flight: JoinSet<()>,
     made: mpsc::Sender<Made>,
+    /// What the recorder begins with, until it is started.
+    conduct: Conduct,
     /// What the recorder reads, until it is started.
     unread: Option<mpsc::Receiver<Made>>,
     recording: JoinSet<()>,
@@ -79,12 +89,13 @@ impl Sender {
     /// A loop with nothing in flight.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        let Parts { store, blobs, keyring, clock, limits, client, patience, poke, instance } = parts;
+        let Parts { store, blobs, keyring, clock, limits, client, patience, conduct, poke, instance } = parts;
         let number = |limit: u32| usize::try_from(limit).unwrap_or(1).max(1);
         let bounds = Bounds {
             slots: number(limits.concurrent_deliveries),
             of_endpoint: number(limits.concurrent_deliveries_per_endpoint),
         };
+        let usual = limits.deliveries_per_second_per_endpoint.map(Rate::per_second);
         let tools = Arc::new(Tools { store, blobs, keyring, clock, limits, client, patience });
         let (made, unread) = mpsc::channel(bounds.slots);
         Self {
@@ -92,9 +103,11 @@ impl Sender {
             instance,
             bounds,
             slots: Slots::new(poke),
+            rates: Rates::new(usual),
             claims_made: 0,
             in_flight: JoinSet::new(),
             made,
+            conduct,
             unread: Some(unread),
             recording: JoinSet::new(),
         }
@@ -109,11 +122,11 @@ impl Sender {
         Claimant { holder, now, until: now.after(lasts) }
     }
 
-    fn start(&mut self, claim: Claim) {
+    fn start(&mut self, claim: Claim, opening: Arc<Opening>) {
         let slot = self.slots.take(&claim);
         let (tools, slots, made) = (Arc::clone(&self.tools), self.slots.clone(), self.made.clone());
         self.in_flight.spawn(async move {
-            let Some((attempt, outcome)) = attempt(&tools, &claim).await else {
+            let Some((attempt, outcome)) = attempt(&tools, &claim, &opening).await else {
                 drop(slot);
                 return slots.wake();
             };
@@ -124,7 +137,10 @@ impl Sender {
 
     fn start_recorder(&mut self) {
         if let Some(unread) = self.unread.take() {
-            self.recording.spawn(recorder::run(Arc::clone(&self.tools.store), self.slots.clone(), unread));
+            let (conduct, clock) = (std::mem::take(&mut self.conduct), Arc::clone(&self.tools.clock));
+            let consequences = Consequences { conduct, clock, breakers: Breakers::default() };
+            let store = Arc::clone(&self.tools.store);
+            self.recording.spawn(recorder::run(store, self.slots.clone(), consequences, unread));
         }
     }
 
@@ -141,11 +157,23 @@ impl Sender {
             }
         }
     }
+
+    /// Endpoints with what they have room for.
+    fn rooms(&mut self, waiting: Vec<Waiting>, now: Timestamp) -> Vec<(Waiting, Room)> {
+        let open = waiting.iter().filter(|one| one.circuit.is_some()).count();
+        metrics::gauge!("runhook_circuits_open").set(u32::try_from(open).unwrap_or(u32::MAX));
+        let rates = &mut self.rates;
+        let room = |one: Waiting| {
+            let left = rates.left(one.endpoint_id, one.pace, now);
+            (one, Room::of(&one, left, now))
+        };
+        waiting.into_iter().map(room).collect()
+    }
 }
 
 /// Makes an attempt, and brings one that panics to an end too.
-async fn attempt(tools: &Tools, claim: &Claim) -> Option<(Attempt, Outcome)> {
-    if let Ok(attempted) = AssertUnwindSafe(attempt::make(tools, claim)).catch_unwind().await {
+async fn attempt(tools: &Tools, claim: &Claim, opening: &Opening) -> Option<(Attempt, Outcome)> {
+    if let Ok(attempted) = AssertUnwindSafe(attempt::make(tools, claim, opening)).catch_unwind().await {
         return attempted;
     }
     tracing::error!(delivery = %claim.delivery.id, "an attempt panicked");
@@ -166,14 +194,17 @@ impl Activity for Sender {
             self.slots.want(true);
             let waiting = self.waiting().await?;
             let now = self.tools.clock.now();
+            let waiting = self.rooms(waiting, now);
             let Division { shares, passed_over, next } = divide(now, &waiting, &self.slots.load(), self.bounds);
             if shares.is_empty() {
                 self.slots.want(passed_over);
                 return Ok(next.map_or(Next::Idle, Next::At));
             }
             let claimant = self.claimant();
-            for claim in self.tools.store.claim_deliveries(claimant, &shares).await? {
-                self.start(claim);
+            let claims = self.tools.store.claim_deliveries(claimant, &shares).await?;
+            for (claim, opening) in together(claims) {
+                self.rates.take(claim.endpoint.id);
+                self.start(claim, opening);
             }
         }
     }

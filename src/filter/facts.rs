@@ -18,12 +18,10 @@ use crate::filter::value::Number;
 use crate::model::feedback::Feedback;
 use crate::model::json::RawJson;
 use crate::model::run::{Payload, Run, StoredRun};
+use crate::model::thread;
 
 /// Where the metadata is in `extra`.
 const METADATA: &str = "metadata";
-
-/// The metadata keys that name a thread, the first one first.
-const THREAD_KEYS: [&str; 3] = ["session_id", "thread_id", "conversation_id"];
 
 /// A run as filters see it. Cheap to make. Tokens and costs are those of the run as given: who wants them summed over
 /// the subtree gives a run whose usage is.
@@ -36,7 +34,8 @@ pub struct Facts<'a> {
     inputs: OnceLock<Vec<Entry>>,
     outputs: OnceLock<Vec<Entry>>,
     extra: OnceLock<Vec<Entry>>,
-    metadata: OnceLock<Metadata>,
+    metadata: OnceLock<Vec<Entry>>,
+    thread_id: OnceLock<Option<String>>,
     feedback_rows: OnceLock<Vec<FeedbackRow<'a>>>,
     text: OnceLock<String>,
     seen: SeenMarks,
@@ -49,13 +48,6 @@ struct SeenMarks {
     feedback: OnceLock<Marks>,
     keys: [OnceLock<Marks>; 4],
     values: [OnceLock<Marks>; 4],
-}
-
-/// The metadata taken apart.
-#[derive(Debug, Default)]
-struct Metadata {
-    entries: Vec<Entry>,
-    thread_id: Option<String>,
 }
 
 /// One feedback record as filters see it.
@@ -85,6 +77,7 @@ impl<'a> Facts<'a> {
             outputs: OnceLock::new(),
             extra: OnceLock::new(),
             metadata: OnceLock::new(),
+            thread_id: OnceLock::new(),
             feedback_rows: OnceLock::new(),
             text: OnceLock::new(),
             seen: SeenMarks::default(),
@@ -97,18 +90,16 @@ impl<'a> Facts<'a> {
             Root::Inputs => self.inputs.get_or_init(|| payload_rows(self.run.inputs.as_ref())),
             Root::Outputs => self.outputs.get_or_init(|| payload_rows(self.run.outputs.as_ref())),
             Root::Extra => self.extra.get_or_init(|| self.run.extra.as_ref().map(json_rows).unwrap_or_default()),
-            Root::Metadata => &self.metadata().entries,
+            Root::Metadata => {
+                self.metadata.get_or_init(|| self.run.extra.as_ref().map(metadata_rows).unwrap_or_default())
+            }
         }
-    }
-
-    fn metadata(&self) -> &Metadata {
-        self.metadata.get_or_init(|| self.run.extra.as_ref().map(Metadata::of).unwrap_or_default())
     }
 
     /// The thread the metadata names.
     #[must_use]
     pub fn thread_id(&self) -> Option<&str> {
-        self.metadata().thread_id.as_deref()
+        self.thread_id.get_or_init(|| self.run.extra.as_ref().and_then(thread::named)).as_deref()
     }
 
     /// The feedback records.
@@ -176,20 +167,11 @@ fn json_rows(json: &RawJson) -> Vec<Entry> {
     json.read().map(rows).unwrap_or_default()
 }
 
-impl Metadata {
-    fn of(extra: &RawJson) -> Self {
-        let entries = match extra.read::<Outer>() {
-            Ok(outer) => outer.metadata.map(|metadata| rows_below(METADATA, metadata)).unwrap_or_default(),
-            Err(_) => below(METADATA, json_rows(extra)),
-        };
-        let thread_id = THREAD_KEYS.iter().find_map(|key| {
-            entries.iter().filter(|entry| entry.path == *key).find_map(|entry| match &entry.value {
-                Scalar::Text(id) => Some(id.clone()),
-                Scalar::Number(id) => Some(id.to_string()),
-                _ => None,
-            })
-        });
-        Self { entries, thread_id }
+/// The rows of the metadata of an `extra`.
+fn metadata_rows(extra: &RawJson) -> Vec<Entry> {
+    match extra.read::<Outer>() {
+        Ok(outer) => outer.metadata.map(|metadata| rows_below(METADATA, metadata)).unwrap_or_default(),
+        Err(_) => below(METADATA, json_rows(extra)),
     }
 }
 

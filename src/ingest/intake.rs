@@ -1,5 +1,6 @@
 //! The way in: decode, normalise, offload, store, wake the scheduler.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -11,11 +12,13 @@ use crate::config::Limits;
 use crate::ingest::body::Incoming;
 use crate::ingest::budget::Budget;
 use crate::ingest::error::{IngestError, Invalid};
+use crate::ingest::otlp::{Encoding, Traced};
 use crate::ingest::receipt::{Receipt, Refused};
-use crate::ingest::{batch, lineage, multipart, normalise, offload, opening};
+use crate::ingest::{batch, multipart, normalise, offload, opening, otlp};
 use crate::model::feedback::Feedback;
 use crate::model::id::{RunId, TenantId};
 use crate::model::merge;
+use crate::model::price::Prices;
 use crate::model::project::ProjectRef;
 use crate::model::run::{Fields, Part, PartKind};
 use crate::model::time::Clock;
@@ -34,6 +37,8 @@ pub struct Intake {
     pub clock: Arc<dyn Clock>,
     /// What is too large.
     pub limits: Arc<Limits>,
+    /// What tokens cost, unless clients say.
+    pub prices: Arc<Prices>,
     /// How much may be in memory, over all requests.
     pub budget: Budget,
     /// Wakes the scheduler.
@@ -103,6 +108,26 @@ impl Intake {
         self.accept(tenant, gathered).await
     }
 
+    /// Takes in what an OpenTelemetry exporter sends, into this project whatever its spans say.
+    pub async fn traces(
+        &self,
+        tenant: TenantId,
+        encoding: Encoding,
+        project: Option<String>,
+        incoming: Incoming,
+    ) -> Result<Traced, IngestError> {
+        let body = incoming.collect(&self.limits, &self.budget).await?;
+        let spans = otlp::read(&body, encoding, project, &self.limits)?;
+        let received = spans.received;
+        let receipt = match self.accept(tenant, spans.gathered).await {
+            // The protocol has a place for refusals in the answer of a request that was done.
+            Err(IngestError::Nothing(refused)) => Receipt { refused, ..Receipt::default() },
+            other => other?,
+        };
+        drop(body);
+        Ok(Traced { rejected: received.saturating_sub(receipt.parts), refused: receipt.refused })
+    }
+
     /// Takes in one run, and says which.
     pub async fn run(&self, tenant: TenantId, single: Single, incoming: Incoming) -> Result<RunId, IngestError> {
         let json = incoming.collect(&self.limits, &self.budget).await?;
@@ -139,16 +164,19 @@ impl Intake {
         let mut parts: Vec<Part> = gathered.parts.into_iter().map(finished).collect();
         let now = self.clock.now();
         opening::complete(tenant, &mut parts, self.store.as_ref(), now).await?;
-        lineage::complete(tenant, &mut parts, self.store.as_ref()).await?;
         let (mut sent, feedback) = (parts.len(), gathered.feedback.len());
         let mut refused = gathered.refused;
+        let signposts: Vec<Part> = parts.iter().filter_map(signpost).collect();
+        let posts: HashSet<RunId> = signposts.iter().map(|part| part.run_id).collect();
+        parts.extend(signposts);
         if sent > 0 || feedback > 0 {
-            let batch = Batch { parts, feedback: gathered.feedback };
+            let batch = Batch { parts, feedback: gathered.feedback, prices: Arc::clone(&self.prices) };
             let accepted = self.store.accept(tenant, batch, now).await?;
-            sent = sent.saturating_sub(accepted.refused.len());
-            refused.extend(
-                accepted.refused.iter().map(|refusal| Refused::new(&refusal.run_id.to_string(), &refusal.reason)),
-            );
+            let told = accepted.refused.iter().filter(|refusal| !posts.contains(&refusal.run_id));
+            let told = told.map(|refusal| Refused::new(&refusal.run_id.to_string(), &refusal.reason));
+            let before = refused.len();
+            refused.extend(told);
+            sent = sent.saturating_sub(refused.len().saturating_sub(before));
             if accepted.changed {
                 self.scheduler.poke();
             }
@@ -174,6 +202,14 @@ fn malformed_or(invalid: Invalid, json: &[u8]) -> IngestError {
 pub(super) fn finished(loose: Loose) -> Part {
     let digest = merge::digest(&loose.fields, loose.kind, loose.run_id);
     Part { run_id: loose.run_id, kind: loose.kind, project: loose.project, fields: loose.fields, digest }
+}
+
+/// What is kept under the other id of a run that goes by two.
+fn signpost(part: &Part) -> Option<Part> {
+    let run_id = part.fields.alias?;
+    let (kind, fields) = (PartKind::Patch, Fields { alias: Some(part.run_id), ..Fields::default() });
+    let digest = merge::digest(&fields, kind, run_id);
+    Some(Part { run_id, kind, project: part.project.clone(), fields, digest })
 }
 
 fn count(parts: usize, feedback: usize, refused: &[Refused]) {

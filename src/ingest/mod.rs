@@ -4,8 +4,8 @@
 //! no body is read past its limits, as sent or decompressed, nor past what all requests share; what a receipt counts is in the store. The same bytes
 //! always become the same part with the same digest, so that repeats change nothing.
 //!
-//! Assumes that merging is the store's affair: nothing here looks at what is known of a run, except to find the trace
-//! of a child whose client names only its parent, and whether a run's start is known already. Never parses inputs or outputs into a tree: they pass through as the
+//! Assumes that merging is the store's affair: nothing here looks at what is known of a run, except whether its start is
+//! known already. Never parses inputs or outputs into a tree: they pass through as the
 //! bytes that were sent, and leave for blob storage when they are large.
 
 mod batch;
@@ -18,11 +18,11 @@ mod extract;
 pub mod feedback;
 pub mod feedback_token;
 mod intake;
-mod lineage;
 mod multipart;
 pub(crate) mod normalise;
 mod offload;
 mod opening;
+pub mod otlp;
 mod part_name;
 mod receipt;
 pub mod rehearsal;

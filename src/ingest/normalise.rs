@@ -134,6 +134,7 @@ fn fields(keys: &Keys<'_>) -> Result<Fields, Invalid> {
         events: keys.events.map(value::any),
         serialized: keys.serialized.map(value::any),
         attachments: Vec::new(),
+        alias: None,
     })
 }
 
@@ -144,15 +145,25 @@ fn said(text: String) -> Option<String> {
 
 /// A dotted order that contradicts the run's id or trace would hang the run under a stranger: it is left out. One that
 /// does not can say which trace and which parent, when nothing else does.
-fn complete_lineage(fields: &mut Fields, run_id: RunId) {
+pub(crate) fn complete_lineage(fields: &mut Fields, run_id: RunId) {
     let Some(text) = fields.dotted_order.take() else { return };
     let path = match consistent(&text, run_id, fields.trace_id) {
         Ok(path) => path,
         Err(reason) => return tracing::warn!(%run_id, reason, "a dotted_order was left out"),
     };
-    fields.trace_id = fields.trace_id.or(path.first().map(|segment| segment.run_id.into()));
-    fields.parent_run_id = fields.parent_run_id.or(path.ancestors().last().map(|segment| segment.run_id));
+    follow(fields, run_id, &path);
     fields.dotted_order = Some(text);
+}
+
+/// Takes trace and parent from a path.
+fn follow(fields: &mut Fields, run_id: RunId, path: &DottedOrder) {
+    fields.trace_id = fields.trace_id.or(path.first().map(|segment| segment.run_id.into()));
+    if let Some(parent) = path.ancestors().last().map(|segment| segment.run_id) {
+        if fields.parent_run_id.is_some_and(|said| said != parent) {
+            tracing::warn!(%run_id, %parent, "a parent_run_id gave way to the dotted_order, which names another one");
+        }
+        fields.parent_run_id = Some(parent);
+    }
 }
 
 fn consistent(text: &str, run_id: RunId, trace_id: Option<TraceId>) -> Result<DottedOrder, String> {
@@ -175,6 +186,8 @@ mod tests {
 
     const ID: &str = "01a2010f-f272-74d0-816b-895478208850";
     const CHILD: &str = "01a20110-1e2b-7995-b1aa-a4e1248ba31a";
+
+    const OTHER: &str = "01a20110-1e2b-7995-b1aa-a4e1248ba31b";
 
     fn post(json: &str) -> Result<Draft, Invalid> {
         run(json.as_bytes(), PartKind::Post, None, 128)
@@ -241,6 +254,8 @@ mod tests {
         let draft = post(&format!(r#"{{"id":"{CHILD}","dotted_order":"{order}"}}"#)).unwrap();
         assert_eq!(draft.fields.trace_id, Some(ID.parse().unwrap()));
         assert_eq!(draft.fields.parent_run_id, Some(ID.parse().unwrap()));
+        let elsewhere = post(&format!(r#"{{"id":"{CHILD}","parent_run_id":"{OTHER}","dotted_order":"{order}"}}"#));
+        assert_eq!(elsewhere.unwrap().fields.parent_run_id, Some(ID.parse().unwrap()), "the path says more");
         let other = post(&format!(r#"{{"id":"{CHILD}","trace_id":"{CHILD}","dotted_order":"{order}"}}"#)).unwrap();
         assert_eq!(other.fields.dotted_order, None);
         assert_eq!(other.fields.parent_run_id, None);

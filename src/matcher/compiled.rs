@@ -1,7 +1,7 @@
 //! A rule with its filters parsed, and what it says of runs and traces.
 
 use crate::filter::{Facts, Filter, Mode, Needs};
-use crate::model::rule::Rule;
+use crate::model::rule::{GroupBy, Rule};
 
 /// A rule with its filters parsed.
 #[derive(Debug, Clone)]
@@ -66,6 +66,13 @@ impl CompiledRule {
     #[must_use]
     pub fn matches_trace(&self, trace: &Trace<'_>) -> bool {
         trace_passes(self.trace_filter.as_deref(), self.tree_filter.as_deref(), trace)
+    }
+
+    /// Whether the rule is told by threads. What it says of runs it says of the turns of a thread, and of traces of
+    /// theirs.
+    #[must_use]
+    pub fn is_on_threads(&self) -> bool {
+        self.rule.group_by == Some(GroupBy::Thread)
     }
 
     /// Whether the rule looks beyond the run itself, so that a change anywhere in the trace makes all its runs

@@ -21,8 +21,12 @@ pub struct RuleSet {
     members: Index,
     /// Of those among them whose filter demands nothing, by their trace filter.
     roots: Index,
+    /// Of the rules that look at threads, by their filter.
+    threads: Index,
     ask_runs: bool,
     ask_traces: bool,
+    ask_threads: bool,
+    ask_traces_of_threads: bool,
 }
 
 /// How the candidates of a rule set are found.
@@ -31,6 +35,7 @@ enum Way {
     Run,
     Member,
     Root,
+    Thread,
 }
 
 impl RuleSet {
@@ -49,7 +54,10 @@ impl RuleSet {
             members: by_filter(Way::Member),
             roots,
             ask_runs: ways.contains(&Way::Run),
-            ask_traces: ways.iter().any(|way| *way != Way::Run),
+            threads: by_filter(Way::Thread),
+            ask_traces: ways.iter().any(|way| matches!(way, Way::Member | Way::Root)),
+            ask_threads: ways.contains(&Way::Thread),
+            ask_traces_of_threads: rules.iter().any(|rule| rule.is_on_threads() && rule.looks_at_trace()),
             cadence,
             settle,
             rules: rules.into(),
@@ -92,6 +100,18 @@ impl RuleSet {
         self.ask_traces
     }
 
+    /// Whether some rule looks at threads.
+    #[must_use]
+    pub fn asks_threads(&self) -> bool {
+        self.ask_threads
+    }
+
+    /// Whether some rule that looks at threads looks at whole traces of theirs.
+    #[must_use]
+    pub fn asks_traces_of_threads(&self) -> bool {
+        self.ask_traces_of_threads
+    }
+
     /// Finds the rules that look at single runs and whose filter the run may pass: all that it does pass are among them,
     /// each once. Each is still to be asked. What was in `found` is forgotten.
     pub fn run_candidates(&self, facts: &Facts<'_>, found: &mut Candidates) {
@@ -101,6 +121,11 @@ impl RuleSet {
     /// The same of rules that look at traces, for one run of a trace.
     pub fn member_candidates(&self, facts: &Facts<'_>, found: &mut Candidates) {
         self.members.candidates(facts, found);
+    }
+
+    /// The same of rules that look at threads, for one turn of a thread.
+    pub fn thread_candidates(&self, facts: &Facts<'_>, found: &mut Candidates) {
+        self.threads.candidates(facts, found);
     }
 
     /// The same of rules that look at traces and are found by the root alone, for every run of its trace.
@@ -119,6 +144,9 @@ impl Way {
             let of_root = rule.trace_filter.as_ref().map(|filter| filter.demands().choices);
             of_root.is_some_and(|choices| !choices.is_empty()) && rule.filter.demands().choices.is_empty()
         };
+        if rule.is_on_threads() {
+            return Self::Thread;
+        }
         match rule.looks_at_trace() {
             false => Self::Run,
             true if found_by_root() => Self::Root,

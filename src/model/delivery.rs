@@ -156,6 +156,8 @@ pub struct Lease {
     pub tenant_id: TenantId,
     /// The delivery.
     pub delivery_id: DeliveryId,
+    /// Where it goes.
+    pub endpoint_id: EndpointId,
     /// Who holds it: one value for each claim.
     pub holder: Uuid,
     /// Until when.

@@ -65,6 +65,12 @@ impl DottedOrder {
         self.0.last()
     }
 
+    /// Whether it leads through a run, or to it.
+    #[must_use]
+    pub fn passes(&self, run: RunId) -> bool {
+        self.0.iter().any(|segment| segment.run_id == run)
+    }
+
     /// The run's ancestors, root first.
     #[must_use]
     pub fn ancestors(&self) -> &[Segment] {

@@ -6,7 +6,9 @@ use std::time::Duration;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
+use crate::model::health::Health;
 use crate::model::id::{AlertId, EndpointId, RuleId, TenantId};
+use crate::model::pace::Pace;
 use crate::model::sealed::{Place, Sealed};
 use crate::model::signing::{ShownSigning, Signing};
 use crate::model::time::Timestamp;
@@ -38,6 +40,8 @@ pub struct Endpoint {
     pub origin: Option<String>,
     /// When and why it was disabled, if it is. Nothing is sent to it then.
     pub disabled: Option<Disabled>,
+    /// What is remembered of its failures.
+    pub health: Health,
 }
 
 impl Endpoint {
@@ -58,6 +62,9 @@ pub struct Overrides {
     /// The waits before its retries.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retries: Option<Vec<Duration>>,
+    /// How fast it may be sent to.
+    #[serde(flatten)]
+    pub pace: Pace,
 }
 
 impl Overrides {

@@ -57,6 +57,10 @@ id!(
     TraceId
 );
 id!(
+    /// A conversation: traces whose roots name it.
+    ThreadId
+);
+id!(
     /// A score, value or comment about a run.
     FeedbackId
 );
@@ -103,6 +107,10 @@ id!(
 id!(
     /// Runs that wait for people to look at them.
     QueueId
+);
+id!(
+    /// An entry of the audit log.
+    AuditId
 );
 
 impl TenantId {

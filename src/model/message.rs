@@ -3,7 +3,7 @@
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::model::id::{AlertId, MessageId, RuleId, TenantId, WindowId};
+use crate::model::id::{AlertId, EndpointId, MessageId, RuleId, TenantId, WindowId};
 use crate::model::run::BlobKey;
 use crate::model::time::Timestamp;
 
@@ -38,11 +38,16 @@ pub enum Source {
     Rule(RuleId),
     /// An alert whose state has changed.
     Alert(AlertId),
+    /// An endpoint that something has happened to.
+    Endpoint(EndpointId),
 }
 
 impl Source {
     /// The word of alerts.
     pub const ALERT: &'static str = "alert";
+
+    /// The word of endpoints.
+    pub const ENDPOINT: &'static str = "endpoint";
 
     /// The id of what it is.
     #[must_use]
@@ -50,6 +55,7 @@ impl Source {
         match self {
             Self::Rule(rule) => rule.0,
             Self::Alert(alert) => alert.0,
+            Self::Endpoint(endpoint) => endpoint.0,
         }
     }
 
@@ -59,6 +65,7 @@ impl Source {
         match self {
             Self::Rule(_) => None,
             Self::Alert(_) => Some(Self::ALERT),
+            Self::Endpoint(_) => Some(Self::ENDPOINT),
         }
     }
 

@@ -30,7 +30,7 @@ pub struct Rule {
     pub sampling_rate: f64,
     /// When it is evaluated.
     pub cadence: Cadence,
-    /// How long a trace must be quiet; zero when the rule looks at single runs only.
+    /// How long a trace must be quiet, or a thread idle; zero when the rule looks at single runs only.
     pub settle: Duration,
     /// From when on runs count that arrived before the rule.
     pub backfill_from: Option<Timestamp>,

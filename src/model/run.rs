@@ -5,11 +5,11 @@ use uuid::Uuid;
 
 use crate::model::dotted_order::DottedOrder;
 use crate::model::feedback::Feedback;
-use crate::model::id::{ProjectId, RunId, TenantId, TraceId};
+use crate::model::id::{ProjectId, RunId, TenantId, ThreadId, TraceId};
 use crate::model::json::RawJson;
 use crate::model::project::ProjectRef;
 use crate::model::time::Timestamp;
-use crate::model::usage::Usage;
+use crate::model::usage::{Costs, Usage};
 
 /// Which request a part came by. What a patch says wins over what the post says, whichever arrives first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -91,6 +91,10 @@ pub struct Fields {
     /// Attachments, by name.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub attachments: Vec<Attachment>,
+    /// Another id the run goes by, when those who know no better name it by that one as their parent. Under the other id
+    /// a signpost is stored with the run: fields that say nothing but this run's id, here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub alias: Option<RunId>,
 }
 
 impl Fields {
@@ -164,6 +168,24 @@ pub struct Layers {
     pub patch: Fields,
     /// Digests of the parts that were applied.
     pub applied: Vec<u64>,
+    /// What its tokens cost by the prices when it was last written, if the client does not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priced: Option<Costs>,
+    /// Its path as the server tells it from the parent's, in wire form, if the client says none that is of use.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inferred: Option<String>,
+    /// Which run its parent is, if the client names it by another id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<Meant>,
+}
+
+/// A run that is named by another id than its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Meant {
+    /// The id it is named by.
+    pub named: RunId,
+    /// The run.
+    pub run: RunId,
 }
 
 /// A run's state. `Pending` until it ended; unknown words of the client are kept.
@@ -289,20 +311,35 @@ pub struct Outline {
     pub end_time: Option<Timestamp>,
     /// Its status.
     pub status: Status,
+    /// The thread it is a turn of: only roots are.
+    pub thread: Option<ThreadId>,
 }
 
 /// Where a run stands in its trace.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Standpoint {
-    /// Its path leads from a root.
+    /// Its client says its path, or that it is a root.
     Rooted(DottedOrder),
-    /// Under a parent, and more is not known.
+    /// Under a parent, and its client says no more.
     Under {
         /// The parent.
         parent: RunId,
         /// When the run started.
         start_time: Timestamp,
+        /// The path from the root, if it was told.
+        path: Option<DottedOrder>,
     },
+}
+
+impl Standpoint {
+    /// The path from the root, if it is known.
+    #[must_use]
+    pub fn path(&self) -> Option<&DottedOrder> {
+        match self {
+            Self::Rooted(path) => Some(path),
+            Self::Under { path, .. } => path.as_ref(),
+        }
+    }
 }
 
 impl Outline {
@@ -312,7 +349,7 @@ impl Outline {
         self.parent_run_id.is_none()
     }
 
-    /// Whether it is a child whose path is not known.
+    /// Whether it is a child whose path its client does not say: it follows its parent's.
     #[must_use]
     pub fn is_stray(&self) -> bool {
         matches!(self.standpoint, Standpoint::Under { .. })

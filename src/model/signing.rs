@@ -26,6 +26,17 @@ pub enum SignatureKind {
     V1a,
 }
 
+impl SignatureKind {
+    /// Its word, as it stands before a signature.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::V1 => "v1",
+            Self::V1a => "v1a",
+        }
+    }
+}
+
 /// Which headers carry signatures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]

@@ -1,7 +1,7 @@
 //! Tokens and costs of a run, as its client reported them, and of a trace, added up.
 //!
-//! Nothing is estimated: what nobody stated is zero tokens and an unknown cost. What is there but does not read as a
-//! number is passed over, never an error.
+//! Nothing is estimated: what nobody stated is zero tokens and an unknown cost, unless a price is known. What is there but
+//! does not read as a number, or is a negative one, is passed over, never an error.
 
 use std::collections::{BTreeMap, HashMap};
 use std::str::FromStr;
@@ -27,24 +27,79 @@ pub struct Usage {
     pub prompt_cost: Option<Decimal>,
     /// What the completion cost.
     pub completion_cost: Option<Decimal>,
-    /// What both cost.
+    /// What both cost, or what the client says it cost in all.
     pub total_cost: Option<Decimal>,
+    /// Of the tokens in, those of some types, such as `cache_read`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub prompt_token_details: Counts,
+    /// Of the tokens out, those of some types, such as `reasoning`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub completion_token_details: Counts,
+    /// What those cost.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub prompt_cost_details: Amounts,
+    /// What those cost.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub completion_cost_details: Amounts,
 }
 
+/// Tokens by their type.
+pub type Counts = BTreeMap<String, i64>;
+
+/// Money by the type of the tokens it was paid for.
+pub type Amounts = BTreeMap<String, Decimal>;
+
+/// What tokens cost by a list of prices.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Costs {
+    /// Those in.
+    pub prompt: Decimal,
+    /// Those out.
+    pub completion: Decimal,
+    /// Of those in, the types that have a price of their own.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub prompt_details: Amounts,
+    /// Of those out, the types that have a price of their own.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub completion_details: Amounts,
+}
+
+/// What may be said of the same thing, in today's words and in older ones.
+type Words = [&'static str; 2];
+
 type Object = BTreeMap<String, RawJson>;
+
+/// The decimal places that a stated cost is kept to, and what it stays below. Sums of such costs are exact, so that it
+/// does not matter in which order they are added, up to 79 billion.
+const PLACES: u32 = 18;
+const DEAREST: i64 = 1_000_000_000;
+
+/// The words by which usage is found in a text before the text is parsed.
+const MARKS: [&str; 2] = ["usage_metadata", "token_usage"];
 
 /// What a run's outputs and `extra` say of its usage: `outputs.usage_metadata`, else `extra.metadata.usage_metadata`,
 /// else `outputs.llm_output.token_usage`; the first that states anything.
 #[must_use]
 pub fn of(outputs: Option<&Payload>, extra: Option<&RawJson>) -> Usage {
-    let outputs = outputs.map(|payload| match payload {
-        Payload::Inline(json) => json,
-        Payload::Blob(blob) => &blob.extract,
-    });
+    let outputs = outputs.map(seen);
     stated(outputs, &["usage_metadata"])
         .or_else(|| stated(extra, &["metadata", "usage_metadata"]))
         .or_else(|| stated(outputs, &["llm_output", "token_usage"]))
         .unwrap_or_default()
+}
+
+/// Whether these may say anything of it: a look that costs next to nothing.
+#[must_use]
+pub fn may_be_in(outputs: Option<&Payload>, extra: Option<&RawJson>) -> bool {
+    let says = |json: &RawJson| MARKS.iter().any(|mark| json.text().contains(mark));
+    outputs.is_some_and(|payload| says(seen(payload))) || extra.is_some_and(says)
+}
+
+fn seen(payload: &Payload) -> &RawJson {
+    match payload {
+        Payload::Inline(json) => json,
+        Payload::Blob(blob) => &blob.extract,
+    }
 }
 
 /// Follows a path of keys; the text is searched for the last key before anything is parsed.
@@ -62,8 +117,8 @@ fn stated(json: Option<&RawJson>, path: &[&str]) -> Option<Usage> {
 impl Usage {
     /// Reads the keys of today's clients, or those of older ones.
     fn read(object: &Object) -> Option<Self> {
-        let tokens = |keys: [&str; 2]| keys.into_iter().find_map(|key| whole(object.get(key)?));
-        let cost = |keys: [&str; 2]| keys.into_iter().find_map(|key| decimal(object.get(key)?));
+        let tokens = |keys: Words| keys.into_iter().find_map(|key| whole(object.get(key)?));
+        let cost = |keys: Words| keys.into_iter().find_map(|key| cost(object.get(key)?));
         let prompt_tokens = tokens(["input_tokens", "prompt_tokens"]);
         let completion_tokens = tokens(["output_tokens", "completion_tokens"]);
         let total_tokens = tokens(["total_tokens", "total_tokens"]);
@@ -81,7 +136,30 @@ impl Usage {
             prompt_cost,
             completion_cost,
             total_cost,
+            prompt_token_details: details(object, ["input_token_details", "prompt_tokens_details"], whole),
+            completion_token_details: details(object, ["output_token_details", "completion_tokens_details"], whole),
+            prompt_cost_details: details(object, ["input_cost_details", "prompt_cost_details"], self::cost),
+            completion_cost_details: details(object, ["output_cost_details", "completion_cost_details"], self::cost),
         })
+    }
+
+    /// Whether a cost is known.
+    #[must_use]
+    pub fn has_a_cost(&self) -> bool {
+        self.prompt_cost.or(self.completion_cost).or(self.total_cost).is_some()
+    }
+
+    /// The same with what it cost.
+    #[must_use]
+    pub fn charged(self, costs: Costs) -> Self {
+        Self {
+            prompt_cost: Some(costs.prompt),
+            completion_cost: Some(costs.completion),
+            total_cost: sum(Some(costs.prompt), Some(costs.completion)),
+            prompt_cost_details: costs.prompt_details,
+            completion_cost_details: costs.completion_details,
+            ..self
+        }
     }
 
     /// Adds what another run used.
@@ -92,21 +170,51 @@ impl Usage {
         self.prompt_cost = sum(self.prompt_cost, other.prompt_cost);
         self.completion_cost = sum(self.completion_cost, other.completion_cost);
         self.total_cost = sum(self.total_cost, other.total_cost);
-    }
-
-    fn at_least(&mut self, other: &Self) {
-        self.prompt_tokens = self.prompt_tokens.max(other.prompt_tokens);
-        self.completion_tokens = self.completion_tokens.max(other.completion_tokens);
-        self.total_tokens = self.total_tokens.max(other.total_tokens);
-        self.prompt_cost = self.prompt_cost.max(other.prompt_cost);
-        self.completion_cost = self.completion_cost.max(other.completion_cost);
-        self.total_cost = self.total_cost.max(other.total_cost);
+        unite(&mut self.prompt_token_details, &other.prompt_token_details, i64::saturating_add);
+        unite(&mut self.completion_token_details, &other.completion_token_details, i64::saturating_add);
+        unite(&mut self.prompt_cost_details, &other.prompt_cost_details, plus);
+        unite(&mut self.completion_cost_details, &other.completion_cost_details, plus);
     }
 }
 
+/// What an object says under one of these keys of types of tokens. Older clients write `cached_tokens` for `cache_read`,
+/// and `audio_tokens` for `audio`.
+fn details<T>(object: &Object, keys: Words, read: fn(&RawJson) -> Option<T>) -> BTreeMap<String, T> {
+    let found = keys.into_iter().find_map(|key| object.get(key)?.read::<Object>().ok()).unwrap_or_default();
+    let named = |(name, json): (String, RawJson)| {
+        let name = match name.strip_suffix("_tokens") {
+            Some("cached") => "cache_read".to_owned(),
+            Some(kind) => kind.to_owned(),
+            None => name,
+        };
+        Some((name, read(&json)?))
+    };
+    found.into_iter().filter_map(named).collect()
+}
+
+fn unite<T: Copy>(kept: &mut BTreeMap<String, T>, other: &BTreeMap<String, T>, add: fn(T, T) -> T) {
+    for (name, more) in other {
+        match kept.get_mut(name) {
+            Some(sum) => *sum = add(*sum, *more),
+            None => _ = kept.insert(name.clone(), *more),
+        }
+    }
+}
+
+/// A number of tokens: never a negative one.
 fn whole(json: &RawJson) -> Option<i64> {
-    let number = decimal(json)?.trunc();
-    i64::try_from(number).ok()
+    i64::try_from(decimal(json)?.trunc()).ok().filter(|count| *count >= 0)
+}
+
+/// A cost as a client states it: never a negative one.
+fn cost(json: &RawJson) -> Option<Decimal> {
+    bounded(decimal(json)?)
+}
+
+/// A cost within the bounds in which sums are exact.
+pub(super) fn bounded(cost: Decimal) -> Option<Decimal> {
+    let cost = cost.round_dp(PLACES);
+    (cost >= Decimal::ZERO && cost < Decimal::from(DEAREST)).then(|| cost.abs())
 }
 
 /// A number, or a number in a string; never by way of a float.
@@ -115,9 +223,14 @@ fn decimal(json: &RawJson) -> Option<Decimal> {
     Decimal::from_str(text).or_else(|_| Decimal::from_scientific(text)).ok()
 }
 
+/// The sum, or the largest number there is.
+pub(super) fn plus(one: Decimal, other: Decimal) -> Decimal {
+    one.checked_add(other).unwrap_or(Decimal::MAX)
+}
+
 fn sum(one: Option<Decimal>, other: Option<Decimal>) -> Option<Decimal> {
     match (one, other) {
-        (Some(one), Some(other)) => one.checked_add(other),
+        (Some(one), Some(other)) => Some(plus(one, other)),
         (one, other) => one.or(other),
     }
 }
@@ -143,8 +256,7 @@ fn instant(json: &RawJson) -> Option<Timestamp> {
     }
 }
 
-/// Makes each run's usage that of its subtree: the sum of its children's, and at least its own. Some clients report
-/// what a call used on the call and again on its parents; taking the larger, figure by figure, counts it once.
+/// Makes each run's usage that of its subtree: its own and that of all runs below it.
 ///
 /// The runs are those of one trace, in any order; a parent that is not among them gets nothing. Runs whose parents form
 /// a circle keep their own.
@@ -163,7 +275,7 @@ pub fn roll_up(runs: &mut [Run]) {
         waiting.iter().enumerate().filter(|(_, count)| **count == 0).map(|(at, _)| at).collect();
     while let Some(at) = ready.pop() {
         let (Some(run), Some(children)) = (runs.get_mut(at), below.get(at)) else { continue };
-        run.usage.at_least(children);
+        run.usage.add(children);
         let Some(parent) = parents.get(at).copied().flatten() else { continue };
         let (Some(sum), Some(count)) = (below.get_mut(parent), waiting.get_mut(parent)) else { continue };
         sum.add(&run.usage);
@@ -208,6 +320,29 @@ mod tests {
     fn nonsense_is_no_usage() {
         assert_eq!(usage(r#"{"usage_metadata":"many"}"#, r#"{"metadata":[]}"#), Usage::default());
         assert_eq!(usage(r#"{"usage_metadata":{"input_tokens":"a lot"}}"#, "[]"), Usage::default());
+        assert_eq!(usage(r#"{"usage_metadata":{"input_tokens":-3,"total_cost":-0.5}}"#, "{}"), Usage::default());
+        let odd = r#"{"usage_metadata":{"input_tokens":3,"total_cost":1e12,"input_token_details":{"audio":"x"}}}"#;
+        assert_eq!(usage(odd, "{}"), Usage { prompt_tokens: 3, total_tokens: 3, ..Usage::default() });
+    }
+
+    #[test]
+    fn details_are_read_in_todays_words_and_in_older_ones() {
+        let today = usage(
+            r#"{"usage_metadata":{"input_tokens":9,"output_tokens":4,"input_token_details":{"cache_read":5,"audio":0},
+                "output_token_details":{"reasoning":3},"input_cost_details":{"cache_read":"0.0125"}}}"#,
+            "{}",
+        );
+        let counts = |counts: &Counts| counts.iter().map(|(name, n)| format!("{name} {n}")).collect::<Vec<_>>();
+        assert_eq!(counts(&today.prompt_token_details), ["audio 0", "cache_read 5"]);
+        assert_eq!(counts(&today.completion_token_details), ["reasoning 3"]);
+        assert_eq!(today.prompt_cost_details["cache_read"], Decimal::new(125, 4));
+        let older = usage(
+            r#"{"llm_output":{"token_usage":{"prompt_tokens":9,"completion_tokens":4,
+                "prompt_tokens_details":{"cached_tokens":5},"completion_tokens_details":{"reasoning_tokens":3}}}}"#,
+            "{}",
+        );
+        assert_eq!(counts(&older.prompt_token_details), ["cache_read 5"]);
+        assert_eq!(counts(&older.completion_token_details), ["reasoning 3"]);
     }
 
     #[test]
@@ -234,12 +369,12 @@ mod tests {
     }
 
     #[test]
-    fn a_parent_has_the_sum_of_its_children_or_more() {
+    fn a_parent_has_its_own_and_the_sum_of_its_children() {
         let mut runs =
             vec![run(3, Some(2), 5), run(1, None, 0), run(4, Some(2), 7), run(2, Some(1), 12), run(5, Some(1), 1)];
         roll_up(&mut runs);
         let totals: Vec<i64> = runs.iter().map(|run| run.usage.total_tokens).collect();
-        assert_eq!(totals, [5, 13, 7, 12, 1]);
+        assert_eq!(totals, [5, 25, 7, 24, 1]);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::id::{MessageId, ProjectId, RuleId, RunId, TenantId, TraceId, WindowId, derived};
+use crate::model::id::{MessageId, ProjectId, RuleId, RunId, TenantId, ThreadId, TraceId, WindowId, derived};
 use crate::model::rule::Cadence;
 use crate::model::time::Timestamp;
 
@@ -22,6 +22,8 @@ pub struct Change {
     pub trace_id: TraceId,
     /// When the server accepted it.
     pub at: Timestamp,
+    /// The thread the run was a turn of before and is not any more.
+    pub left: Option<ThreadId>,
 }
 
 /// The rules of one project that share cursor and read: those of one cadence and one settle time.
@@ -42,8 +44,13 @@ pub struct GroupKey {
 pub struct Cursor {
     /// Changes up to this number have been looked at.
     pub seq: Seq,
-    /// The end of the last window: the next one starts here.
+    /// The end of the last window: the next one starts here. [`Self::NEVER`] when there was none.
     pub at: Timestamp,
+}
+
+impl Cursor {
+    /// The end of the last window of a group that had none: its first is due at once, whatever the interval.
+    pub const NEVER: Timestamp = Timestamp(0);
 }
 
 /// Changes one rule still has to see outside its group: its backfill, or what it would have missed by moving from one

@@ -1,6 +1,6 @@
 //! From what a rule found in a window to messages.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use bytes::Bytes;
 
@@ -8,8 +8,10 @@ use crate::model::id::MessageId;
 use crate::model::message::{Message, Source};
 use crate::model::rule::Rule;
 use crate::model::run::{BlobKey, StoredRun};
+use crate::model::thread;
 use crate::model::time::Timestamp;
 use crate::model::window::Window;
+use crate::payload::chunk::Size;
 use crate::payload::links::Room;
 use crate::payload::piece::Piece;
 use crate::payload::wire::{self, Envelope};
@@ -24,10 +26,25 @@ pub struct Request<'a> {
     pub window: &'a Window,
     /// The runs that matched, in the order they are to be told.
     pub runs: &'a [&'a StoredRun],
+    /// The threads that the runs are turns of, if the rule is told by threads.
+    pub threads: &'a [Thread],
     /// The name of their project.
     pub project: &'a str,
     /// The present.
     pub created_at: Timestamp,
+}
+
+/// A thread that a rule found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Thread {
+    /// What its turns call it.
+    pub name: String,
+    /// How many turns it has, those told before included.
+    pub count: usize,
+    /// When the first of them started.
+    pub first: Timestamp,
+    /// When the last of them started.
+    pub last: Timestamp,
 }
 
 /// Messages, and what must be in blob storage before they are committed.
@@ -80,16 +97,18 @@ fn build_in(request: Request<'_>, rooms: &[Room]) -> Result<Built, PayloadError>
         part: u32::MAX,
         parts: u32::MAX,
     };
-    let envelope_bytes = envelope.write(&[], &[])?.weight();
+    let envelope_bytes = envelope.write(&[], &[], &[])?.weight();
+    let threads = Threads::of(request.threads);
     let room = chunk::room(envelope_bytes, &request.rule.batch);
 
     let mut pieces = Vec::with_capacity(request.runs.len());
     let mut sizes = Vec::with_capacity(request.runs.len());
     let mut uploads = Vec::new();
     for stored in request.runs {
-        let fitted = fit(stored, rooms, room)?;
+        let place = threads.place(stored);
+        let fitted = fit(stored, rooms, room, place.head)?;
         pieces.push(fitted.piece);
-        sizes.push(fitted.size);
+        sizes.push(Size { bytes: fitted.size, ..place });
         uploads.extend(fitted.uploads);
     }
     let groups = chunk::groups(&sizes, envelope_bytes, &request.rule.batch);
@@ -99,13 +118,54 @@ fn build_in(request: Request<'_>, rooms: &[Room]) -> Result<Built, PayloadError>
         .map(|(part, group)| {
             let runs = pieces.get(group.clone()).unwrap_or_default();
             let stored = request.runs.get(group).unwrap_or_default();
-            let body = Envelope { part, parts, ..envelope }.write(runs, stored)?;
+            let body = Envelope { part, parts, ..envelope }.write(runs, stored, &threads.told(stored)?)?;
             Ok(message(&request, (part, parts), runs.len(), body))
         })
         .collect::<Result<_, PayloadError>>()?;
     let mut seen = HashSet::new();
     uploads.retain(|upload: &Upload| seen.insert(upload.key.clone()));
     Ok(Built { messages, uploads })
+}
+
+/// The threads of a request, by their names.
+struct Threads<'a> {
+    all: &'a [Thread],
+    places: HashMap<&'a str, usize>,
+}
+
+/// What a run adds to its thread's `run_ids`.
+const RUN_ID_BYTES: usize = 39;
+
+impl<'a> Threads<'a> {
+    fn of(all: &'a [Thread]) -> Self {
+        Self { all, places: all.iter().enumerate().map(|(place, thread)| (thread.name.as_str(), place)).collect() }
+    }
+
+    fn find(&self, stored: &StoredRun) -> Option<(usize, &'a Thread)> {
+        // Most requests have none, and reading what a run says of its thread takes time.
+        let name = if self.all.is_empty() { None } else { stored.run.extra.as_ref().and_then(thread::named) }?;
+        let place = *self.places.get(name.as_str())?;
+        Some((place, self.all.get(place)?))
+    }
+
+    /// What is to be known of a run's thread in order to cut messages.
+    fn place(&self, stored: &StoredRun) -> Size {
+        let found = self.find(stored);
+        let head = found.and_then(|(_, thread)| wire::thread(thread, &[]).ok()).map_or(0, |piece| piece.weight());
+        let each = if found.is_some() { RUN_ID_BYTES } else { 0 };
+        Size { bytes: 0, each, head, thread: found.map(|(place, _)| place) }
+    }
+
+    /// The threads of some runs, each with those of them that are its turns.
+    fn told(&self, runs: &[&StoredRun]) -> Result<Vec<Piece>, PayloadError> {
+        let found = runs.iter().filter_map(|stored| Some((self.find(stored)?, stored.run.id)));
+        let found: Vec<_> = found.collect();
+        let of_one = found.chunk_by(|((one, _), _), ((other, _), _)| one == other);
+        let of_one = of_one.filter_map(|turns| Some((turns.first()?.0.1, turns)));
+        of_one
+            .map(|(thread, turns)| wire::thread(thread, &turns.iter().map(|(_, run)| *run).collect::<Vec<_>>()))
+            .collect()
+    }
 }
 
 struct Fitted {
@@ -115,7 +175,8 @@ struct Fitted {
 }
 
 /// Writes a run so that it fits into a message of its own, if it can be made to.
-fn fit(stored: &StoredRun, rooms: &[Room], room: usize) -> Result<Fitted, PayloadError> {
+/// Where its thread is told of for the first time, that takes `head`.
+fn fit(stored: &StoredRun, rooms: &[Room], room: usize, head: usize) -> Result<Fitted, PayloadError> {
     let beside = stats_bytes(stored)?;
     let write = |room: Room| {
         let (piece, uploads) = wire::run(stored, room)?;
@@ -125,7 +186,7 @@ fn fit(stored: &StoredRun, rooms: &[Room], room: usize) -> Result<Fitted, Payloa
     let (first, narrower) = rooms.split_first().unwrap_or((&Room::UNBOUNDED, &[]));
     let mut fitted = write(*first)?;
     for next in narrower {
-        if fitted.size < room {
+        if fitted.size.saturating_add(head) < room {
             break;
         }
         fitted = write(*next)?;

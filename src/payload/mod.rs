@@ -10,12 +10,13 @@ mod build;
 mod chunk;
 pub mod format;
 mod links;
+pub mod notice;
 mod piece;
 mod render;
 pub mod sample;
 pub mod stats;
 mod wire;
 
-pub use build::{Built, PayloadError, Request, Upload, build, build_without_uploads};
+pub use build::{Built, PayloadError, Request, Thread, Upload, build, build_without_uploads};
 pub use render::render;
-pub use wire::{ancestors, app_path, thread_id};
+pub use wire::{ancestors, app_path};

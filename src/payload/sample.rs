@@ -37,7 +37,7 @@ pub fn message(tenant_id: TenantId, id: MessageId, at: Timestamp) -> Result<Mess
 pub fn telling_of(run: &StoredRun, project: &str, id: MessageId, at: Timestamp) -> Result<Message, PayloadError> {
     let tenant_id = run.run.tenant_id;
     let (rule, window) = (rule(tenant_id), window(tenant_id, at));
-    let request = Request { rule: &rule, window: &window, runs: &[run], project, created_at: at };
+    let request = Request { rule: &rule, window: &window, runs: &[run], threads: &[], project, created_at: at };
     let built = build_without_uploads(request)?;
     let message = built.messages.into_iter().next().ok_or(PayloadError::Empty)?;
     Ok(Message { id, ..message })

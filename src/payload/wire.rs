@@ -1,18 +1,16 @@
 //! The documented shape: which key stands where, and how each value is written. Keys that the documentation does not
 //! know come after those it does.
 
-use std::collections::HashMap;
-
 use crate::model::dotted_order::DottedOrder;
 use crate::model::id::RunId;
-use crate::model::json::RawJson;
-use crate::model::rule::Rule;
+use crate::model::rule::{GroupBy, Rule};
 use crate::model::run::{Run, StoredRun};
+use crate::model::thread;
 use crate::model::time::Timestamp;
 use crate::model::window::Window;
 use crate::payload::links::{Carried, Carrier, Room, write_link};
 use crate::payload::piece::{Object, Piece};
-use crate::payload::{PayloadError, Upload, stats};
+use crate::payload::{PayloadError, Thread, Upload, stats};
 
 type Result<T = ()> = std::result::Result<T, PayloadError>;
 
@@ -28,19 +26,34 @@ pub(super) struct Envelope<'a> {
 
 impl Envelope<'_> {
     /// The whole body.
-    pub(super) fn write(&self, runs: &[Piece], stored: &[&StoredRun]) -> Result<Piece> {
+    pub(super) fn write(&self, runs: &[Piece], stored: &[&StoredRun], threads: &[Piece]) -> Result<Piece> {
         Piece::object(|body| {
             body.member("rule_id", &self.rule.id)?;
             body.member("start_time", &self.window.start_time.with_offset())?;
             body.member("end_time", &self.window.end_time.with_offset())?;
             body.array("runs", runs)?;
             body.member("feedback_stats", &stats::of(stored.iter().flat_map(|stored| &stored.feedback)))?;
+            if self.rule.group_by == Some(GroupBy::Thread) {
+                body.array("threads", threads)?;
+            }
             body.member("rule_name", &self.rule.name)?;
             body.member("project", self.project)?;
             body.member("part", &self.part)?;
             body.member("parts", &self.parts)
         })
     }
+}
+
+/// One element of `threads`, which tells of these turns.
+pub(super) fn thread(thread: &Thread, turns: &[RunId]) -> Result<Piece> {
+    Piece::object(|object| {
+        object.member("thread_id", &thread.name)?;
+        object.member("filter", &format!("eq(thread_id, {})", serde_json::to_string(&thread.name)?))?;
+        object.member("count", &thread.count)?;
+        object.member("min_start_time", &thread.first.with_offset())?;
+        object.member("max_start_time", &thread.last.with_offset())?;
+        object.member("run_ids", turns)
+    })
 }
 
 /// How a run's values travel.
@@ -123,7 +136,7 @@ fn additions(object: &mut Object<'_>, run: &Run, values: &Values<'_>) -> Result 
     object.member("error", &run.error)?;
     object.member("parent_run_id", &run.parent_run_id)?;
     object.member("reference_example_id", &run.reference_example_id)?;
-    object.member("thread_id", &run.extra.as_ref().and_then(thread_id))?;
+    object.member("thread_id", &run.extra.as_ref().and_then(thread::named))?;
     let rest = [("extra", &values.extra), ("events", &values.events), ("serialized", &values.serialized)];
     if run.attachments.is_empty() && !rest.iter().any(|(_, value)| matches!(value, Carried::Linked(_))) {
         return object.raw("s3_urls", None);
@@ -169,18 +182,4 @@ pub fn app_path(run: &Run) -> String {
         run.trace_id,
         start.naive()
     )
-}
-
-/// The thread a run belongs to: the first of these keys of its metadata that says something.
-#[must_use]
-pub fn thread_id(extra: &RawJson) -> Option<String> {
-    #[derive(serde::Deserialize)]
-    struct Extra {
-        metadata: Option<HashMap<String, RawJson>>,
-    }
-    let metadata = extra.read::<Extra>().ok()?.metadata?;
-    ["session_id", "thread_id", "conversation_id"].iter().find_map(|name| {
-        let value = metadata.get(*name).filter(|value| !value.is_hollow())?;
-        Some(value.read::<String>().unwrap_or_else(|_| value.text().to_owned()))
-    })
 }

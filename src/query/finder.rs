@@ -131,7 +131,7 @@ impl<'a> Finder<'a> {
         for (place, runs) in batch {
             let Some(tree) = trees.get(place) else { continue };
             let found = tree.passing(self.question, runs);
-            passing.extend(found.into_iter().filter_map(|id| Some((id, tree.run(id)?.clone()))));
+            passing.extend(found.into_iter().filter_map(|id| Some((id, tree.bare(id)?))));
         }
         Ok(())
     }

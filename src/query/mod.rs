@@ -53,6 +53,16 @@ pub enum Scope {
     Runs(Vec<RunId>),
 }
 
+impl Scope {
+    /// Whether a run is in it of whose trace another run is.
+    fn holds(&self, run: RunId) -> bool {
+        match self {
+            Self::Runs(runs) => runs.contains(&run),
+            Self::Projects(_) | Self::Trace(_) => true,
+        }
+    }
+}
+
 /// Where a page ended: the start and the id of its last run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position {

@@ -31,6 +31,8 @@ pub struct Family {
 pub(super) struct Tree {
     pub(super) id: TraceId,
     runs: Vec<StoredRun>,
+    /// What those used by themselves that have others below them.
+    own: HashMap<RunId, Usage>,
     index: HashMap<RunId, usize>,
     children: HashMap<RunId, Vec<RunId>>,
 }
@@ -71,7 +73,10 @@ impl Tree {
     fn of(id: TraceId, runs: Vec<StoredRun>) -> Self {
         let (mut bare, rest): (Vec<Run>, Vec<_>) =
             runs.into_iter().map(|stored| (stored.run, (stored.feedback, stored.changed_seq))).unzip();
+        let before: Vec<Usage> = bare.iter().map(|run| run.usage.clone()).collect();
         roll_up(&mut bare);
+        let summed = bare.iter().zip(before).filter(|(run, own)| run.usage != *own);
+        let own = summed.map(|(run, own)| (run.id, own)).collect();
         let mut runs: Vec<StoredRun> = bare
             .into_iter()
             .zip(rest)
@@ -85,12 +90,21 @@ impl Tree {
                 children.entry(parent).or_default().push(stored.run.id);
             }
         }
-        Self { id, runs, index, children }
+        Self { id, runs, own, index, children }
     }
 
     /// One of its runs.
     pub(super) fn run(&self, id: RunId) -> Option<&StoredRun> {
         self.runs.get(*self.index.get(&id)?)
+    }
+
+    /// One of its runs as it is stored: with what it used by itself.
+    pub(super) fn bare(&self, id: RunId) -> Option<StoredRun> {
+        let mut stored = self.run(id)?.clone();
+        if let Some(own) = self.own.get(&id) {
+            stored.run.usage.clone_from(own);
+        }
+        Some(stored)
     }
 
     /// Which of these runs pass a question.
@@ -111,12 +125,12 @@ impl Tree {
         }
     }
 
-    /// Whether one of the run's ancestors passes the filter, so that what the run used is counted there.
+    /// Whether one of the run's ancestors is asked for, too, so that what the run used is counted there.
     pub(super) fn is_below_another(&self, id: RunId, question: &Question) -> bool {
         let mut seen = HashSet::from([id]);
         let mut parent = self.run(id).and_then(|stored| stored.run.parent_run_id);
         while let Some(stored) = parent.filter(|id| seen.insert(*id)).and_then(|id| self.run(id)) {
-            if question.filter.matches(&Facts::of(stored)) {
+            if question.scope.holds(stored.run.id) && question.filter.matches(&Facts::of(stored)) {
                 return true;
             }
             parent = stored.run.parent_run_id;

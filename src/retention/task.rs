@@ -51,6 +51,7 @@ enum Step {
     Tokens { before: Timestamp },
     Incomplete { before: Timestamp },
     Matches { before: Timestamp },
+    Audit { before: Timestamp },
     Sweep { before: Timestamp },
     Page { pages: Box<dyn BlobPages>, before: Timestamp },
     Blobs { keys: Vec<BlobKey>, before: Timestamp },
@@ -123,6 +124,7 @@ impl Keeper {
             Some(Step::Tokens { before: now }),
             before(keep.incomplete_runs).map(|before| Step::Incomplete { before }),
             before(keep.matches).map(|before| Step::Matches { before }),
+            before(keep.audit).map(|before| Step::Audit { before }),
             before(keep.unnamed_blobs).map(|before| Step::Sweep { before }),
         ];
         steps.into_iter().flatten().collect()
@@ -157,6 +159,9 @@ impl Keeper {
             Step::Matches { before } => {
                 let dropped = store.forget_matches(before, BATCH).await?;
                 again("match", dropped, Step::Matches { before })
+            }
+            Step::Audit { before } => {
+                again("audit_entry", store.drop_audit(before, BATCH).await?, Step::Audit { before })
             }
             Step::Sweep { before } => {
                 let begun = store.begin_sweep(now, now.before(SWEEP)).await?;

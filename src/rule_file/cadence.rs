@@ -12,6 +12,7 @@ use crate::rule_file::node::Node;
 use crate::rule_file::reading::{Reading, Section};
 
 const EVERY: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(31 * 24);
+const IDLE: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_hours(7 * 24);
 const SETTLE: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_hours(24);
 
 /// Reads a rule's cadence.
@@ -39,6 +40,11 @@ pub(super) fn lower(reading: &mut Reading<'_>, rule: &Section<'_>) -> Option<Cad
 /// Reads how long a trace must be quiet.
 pub(super) fn settle(reading: &mut Reading<'_>, node: &Node) -> Option<Duration> {
     period(reading, node, "`settle`", &SETTLE)
+}
+
+/// Reads how long a thread must have been idle.
+pub(super) fn idle(reading: &mut Reading<'_>, node: &Node) -> Option<Duration> {
+    period(reading, node, "`idle`", &IDLE)
 }
 
 fn every(reading: &mut Reading<'_>, node: &Node) -> Option<Cadence> {

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::model::amount::{duration_text, size_text};
 use crate::model::endpoint::{Endpoint, Format, MASK, Overrides, ShownTarget, Target};
-use crate::model::rule::{BatchLimits, Cadence, Rule};
+use crate::model::rule::{BatchLimits, Cadence, GroupBy, Rule};
 use crate::model::signing::{Signature, Signing};
 use crate::rule_file::TargetDraft;
 use crate::rule_file::trying::{policy_name, retries_text};
@@ -38,13 +38,15 @@ pub(super) fn of_rules(before: &Rule, after: &Rule) -> Vec<Difference> {
     changed.map(|((field, was), (_, will))| Difference::plain(field, was, will)).collect()
 }
 
-fn fields(rule: &Rule) -> [(&'static str, Option<String>); 17] {
+fn fields(rule: &Rule) -> [(&'static str, Option<String>); 19] {
     let BatchLimits { max_runs, max_bytes, inline_bytes } = rule.batch;
     let (every, cron, timezone) = match &rule.cadence {
         Cadence::Immediate => (Some("immediate".to_owned()), None, None),
         Cadence::Every(period) => (Some(duration_text(*period)), None, None),
         Cadence::Cron { expression, timezone } => (None, Some(expression.clone()), Some(timezone.clone())),
     };
+    let rest = Some(duration_text(rule.settle));
+    let idle = rest.clone().filter(|_| rule.group_by.is_some());
     [
         ("name", Some(rule.name.clone())),
         ("project", Some(rule.project.clone())),
@@ -55,7 +57,9 @@ fn fields(rule: &Rule) -> [(&'static str, Option<String>); 17] {
         ("every", every),
         ("cron", cron),
         ("timezone", timezone),
-        ("settle", Some(duration_text(rule.settle))),
+        ("settle", rest.filter(|_| rule.group_by.is_none())),
+        ("group_by", rule.group_by.map(|GroupBy::Thread| "thread_id".to_owned())),
+        ("idle", idle),
         ("backfill_from", rule.backfill_from.map(|at| at.to_string())),
         ("batch.max_runs", Some(max_runs.to_string())),
         ("batch.max_bytes", Some(size_text(max_bytes))),
@@ -111,7 +115,16 @@ fn of_formats(before: &Format, after: &Format) -> (&'static str, Option<String>,
 fn of_overrides(prefix: &str, before: &Overrides, after: &Overrides) -> Vec<Difference> {
     let timeout = |of: &Overrides| of.timeout.map(duration_text);
     let retries = |of: &Overrides| of.retries.as_deref().map(retries_text);
-    let fields = [("timeout", timeout(before), timeout(after)), ("retries", retries(before), retries(after))];
+    let rate = |of: &Overrides| of.pace.rate.map(|rate| rate.to_string());
+    let burst = |of: &Overrides| of.pace.burst.map(|count| count.to_string());
+    let concurrency = |of: &Overrides| of.pace.concurrency.map(|count| count.to_string());
+    let fields = [
+        ("timeout", timeout(before), timeout(after)),
+        ("retries", retries(before), retries(after)),
+        ("rate", rate(before), rate(after)),
+        ("burst", burst(before), burst(after)),
+        ("concurrency", concurrency(before), concurrency(after)),
+    ];
     let changed = fields.into_iter().filter(|(_, was, will)| was != will);
     changed.map(|(field, was, will)| Difference::plain(&format!("{prefix}{field}"), was, will)).collect()
 }

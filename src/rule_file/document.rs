@@ -59,6 +59,10 @@ pub(super) struct Rule {
     settle: Option<Duration>,
     /// From when on runs count that arrived before the rule: ISO 8601.
     backfill_from: Option<String>,
+    /// Whether it is told by threads, once they have been idle, instead of by runs.
+    group_by: Option<Group>,
+    /// How long a thread must have been idle: `10m` when absent. Only with `group_by`.
+    idle: Option<Duration>,
     /// How batches are cut.
     batch: Option<Batch>,
     /// Where its notifications go. A rule that adds to a dataset or a queue may do without.
@@ -70,6 +74,14 @@ pub(super) struct Rule {
     add_to_dataset_prefer_correction: Option<bool>,
     /// The annotation queue that each matching run is put into.
     add_to_annotation_queue_id: Option<Id>,
+}
+
+/// What a rule is told by.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "snake_case")]
+pub(super) enum Group {
+    /// The threads that the metadata of root runs names.
+    ThreadId,
 }
 
 /// How batches are cut.
@@ -114,6 +126,14 @@ pub(super) struct Webhook {
     /// The waits before its retries, such as `[5s, 1m, 10m]`: as the policy says when absent.
     #[schemars(length(max = 20))]
     retries: Option<Vec<Duration>>,
+    /// How often it is sent to, such as `10/s`, `300/m` or `1000/h`: as the server's limits say when absent.
+    rate: Option<RateText>,
+    /// How many follow one another at once after a rest: as many as `rate` has in a second when absent.
+    #[schemars(range(min = 1, max = 100_000))]
+    burst: Option<u32>,
+    /// How many attempts are under way at a time, at most as many as the server's limits say.
+    #[schemars(range(min = 1, max = 10_000))]
+    concurrency: Option<u32>,
 }
 
 /// An endpoint that rules name.
@@ -145,6 +165,14 @@ pub(super) struct Endpoint {
     /// The waits before its retries, such as `[5s, 1m, 10m]`: as the policy says when absent.
     #[schemars(length(max = 20))]
     retries: Option<Vec<Duration>>,
+    /// How often it is sent to, such as `10/s`, `300/m` or `1000/h`: as the server's limits say when absent.
+    rate: Option<RateText>,
+    /// How many follow one another at once after a rest: as many as `rate` has in a second when absent.
+    #[schemars(range(min = 1, max = 100_000))]
+    burst: Option<u32>,
+    /// How many attempts are under way at a time, at most as many as the server's limits say.
+    #[schemars(range(min = 1, max = 10_000))]
+    concurrency: Option<u32>,
 }
 
 /// The shape of what is sent.
@@ -211,6 +239,10 @@ scalar!(
 scalar!(
     /// A length of time.
     Duration, {"type": "string", "pattern": "^[0-9][0-9_.]* ?(ms|s|m|h|d)$"}
+);
+scalar!(
+    /// A number in a time.
+    RateText, {"type": "string", "pattern": "^ *[0-9]+ */ *[smh] *$"}
 );
 scalar!(
     /// A number of bytes.

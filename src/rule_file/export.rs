@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 
 use crate::model::amount::{duration_text, size_text};
 use crate::model::endpoint::{Endpoint, MASK};
-use crate::model::rule::{Actions, BatchLimits, Cadence, Rule, RuleState};
+use crate::model::pace::Pace;
+use crate::model::rule::{Actions, BatchLimits, Cadence, GroupBy, Rule, RuleState};
 use crate::model::signing::Signature;
 use crate::rule_file::difference::signature_name;
 use crate::rule_file::trying::{policy_name, retries_text};
@@ -65,7 +66,13 @@ fn write_rule(text: &mut String, rule: &Rule, endpoints: &[Endpoint], variables:
             field("timezone", &scalar(timezone));
         }
     }
-    field("settle", &duration_text(rule.settle));
+    match rule.group_by {
+        Some(GroupBy::Thread) => {
+            field("group_by", "thread_id");
+            field("idle", &duration_text(rule.settle));
+        }
+        None => field("settle", &duration_text(rule.settle)),
+    }
     if let Some(at) = rule.backfill_from {
         field("backfill_from", &at.to_string());
     }
@@ -132,6 +139,17 @@ fn write_target(
     }
     if let Some(waits) = &endpoint.overrides.retries {
         line(text, rest, "retries", &retries_text(waits));
+    }
+    let Pace { rate, burst, concurrency } = endpoint.overrides.pace;
+    let pace = [
+        ("rate", rate.map(|rate| rate.to_string())),
+        ("burst", burst.map(|count| count.to_string())),
+        ("concurrency", concurrency.map(|count| count.to_string())),
+    ];
+    for (name, value) in pace {
+        if let Some(value) = value {
+            line(text, rest, name, &value);
+        }
     }
     if let Some(signing) = &endpoint.shown.signing {
         // A private key that was made here is known here alone: the line would ask for what nobody has.

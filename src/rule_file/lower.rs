@@ -29,6 +29,9 @@ pub(super) const ENDPOINT_KEYS: &[&str] = &[
     "policy",
     "timeout",
     "retries",
+    "rate",
+    "burst",
+    "concurrency",
     "signing_secret",
     "signature",
 ];

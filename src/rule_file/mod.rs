@@ -16,6 +16,7 @@ mod document;
 mod endpoint;
 mod export;
 mod format;
+mod grouping;
 mod lower;
 mod node;
 mod offsets;

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use crate::filter::{Filter, Needs};
 use crate::model::id::{EndpointId, RuleId, TenantId};
-use crate::model::rule::{Actions, BatchLimits, Cadence, Rule, RuleState};
+use crate::model::rule::{Actions, BatchLimits, Cadence, GroupBy, Rule, RuleState};
 use crate::model::time::Timestamp;
 use crate::rule_file::endpoint::{EndpointDraft, EndpointName, Reference};
 use crate::rule_file::node::Node;
 use crate::rule_file::reading::{Reading, Section};
 use crate::rule_file::target::{self, TARGET_KEYS};
-use crate::rule_file::{action, batch, cadence};
+use crate::rule_file::{action, batch, cadence, grouping};
 
 /// Keys of a rule.
 pub(super) const RULE_KEYS: &[&str] = &[
@@ -27,6 +27,7 @@ pub(super) const RULE_KEYS: &[&str] = &[
     "settle",
     "backfill_from",
     "group_by",
+    "idle",
     "batch",
     "webhooks",
     "add_to_dataset_id",
@@ -46,12 +47,12 @@ pub(super) const WEBHOOK_KEYS: &[&str] = &[
     "policy",
     "timeout",
     "retries",
+    "rate",
+    "burst",
+    "concurrency",
     "signing_secret",
     "signature",
 ];
-
-/// How long a trace is left in peace when a rule looks at more than single runs and does not say.
-const DEFAULT_SETTLE: Duration = Duration::from_secs(10);
 
 const LONGEST_KEY: usize = 128;
 
@@ -74,7 +75,9 @@ pub struct RuleDraft {
     pub sampling_rate: f64,
     /// When it is evaluated.
     pub cadence: Cadence,
-    /// How long a trace must be quiet.
+    /// What it is told by.
+    pub group_by: Option<GroupBy>,
+    /// How long a trace must be quiet, or a thread idle.
     pub settle: Duration,
     /// From when on runs count that arrived before the rule.
     pub backfill_from: Option<Timestamp>,
@@ -110,7 +113,7 @@ impl RuleDraft {
             state: RuleState::Active,
             origin,
             actions: self.actions.clone(),
-            group_by: None,
+            group_by: self.group_by,
             registration: None,
         }
     }
@@ -137,13 +140,9 @@ pub(super) fn lower(reading: &mut Reading<'_>, node: &Node, file: &str) -> Optio
     let filters = filters(reading, &rule);
     let sampling_rate = rule.get("sampling_rate").map_or(Some(1.0), |node| sampling_rate(reading, node));
     let cadence = cadence::lower(reading, &rule);
-    let settle = rule.get("settle").map_or(Some(None), |node| cadence::settle(reading, node).map(Some));
+    let grouping = grouping::lower(reading, &rule);
     let backfill_from = rule.get("backfill_from").map_or(Some(None), |node| instant(reading, node).map(Some));
     let batch = rule.get("batch").map_or(Some(BatchLimits::default()), |node| batch::lower(reading, node));
-    if let Some(span) = rule.key_span("group_by") {
-        let hint = "remove it: batches are cut by rule and window";
-        reading.error("not-supported", &span, "`group_by` is not supported by this version", hint);
-    }
     let actions = action::lower(reading, &rule);
     let owner = key.as_ref().map(|key| key.key.clone()).unwrap_or_default();
     let Webhooks { names, endpoints, uses } = webhooks(reading, &rule, &owner, file);
@@ -156,7 +155,8 @@ pub(super) fn lower(reading: &mut Reading<'_>, node: &Node, file: &str) -> Optio
             project: project?,
             sampling_rate: sampling_rate?,
             cadence: cadence?,
-            settle: settle?.unwrap_or(if filters.looks_at_trace { DEFAULT_SETTLE } else { Duration::ZERO }),
+            group_by: grouping?.by,
+            settle: grouping?.rest(filters.looks_at_trace),
             filter: filters.filter,
             trace_filter: filters.trace_filter,
             tree_filter: filters.tree_filter,
@@ -352,6 +352,34 @@ mod tests {
             ("filter: eq(name, \"x\")\nsettle: 1m", 60),
         ] {
             assert_eq!(draft(lines).0.unwrap().settle, Duration::from_secs(seconds), "{lines}");
+        }
+    }
+
+    #[test]
+    fn rules_on_threads_wait_ten_minutes_unless_they_say_otherwise() {
+        for (lines, seconds) in
+            [("", 600), ("idle: 90s", 90), ("idle: 7d", 604_800), ("tree_filter: eq(name, \"x\")", 600)]
+        {
+            let rule = draft(&format!("group_by: thread_id\n{lines}")).0.unwrap();
+            assert_eq!((rule.group_by, rule.settle), (Some(GroupBy::Thread), Duration::from_secs(seconds)), "{lines}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_about_threads_does_not_go_with_them() {
+        for (lines, code) in [
+            ("idle: 5m", "no-group"),
+            ("group_by: thread_id\nsettle: 10s", "settle-and-group"),
+            ("group_by: thread_id\nadd_to_dataset_id: 7cdbfafe-53be-5490-985f-f31ecde2fd60", "dataset-and-group"),
+            ("group_by: thread_id\nidle: 0s", "out-of-range"),
+            ("group_by: thread_id\nidle: 8d", "out-of-range"),
+            ("group_by: thread_id\nidle: soon", "bad-duration"),
+            ("group_by: threads", "unknown-value"),
+            ("group_by: session", "unknown-value"),
+            ("group_by:", "empty"),
+        ] {
+            let (rule, codes) = draft(lines);
+            assert!(rule.is_none() && codes.contains(&code), "{lines}: {codes:?}");
         }
     }
 

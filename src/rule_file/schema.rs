@@ -48,9 +48,6 @@ mod tests {
     use crate::rule_file::lower::{ENDPOINT_KEYS, FILE_KEYS};
     use crate::rule_file::rule::{RULE_KEYS, WEBHOOK_KEYS};
 
-    /// Keys that are read only to say that they are not supported.
-    const REFUSED: &[&str] = &["group_by"];
-
     #[test]
     fn the_schema_and_the_reader_know_the_same_keys() {
         let schema = schema();
@@ -58,9 +55,7 @@ mod tests {
             let properties = schema.pointer(pointer).and_then(Value::as_object).unwrap();
             properties.keys().map(String::as_str).collect::<BTreeSet<_>>()
         };
-        let read = |known: &'static [&str]| {
-            known.iter().copied().filter(|key| !REFUSED.contains(key)).collect::<BTreeSet<_>>()
-        };
+        let read = |known: &'static [&str]| known.iter().copied().collect::<BTreeSet<_>>();
         assert_eq!(keys("/properties"), read(FILE_KEYS));
         assert_eq!(keys("/$defs/Rule/properties"), read(RULE_KEYS));
         assert_eq!(keys("/$defs/Batch/properties"), read(BATCH_KEYS));

@@ -30,6 +30,7 @@ const OPEN: &[&str] = &[
     "settle",
     "backfill_from",
     "group_by",
+    "idle",
     "max_runs",
     "max_bytes",
     "inline_bytes",
@@ -39,6 +40,9 @@ const OPEN: &[&str] = &[
     "signature",
     "timeout",
     "retries",
+    "rate",
+    "burst",
+    "concurrency",
 ];
 
 /// The text with all secrets struck out, byte for byte as long as before.

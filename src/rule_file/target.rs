@@ -25,6 +25,9 @@ pub(super) const TARGET_KEYS: &[&str] = &[
     "policy",
     "timeout",
     "retries",
+    "rate",
+    "burst",
+    "concurrency",
     "signing_secret",
     "signature",
 ];
@@ -310,6 +313,21 @@ mod tests {
                 "out-of-range [8d] a wait before a retry is out of range",
             ]
         );
+    }
+
+    #[test]
+    fn a_pace_is_a_rate_with_a_burst_and_a_concurrency() {
+        let url = "url: https://h\n";
+        assert_eq!(problems(&format!("{url}rate: 10/s\nburst: 20\nconcurrency: 4\n")), Vec::<String>::new());
+        assert_eq!(
+            problems(&format!("{url}rate: fast\nburst: 0\nconcurrency: 20000\n")),
+            [
+                "bad-rate [fast] `rate` is not a rate",
+                "out-of-range [0] `burst` is not a number that can be used",
+                "out-of-range [20000] `concurrency` is not a number that can be used",
+            ]
+        );
+        assert_eq!(problems(&format!("{url}burst: 20\n")), ["no-rate [20] `burst` says nothing without `rate`"]);
     }
 
     #[test]

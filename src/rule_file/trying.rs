@@ -1,9 +1,12 @@
-//! How a delivery is tried: `policy`, and what an endpoint says beyond it with `timeout` and `retries`.
+//! How a delivery is tried: `policy`, what an endpoint says beyond it with `timeout` and `retries`, and how fast it may be
+//! sent to with `rate`, `burst` and `concurrency`.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use crate::model::amount::{DURATION_HINT, duration, duration_text};
 use crate::model::endpoint::{Overrides, Policy};
+use crate::model::pace::{Pace, RATE_HINT, Rate};
 use crate::rule_file::node::Node;
 use crate::rule_file::reading::{Reading, Section};
 
@@ -37,7 +40,7 @@ pub(super) fn policy(reading: &mut Reading<'_>, section: &Section<'_>) -> Option
     }
 }
 
-/// Reads `timeout` and `retries`.
+/// Reads what an endpoint says beyond its policy.
 pub(super) fn overrides(reading: &mut Reading<'_>, section: &Section<'_>) -> Option<Overrides> {
     let mut found = Overrides::default();
     let mut complete = true;
@@ -49,7 +52,51 @@ pub(super) fn overrides(reading: &mut Reading<'_>, section: &Section<'_>) -> Opt
         found.retries = retries(reading, node);
         complete &= found.retries.is_some();
     }
+    found.pace = pace(reading, section)?;
     complete.then_some(found)
+}
+
+/// Reads `rate`, `burst` and `concurrency`.
+fn pace(reading: &mut Reading<'_>, section: &Section<'_>) -> Option<Pace> {
+    let mut found = Pace::default();
+    let mut complete = true;
+    if let Some(node) = section.get("rate") {
+        found.rate = rate(reading, node);
+        complete &= found.rate.is_some();
+    }
+    if let Some(node) = section.get("burst") {
+        found.burst = count(reading, node, "`burst`", Rate::MOST);
+        complete &= found.burst.is_some();
+        if section.key_span("rate").is_none() {
+            let hint = "give both: `rate: 10/s` and `burst: 20`";
+            reading.error("no-rate", &node.span, "`burst` says nothing without `rate`", hint);
+            complete = false;
+        }
+    }
+    if let Some(node) = section.get("concurrency") {
+        found.concurrency = count(reading, node, "`concurrency`", Pace::MOST_CONCURRENCY);
+        complete &= found.concurrency.is_some();
+    }
+    complete.then_some(found)
+}
+
+fn rate(reading: &mut Reading<'_>, node: &Node) -> Option<Rate> {
+    let text = reading.text(node, "`rate`")?;
+    let found = text.parse().ok();
+    if found.is_none() {
+        reading.error("bad-rate", &node.span, "`rate` is not a rate", RATE_HINT);
+    }
+    found
+}
+
+fn count(reading: &mut Reading<'_>, node: &Node, what: &str, most: u32) -> Option<NonZeroU32> {
+    let text = reading.text(node, what)?;
+    let found = text.parse().ok().filter(|count: &NonZeroU32| count.get() <= most);
+    if found.is_none() {
+        let message = format!("{what} is not a number that can be used");
+        reading.error("out-of-range", &node.span, message, &format!("from 1 to {most}"));
+    }
+    found
 }
 
 /// The waits before retries, as files write them.

@@ -24,7 +24,7 @@ use crate::model::run::StoredRun;
 use crate::model::time::Timestamp;
 use crate::model::window::{Progress, Seq, Window};
 use crate::payload;
-use crate::scheduler::look::{self, Draft, Found};
+use crate::scheduler::look::{self, Draft, Found, Telling};
 use crate::scheduler::plan::{Reading, Rest, Stretch};
 use crate::store::collections::ActionsTaken;
 use crate::store::windows::{Stirred, WindowCommit};
@@ -125,7 +125,7 @@ impl Evaluation<'_> {
                 Err(rest) => outcomes.push(Outcome { stretch, rest: Some(rest), messages: 0, settled: false }),
             }
         }
-        look::fill(self.store, project, reading, &mut drafts).await?;
+        look::fill(self.store, project, reading, &mut drafts, self.limits.turns_per_thread).await?;
         let mut failed = None;
         let mut left = drafts.len();
         for draft in drafts {
@@ -214,18 +214,18 @@ impl Evaluation<'_> {
         found: Found,
         commit: &mut WindowCommit,
     ) -> Result<(), BlobError> {
-        let mut runs = found.into_runs();
-        if runs.is_empty() {
+        let mut telling = found.into_telling();
+        if telling.runs.is_empty() {
             return Ok(());
         }
         // A rule without endpoints remembers its matches and says nothing.
         let messages = if rule.endpoints.is_empty() {
             Vec::new()
         } else {
-            self.messages(project, rule, &commit.window, &mut runs).await?
+            self.messages(project, rule, &commit.window, &mut telling).await?
         };
-        self.act(rule, &runs, &mut commit.actions);
-        commit.matches.extend(runs.iter().map(|stored| (rule.id, stored.run.id)));
+        self.act(rule, &telling.runs, &mut commit.actions);
+        commit.matches.extend(telling.runs.iter().map(|stored| (rule.id, stored.run.id)));
         for message in messages {
             commit.deliveries.extend(rule.endpoints.iter().map(|endpoint| Delivery {
                 tenant_id: rule.tenant_id,
@@ -263,15 +263,15 @@ impl Evaluation<'_> {
         project: &Stirred,
         rule: &Rule,
         window: &Window,
-        runs: &mut Vec<Arc<StoredRun>>,
+        telling: &mut Telling,
     ) -> Result<Vec<Message>, BlobError> {
-        let built = self.build(project, rule, window, runs, payload::build);
+        let built = self.build(project, rule, window, telling, payload::build);
         match self.upload(built.uploads).await {
             Ok(()) => Ok(built.messages),
             Err(error @ BlobError::Unavailable(_)) if self.waits_for_blobs => Err(error),
             Err(error) => {
                 tracing::warn!(rule = %rule.id, %error, "large values travel inside the message: they cannot be stored");
-                Ok(self.build(project, rule, window, runs, payload::build_without_uploads).messages)
+                Ok(self.build(project, rule, window, telling, payload::build_without_uploads).messages)
             }
         }
     }
@@ -291,12 +291,13 @@ impl Evaluation<'_> {
         project: &Stirred,
         rule: &Rule,
         window: &Window,
-        runs: &mut Vec<Arc<StoredRun>>,
+        telling: &mut Telling,
         how: Building,
     ) -> payload::Built {
+        let Telling { runs, threads } = telling;
         let build = |runs: &[Arc<StoredRun>]| {
             let runs: Vec<&StoredRun> = runs.iter().map(|stored| &**stored).collect();
-            how(payload::Request { rule, window, runs: &runs, project: &project.name, created_at: self.now })
+            how(payload::Request { rule, window, runs: &runs, threads, project: &project.name, created_at: self.now })
         };
         if let Ok(built) = build(runs) {
             return built;

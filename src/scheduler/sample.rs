@@ -6,11 +6,16 @@
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::model::id::{RuleId, RunId};
+use crate::model::id::{RuleId, RunId, ThreadId};
 
 /// Whether the rule takes this run.
 pub(super) fn takes(rule: RuleId, run: RunId, rate: f64) -> bool {
     rate >= 1.0 || fraction(rule, run) < rate
+}
+
+/// Whether the rule takes this thread: all of its turns, or none.
+pub(super) fn takes_thread(rule: RuleId, thread: ThreadId, rate: f64) -> bool {
+    takes(rule, RunId(thread.0), rate)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "53 bits are exactly what a float holds")]

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use crate::model::audit::Entry;
 use crate::model::collection::{Collection, CollectionKind, Example, Queued};
 use crate::model::id::{DatasetId, ExampleId, QueueId, RuleId, RunId, TenantId};
 use crate::model::time::Timestamp;
@@ -41,6 +42,15 @@ pub struct ExampleQuery {
     pub offset: u32,
 }
 
+/// What collections hold of a run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Shelved {
+    /// Whether some example was made of it.
+    pub in_dataset: bool,
+    /// When it was last put into a queue, of those that it is in.
+    pub queued_at: Option<Timestamp>,
+}
+
 /// What becomes of a window's matches beside messages. It happens in the transaction that commits the window: with its
 /// matches, or not at all.
 #[derive(Debug, Clone, Default)]
@@ -61,7 +71,13 @@ pub trait CollectionStore: Send + Sync {
     async fn update_collection(&self, collection: Collection) -> Result<()>;
 
     /// Removes a collection with all it holds. Whether it was there.
-    async fn delete_collection(&self, tenant: TenantId, kind: CollectionKind, id: Uuid) -> Result<bool>;
+    async fn delete_collection(
+        &self,
+        tenant: TenantId,
+        kind: CollectionKind,
+        id: Uuid,
+        told: Option<Entry>,
+    ) -> Result<bool>;
 
     /// Collections of a kind, each with how much it holds.
     async fn list_collections(
@@ -78,7 +94,7 @@ pub trait CollectionStore: Send + Sync {
     async fn list_examples(&self, tenant: TenantId, query: &ExampleQuery) -> Result<Vec<Example>>;
 
     /// Removes an example. Whether it was there.
-    async fn delete_example(&self, tenant: TenantId, id: ExampleId) -> Result<bool>;
+    async fn delete_example(&self, tenant: TenantId, id: ExampleId, told: Option<Entry>) -> Result<bool>;
 
     /// Puts runs into a queue, in this order; those that are in it stay where they are. Whether the queue is there.
     async fn enqueue(&self, tenant: TenantId, queue: QueueId, runs: &[RunId], now: Timestamp) -> Result<bool>;
@@ -92,8 +108,23 @@ pub trait CollectionStore: Send + Sync {
         offset: u32,
     ) -> Result<Vec<(RunId, Timestamp)>>;
 
+    /// What collections hold of these runs; nothing of those that are in none.
+    async fn shelved(&self, tenant: TenantId, runs: &[RunId]) -> Result<HashMap<RunId, Shelved>>;
+
     /// Takes a run out of a queue. Whether it was in it.
-    async fn dequeue(&self, tenant: TenantId, queue: QueueId, run: RunId) -> Result<bool>;
+    async fn dequeue(&self, tenant: TenantId, queue: QueueId, run: RunId, told: Option<Entry>) -> Result<bool>;
+}
+
+/// What collections hold of runs: these are in datasets, and those in queues.
+pub(in crate::store) fn shelved(in_datasets: Vec<RunId>, queued: Vec<(RunId, Timestamp)>) -> HashMap<RunId, Shelved> {
+    let mut shelved: HashMap<RunId, Shelved> = HashMap::new();
+    for run in in_datasets {
+        shelved.entry(run).or_default().in_dataset = true;
+    }
+    for (run, at) in queued {
+        shelved.entry(run).or_default().queued_at = Some(at);
+    }
+    shelved
 }
 
 impl ActionsTaken {

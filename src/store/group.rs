@@ -208,7 +208,7 @@ mod tests {
         let json = RawJson::parse(format!("\"{}\"", "x".repeat(bytes))).unwrap();
         let fields = Fields { inputs: Some(Payload::Inline(json)), ..Fields::default() };
         let part = Part { run_id: RunId(Uuid::nil()), kind: PartKind::Post, project: None, fields, digest: 0 };
-        Batch { parts: vec![part; parts], feedback: Vec::new() }
+        Batch { parts: vec![part; parts], feedback: Vec::new(), ..Batch::default() }
     }
 
     fn tenant(number: u128) -> TenantId {

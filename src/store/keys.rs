@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 
+use crate::model::audit::Entry;
 use crate::model::id::{ApiKeyId, TenantId};
 use crate::model::scope::Scopes;
 use crate::model::time::Timestamp;
@@ -33,13 +34,13 @@ pub struct ApiKey {
 pub trait KeyStore: Send + Sync {
     /// Stores a key's record; a record with the same hash is left as it is. One with another hash and the same id is a
     /// conflict.
-    async fn put_api_key(&self, key: ApiKey) -> Result<()>;
+    async fn put_api_key(&self, key: ApiKey, told: Option<Entry>) -> Result<()>;
 
     /// All records, oldest first.
     async fn api_keys(&self) -> Result<Vec<ApiKey>>;
 
     /// Revokes a key. Whether it was there and valid.
-    async fn revoke_api_key(&self, id: ApiKeyId, now: Timestamp) -> Result<bool>;
+    async fn revoke_api_key(&self, id: ApiKeyId, now: Timestamp, told: Option<Entry>) -> Result<bool>;
 
     /// A value sealed or hashed under this name at the first start, to tell whether the key file is the right one.
     async fn marker(&self, name: &str) -> Result<Option<Vec<u8>>>;
@@ -53,8 +54,8 @@ pub trait KeyStore: Send + Sync {
     /// That this binary may still use the schema, which a newer one may have migrated meanwhile. `Unusable` when not.
     async fn check_schema(&self) -> Result<()>;
 
-    /// Removes all data of every tenant; API keys and markers stay.
-    async fn wipe(&self) -> Result<()>;
+    /// Removes all data of every tenant; API keys, markers and the audit log stay.
+    async fn wipe(&self, told: Option<Entry>) -> Result<()>;
 
     /// Finishes what is queued and closes the database.
     async fn close(&self);

@@ -6,6 +6,7 @@
 
 mod accept;
 pub mod alerts;
+pub mod audit;
 mod body;
 pub mod collections;
 mod error;
@@ -28,12 +29,14 @@ pub mod rules;
 pub mod runs;
 pub mod search;
 pub mod sqlite;
+pub mod threads;
 pub mod transfer;
 mod versions;
 mod weight;
 pub mod windows;
 
 pub use alerts::AlertStore;
+pub use audit::AuditStore;
 pub use collections::CollectionStore;
 pub use error::{Result, StoreError};
 pub use failed::FailedStore;
@@ -46,11 +49,13 @@ pub use retention::RetentionStore;
 pub use rule_log::RuleLogStore;
 pub use rules::RuleStore;
 pub use runs::RunStore;
+pub use threads::ThreadStore;
 pub use windows::WindowStore;
 
 /// Everything the engine asks of its database.
 pub trait Store:
     RunStore
+    + ThreadStore
     + FeedbackTokenStore
     + ProjectStore
     + RuleStore
@@ -61,6 +66,7 @@ pub trait Store:
     + FailedStore
     + CollectionStore
     + KeyStore
+    + AuditStore
     + NameStore
     + RetentionStore
 {
@@ -68,6 +74,7 @@ pub trait Store:
 
 impl<T> Store for T where
     T: RunStore
+        + ThreadStore
         + FeedbackTokenStore
         + ProjectStore
         + RuleStore
@@ -78,6 +85,7 @@ impl<T> Store for T where
         + FailedStore
         + CollectionStore
         + KeyStore
+        + AuditStore
         + NameStore
         + RetentionStore
 {

@@ -5,10 +5,13 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use uuid::Uuid;
 
+use crate::model::audit::Entry;
 use crate::model::delivery::{Attempt, Delivery, Lease, Outcome};
-use crate::model::endpoint::Endpoint;
+use crate::model::endpoint::{Disabled, Endpoint};
+use crate::model::health::{Circuit, Turn};
 use crate::model::id::{DeliveryId, EndpointId, MessageId, RuleId, TenantId};
 use crate::model::message::Message;
+use crate::model::pace::Pace;
 use crate::model::time::Timestamp;
 use crate::store::failed::Statuses;
 use crate::store::{Result, StoreError};
@@ -37,6 +40,10 @@ pub struct Waiting {
     pub first_at: Option<Timestamp>,
     /// When the first of those that were tried can be claimed.
     pub retry_at: Option<Timestamp>,
+    /// How fast it may be sent to.
+    pub pace: Pace,
+    /// Its circuit, if that is open.
+    pub circuit: Option<Circuit>,
 }
 
 /// How many deliveries to one endpoint a claim takes at most.
@@ -59,6 +66,45 @@ pub struct Finished {
     pub attempt: Attempt,
     /// What follows.
     pub outcome: Outcome,
+    /// What follows for its endpoint.
+    pub aftermath: Aftermath,
+}
+
+impl Finished {
+    /// An attempt from which nothing follows for its endpoint, but what its result and its outcome say.
+    #[must_use]
+    pub fn new(lease: Lease, attempt: Attempt, outcome: Outcome) -> Self {
+        Self { lease, attempt, outcome, aftermath: Aftermath::default() }
+    }
+}
+
+/// What follows from an attempt for its endpoint.
+#[derive(Debug, Clone, Default)]
+pub struct Aftermath {
+    /// What becomes of its circuit.
+    pub turn: Option<Turn>,
+    /// That it is given up.
+    pub given_up: Option<GivenUp>,
+    /// What is told if this attempt is what disables it.
+    pub notice: Option<Notice>,
+}
+
+/// An endpoint that has failed for too long: it is disabled if it still fails since then.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GivenUp {
+    /// Since when.
+    pub failing_since: Timestamp,
+    /// What becomes of it.
+    pub disabled: Disabled,
+}
+
+/// What is told of an endpoint: a message like any other, stored with what it tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notice {
+    /// The key of the endpoint that it is for, of the same tenant. Without such a one nothing is told.
+    pub to: String,
+    /// The message.
+    pub message: Message,
 }
 
 /// Who claims deliveries, or takes projects, and for how long.
@@ -125,7 +171,10 @@ pub trait OutboxStore: Send + Sync {
     /// can be claimed longest. No endpoint has two shares.
     async fn claim_deliveries(&self, claimant: Claimant, shares: &[Share]) -> Result<Vec<Claim>>;
 
-    /// Records attempts and what follows, all in one transaction. The answers are in the order of the attempts: `Stale`
+    /// Records attempts and what follows, for deliveries and endpoints, all in one transaction: since when an endpoint fails
+    /// (the first failure after the last success), its circuit, that it is disabled, and the message that tells it. A
+    /// message is stored once however many attempts disable an endpoint, and not if its receiver is that endpoint, is
+    /// disabled or is not there. The answers are in the order of the attempts: `Stale`
     /// where the lease is lost, another error where that one could not be stored; then nothing was recorded of it. An
     /// error for all means that nothing was recorded of any, or that nobody knows.
     async fn finish_attempts(&self, finished: &[Finished]) -> Result<Vec<Result<()>>>;
@@ -143,5 +192,5 @@ pub trait OutboxStore: Send + Sync {
     async fn list_deliveries(&self, tenant: TenantId, query: &DeliveryQuery) -> Result<Vec<Delivery>>;
 
     /// Makes finished deliveries pending again, due now; attempts go on counting. How many there were.
-    async fn replay(&self, tenant: TenantId, ids: &[DeliveryId], now: Timestamp) -> Result<u64>;
+    async fn replay(&self, tenant: TenantId, ids: &[DeliveryId], now: Timestamp, told: Option<Entry>) -> Result<u64>;
 }

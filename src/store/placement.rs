@@ -10,7 +10,8 @@
 //! - A rule that moves to another group has seen what its old group has. What the new group has passed beyond that
 //!   becomes a span; what the new group has yet to pass up to there is ignored.
 //! - A paused rule stands nowhere: what it still had to see is dropped.
-//! - A group that no other active rule is in has no past: its cursor is put where the rule stands.
+//! - A group that no other active rule is in has no past: its cursor is put where the rule stands, and no window of it has
+//!   ended.
 //! - A project that comes after the rule has no start for it: the rule sees it from the first change.
 //! - A project that gets a name the rule watches has a past that was never the rule's: it starts at the newest change.
 //!
@@ -134,7 +135,7 @@ impl Scene {
     }
 
     /// Adds a rule or replaces the one with its id.
-    pub fn put(&mut self, rule: &Rule, now: Timestamp, moves: &mut Moves) {
+    pub fn put(&mut self, rule: &Rule, moves: &mut Moves) {
         let old = self.rules.insert(rule.id, rule.clone());
         let mut left: HashSet<ProjectId> = HashSet::new();
         if let Some(old) = &old {
@@ -150,7 +151,7 @@ impl Scene {
                 _ => Arrival::New,
             };
             match rule.state {
-                RuleState::Active => self.place(&ground, rule, arrival, now, moves),
+                RuleState::Active => self.place(&ground, rule, arrival, moves),
                 RuleState::Paused => self.forget(ground.project_id, rule.id, moves),
             }
         }
@@ -163,7 +164,7 @@ impl Scene {
     /// Gives a project another name. Rules that watch it from now on begin at its newest change, whatever their
     /// `backfill_from`: that is about what arrived under a name they watch. Rules that do so no longer forget it. Rules
     /// that belong to the project follow it and stay where they are; they are returned with its new name.
-    pub fn rename(&mut self, project: ProjectId, name: &str, now: Timestamp, moves: &mut Moves) -> Vec<Rule> {
+    pub fn rename(&mut self, project: ProjectId, name: &str, moves: &mut Moves) -> Vec<Rule> {
         let Some(ground) = self.grounds.iter_mut().find(|ground| ground.project_id == project) else {
             return Vec::new();
         };
@@ -182,7 +183,7 @@ impl Scene {
                     self.forget(project, rule.id, moves);
                 }
                 (false, true) => {
-                    self.place(&ground, rule, Arrival::Resumed, now, moves);
+                    self.place(&ground, rule, Arrival::Resumed, moves);
                     self.members.entry(group(rule, project)).or_default().insert(rule.id);
                 }
                 _ => {}
@@ -244,7 +245,7 @@ impl Scene {
         moves.forget.push((project, rule));
     }
 
-    fn place(&mut self, ground: &Ground, rule: &Rule, arrival: Arrival<'_>, now: Timestamp, moves: &mut Moves) {
+    fn place(&mut self, ground: &Ground, rule: &Rule, arrival: Arrival<'_>, moves: &mut Moves) {
         let key = group(rule, ground.project_id);
         let Arrival::Edited(old) = arrival else {
             self.forget(ground.project_id, rule.id, moves);
@@ -253,7 +254,7 @@ impl Scene {
                 self.backfill(ground, rule, None, ground.last_seq, moves);
             }
             if !self.shared(&key) {
-                self.set_cursor(key, Cursor { seq: ground.last_seq, at: now }, moves);
+                self.set_cursor(key, Cursor { seq: ground.last_seq, at: Cursor::NEVER }, moves);
             }
             return;
         };
@@ -263,7 +264,7 @@ impl Scene {
         }
         let before = group(old, ground.project_id);
         if before != key {
-            let left = self.cursors.get(&before).copied().unwrap_or(Cursor { seq: 0, at: now });
+            let left = self.cursors.get(&before).copied().unwrap_or(Cursor { seq: 0, at: Cursor::NEVER });
             self.change_group(ground, rule, left, key, moves);
         }
     }
@@ -356,7 +357,7 @@ mod tests {
 
     fn put(scene: &mut Scene, rule: &Rule) -> Moves {
         let mut moves = Moves::default();
-        scene.put(rule, Timestamp(9), &mut moves);
+        scene.put(rule, &mut moves);
         moves
     }
 
@@ -365,7 +366,7 @@ mod tests {
         let a = rule("a", 60);
         let moves = put(&mut scene(7, &[]), &a);
         assert_eq!(moves.starts, [(P, a.id, 7)]);
-        assert_eq!(moves.cursors, [(group(&a, P), Cursor { seq: 7, at: Timestamp(9) })]);
+        assert_eq!(moves.cursors, [(group(&a, P), Cursor { seq: 7, at: Cursor::NEVER })]);
         assert!(moves.spans.is_empty());
     }
 
@@ -444,9 +445,9 @@ mod tests {
         let comes = Rule { project: "p2".into(), backfill_from: Some(Timestamp(1)), ..rule("comes", 5) };
         let mut scene = scene(10, &[stays, leaves.clone(), comes.clone()]);
         let mut moves = Moves::default();
-        scene.rename(P, "p2", Timestamp(9), &mut moves);
+        scene.rename(P, "p2", &mut moves);
         assert_eq!((moves.starts, moves.spans), (vec![(P, comes.id, 10)], vec![]));
-        assert_eq!(moves.cursors, [(group(&comes, P), Cursor { seq: 10, at: Timestamp(9) })]);
+        assert_eq!(moves.cursors, [(group(&comes, P), Cursor { seq: 10, at: Cursor::NEVER })]);
         assert!(moves.forget.contains(&(P, leaves.id)));
     }
 

@@ -3,9 +3,9 @@
 use async_trait::async_trait;
 use uuid::Uuid;
 
+use crate::model::audit::Entry;
 use crate::model::id::{ProjectId, TenantId};
 use crate::model::project::Project;
-use crate::model::time::Timestamp;
 use crate::store::Result;
 
 /// Which projects a page lists, newest first.
@@ -35,13 +35,13 @@ pub trait ProjectStore: Send + Sync {
 
     /// Replaces what is stored of a project (same tenant and id). Another project with that name is a conflict. Rules that
     /// watch it under its new name only start at its newest change (see [`crate::store::placement`]).
-    async fn update_project(&self, project: Project, now: Timestamp) -> Result<()>;
+    async fn update_project(&self, project: Project) -> Result<()>;
 
     /// Removes a project with its runs, feedback, changes, windows and matches. Whether it was there. The project goes at
     /// once, and another may begin under its name; what it held goes after it, in transactions of bounded size, before
     /// this returns. What is left because the process ended is for [`crate::store::RetentionStore::drop_removed`]; until
     /// it is gone `accept` is `Busy` for batches about its runs, and so is `create_project` for its id.
-    async fn delete_project(&self, tenant: TenantId, id: ProjectId) -> Result<bool>;
+    async fn delete_project(&self, tenant: TenantId, id: ProjectId, told: Option<Entry>) -> Result<bool>;
 
     /// A project by id.
     async fn project(&self, tenant: TenantId, id: ProjectId) -> Result<Option<Project>>;

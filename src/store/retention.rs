@@ -321,7 +321,7 @@ mod tests {
         let layers = Layers {
             post: Fields { inputs: blob("a"), ..Fields::default() },
             patch: Fields { outputs: blob("b"), ..Fields::default() },
-            applied: vec![],
+            ..Layers::default()
         };
         let part = Waits { kind: "patch", fields: Fields { outputs: blob("c"), ..Fields::default() } };
         let naming = |changed| Naming {

@@ -19,6 +19,9 @@ use crate::store::row::json_text;
 use crate::store::rules::{Demand, RuleChanges};
 use crate::store::{Result, StoreError};
 
+/// The schema that knows of threads. A binary that knows less would take a rule on threads for one on single runs.
+const KNOWS_THREADS: i64 = 20;
+
 /// A rule with the columns it is found by.
 pub(in crate::store) struct RuleRow<'a> {
     pub(in crate::store) rule: &'a Rule,
@@ -73,6 +76,9 @@ pub(in crate::store) trait RuleRows: Send {
 
     /// Gives the rules their next version.
     async fn bump_version(&mut self) -> Result<()>;
+
+    /// Raises the least version that a binary must know in order to use the database, if it is lower.
+    async fn ask_for(&mut self, version: i64) -> Result<()>;
 }
 
 /// Applies changes to a tenant's rules.
@@ -91,7 +97,7 @@ pub(super) async fn apply(
             let seq = rows.last_before(tenant, project, instant).await?;
             scene.before.insert((project, instant), seq);
         }
-        scene.put(rule, now, &mut moves);
+        scene.put(rule, &mut moves);
     }
     for rule in &changes.hasten_rules {
         scene.hasten(*rule, &mut moves);
@@ -165,10 +171,10 @@ pub(super) async fn set_state(
 }
 
 /// Moves rules as the new name of a project asks. To be called while it still has the old one.
-pub(super) async fn rename(rows: &mut dyn RuleRows, to: &Project, now: Timestamp) -> Result<()> {
+pub(super) async fn rename(rows: &mut dyn RuleRows, to: &Project) -> Result<()> {
     let mut scene = scene(rows, to.tenant_id).await?;
     let mut moves = Moves::default();
-    let following = scene.rename(to.id, &to.name, now, &mut moves);
+    let following = scene.rename(to.id, &to.name, &mut moves);
     put_rules(rows, to.tenant_id, &following).await?;
     rows.put_moves(to.tenant_id, &moves).await?;
     rows.bump_version().await
@@ -198,6 +204,9 @@ async fn put_rules(rows: &mut dyn RuleRows, tenant: TenantId, rules: &[Rule]) ->
             Ok(RuleRow { rule, state, text: json_text(rule)? })
         })
         .collect::<Result<Vec<_>>>()?;
+    if rules.iter().any(|rule| rule.group_by.is_some()) {
+        rows.ask_for(KNOWS_THREADS).await?;
+    }
     if put.is_empty() { Ok(()) } else { rows.put_rules(tenant, &put).await }
 }
 

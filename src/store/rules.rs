@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 
+use crate::model::audit::Entry;
 use crate::model::endpoint::{Disabled, Endpoint};
 use crate::model::id::{EndpointId, RuleId, TenantId};
 use crate::model::rule::{Rule, RuleState};
@@ -24,6 +25,8 @@ pub struct RuleChanges {
     pub hasten_rules: Vec<RuleId>,
     /// What must hold of endpoints. Where it does not nothing is applied, and it is `Stale`.
     pub demands: Vec<(EndpointId, Demand)>,
+    /// What the audit log tells of them.
+    pub told: Vec<Entry>,
 }
 
 /// What must hold of an endpoint for changes to be applied.
@@ -63,7 +66,14 @@ pub trait RuleStore: Send + Sync {
     async fn apply_rules(&self, tenant: TenantId, changes: RuleChanges, now: Timestamp) -> Result<()>;
 
     /// Pauses or resumes a rule. A resumed rule starts at the newest change. Whether it was there.
-    async fn set_rule_state(&self, tenant: TenantId, id: RuleId, state: RuleState, now: Timestamp) -> Result<bool>;
+    async fn set_rule_state(
+        &self,
+        tenant: TenantId,
+        id: RuleId,
+        state: RuleState,
+        now: Timestamp,
+        told: Option<Entry>,
+    ) -> Result<bool>;
 
     /// A tenant's rules, by key.
     async fn list_rules(&self, tenant: TenantId) -> Result<Vec<Rule>>;
@@ -78,6 +88,7 @@ pub trait RuleStore: Send + Sync {
         id: EndpointId,
         disabled: Option<Disabled>,
         now: Timestamp,
+        told: Option<Entry>,
     ) -> Result<bool>;
 
     /// The version of the rules: cheap enough for every pass.

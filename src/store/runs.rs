@@ -1,9 +1,13 @@
 //! Runs and feedback: accepting them, and reading them back.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 
+use crate::model::audit::Entry;
 use crate::model::feedback::Feedback;
 use crate::model::id::{FeedbackId, ProjectId, RunId, TenantId, TraceId};
+use crate::model::price::Prices;
 use crate::model::run::{Part, StoredRun};
 use crate::model::time::Timestamp;
 use crate::store::Result;
@@ -16,6 +20,8 @@ pub struct Batch {
     pub parts: Vec<Part>,
     /// Feedback, to be upserted by id.
     pub feedback: Vec<Feedback>,
+    /// What tokens cost, for its runs whose clients do not say.
+    pub prices: Arc<Prices>,
 }
 
 /// What became of a batch.
@@ -80,7 +86,8 @@ pub struct FeedbackQuery {
 #[async_trait]
 pub trait RunStore: Send + Sync {
     /// Stores a batch, and one change for each run it changed, in one transaction. Projects named for the first time
-    /// are created. A patch of an unknown run that names no project waits, durably, for the part that does. Applying a
+    /// are created. A run is priced as it is after the batch, and a child without a path of its client's has its parent's,
+    /// wherever that is now. A patch of an unknown run that names no project waits, durably, for the part that does. Applying a
     /// part a second time changes nothing. Feedback whose run is known appends a change for it. Parts of a run whose row
     /// does not decode are refused.
     async fn accept(&self, tenant: TenantId, batch: Batch, now: Timestamp) -> Result<Accepted>;
@@ -109,5 +116,11 @@ pub trait RunStore: Send + Sync {
     async fn list_feedback(&self, tenant: TenantId, query: &FeedbackQuery) -> Result<Vec<Feedback>>;
 
     /// Removes a feedback record, with a change for its run. Whether it was there.
-    async fn delete_feedback(&self, tenant: TenantId, id: FeedbackId, now: Timestamp) -> Result<bool>;
+    async fn delete_feedback(
+        &self,
+        tenant: TenantId,
+        id: FeedbackId,
+        now: Timestamp,
+        told: Option<Entry>,
+    ) -> Result<bool>;
 }

@@ -14,9 +14,11 @@ pub const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 const SECONDS: [f64; 12] = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 30.0];
 
 /// All counters.
-const COUNTERS: [(&str, &str); 17] = [
+const COUNTERS: [(&str, &str); 20] = [
     ("runhook_blobs_dropped_total", "Blobs deleted because nothing named them"),
+    ("runhook_circuit_turns_total", "Times that the circuit of an endpoint opened or closed"),
     ("runhook_deliveries_total", "Attempts that ended, by outcome"),
+    ("runhook_endpoints_disabled_total", "Endpoints disabled because they failed, or said that they are gone"),
     ("runhook_evaluation_failures_total", "Evaluations of a project that failed and are repeated"),
     ("runhook_feedback_accepted_total", "Feedback records made durable"),
     ("runhook_http_requests_total", "Requests answered, by method, route and status"),
@@ -29,15 +31,17 @@ const COUNTERS: [(&str, &str); 17] = [
     ("runhook_rows_dropped_total", "Rows that left by age, by kind"),
     ("runhook_rule_files_total", "Times that rule files were applied or refused, by source (folder, api) and outcome"),
     ("runhook_rows_unreadable_total", "Stored rows other than runs that did not decode and were passed over"),
+    ("runhook_threads_cut_total", "Threads of which rules looked at the last turns only"),
     ("runhook_runs_unreadable_total", "Stored runs that did not decode, or could not be written, and were passed over"),
     ("runhook_store_retries_total", "Transactions run again after a conflict or a lost connection, by operation"),
     ("runhook_windows_total", "Windows committed, by whose progress they are"),
 ];
 
 /// All gauges.
-const GAUGES: [(&str, &str); 4] = [
+const GAUGES: [(&str, &str); 5] = [
     ("runhook_build_info", "Always 1; the label is the version"),
     ("runhook_changes_behind", "Changes that some rule has not seen yet"),
+    ("runhook_circuits_open", "Endpoints that something waits for and whose circuit is open"),
     (
         "runhook_clock_correction_seconds",
         "How far this machine's clock is behind the database's, which is used instead",

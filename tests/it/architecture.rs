@@ -26,8 +26,11 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("reqwest", &["delivery/client.rs", "cli/"]),
     ("aes_gcm", &["crypto/"]),
     ("aws_lc_rs", &["crypto/"]),
+    ("governor", &["delivery/rate.rs"]),
     ("axum", &["api/", "app/"]),
     ("clap", &["cli/", "main.rs"]),
+    ("opentelemetry_proto", &["ingest/otlp/"]),
+    ("prost", &["ingest/otlp/"]),
     ("serde_saphyr", &["rule_file/", "config/"]),
 ];
 

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::support::home::Home;
 use crate::support::server::{NotStarted, Server, Settings, runhook};
 
-const COMMANDS: [&[&str]; 40] = [
+const COMMANDS: [&[&str]; 42] = [
     &[],
     &["serve"],
     &["demo"],
@@ -47,6 +47,8 @@ const COMMANDS: [&[&str]; 40] = [
     &["api-keys", "create"],
     &["api-keys", "list"],
     &["api-keys", "revoke"],
+    &["audit"],
+    &["listen"],
     &["migrate"],
     &["doctor"],
     &["wipe"],

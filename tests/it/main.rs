@@ -14,6 +14,7 @@
 
 mod alerts;
 mod architecture;
+mod audit;
 mod blobs;
 mod buckets;
 mod command_line;
@@ -22,11 +23,13 @@ mod deliveries;
 mod deployment;
 mod embedded;
 mod endpoints;
+mod exporters;
 mod failover;
 mod filter_language;
 mod ingest;
 mod langsmith_sdk;
 mod large_runs;
+mod listening;
 mod matching;
 mod migrations;
 mod misuse;

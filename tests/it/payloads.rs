@@ -135,6 +135,7 @@ fn every_value_of_a_run_has_its_documented_form() {
         prompt_cost: None,
         completion_cost: None,
         total_cost: Some("0.00012300".parse().unwrap()),
+        ..Usage::default()
     };
     stored.run.first_token_time = Some(at("2026-01-02T03:04:07Z"));
     stored.run.attachments = vec![Attachment {

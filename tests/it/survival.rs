@@ -2,8 +2,8 @@
 //!
 //! The process is killed at chosen moments (while a request is under way, right after acknowledgements, while what
 //! arrived is evaluated, while it catches up with what the last life left, while the receiver holds a notification,
-//! right after it answered), first each of them in turn and then as they are drawn. Three rules of different cadences
-//! look at the same project, one of them at whole traces. Nothing waits for time to pass: every moment is an event.
+//! right after it answered), first each of them in turn and then as they are drawn. Four rules of different cadences
+//! look at the same project, one of them at whole traces, one at threads that go on over several batches. Nothing waits for time to pass: every moment is an event.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -46,19 +46,27 @@ rules:
     filter: and(eq(is_root, true), eq(status, "success"))
     every: 1s
     webhooks: [{ url: "${RECEIVER}" }]
+  - key: conversations
+    project: survival
+    filter: eq(is_root, true)
+    group_by: thread_id
+    idle: 100ms
+    every: immediate
+    webhooks: [{ url: "${RECEIVER}" }]
 "#;
 
 /// Which runs of a number a rule matches.
 type Matches = fn(usize) -> Vec<Uuid>;
 
 /// The rules, by key.
-const MATCHES: [(&str, Matches); 3] = [
+const MATCHES: [(&str, Matches); 4] = [
     ("failing", |number| {
         let (root, child) = (fails(number).then(|| run_id(number)), child_fails(number).then(|| child_id(number)));
         root.into_iter().chain(child).collect()
     }),
     ("broken-traces", |number| (fails(number) || child_fails(number)).then(|| run_id(number)).into_iter().collect()),
     ("fine", |number| (!fails(number)).then(|| run_id(number)).into_iter().collect()),
+    ("conversations", |number| vec![run_id(number)]),
 ];
 
 /// When the process is killed.
@@ -126,6 +134,7 @@ fn batch(numbers: &[usize]) -> Value {
             "id": id, "trace_id": trace, "parent_run_id": (id != trace).then_some(trace),
             "dotted_order": format!("{above}20260102T030405000000Z{id}"),
             "name": "survivor", "run_type": "chain", "session_name": "survival",
+            "extra": {"metadata": {"thread_id": (id == trace).then(|| format!("thread {}", number / 10))}},
             "error": fails.then_some("boom"), "inputs": {"number": number}, "outputs": {},
             "start_time": "2026-01-02T03:04:05Z", "end_time": "2026-01-02T03:04:06Z",
         })

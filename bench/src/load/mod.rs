@@ -29,7 +29,7 @@ use crate::load::wire::{Answer, Way};
 use crate::record::Ack;
 use crate::run_id::{RunId, feedback_id};
 
-pub(crate) use tally::{Latencies, Tally};
+pub(crate) use tally::{Latencies, Spread, Tally};
 
 /// How often the SDKs try.
 pub(crate) const SDK_ATTEMPTS: u32 = 4;

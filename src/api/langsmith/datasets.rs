@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use crate::api::Api;
+use crate::api::audit::{Act, By};
 use crate::api::auth::Principal;
 use crate::api::langsmith::fault::Fault;
 use crate::api::langsmith::params::Params;
@@ -17,6 +18,7 @@ use crate::api::problem::Problem;
 use crate::api::request;
 use crate::crypto;
 use crate::ingest::{Invalid, value};
+use crate::model::audit::{Action, Object};
 use crate::model::collection::{Collection, CollectionKind};
 use crate::model::id::{DatasetId, TenantId};
 use crate::model::json::RawJson;
@@ -156,14 +158,19 @@ async fn update(
     Ok(Json(shown(&(known, count))).into_response())
 }
 
-async fn delete(State(api): State<Api>, principal: Principal, Path(id): Path<String>) -> Result<Response, Fault> {
-    remove(&api, principal.tenant_id, CollectionKind::Dataset, &id).await
+async fn delete(State(api): State<Api>, by: By, Path(id): Path<String>) -> Result<Response, Fault> {
+    remove(&api, &by, CollectionKind::Dataset, &id).await
 }
 
 /// Removes a collection with all it holds.
-pub(super) async fn remove(api: &Api, tenant: TenantId, kind: CollectionKind, id: &str) -> Result<Response, Fault> {
-    let (known, _) = find(api, tenant, kind, id).await?;
-    api.store.delete_collection(tenant, kind, known.id).await?;
+pub(super) async fn remove(api: &Api, by: &By, kind: CollectionKind, id: &str) -> Result<Response, Fault> {
+    let (known, _) = find(api, by.tenant_id, kind, id).await?;
+    let action = match kind {
+        CollectionKind::Dataset => Action::DeleteDataset,
+        CollectionKind::Queue => Action::DeleteQueue,
+    };
+    let told = by.entry(api, Act::new(action, Object::new(&known.name, known.id)));
+    api.store.delete_collection(by.tenant_id, kind, known.id, Some(told)).await?;
     Ok(Json(json!({ "message": "deleted" })).into_response())
 }
 

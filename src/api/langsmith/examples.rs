@@ -11,6 +11,7 @@ use serde_json::json;
 use serde_json::value::RawValue;
 
 use crate::api::Api;
+use crate::api::audit::{Act, By};
 use crate::api::auth::Principal;
 use crate::api::langsmith::fault::Fault;
 use crate::api::langsmith::params::Params;
@@ -19,6 +20,7 @@ use crate::api::problem::Problem;
 use crate::api::request;
 use crate::crypto;
 use crate::ingest::{Invalid, depth, value};
+use crate::model::audit::{Action, Object};
 use crate::model::collection::Example;
 use crate::model::id::{DatasetId, ExampleId, RunId, TenantId};
 use crate::model::json::RawJson;
@@ -203,9 +205,10 @@ async fn update(
     Ok(Json(shown(&api, example).await?).into_response())
 }
 
-async fn delete(State(api): State<Api>, principal: Principal, Path(id): Path<String>) -> Result<Response, Fault> {
-    let id = request::id("example_id", &id)?;
-    if !api.store.delete_example(principal.tenant_id, id).await? {
+async fn delete(State(api): State<Api>, by: By, Path(id): Path<String>) -> Result<Response, Fault> {
+    let id: ExampleId = request::id("example_id", &id)?;
+    let told = by.entry(&api, Act::new(Action::DeleteExample, Object::of_id(id.0)));
+    if !api.store.delete_example(by.tenant_id, id, Some(told)).await? {
         return Err(Problem::not_found("example").into());
     }
     Ok(Json(json!({ "message": "deleted" })).into_response())

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::api::Api;
+use crate::api::audit::{Act, By};
 use crate::api::auth::Principal;
 use crate::api::langsmith::fault::Fault;
 use crate::api::langsmith::params::{Params, wrong};
@@ -17,6 +18,7 @@ use crate::api::problem::Problem;
 use crate::api::request;
 use crate::crypto;
 use crate::ingest::feedback as bodies;
+use crate::model::audit::{Action, Object};
 use crate::model::feedback::{Feedback, Score};
 use crate::model::id::{FeedbackId, ProjectId, RunId, TraceId};
 use crate::model::json::RawJson;
@@ -189,9 +191,10 @@ async fn update(
     Ok(shown(&feedback))
 }
 
-async fn delete(State(api): State<Api>, principal: Principal, Path(id): Path<String>) -> Result<Response, Fault> {
-    let id = request::id("feedback_id", &id)?;
-    if !api.store.delete_feedback(principal.tenant_id, id, api.clock.now()).await? {
+async fn delete(State(api): State<Api>, by: By, Path(id): Path<String>) -> Result<Response, Fault> {
+    let id: FeedbackId = request::id("feedback_id", &id)?;
+    let told = by.entry(&api, Act::new(Action::DeleteFeedback, Object::of_id(id.0)));
+    if !api.store.delete_feedback(by.tenant_id, id, api.clock.now(), Some(told)).await? {
         return Err(Problem::not_found("feedback").into());
     }
     api.scheduler.poke();

@@ -16,6 +16,7 @@ mod rules;
 mod runs;
 mod search;
 mod sessions;
+mod settings;
 mod v2;
 mod wire;
 
@@ -31,6 +32,7 @@ pub(crate) fn routes() -> Router<Api> {
         .merge(batch::routes())
         .merge(multipart::routes())
         .merge(sessions::routes())
+        .merge(settings::routes())
         .merge(feedback::routes())
         .merge(feedback_tokens::routes())
         .merge(rules::routes())

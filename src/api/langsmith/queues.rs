@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use crate::api::Api;
+use crate::api::audit::{Act, By};
 use crate::api::auth::Principal;
 use crate::api::langsmith::datasets;
 use crate::api::langsmith::fault::Fault;
@@ -17,6 +18,7 @@ use crate::api::langsmith::params::Params;
 use crate::api::langsmith::wire::{Select, Sheet};
 use crate::api::problem::Problem;
 use crate::api::request;
+use crate::model::audit::{Action, Object};
 use crate::model::collection::{Collection, CollectionKind};
 use crate::model::id::{QueueId, RunId, TenantId};
 use crate::model::time::Timestamp;
@@ -73,8 +75,8 @@ async fn update(
     Ok(Json(shown(&(known, count))).into_response())
 }
 
-async fn delete(State(api): State<Api>, principal: Principal, Path(id): Path<String>) -> Result<Response, Fault> {
-    datasets::remove(&api, principal.tenant_id, KIND, &id).await
+async fn delete(State(api): State<Api>, by: By, Path(id): Path<String>) -> Result<Response, Fault> {
+    datasets::remove(&api, &by, KIND, &id).await
 }
 
 /// Puts runs into the queue: a list of ids, or of objects that name a run as `run_id`.
@@ -146,12 +148,13 @@ async fn run(
 
 async fn take_out(
     State(api): State<Api>,
-    principal: Principal,
+    by: By,
     Path((id, run_id)): Path<(String, String)>,
 ) -> Result<Response, Fault> {
     let queue = QueueId(request::id::<RunId>("queue_id", &id)?.0);
-    let run = request::id("run_id", &run_id)?;
-    if !api.store.dequeue(principal.tenant_id, queue, run).await? {
+    let run: RunId = request::id("run_id", &run_id)?;
+    let act = Act::new(Action::DequeueRun, Object::of_id(queue.0)).with(json!({"run_id": run}));
+    if !api.store.dequeue(by.tenant_id, queue, run, Some(by.entry(&api, act))).await? {
         return Err(Problem::not_found("run").into());
     }
     Ok(Json(json!({ "message": "deleted" })).into_response())

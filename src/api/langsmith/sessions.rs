@@ -13,6 +13,7 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use crate::api::Api;
+use crate::api::audit::{Act, By};
 use crate::api::auth::Principal;
 use crate::api::langsmith::fault::Fault;
 use crate::api::langsmith::params::{Params, wrong};
@@ -21,6 +22,7 @@ use crate::api::langsmith::wire;
 use crate::api::problem::Problem;
 use crate::api::request;
 use crate::ingest::{Invalid, value};
+use crate::model::audit::{Action, Object};
 use crate::model::id::{DatasetId, ProjectId, RunId, TenantId};
 use crate::model::json::RawJson;
 use crate::model::project::{DEFAULT_PROJECT, Project};
@@ -197,7 +199,7 @@ async fn create(
         && let Some(mut known) = named(&api, tenant, &project.name).await?
     {
         say(&mut known, &keys)?;
-        api.store.update_project(known.clone(), api.clock.now()).await?;
+        api.store.update_project(known.clone()).await?;
         return Ok(shown(&known));
     }
     Ok(shown(&api.store.create_project(project).await?))
@@ -257,13 +259,16 @@ async fn update(
     if project.name.is_empty() {
         return Err(Invalid::new("name", "must not be empty").into());
     }
-    api.store.update_project(project.clone(), api.clock.now()).await?;
+    api.store.update_project(project.clone()).await?;
     Ok(shown(&project))
 }
 
-async fn delete(State(api): State<Api>, principal: Principal, Path(id): Path<String>) -> Result<Response, Fault> {
-    let id = request::id("session_id", &id)?;
-    if !api.store.delete_project(principal.tenant_id, id).await? {
+async fn delete(State(api): State<Api>, by: By, Path(id): Path<String>) -> Result<Response, Fault> {
+    let id: ProjectId = request::id("session_id", &id)?;
+    let name = api.store.project(by.tenant_id, id).await?.map(|project| project.name);
+    let object = name.map_or_else(|| Object::of_id(id.0), |name| Object::new(&name, id.0));
+    let told = by.entry(&api, Act::new(Action::DeleteProject, object));
+    if !api.store.delete_project(by.tenant_id, id, Some(told)).await? {
         return Err(Problem::not_found("session").into());
     }
     Ok((StatusCode::ACCEPTED, Json(json!({ "message": "deleted" }))).into_response())

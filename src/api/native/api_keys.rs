@@ -9,10 +9,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::api::Api;
+use crate::api::audit::{Act, By};
 use crate::api::auth::{Principal, hash};
 use crate::api::problem::Problem;
 use crate::api::request::Whole;
 use crate::crypto;
+use crate::model::audit::{Action, Entry, Object};
 use crate::model::id::{ApiKeyId, TenantId, derived};
 use crate::model::scope::Scopes;
 use crate::model::time::Timestamp;
@@ -104,11 +106,13 @@ struct Request {
     scopes: Scopes,
 }
 
-async fn create(
-    State(api): State<Api>,
-    principal: Principal,
-    Whole(body): Whole,
-) -> Result<impl IntoResponse, Problem> {
+/// What the audit log tells of a key that is made.
+pub(crate) fn made(api: &Api, by: &By, record: &ApiKey) -> Entry {
+    let act = Act::new(Action::CreateApiKey, Object::new(&record.name, record.id.0));
+    by.entry(api, act.with(json!({"scopes": record.scopes})))
+}
+
+async fn create(State(api): State<Api>, by: By, Whole(body): Whole) -> Result<impl IntoResponse, Problem> {
     let request: Request = serde_json::from_slice(&body)
         .map_err(|error| Problem::malformed(format!("the body is not {{\"name\": …, \"scopes\": […]}}: {error}")))?;
     let name = request.name.trim();
@@ -116,9 +120,10 @@ async fn create(
         return Err(Problem::invalid(format!("a key's name has 1 to {LONGEST_NAME} characters")));
     }
     let key = mint();
-    let record = record(principal.tenant_id, name, request.scopes.clone(), &key, api.clock.now());
+    let record = record(by.tenant_id, name, request.scopes.clone(), &key, api.clock.now());
     let mut shown = serde_json::to_value(Shown::from(&record)).map_err(|error| Problem::internal(&error))?;
-    api.store.put_api_key(record).await?;
+    let told = made(&api, &by, &record);
+    api.store.put_api_key(record, Some(told)).await?;
     api.auth.reload(api.store.as_ref()).await?;
     if let Some(shown) = shown.as_object_mut() {
         shown.insert("key".into(), key.into());
@@ -126,17 +131,14 @@ async fn create(
     Ok((StatusCode::CREATED, Json(shown)))
 }
 
-async fn revoke(
-    State(api): State<Api>,
-    principal: Principal,
-    Path(id): Path<String>,
-) -> Result<impl IntoResponse, Problem> {
+async fn revoke(State(api): State<Api>, by: By, Path(id): Path<String>) -> Result<impl IntoResponse, Problem> {
     let id: ApiKeyId = id.parse().map_err(|_| Problem::not_found("API key"))?;
     let keys = api.store.api_keys().await?;
-    let key = keys.iter().find(|key| key.id == id && key.tenant_id == principal.tenant_id);
+    let key = keys.iter().find(|key| key.id == id && key.tenant_id == by.tenant_id);
     let key = key.ok_or_else(|| Problem::not_found("API key"))?;
     api.auth.forget(&key.hash);
-    let revoked = api.store.revoke_api_key(id, api.clock.now()).await;
+    let told = by.entry(&api, Act::new(Action::RevokeApiKey, Object::new(&key.name, id.0)));
+    let revoked = api.store.revoke_api_key(id, api.clock.now(), Some(told)).await;
     // Also when it was not revoked: then it is valid again.
     api.auth.reload(api.store.as_ref()).await?;
     let revoked = revoked?;

@@ -18,12 +18,14 @@ use tokio::sync::Mutex;
 use zeroize::Zeroizing;
 
 use crate::api::Api;
+use crate::api::audit::{Act, By};
 use crate::api::auth::Operator;
 use crate::api::native::premises::{Home, Premises};
 use crate::api::native::rules;
 use crate::api::problem::Problem;
 use crate::api::request::Whole;
 use crate::crypto::{self, CryptoError, Keyring};
+use crate::model::audit::{Action, Object};
 
 /// The name of the marker that tells whether a key file is the right one.
 pub const MARKER: &str = "keyring";
@@ -73,6 +75,7 @@ async fn list(State(api): State<Api>, _operator: Operator) -> Result<impl IntoRe
 async fn rotate(
     State(api): State<Api>,
     _operator: Operator,
+    by: By,
     Home(home): Home,
     Whole(body): Whole,
 ) -> Result<impl IntoResponse, Problem> {
@@ -93,6 +96,13 @@ async fn rotate(
     }
     let _turn = TURN.lock().await;
     let text = read(&api, home.as_ref()).await?;
+    // Noted before: a key file and a database have no transaction in common.
+    let action = match request.step {
+        Step::Add => Action::AddKey,
+        Step::Reseal => Action::Reseal,
+        Step::Drop => Action::DropKeys,
+    };
+    api.store.note(by.entry(&api, Act::new(action, Object::new("sealing keys", None)))).await?;
     match request.step {
         Step::Add => add(&api, home.as_ref(), &text)?,
         Step::Reseal | Step::Drop => {}

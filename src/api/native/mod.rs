@@ -2,6 +2,7 @@
 
 mod alerts;
 pub mod api_keys;
+mod audit;
 mod deliveries;
 mod endpoints;
 mod filter;
@@ -25,6 +26,7 @@ pub(crate) fn routes() -> Router<Api> {
     Router::new()
         .merge(alerts::routes())
         .merge(api_keys::routes())
+        .merge(audit::routes())
         .merge(deliveries::routes())
         .merge(endpoints::routes())
         .merge(filter::routes())

@@ -8,10 +8,12 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::api::Api;
+use crate::api::audit::{Act, By};
 use crate::api::auth::Operator;
 use crate::api::native::premises::Home;
 use crate::api::problem::Problem;
 use crate::api::request::Whole;
+use crate::model::audit::{Action, Object};
 use crate::task;
 
 /// The routes.
@@ -28,6 +30,7 @@ struct Request {
 async fn wipe(
     State(api): State<Api>,
     _operator: Operator,
+    by: By,
     Home(home): Home,
     Whole(body): Whole,
 ) -> Result<impl IntoResponse, Problem> {
@@ -36,7 +39,8 @@ async fn wipe(
         return Err(Problem::invalid("this removes all runs, rules, endpoints, messages and deliveries")
             .hint("say {\"yes\": true} to mean it"));
     }
-    api.store.wipe().await?;
+    let told = by.entry(&api, Act::new(Action::Wipe, Object::new("everything", None)));
+    api.store.wipe(Some(told)).await?;
     let cleared = task::blocking(move || home.clear_blobs()).await;
     let blobs_removed = cleared.map_err(|error| Problem::internal(&error))??;
     tracing::warn!("all data was removed on request");

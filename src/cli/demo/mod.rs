@@ -15,7 +15,7 @@ use anyhow::{Context as _, anyhow, bail};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::app::{Received, Receiver, Running, Start};
+use crate::app::{Answer, Received, Receiver, Running, Start};
 use crate::cli::serve::Signals;
 use crate::cli::{Client, Context, Exit};
 use crate::config::Config;
@@ -69,7 +69,8 @@ impl Secrets {
 }
 
 async fn play(running: &Running, context: &mut Context) -> anyhow::Result<()> {
-    let mut receiver = Receiver::start(running.supervisor()).await.context("the demo's receiver")?;
+    let mut receiver =
+        Receiver::start(running.supervisor(), ([127, 0, 0, 1], 0).into()).await.context("the demo's receiver")?;
     let secrets = Secrets::make();
     let client = Client::far(running.url(), None)?;
     shown::opening(&mut context.out, running.url(), receiver.address())?;
@@ -115,7 +116,9 @@ async fn collect(receiver: &mut Receiver) -> anyhow::Result<Vec<Received>> {
             let log = "run it again with --log debug to see what the engine does";
             bail!("no notification came within {} s ({runs} of {EXPECTED} runs did); {log}", BOUND.as_secs());
         };
-        let body: Value = serde_json::from_slice(&notification.body).context("the notification is not JSON")?;
+        let notification = notification.answer(Answer::status(200));
+        let body = notification.body.as_deref().map_err(|unread| *unread).context("the notification")?;
+        let body: Value = serde_json::from_slice(body).context("the notification is not JSON")?;
         runs = runs.saturating_add(body.get("runs").and_then(Value::as_array).map_or(0, Vec::len));
         arrived.push(notification);
     }

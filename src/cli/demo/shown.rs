@@ -61,7 +61,7 @@ pub(super) fn notifications(out: &mut Out, arrived: &[Received], query: &str, to
             writeln!(out, "  {name}: {}", masked(value))?;
         }
         writeln!(out)?;
-        let body: Json = serde_json::from_slice(&notification.body)?;
+        let body: Json = serde_json::from_slice(notification.body.as_deref().unwrap_or_default())?;
         for line in body.clone().shortened().lines() {
             writeln!(out, "  {line}")?;
         }

@@ -170,7 +170,12 @@ fn list(answer: &Value, context: &mut Context) -> anyhow::Result<()> {
 }
 
 fn show(endpoint: &Value, context: &mut Context) -> anyhow::Result<()> {
-    for (name, value) in endpoint.as_object().into_iter().flatten().filter(|(name, _)| *name != "disabled") {
+    for (name, value) in endpoint
+        .as_object()
+        .into_iter()
+        .flatten()
+        .filter(|(name, _)| !["disabled", "circuit", "failing_since"].contains(&name.as_str()))
+    {
         match value {
             Value::Null => {}
             Value::String(value) => writeln!(context.out, "{name:<14} {value}")?,
@@ -185,7 +190,18 @@ fn show(endpoint: &Value, context: &mut Context) -> anyhow::Result<()> {
 fn state(endpoint: &Value) -> String {
     match endpoint.pointer("/disabled/reason").and_then(Value::as_str) {
         Some(reason) => format!("disabled: {reason}"),
-        None => "enabled".to_owned(),
+        None => doing(endpoint),
+    }
+}
+
+/// How an endpoint that is enabled is doing.
+fn doing(endpoint: &Value) -> String {
+    let at = |path: &str| endpoint.pointer(path).and_then(Value::as_str);
+    match (at("/circuit/next_probe_at"), at("/failing_since")) {
+        (Some(probe), Some(since)) => format!("circuit open: fails since {since}, next probe at {probe}"),
+        (Some(probe), None) => format!("circuit open: next probe at {probe}"),
+        (None, Some(since)) => format!("enabled, fails since {since}"),
+        (None, None) => "enabled".to_owned(),
     }
 }
 

@@ -29,7 +29,7 @@ pub(in crate::cli) struct Update {
     endpoint: String,
     #[command(flatten)]
     written: Written,
-    /// Take this away: `timeout`, `retries`, `signing_secret`, `headers.NAME`, `query.NAME`, `secrets.NAME`
+    /// Take this away: `timeout`, `retries`, `rate`, `burst`, `concurrency`, `signing_secret`, `headers.NAME`, `query.NAME`, `secrets.NAME`
     #[arg(long, value_name = "FIELD")]
     unset: Vec<String>,
 }
@@ -64,6 +64,15 @@ struct Written {
     /// A wait before a retry; give one for each
     #[arg(long, value_name = "WAIT")]
     retry: Vec<String>,
+    /// How often it is sent to: 10/s, 300/m or 1000/h
+    #[arg(long)]
+    rate: Option<String>,
+    /// How many follow one another at once after a rest [default: a second's worth of --rate]
+    #[arg(long, value_name = "COUNT")]
+    burst: Option<u32>,
+    /// How many attempts are under way at a time
+    #[arg(long, value_name = "COUNT")]
+    concurrency: Option<u32>,
     /// What attempts are signed with: base64, whsec_… or whsk_…
     #[arg(long)]
     signing_secret: Option<SecretString>,
@@ -162,6 +171,9 @@ impl Written {
             ("policy", self.policy.as_ref().and_then(word)),
             ("timeout", self.timeout.clone().map(Value::from)),
             ("retries", (!self.retry.is_empty()).then(|| self.retry.clone().into())),
+            ("rate", self.rate.clone().map(Value::from)),
+            ("burst", self.burst.map(Value::from)),
+            ("concurrency", self.concurrency.map(Value::from)),
             ("signing_secret", secret(&self.signing_secret)?),
             ("signature", self.signature.as_ref().and_then(word)),
         ];

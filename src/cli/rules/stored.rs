@@ -37,7 +37,7 @@ pub(super) async fn show(key: &str, context: &mut Context) -> anyhow::Result<Exi
         return Ok(Exit::Fine);
     }
     let names = ["key", "id", "name", "project", "filter", "trace_filter", "tree_filter", "sampling_rate", "settle"];
-    for name in names.into_iter().chain(["backfill_from", "state", "origin"]) {
+    for name in names.into_iter().chain(["group_by", "idle", "backfill_from", "state", "origin"]) {
         match rule.get(name) {
             Some(Value::String(value)) => writeln!(context.out, "{name:<14} {value}")?,
             Some(Value::Null) | None => {}

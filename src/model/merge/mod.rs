@@ -11,7 +11,8 @@
 //!
 //! Resolving fills in what the client left out (trace, parent, path, status, usage) and mends what contradicts itself;
 //! it never fails. It sees one run: a child without a path gets its own segment only, unless the store, which knows the
-//! parent sooner or later, has inferred its path.
+//! parent sooner or later, has inferred its path. What the store infers stands beside the layers and never wins over
+//! them. A later word that names another parent and no path makes the earlier path void.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -21,11 +22,13 @@ use uuid::Uuid;
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::model::dotted_order::DottedOrder;
-use crate::model::id::{ProjectId, RunId, TenantId, TraceId};
+use crate::model::id::{ProjectId, RunId, TenantId, ThreadId, TraceId};
 use crate::model::json::RawJson;
-use crate::model::run::{Attachment, Fields, Layers, Outline, Part, PartKind, Payload, Run, Standpoint, Status};
+use crate::model::price::Prices;
+use crate::model::run::{Attachment, Fields, Layers, Meant, Outline, Part, PartKind, Payload, Run, Standpoint, Status};
+use crate::model::thread;
 use crate::model::time::Timestamp;
-use crate::model::usage;
+use crate::model::usage::{self, Costs};
 
 /// How many digests of applied parts are remembered for each run. A part sent again is sent within seconds or minutes;
 /// a run that is patched more often than this in between is one nobody repeats.
@@ -70,16 +73,32 @@ impl io::Write for Hasher {
 /// A run as lists show it, of which this is the first and only part.
 #[must_use]
 pub fn outline_alone(part: &Part) -> Option<Outline> {
-    outline(words(&part.fields), part.run_id)
+    outline(words(&part.fields), None, part.run_id, || part.fields.extra.as_ref().and_then(thread::named))
 }
 
-fn outline(said: Fields, run_id: RunId) -> Option<Outline> {
+/// What the tokens of a run cost by these prices, of which this is all that is known, unless its client says it.
+#[must_use]
+pub fn priced(said: &Fields, prices: &Prices) -> Option<Costs> {
+    if prices.is_empty() {
+        return None;
+    }
+    let used = usage::of(said.outputs.as_ref(), said.extra.as_ref());
+    prices.costs(&used, said.extra.as_ref(), said.start_time)
+}
+
+fn outline(
+    said: Fields,
+    inferred: Option<&str>,
+    run_id: RunId,
+    named: impl FnOnce() -> Option<String>,
+) -> Option<Outline> {
     let start_time = said.start_time?;
-    let place = Lineage::of(&said, run_id, start_time);
+    let place = Lineage::of(&said, inferred, run_id, start_time);
     let failed = said.error.is_some_and(|error| !error.is_empty());
     Some(Outline {
         trace_id: place.trace_id,
         parent_run_id: place.parent_run_id,
+        thread: if place.parent_run_id.is_none() { named().as_deref().map(ThreadId::of_name) } else { None },
         standpoint: place.standpoint(start_time),
         name: said.name?,
         run_type: said.run_type?,
@@ -133,31 +152,88 @@ impl Layers {
     /// Where the run stands, as far as it can be told: nowhere until its start is known.
     #[must_use]
     pub fn standpoint(&self, run_id: RunId) -> Option<Standpoint> {
-        let said = light(&self.post, &self.patch);
+        let said = self.read(light(&self.post, &self.patch));
         let start_time = said.start_time?;
-        Some(Lineage::of(&said, run_id, start_time).standpoint(start_time))
+        Some(Lineage::of(&said, self.inferred.as_deref(), run_id, start_time).standpoint(start_time))
     }
 
     /// What has been said, as lists show it; `None` until the run's name, type and start are known.
     #[must_use]
     pub fn outline(&self, run_id: RunId) -> Option<Outline> {
-        outline(light(&self.post, &self.patch), run_id)
+        outline(self.read(light(&self.post, &self.patch)), self.inferred.as_deref(), run_id, || self.thread())
     }
 
-    /// Lets the server say what path a run has whose client says none that is of use. It is the lowest word: any path of
-    /// the client's that comes later wins.
-    pub fn infer_path(&mut self, path: &DottedOrder) {
-        self.post.dotted_order = Some(path.to_string());
-        self.patch.dotted_order = None;
+    /// Of a signpost, the run it leads to; of a run, the id of its signpost.
+    #[must_use]
+    pub fn alias(&self) -> Option<RunId> {
+        self.patch.alias.or(self.post.alias)
+    }
+
+    /// Lets the server say which run the parent is that the client names by another id.
+    pub fn read_parent(&mut self, named: RunId, run: RunId) {
+        self.parent = Some(Meant { named, run });
+    }
+
+    /// What has been said, with the parent that is meant.
+    fn read(&self, mut said: Fields) -> Fields {
+        if let Some(Meant { named, run }) = self.parent
+            && said.parent_run_id == Some(named)
+        {
+            said.parent_run_id = Some(run);
+        }
+        said
+    }
+
+    /// The thread that both layers together name.
+    fn thread(&self) -> Option<String> {
+        let (post, patch) = (self.post.extra.as_ref(), self.patch.extra.as_ref());
+        if ![post, patch].into_iter().flatten().any(thread::may_name) {
+            return None;
+        }
+        let mut extra = post.cloned();
+        unite_extra(&mut extra, patch.cloned());
+        extra.as_ref().and_then(thread::named)
+    }
+
+    /// Lets the server say what path a run has whose client says none that is of use, or that it is not known any more.
+    /// It is the lowest word: any path of the client's wins, and a path under another parent than the run's counts for
+    /// nothing.
+    pub fn infer_path(&mut self, path: Option<&DottedOrder>) {
+        self.inferred = path.map(ToString::to_string);
+    }
+
+    /// Has the run cost what its tokens cost by these prices, unless its client says it.
+    pub fn price(&mut self, prices: &Prices) {
+        let may_say = |side: &Fields| usage::may_be_in(side.outputs.as_ref(), side.extra.as_ref());
+        self.priced = None;
+        if !prices.is_empty() && (may_say(&self.post) || may_say(&self.patch)) {
+            let what_counts = |side: &Fields| Fields {
+                start_time: side.start_time,
+                outputs: side.outputs.clone(),
+                extra: side.extra.clone(),
+                ..Fields::default()
+            };
+            let mut said = what_counts(&self.post);
+            absorb(&mut said, what_counts(&self.patch));
+            self.priced = priced(&said, prices);
+        }
     }
 
     /// What has been said, as a run; `None` until its name, type and start are known.
     #[must_use]
-    pub fn resolve(self, tenant: TenantId, project: ProjectId, run_id: RunId, modified_at: Timestamp) -> Option<Run> {
-        let mut said = self.post;
-        absorb(&mut said, self.patch);
+    pub fn resolve(
+        mut self,
+        tenant: TenantId,
+        project: ProjectId,
+        run_id: RunId,
+        modified_at: Timestamp,
+    ) -> Option<Run> {
+        let mut said = std::mem::take(&mut self.post);
+        absorb(&mut said, std::mem::take(&mut self.patch));
+        let said = self.read(said);
         let start_time = said.start_time?;
-        let place = Lineage::of(&said, run_id, start_time);
+        let place = Lineage::of(&said, self.inferred.as_deref(), run_id, start_time);
+        let used = usage::of(said.outputs.as_ref(), said.extra.as_ref());
         let error = said.error.filter(|error| !error.is_empty());
         Some(Run {
             tenant_id: tenant,
@@ -174,7 +250,10 @@ impl Layers {
             start_time,
             end_time: said.end_time,
             status: status(said.status.as_deref(), error.is_some(), said.end_time.is_some()),
-            usage: usage::of(said.outputs.as_ref(), said.extra.as_ref()),
+            usage: match self.priced {
+                Some(costs) if !used.has_a_cost() => used.charged(costs),
+                _ => used,
+            },
             first_token_time: said.events.as_ref().and_then(usage::first_token),
             error,
             tags: said.tags.unwrap_or_default(),
@@ -274,6 +353,11 @@ fn absorb(kept: &mut Fields, later: Fields) {
     say(&mut kept.status, later.status);
     say(&mut kept.error, later.error);
     say(&mut kept.tags, later.tags);
+    if let (Some(path), Some(parent), None) = (&kept.dotted_order, later.parent_run_id, &later.dotted_order)
+        && leads_past(path, parent)
+    {
+        kept.dotted_order = None;
+    }
     say(&mut kept.parent_run_id, later.parent_run_id);
     say(&mut kept.trace_id, later.trace_id);
     say(&mut kept.dotted_order, later.dotted_order);
@@ -282,6 +366,7 @@ fn absorb(kept: &mut Fields, later: Fields) {
     say(&mut kept.outputs, later.outputs);
     say(&mut kept.events, later.events);
     say(&mut kept.serialized, later.serialized);
+    say(&mut kept.alias, later.alias);
     unite_extra(&mut kept.extra, later.extra);
     unite_attachments(&mut kept.attachments, later.attachments);
 }
@@ -346,12 +431,14 @@ struct Lineage {
     path: DottedOrder,
     /// Whether the client's own path is of no use as it is.
     mended: bool,
+    /// Whether the client says no more than the parent.
+    follows: bool,
 }
 
 impl Lineage {
     /// A path that ends in the run and has ancestors says most, and wins over a trace or a parent that contradict it.
     /// A path that ends in the parent is taken for the parent's. Any other path is of no use.
-    fn of(said: &Fields, id: RunId, start_time: Timestamp) -> Self {
+    fn of(said: &Fields, inferred: Option<&str>, id: RunId, start_time: Timestamp) -> Self {
         let named_parent = said.parent_run_id.filter(|parent| *parent != id);
         let text = said.dotted_order.as_deref().unwrap_or_default();
         let mut spelled = Uuid::encode_buffer();
@@ -362,6 +449,12 @@ impl Lineage {
             _ => (DottedOrder::root(start_time, id), true),
         };
         let parent_run_id = path.ancestors().last().map(|segment| segment.run_id).or(named_parent);
+        let follows = path.ancestors().is_empty() && parent_run_id.is_some();
+        let told = inferred.filter(|_| follows).and_then(|text| DottedOrder::parse(text).ok());
+        let (path, mended) = match told.filter(|told| is_of(told, parent_run_id, id, start_time)) {
+            Some(told) => (told, true),
+            None => (path, mended),
+        };
         let first = path.first().map(|segment| TraceId::from(segment.run_id)).filter(|_| !path.ancestors().is_empty());
         let trace_id = match (first, parent_run_id) {
             (Some(first), _) => first,
@@ -369,15 +462,31 @@ impl Lineage {
             (None, None) if mended => said.trace_id.unwrap_or_else(|| id.into()),
             (None, None) => id.into(),
         };
-        Self { trace_id, parent_run_id, path, mended }
+        Self { trace_id, parent_run_id, path, mended, follows }
     }
 
     fn standpoint(self, start_time: Timestamp) -> Standpoint {
         match self.parent_run_id {
-            Some(parent) if self.path.ancestors().is_empty() => Standpoint::Under { parent, start_time },
+            Some(parent) if self.follows => {
+                let path = Some(self.path).filter(|path| !path.ancestors().is_empty());
+                Standpoint::Under { parent, start_time, path }
+            }
             _ => Standpoint::Rooted(self.path),
         }
     }
+}
+
+/// Whether a path that was told is that of the run as it is now.
+fn is_of(told: &DottedOrder, parent: Option<RunId>, run: RunId, start_time: Timestamp) -> bool {
+    let own = told.last().is_some_and(|segment| (segment.run_id, segment.start_time) == (run, start_time));
+    own && told.ancestors().last().map(|segment| segment.run_id) == parent
+}
+
+/// Whether a path with ancestors leads through another parent than this one. One that ends in the parent is the parent's.
+fn leads_past(path: &str, parent: RunId) -> bool {
+    let Ok(path) = DottedOrder::parse(path) else { return false };
+    let through = path.ancestors().last().map(|segment| segment.run_id);
+    through.is_some_and(|through| through != parent) && !ends_in(&path, Some(parent))
 }
 
 fn ends_in(path: &DottedOrder, run: Option<RunId>) -> bool {

@@ -178,13 +178,75 @@ fn an_inferred_path_replaces_one_of_no_use_and_gives_way_to_a_later_one() {
     layers.apply(part(PartKind::Post, Fields { parent_run_id: Some(id(PARENT)), ..begun() }));
     layers.apply(part(PartKind::Patch, Fields { dotted_order: Some("nonsense".into()), ..Fields::default() }));
     let start_time = begun().start_time.unwrap();
-    assert_eq!(layers.standpoint(id(RUN)), Some(Standpoint::Under { parent: id(PARENT), start_time }));
+    let under = |parent, path| Standpoint::Under { parent: id(parent), start_time, path };
+    assert_eq!(layers.standpoint(id(RUN)), Some(under(PARENT, None)));
     let inferred = DottedOrder::parse(&path(&[PARENT, RUN])).unwrap();
-    layers.infer_path(&inferred);
-    assert_eq!(layers.standpoint(id(RUN)), Some(Standpoint::Rooted(inferred)));
+    layers.infer_path(Some(&inferred));
+    assert_eq!(layers.standpoint(id(RUN)), Some(under(PARENT, Some(inferred))));
     layers.apply(part(PartKind::Patch, Fields { dotted_order: Some(path(&[ROOT, RUN])), ..Fields::default() }));
     let said = DottedOrder::parse(&path(&[ROOT, RUN])).unwrap();
     assert_eq!(layers.standpoint(id(RUN)), Some(Standpoint::Rooted(said)));
+}
+
+#[test]
+fn a_path_that_was_inferred_goes_with_the_parent_and_the_start_it_was_inferred_from() {
+    let mut layers = Layers::default();
+    layers.apply(part(PartKind::Post, Fields { parent_run_id: Some(id(PARENT)), ..begun() }));
+    layers.infer_path(DottedOrder::parse(&path(&[ROOT, PARENT, RUN])).ok().as_ref());
+    let run = |layers: &Layers| {
+        layers.clone().resolve(TenantId::DEFAULT, ProjectId(Uuid::nil()), id(RUN), Timestamp(7)).unwrap()
+    };
+    assert_eq!((run(&layers).trace_id, run(&layers).dotted_order), (id(ROOT).into(), path(&[ROOT, PARENT, RUN])));
+    let mut moved = layers.clone();
+    moved.apply(part(PartKind::Patch, Fields { parent_run_id: Some(id(ROOT)), ..Fields::default() }));
+    assert_eq!((run(&moved).parent_run_id, run(&moved).dotted_order), (Some(id(ROOT)), path(&[RUN])));
+    let start_time = begun().start_time.map(|start| Timestamp(start.0 + 1));
+    layers.apply(part(PartKind::Patch, Fields { start_time, ..Fields::default() }));
+    assert!(!run(&layers).dotted_order.contains('.'));
+}
+
+#[test]
+fn a_later_word_that_names_another_parent_makes_the_earlier_path_void() {
+    let moved = |patch: Fields| {
+        let post = Fields { dotted_order: Some(path(&[ROOT, PARENT, RUN])), ..begun() };
+        let parts = [part(PartKind::Post, post), part(PartKind::Patch, patch)];
+        let there = resolved(&parts).unwrap();
+        assert_eq!(resolved(parts.iter().rev()), Some(there.clone()));
+        (there.parent_run_id.unwrap(), there.dotted_order)
+    };
+    let under = |parent| Fields { parent_run_id: Some(id(parent)), ..Fields::default() };
+    assert_eq!(moved(under(ROOT)), (id(ROOT), path(&[RUN])));
+    assert_eq!(moved(under(PARENT)), (id(PARENT), path(&[ROOT, PARENT, RUN])));
+    let both = Fields { dotted_order: Some(path(&[ROOT, RUN])), ..under(ROOT) };
+    assert_eq!(moved(both), (id(ROOT), path(&[ROOT, RUN])));
+}
+
+#[test]
+fn costs_by_prices_depend_on_all_that_was_said_and_not_on_its_order() {
+    use crate::model::price::{Pattern, Price, Prices, Rates};
+    let rates = |micros| Rates { each: rust_decimal::Decimal::new(micros, 6), ..Rates::default() };
+    let model = Pattern::parse("^acme$").unwrap();
+    let price = Price { model, provider: None, from: Some(Timestamp(1)), prompt: rates(2), completion: rates(3) };
+    let prices = Prices::new(vec![price]);
+    let outputs = Payload::Inline(json(r#"{"usage_metadata":{"input_tokens":5,"output_tokens":1}}"#));
+    let extra = json(r#"{"metadata":{"ls_model_name":"acme"}}"#);
+    let post = part(PartKind::Post, Fields { extra: Some(extra), ..begun() });
+    let patch = part(PartKind::Patch, Fields { outputs: Some(outputs), ..Fields::default() });
+    let cost = |parts: &[&Part]| {
+        let mut layers = Layers::default();
+        for part in parts {
+            layers.apply((*part).clone());
+            layers.price(&prices);
+        }
+        let run = layers.resolve(TenantId::DEFAULT, ProjectId(Uuid::nil()), id(RUN), Timestamp(7));
+        run.and_then(|run| run.usage.total_cost).map(|cost| cost.to_string())
+    };
+    assert_eq!(cost(&[&post, &patch]).as_deref(), Some("0.000013"));
+    assert_eq!(cost(&[&patch, &post, &patch]), cost(&[&post, &patch]));
+    let stated = Payload::Inline(json(r#"{"usage_metadata":{"input_tokens":5,"total_cost":"0.5"}}"#));
+    let stated = part(PartKind::Patch, Fields { outputs: Some(stated), ..Fields::default() });
+    assert_eq!(cost(&[&post, &patch, &stated]).as_deref(), Some("0.5"));
+    assert_eq!(cost(&[&post]), None);
 }
 
 fn raw() -> impl Strategy<Value = RawJson> {

@@ -7,6 +7,7 @@
 mod alert;
 mod argilla;
 mod huggingface;
+mod notice;
 mod pagerduty;
 mod sandbox;
 mod slack;
@@ -48,8 +49,10 @@ pub fn write(
     secrets: &[(String, SecretString)],
 ) -> Result<Bytes, FormatError> {
     let source = Source { message, body: &body, secrets };
-    if let message::Source::Alert(alert) = message.source {
-        return alert::write(format, alert, source).map(Bytes::from);
+    match message.source {
+        message::Source::Rule(_) => {}
+        message::Source::Alert(alert) => return alert::write(format, alert, source).map(Bytes::from),
+        message::Source::Endpoint(_) => return notice::write(format, source).map(Bytes::from),
     }
     match format {
         Format::Langsmith => return Ok(body),

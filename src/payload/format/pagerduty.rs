@@ -1,7 +1,7 @@
 //! `pagerduty`: an event of Events API v2. What a rule finds in one project is one incident for as long as that is open:
 //! the key that PagerDuty drops repeats by is made of the two.
 
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 
 use crate::payload::format::told::{Run, brief};
@@ -69,11 +69,16 @@ pub(super) fn keyless() -> FormatError {
     FormatError(format!("the format pagerduty needs the secret `{KEY}`: the integration key of the service"))
 }
 
+/// The integration key.
+pub(super) fn routing_key(secrets: &[(String, SecretString)]) -> Result<&str, FormatError> {
+    let key = secrets.iter().find(|(name, _)| name == KEY);
+    key.map(|(_, key)| key.expose_secret()).ok_or_else(keyless)
+}
+
 pub(super) fn write(source: Source<'_>) -> Result<Vec<u8>, FormatError> {
-    let key = source.secrets.iter().find(|(name, _)| name == KEY).ok_or_else(keyless)?;
     let (told, message) = (source.told()?, source.message);
     json(&Event {
-        routing_key: key.1.expose_secret(),
+        routing_key: routing_key(source.secrets)?,
         action: "trigger",
         dedup_key: format!("runhook/{}/{}", told.rule_id, told.project_id()),
         client: "Runhook",

@@ -4,6 +4,7 @@ use secrecy::ExposeSecret;
 
 use super::*;
 use crate::model::endpoint::{Endpoint, MASK};
+use crate::model::health::Health;
 use crate::model::rule::RuleState;
 use crate::model::sealed::Sealed;
 use crate::rule_file::{Loaded, SourceFile, load};
@@ -65,6 +66,7 @@ fn applied(current: &Current, plan: Plan) -> Current {
             overrides: target.overrides,
             origin: Some(put.origin),
             disabled: None,
+            health: Health::default(),
         };
         next.endpoints.push((endpoint, Some(target.target)));
     }

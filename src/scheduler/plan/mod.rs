@@ -121,7 +121,7 @@ fn group_stretch(key: GroupKey, watchers: Watchers, cursor: Option<Cursor>, timi
         watchers,
         after,
         through: None,
-        last_end: cursor.map(|cursor| cursor.at),
+        last_end: cursor.map(|cursor| cursor.at).filter(|at| *at != Cursor::NEVER),
     }
 }
 

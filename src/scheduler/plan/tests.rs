@@ -71,8 +71,13 @@ fn cursors(cursors: &[(Cadence, Seq)]) -> HashMap<GroupKey, Cursor> {
 
 /// Changes 1, 2, 3, ... accepted at the seconds of their numbers.
 fn reading(numbers: std::ops::RangeInclusive<Seq>, more: bool) -> Reading {
-    let change =
-        |seq| Change { seq, run_id: RunId(Uuid::from_u128(1)), trace_id: TraceId(Uuid::from_u128(1)), at: at(seq) };
+    let change = |seq| Change {
+        seq,
+        run_id: RunId(Uuid::from_u128(1)),
+        trace_id: TraceId(Uuid::from_u128(1)),
+        at: at(seq),
+        left: None,
+    };
     Reading { changes: numbers.map(change).collect(), more }
 }
 

@@ -8,8 +8,9 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::model::dotted_order::DottedOrder;
-use crate::model::id::{ProjectId, RunId, TenantId};
+use crate::model::id::{ProjectId, RunId, TenantId, ThreadId};
 use crate::model::merge::Applied;
+use crate::model::price::Prices;
 use crate::model::run::{Fields, Layers, Outline, Part, PartKind, Standpoint};
 use crate::model::time::Timestamp;
 use crate::store::accept::ready::{Made, Ready};
@@ -26,7 +27,12 @@ struct Draft {
     /// Whether a part was applied, be it one that had come before.
     addressed: bool,
     changed: bool,
-    was_rooted: bool,
+    /// Whether a part brought something new.
+    has_news: bool,
+    /// The path it had before.
+    was: Option<DottedOrder>,
+    /// The thread it was a turn of.
+    was_in: Option<ThreadId>,
     said: Said,
     /// What `said` amounts to, once somebody has asked.
     outline: OnceLock<Option<Arc<Outline>>>,
@@ -55,6 +61,7 @@ pub(super) struct Drafts {
     list: Vec<(RunId, Draft)>,
     index: HashMap<RunId, usize>,
     waiting: Vec<WaitingRow>,
+    prices: Arc<Prices>,
 }
 
 /// A run that is there for readers.
@@ -64,6 +71,8 @@ pub(super) struct Complete {
     pub(super) outline: Arc<Outline>,
     /// Whether nothing was stored of it before.
     pub(super) is_new: bool,
+    /// The thread it was a turn of until now.
+    pub(super) left: Option<ThreadId>,
 }
 
 /// The runs that a transaction wrote.
@@ -94,7 +103,8 @@ struct Waited {
 impl Drafts {
     /// Locks every run that something is said about, and loads what is stored of those that have a part in the batches.
     pub(super) async fn load(rows: &mut dyn Rows, tenant: TenantId, batches: &[(&Ready, Timestamp)]) -> Result<Self> {
-        let mut loaded = Self { list: Vec::new(), index: HashMap::new(), waiting: Vec::new() };
+        let prices = batches.last().map(|(ready, _)| Arc::clone(&ready.batch.prices)).unwrap_or_default();
+        let mut loaded = Self { list: Vec::new(), index: HashMap::new(), waiting: Vec::new(), prices };
         for (ready, _) in batches {
             loaded.name_runs(ready);
         }
@@ -166,30 +176,66 @@ impl Drafts {
         self.index.contains_key(&run)
     }
 
-    /// Where each run that this transaction writes stands, and whether that is a root's path for the first time.
-    pub(super) fn standpoints(&self) -> impl Iterator<Item = (RunId, &Standpoint, bool)> {
-        let written = self.list.iter().filter(|(_, draft)| draft.project.is_some() && (draft.changed || draft.stray()));
-        written
-            .filter_map(|(id, draft)| draft.stands(*id).map(|stands| (*id, stands, draft.changed && !draft.was_rooted)))
+    /// The runs that something new is said of, whose clients say no path, and that have none. One that has been told a
+    /// path keeps it as long as neither its own word nor its parent moves it.
+    pub(super) fn lost_strays(&self) -> impl Iterator<Item = RunId> {
+        let changed = self.list.iter().filter(|(_, draft)| draft.project.is_some() && draft.changed);
+        let is_lost = |stands: &Standpoint| matches!(stands, Standpoint::Under { path: None, .. });
+        changed.filter(move |(id, draft)| draft.stands(*id).is_some_and(is_lost)).map(|(id, _)| *id)
     }
 
-    /// The path of a run in the same project as `child`, if it leads from a root.
-    pub(super) fn path_of(&self, run: RunId, child: RunId) -> Option<DottedOrder> {
+    /// The runs that have another path than before, or one for the first time, or none any more.
+    pub(super) fn moved(&self) -> impl Iterator<Item = RunId> {
+        let changed = self.list.iter().filter(|(_, draft)| draft.project.is_some() && draft.changed);
+        changed.filter(|(id, draft)| draft.path(*id) != draft.was.as_ref()).map(|(id, _)| *id)
+    }
+
+    /// The parent that a run follows whose client says no path.
+    pub(super) fn followed(&self, run: RunId) -> Option<RunId> {
         let (_, draft) = self.list.get(*self.index.get(&run)?)?;
-        let (_, below) = self.list.get(*self.index.get(&child)?)?;
         match draft.stands(run)? {
-            Standpoint::Rooted(path) if draft.project.is_some() && draft.project == below.project => Some(path.clone()),
-            _ => None,
+            Standpoint::Under { parent, .. } => Some(*parent),
+            Standpoint::Rooted(_) => None,
         }
     }
 
-    /// Says what path a run has.
-    pub(super) fn infer_path(&mut self, run: RunId, path: &DottedOrder) -> Result<()> {
+    /// The ids under which this transaction writes what is no run but leads to one.
+    pub(super) fn signposts(&self) -> impl Iterator<Item = RunId> {
+        let changed = self.list.iter().filter(|(_, draft)| draft.project.is_some() && draft.changed);
+        changed.filter(|(id, draft)| draft.leads_to(*id).is_some()).map(|(id, _)| *id)
+    }
+
+    /// Has a run whose client names its parent by another id follow the run that is meant, if there is a signpost.
+    /// Returns the run.
+    pub(super) fn read_signpost(&mut self, run: RunId) -> Result<Option<RunId>> {
+        let Some(named) = self.followed(run) else { return Ok(None) };
+        let Some((_, signpost)) = self.index.get(&named).and_then(|at| self.list.get(*at)) else { return Ok(None) };
+        let Some(meant) = signpost.leads_to(named).filter(|meant| *meant != run) else { return Ok(None) };
         if let Some(draft) = self.get(run) {
-            draft.layers()?.infer_path(path);
+            draft.layers()?.read_parent(named, meant);
             draft.changed = true;
         }
-        Ok(())
+        Ok(Some(meant))
+    }
+
+    /// Gives a run whose client says no path the one that follows from where its parent is now, if that has a path, is
+    /// in the same project, and not below the run itself. Whether that is another one.
+    pub(super) fn follow(&mut self, run: RunId) -> Result<bool> {
+        let (Some(at), Some(parent)) = (self.index.get(&run), self.followed(run)) else { return Ok(false) };
+        let Some((_, draft)) = self.list.get(*at) else { return Ok(false) };
+        let Some(Standpoint::Under { start_time, path, .. }) = draft.stands(run) else { return Ok(false) };
+        let above = self.index.get(&parent).and_then(|at| self.list.get(*at));
+        let above = above.filter(|(_, above)| draft.project.is_some() && above.project == draft.project);
+        let above = above.and_then(|(_, above)| above.path(parent)).filter(|above| !above.passes(run));
+        let next = above.map(|above| above.child(*start_time, run));
+        if next == *path {
+            return Ok(false);
+        }
+        if let Some(draft) = self.get(run) {
+            draft.layers()?.infer_path(next.as_ref());
+            draft.changed = true;
+        }
+        Ok(true)
     }
 
     fn get(&mut self, run: RunId) -> Option<&mut Draft> {
@@ -256,7 +302,7 @@ impl Drafts {
     /// Stores what is known of the runs that changed.
     pub(super) async fn store_bodies(self, rows: &mut dyn Rows, tenant: TenantId) -> Result<Written> {
         let (mut bodies, mut written) = (Vec::new(), Written::default());
-        for (id, draft) in self.list {
+        for (id, mut draft) in self.list {
             let Some(project) = draft.project.filter(|_| draft.changed || draft.addressed) else { continue };
             written.projects.insert(project);
             if !draft.changed {
@@ -264,9 +310,13 @@ impl Drafts {
             }
             let is_new = draft.stored == Stored::Nothing;
             match draft.outline(id).map(Arc::clone) {
-                Some(outline) => written.complete.push(Complete { project, run: id, outline, is_new }),
+                Some(outline) => {
+                    let left = draft.was_in.filter(|thread| outline.thread != Some(*thread));
+                    written.complete.push(Complete { project, run: id, outline, is_new, left });
+                }
                 None => written.incomplete.push(id),
             }
+            draft.price(&self.prices);
             bodies.push(BodyRow { run_id: id, project_id: project, body: draft.packed()?, is_new });
         }
         if !bodies.is_empty() {
@@ -294,8 +344,9 @@ impl Draft {
         match unpack_json("run_bodies", &row.body) {
             Ok(layers) => {
                 let draft = Self { said: Said::Merged(Box::new(layers)), stored: Stored::Layers, ..draft };
-                let was_rooted = matches!(draft.stands(row.run_id), Some(Standpoint::Rooted(_)));
-                Self { was_rooted, ..draft }
+                let was = draft.path(row.run_id).cloned();
+                let was_in = draft.outline(row.run_id).and_then(|outline| outline.thread);
+                Self { was, was_in, ..draft }
             }
             Err(error) => {
                 pass_over_run(Some(row.run_id), &error);
@@ -319,9 +370,27 @@ impl Draft {
         Some(&self.outline(run)?.standpoint)
     }
 
-    /// Whether it was stored as a child without a path.
-    fn stray(&self) -> bool {
-        self.stored == Stored::Layers && !self.was_rooted
+    /// The run that is meant by its id, if there is none under it.
+    fn leads_to(&self, id: RunId) -> Option<RunId> {
+        match &self.said {
+            Said::Merged(layers) => layers.alias().filter(|_| self.outline(id).is_none()),
+            Said::Made(_) => None,
+        }
+    }
+
+    /// Its path, if it is known.
+    fn path(&self, run: RunId) -> Option<&DottedOrder> {
+        self.stands(run)?.path()
+    }
+
+    /// Prices what was said of it by now. What its only batch made of it is priced, and a run that merely follows its
+    /// parent costs what it cost.
+    fn price(&mut self, prices: &Prices) {
+        if let Said::Merged(layers) = &mut self.said
+            && self.has_news
+        {
+            layers.price(prices);
+        }
     }
 
     /// Its layers, to be changed.
@@ -344,6 +413,7 @@ impl Draft {
         };
         self.addressed = true;
         self.changed |= changed;
+        self.has_news |= changed;
         Ok(changed)
     }
 

@@ -204,9 +204,10 @@ impl Stirred {
         let mut next = before.clone();
         let mut changes = Vec::with_capacity(self.order.len());
         for (project, run_id, trace_id) in &self.order {
+            let left = self.rows.get(run_id).and_then(|complete| complete.left);
             let (seq, at) = next.entry(*project).or_default();
             *seq = seq.saturating_add(1);
-            changes.push((*project, Change { seq: *seq, run_id: *run_id, trace_id: *trace_id, at: *at }));
+            changes.push((*project, Change { seq: *seq, run_id: *run_id, trace_id: *trace_id, at: *at, left }));
         }
         changes
     }
@@ -222,7 +223,7 @@ impl Stirred {
         let mut only_feedback: BTreeMap<ProjectId, Vec<RunId>> = BTreeMap::new();
         for (project, change) in changes {
             match self.rows.remove(&change.run_id) {
-                Some(Complete { project, run, outline, is_new }) => written.push(RunRow {
+                Some(Complete { project, run, outline, is_new, .. }) => written.push(RunRow {
                     run_id: run,
                     project_id: project,
                     outline,

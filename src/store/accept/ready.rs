@@ -13,7 +13,9 @@ use serde::Serialize;
 
 use crate::model::id::RunId;
 use crate::model::merge;
+use crate::model::price::Prices;
 use crate::model::run::{Fields, Layers, Outline, Part, PartKind};
+use crate::model::usage::Costs;
 use crate::store::Result;
 use crate::store::body::pack_json;
 use crate::store::runs::Batch;
@@ -40,6 +42,8 @@ struct Alone<'a> {
     post: &'a Fields,
     patch: &'a Fields,
     applied: [u64; 1],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    priced: Option<Costs>,
 }
 
 impl Ready {
@@ -50,9 +54,9 @@ impl Ready {
         let mut made = HashMap::with_capacity(parts.len());
         for parts in parts.chunk_by(|one, other| one.run_id == other.run_id) {
             let run = match parts {
-                [part] if part.kind == PartKind::Post && is_plain(part) => Made::alone(part)?,
+                [part] if part.kind == PartKind::Post && is_plain(part) => Made::alone(part, &batch.prices)?,
                 [part, ..] if parts.iter().any(|part| part.kind == PartKind::Post) => {
-                    Made::together(part.run_id, parts)?
+                    Made::together(part.run_id, parts, &batch.prices)?
                 }
                 _ => continue,
             };
@@ -69,22 +73,24 @@ impl Ready {
 
 impl Made {
     /// Of one part, which stays as it is.
-    fn alone(part: &Part) -> Result<Self> {
+    fn alone(part: &Part, prices: &Prices) -> Result<Self> {
         let (said, silent) = (&part.fields, Fields::default());
         let (post, patch) = match part.kind {
             PartKind::Post => (said, &silent),
             PartKind::Patch => (&silent, said),
         };
-        let body = pack_json(&Alone { post, patch, applied: [part.digest] })?.into();
+        let alone = Alone { post, patch, applied: [part.digest], priced: merge::priced(said, prices) };
+        let body = pack_json(&alone)?.into();
         Ok(Self { body, outline: merge::outline_alone(part).map(Arc::new) })
     }
 
     /// Of all parts of a run.
-    fn together(run: RunId, parts: &[&Part]) -> Result<Self> {
+    fn together(run: RunId, parts: &[&Part], prices: &Prices) -> Result<Self> {
         let mut layers = Layers::default();
         for part in parts {
             layers.apply(Part::clone(part));
         }
+        layers.price(prices);
         Ok(Self { body: pack_json(&layers)?.into(), outline: layers.outline(run).map(Arc::new) })
     }
 }
@@ -145,7 +151,7 @@ mod tests {
         // Beside each other, so that parts of one run do not stand together.
         let most = cases.iter().map(Vec::len).max().unwrap();
         let parts = (0..most).flat_map(|nth| cases.iter().filter_map(move |parts| parts.get(nth).cloned())).collect();
-        let ready = Ready::of(Batch { parts, feedback: Vec::new() }).unwrap();
+        let ready = Ready::of(Batch { parts, feedback: Vec::new(), ..Batch::default() }).unwrap();
         for parts in cases {
             let run = parts[0].run_id;
             let made = ready.made(run).unwrap();
@@ -157,7 +163,7 @@ mod tests {
     #[test]
     fn nothing_is_made_of_a_patch_that_comes_alone() {
         let parts = vec![part(1, PartKind::Patch, "1")];
-        let ready = Ready::of(Batch { parts, feedback: Vec::new() }).unwrap();
+        let ready = Ready::of(Batch { parts, feedback: Vec::new(), ..Batch::default() }).unwrap();
         assert!(ready.made(RunId(Uuid::from_u128(1))).is_none());
     }
 }

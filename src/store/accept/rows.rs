@@ -78,7 +78,7 @@ pub(in crate::store) trait Rows: Send {
     /// Notes that something came of runs that are not complete.
     async fn touch_incomplete(&mut self, tenant: TenantId, runs: &[RunId], now: Timestamp) -> Result<()>;
 
-    /// Complete runs without a path under these parents.
+    /// Complete runs under these parents whose clients say no path.
     async fn strays(&mut self, tenant: TenantId, parents: &[RunId]) -> Result<Vec<RunId>>;
 
     /// The projects with one of these names or ids.

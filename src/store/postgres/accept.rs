@@ -94,24 +94,24 @@ const TAKE_NUMBERS: &str = "WITH held AS (SELECT project_id FROM projects WHERE 
      FROM held JOIN unnest($2::uuid[], $3::bigint[]) AS put (project_id, count) ON put.project_id = held.project_id \
      WHERE p.tenant_id = $1 AND p.project_id = held.project_id RETURNING p.project_id, p.last_seq, p.last_change_at";
 
-const INSERT_CHANGES: &str = "INSERT INTO changes (tenant_id, project_id, seq, run_id, trace_id, changed_at) \
-     SELECT $1, project_id, seq, run_id, trace_id, changed_at \
-     FROM unnest($2::uuid[], $3::bigint[], $4::uuid[], $5::uuid[], $6::bigint[]) \
-     AS put (project_id, seq, run_id, trace_id, changed_at)";
+const INSERT_CHANGES: &str = "INSERT INTO changes (tenant_id, project_id, seq, run_id, trace_id, changed_at, left_thread_id) \
+     SELECT $1, project_id, seq, run_id, trace_id, changed_at, left_thread_id \
+     FROM unnest($2::uuid[], $3::bigint[], $4::uuid[], $5::uuid[], $6::bigint[], $7::uuid[]) \
+     AS put (project_id, seq, run_id, trace_id, changed_at, left_thread_id)";
 
 const UPSERT_RUNS: &str = "INSERT INTO runs (tenant_id, project_id, run_id, trace_id, parent_run_id, name, run_type, \
-     status, is_root, is_stray, start_at, end_at, changed_seq, modified_at) \
+     status, is_root, is_stray, start_at, end_at, changed_seq, modified_at, thread_id) \
      SELECT $1, project_id, run_id, trace_id, parent_run_id, name, run_type, status, is_root, is_stray, start_at, end_at, \
-     changed_seq, modified_at \
+     changed_seq, modified_at, thread_id \
      FROM unnest($2::uuid[], $3::uuid[], $4::uuid[], $5::uuid[], $6::text[], $7::text[], $8::text[], $9::bool[], \
-     $10::bool[], $11::bigint[], $12::bigint[], $13::bigint[], $14::bigint[]) \
+     $10::bool[], $11::bigint[], $12::bigint[], $13::bigint[], $14::bigint[], $15::uuid[]) \
      AS put (project_id, run_id, trace_id, parent_run_id, name, run_type, status, is_root, is_stray, start_at, end_at, \
-     changed_seq, modified_at) \
+     changed_seq, modified_at, thread_id) \
      ON CONFLICT (tenant_id, project_id, run_id) DO UPDATE SET trace_id = excluded.trace_id, \
      parent_run_id = excluded.parent_run_id, name = excluded.name, run_type = excluded.run_type, \
      status = excluded.status, is_root = excluded.is_root, is_stray = excluded.is_stray, \
      start_at = excluded.start_at, end_at = excluded.end_at, changed_seq = excluded.changed_seq, \
-     modified_at = excluded.modified_at";
+     modified_at = excluded.modified_at, thread_id = excluded.thread_id";
 
 /// The numbers of the changes after `$4`, onto the runs they are about.
 const NUMBER_RUNS: &str = "UPDATE runs SET changed_seq = c.seq FROM changes c \
@@ -320,6 +320,7 @@ impl Rows for Held<'_> {
             .bind(changes.iter().map(|(_, change)| change.run_id.0).collect::<Vec<_>>())
             .bind(changes.iter().map(|(_, change)| change.trace_id.0).collect::<Vec<_>>())
             .bind(changes.iter().map(|(_, change)| change.at.0).collect::<Vec<_>>())
+            .bind(changes.iter().map(|(_, change)| change.left.map(|thread| thread.0)).collect::<Vec<_>>())
             .execute(&mut *self.connection)
             .await?;
         Ok(())
@@ -342,6 +343,7 @@ impl Rows for Held<'_> {
             .bind(rows.iter().map(|row| row.outline.end_time.map(|end| end.0)).collect::<Vec<_>>())
             .bind(rows.iter().map(|row| row.seq).collect::<Vec<_>>())
             .bind(rows.iter().map(|row| row.at.0).collect::<Vec<_>>())
+            .bind(rows.iter().map(|row| row.outline.thread.map(|thread| thread.0)).collect::<Vec<_>>())
             .execute(&mut *self.connection)
             .await?;
         Ok(())

@@ -2,20 +2,22 @@
 //!
 //! Who adds something to a collection locks its row shared, so that it is not removed under the addition.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use async_trait::async_trait;
 use sqlx::{Postgres, QueryBuilder};
 use uuid::Uuid;
 
+use crate::model::audit::Entry;
 use crate::model::collection::{Collection, CollectionKind, Example, Queued};
 use crate::model::id::{ExampleId, QueueId, RunId, TenantId};
 use crate::model::time::Timestamp;
 use crate::store::body::pack_json;
-use crate::store::collections::{ActionsTaken, CollectionQuery, CollectionStore, ExampleQuery};
+use crate::store::collections::{ActionsTaken, CollectionQuery, CollectionStore, ExampleQuery, Shelved, shelved};
 use crate::store::failure::is_repeat;
+use crate::store::postgres::runner::Try;
 use crate::store::postgres::session::Session;
-use crate::store::postgres::{PgStore, ids, text};
+use crate::store::postgres::{PgStore, audit, ids, text};
 use crate::store::row::json_text;
 use crate::store::{Result, StoreError, records};
 
@@ -42,15 +44,18 @@ const COLLECTIONS: &str = "SELECT c.body, CASE c.kind WHEN 'dataset' THEN \
 const THERE: &str = "SELECT collection_id FROM collections WHERE tenant_id = $1 AND kind IN ('dataset', 'queue') \
      AND collection_id = ANY($2::uuid[]) ORDER BY kind, collection_id FOR SHARE";
 
-const PUT_EXAMPLES: &str = "INSERT INTO examples (tenant_id, example_id, dataset_id, created_at, body) \
-     SELECT $1, example_id, dataset_id, created_at, body \
-     FROM unnest($2::uuid[], $3::uuid[], $4::bigint[], $5::bytea[]) AS put (example_id, dataset_id, created_at, body) \
+const PUT_EXAMPLES: &str = "INSERT INTO examples (tenant_id, example_id, dataset_id, created_at, body, source_run_id) \
+     SELECT $1, example_id, dataset_id, created_at, body, source_run_id \
+     FROM unnest($2::uuid[], $3::uuid[], $4::bigint[], $5::bytea[], $6::uuid[]) \
+     AS put (example_id, dataset_id, created_at, body, source_run_id) \
      ORDER BY example_id \
-     ON CONFLICT (tenant_id, example_id) DO UPDATE SET dataset_id = excluded.dataset_id, body = excluded.body";
+     ON CONFLICT (tenant_id, example_id) DO UPDATE SET dataset_id = excluded.dataset_id, body = excluded.body, \
+     source_run_id = excluded.source_run_id";
 
-const ADD_EXAMPLES: &str = "INSERT INTO examples (tenant_id, example_id, dataset_id, created_at, body) \
-     SELECT $1, example_id, dataset_id, created_at, body \
-     FROM unnest($2::uuid[], $3::uuid[], $4::bigint[], $5::bytea[]) AS put (example_id, dataset_id, created_at, body) \
+const ADD_EXAMPLES: &str = "INSERT INTO examples (tenant_id, example_id, dataset_id, created_at, body, source_run_id) \
+     SELECT $1, example_id, dataset_id, created_at, body, source_run_id \
+     FROM unnest($2::uuid[], $3::uuid[], $4::bigint[], $5::bytea[], $6::uuid[]) \
+     AS put (example_id, dataset_id, created_at, body, source_run_id) \
      ORDER BY example_id ON CONFLICT (tenant_id, example_id) DO NOTHING";
 
 const PUT_LINKS: &str = "INSERT INTO example_links (tenant_id, example_id, blob_key) \
@@ -71,6 +76,12 @@ const ENQUEUE: &str = "INSERT INTO queued_runs (tenant_id, queue_id, run_id, add
 const QUEUED: &str = "SELECT q.run_id, q.added_at FROM queued_runs q WHERE q.tenant_id = $1 AND q.queue_id = $2 \
      AND EXISTS (SELECT 1 FROM run_bodies b WHERE b.tenant_id = q.tenant_id AND b.run_id = q.run_id) \
      ORDER BY q.added_at, q.position, q.run_id LIMIT $3 OFFSET $4";
+
+const IN_DATASETS: &str = "SELECT DISTINCT source_run_id FROM examples WHERE source_run_id IS NOT NULL \
+     AND tenant_id = $1 AND source_run_id = ANY($2::uuid[])";
+
+const IN_QUEUES: &str = "SELECT run_id, max(added_at) FROM queued_runs \
+     WHERE tenant_id = $1 AND run_id = ANY($2::uuid[]) GROUP BY run_id";
 
 const DEQUEUE: &str = "DELETE FROM queued_runs WHERE tenant_id = $1 AND queue_id = $2 AND run_id = $3";
 
@@ -104,11 +115,18 @@ impl CollectionStore for PgStore {
         .await
     }
 
-    async fn delete_collection(&self, tenant: TenantId, kind: CollectionKind, id: Uuid) -> Result<bool> {
+    async fn delete_collection(
+        &self,
+        tenant: TenantId,
+        kind: CollectionKind,
+        id: Uuid,
+        told: Option<Entry>,
+    ) -> Result<bool> {
+        let told = told.as_slice();
         self.run_long("delete_collection", |mut this| {
             Box::pin(async move {
-                let there = delete(&mut this, tenant, kind, id).await? || this.in_doubt;
-                Ok(this.done(there))
+                let there = delete(&mut this, tenant, kind, id).await?;
+                noted(this, there, told).await
             })
         })
         .await
@@ -148,13 +166,13 @@ impl CollectionStore for PgStore {
         .await
     }
 
-    async fn delete_example(&self, tenant: TenantId, id: ExampleId) -> Result<bool> {
+    async fn delete_example(&self, tenant: TenantId, id: ExampleId, told: Option<Entry>) -> Result<bool> {
+        let told = told.as_slice();
         self.run("delete_example", |mut this| {
             Box::pin(async move {
                 sqlx::query(DELETE_LINKS).bind(tenant.0).bind(vec![id.0]).execute(&mut *this).await?;
                 let done = sqlx::query(DELETE_EXAMPLE).bind(tenant.0).bind(id.0).execute(&mut *this).await?;
-                let there = done.rows_affected() > 0 || this.in_doubt;
-                Ok(this.done(there))
+                noted(this, done.rows_affected() > 0, told).await
             })
         })
         .await
@@ -189,16 +207,37 @@ impl CollectionStore for PgStore {
         .await
     }
 
-    async fn dequeue(&self, tenant: TenantId, queue: QueueId, run: RunId) -> Result<bool> {
+    async fn shelved(&self, tenant: TenantId, runs: &[RunId]) -> Result<HashMap<RunId, Shelved>> {
+        self.read(async {
+            let (mut reader, runs) = (self.reader().await?, ids(runs, |run| run.0));
+            let examples = sqlx::query(IN_DATASETS).bind(tenant.0).bind(&runs).fetch_all(&mut *reader).await?;
+            let queued = sqlx::query(IN_QUEUES).bind(tenant.0).bind(&runs).fetch_all(&mut *reader).await?;
+            let examples = examples.iter().map(records::source_run).collect::<Result<Vec<_>>>()?;
+            Ok(shelved(examples, queued.iter().map(records::queued_run).collect::<Result<Vec<_>>>()?))
+        })
+        .await
+    }
+
+    async fn dequeue(&self, tenant: TenantId, queue: QueueId, run: RunId, told: Option<Entry>) -> Result<bool> {
+        let told = told.as_slice();
         self.run("dequeue", |mut this| {
             Box::pin(async move {
                 let query = sqlx::query(DEQUEUE).bind(tenant.0).bind(queue.0).bind(run.0);
-                let there = query.execute(&mut *this).await?.rows_affected() > 0 || this.in_doubt;
-                Ok(this.done(there))
+                let there = query.execute(&mut *this).await?.rows_affected() > 0;
+                noted(this, there, told).await
             })
         })
         .await
     }
+}
+
+/// Tells the audit log what was removed, if it was. Whether it was there: an earlier try may have removed and told it.
+async fn noted(mut this: Try, removed: bool, told: &[Entry]) -> Result<(Try, bool)> {
+    if removed {
+        audit::write(&mut this, told).await?;
+    }
+    let there = removed || this.in_doubt;
+    Ok(this.done(there))
 }
 
 /// Those of these collections that are there. They stay until the transaction ends.
@@ -251,6 +290,7 @@ async fn write_examples(
         .bind(examples.iter().map(|example| example.dataset_id.0).collect::<Vec<_>>())
         .bind(examples.iter().map(|example| example.created_at.0).collect::<Vec<_>>())
         .bind(bodies)
+        .bind(examples.iter().map(|example| example.source_run_id.map(|run| run.0)).collect::<Vec<_>>())
         .execute(&mut *connection)
         .await?;
     let (owners, keys): (Vec<Uuid>, Vec<String>) = examples
@@ -334,3 +374,8 @@ pub(super) fn examples_page(tenant: TenantId, query: &ExampleQuery) -> QueryBuil
     sql.push(" OFFSET ").push_bind(i64::from(query.offset));
     sql
 }
+
+/// Hot statements, each with the indexes that serve it.
+#[cfg(test)]
+pub(super) const PLANNED: &[(&str, &[&str])] =
+    &[(IN_DATASETS, &["examples_by_run"]), (IN_QUEUES, &["queued_runs_by_run"])];

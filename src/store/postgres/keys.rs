@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 
+use crate::model::audit::Entry;
 use crate::model::id::{ApiKeyId, TenantId};
 use crate::model::time::Timestamp;
 use crate::store::accept::ensure_default;
@@ -10,7 +11,7 @@ use crate::store::keys::{ApiKey, KeyStore};
 use crate::store::postgres::accept::Held;
 use crate::store::postgres::runner::take_your_time;
 use crate::store::postgres::session::Session;
-use crate::store::postgres::{PgStore, Topic, schema, text};
+use crate::store::postgres::{PgStore, Topic, audit, schema, text};
 use crate::store::records::api_key;
 use crate::store::revision::RuleRows as _;
 use crate::store::{Result, StoreError};
@@ -36,11 +37,13 @@ const WIPE: &str = "TRUNCATE projects, removed_projects, run_bodies, runs, waiti
 
 #[async_trait]
 impl KeyStore for PgStore {
-    async fn put_api_key(&self, key: ApiKey) -> Result<()> {
-        let key = &key;
+    async fn put_api_key(&self, key: ApiKey, told: Option<Entry>) -> Result<()> {
+        let (key, told) = (&key, told.as_slice());
         self.run("put_api_key", |mut this| {
             Box::pin(async move {
-                put(&mut this, key).await?;
+                if put(&mut this, key).await? {
+                    audit::write(&mut this, told).await?;
+                }
                 Ok(this.done(()))
             })
         })
@@ -54,10 +57,14 @@ impl KeyStore for PgStore {
         .await
     }
 
-    async fn revoke_api_key(&self, id: ApiKeyId, now: Timestamp) -> Result<bool> {
+    async fn revoke_api_key(&self, id: ApiKeyId, now: Timestamp, told: Option<Entry>) -> Result<bool> {
+        let told = told.as_slice();
         self.run("revoke_api_key", |mut this| {
             Box::pin(async move {
                 let done = sqlx::query(REVOKE).bind(id.0).bind(now.0).execute(&mut *this).await?;
+                if done.rows_affected() > 0 {
+                    audit::write(&mut this, told).await?;
+                }
                 let revoked = done.rows_affected() > 0 || this.in_doubt;
                 Ok(this.done(revoked))
             })
@@ -97,10 +104,12 @@ impl KeyStore for PgStore {
         schema::check(self.reader().await?.connection()).await
     }
 
-    async fn wipe(&self) -> Result<()> {
+    async fn wipe(&self, told: Option<Entry>) -> Result<()> {
+        let told = told.as_slice();
         self.run_long("wipe", |mut this| {
             Box::pin(async move {
                 wipe(&mut this).await?;
+                audit::write(&mut this, told).await?;
                 Ok(this.done(()))
             })
         })
@@ -115,7 +124,8 @@ impl KeyStore for PgStore {
     }
 }
 
-async fn put(connection: &mut Session, key: &ApiKey) -> Result<()> {
+/// Stores a key's record. Whether it was not there.
+async fn put(connection: &mut Session, key: &ApiKey) -> Result<bool> {
     let put = sqlx::query(PUT)
         .bind(key.tenant_id.0)
         .bind(key.id.0)
@@ -128,7 +138,7 @@ async fn put(connection: &mut Session, key: &ApiKey) -> Result<()> {
         .execute(connection)
         .await;
     match put {
-        Ok(_) => Ok(()),
+        Ok(done) => Ok(done.rows_affected() > 0),
         Err(error) if is_repeat(&error) => Err(StoreError::Conflict("an API key with this id".to_owned())),
         Err(error) => Err(error.into()),
     }

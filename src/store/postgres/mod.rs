@@ -10,6 +10,7 @@
 
 mod accept;
 mod alerts;
+mod audit;
 mod clock;
 mod collections;
 mod connections;
@@ -18,6 +19,7 @@ mod failed;
 mod feedback;
 mod feedback_tokens;
 mod groups;
+mod health;
 mod inspect;
 mod keys;
 mod names;
@@ -37,6 +39,7 @@ pub(in crate::store) mod schema;
 mod search;
 mod session;
 mod standing;
+mod threads;
 mod windows;
 
 use std::borrow::Cow;

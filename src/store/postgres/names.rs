@@ -13,18 +13,19 @@ use crate::store::row::readable;
 const RULES: &str = "SELECT rule_id, key FROM rules WHERE tenant_id = $1 AND rule_id = ANY($2::uuid[])";
 
 const ENDPOINTS: &str = "SELECT tenant_id, endpoint_id, key, rule_id, target_sealed, shown, format, policy, overrides, \
-     origin, disabled_at, disabled_why, alert_id FROM endpoints \
+     origin, disabled_at, disabled_why, failing_since, circuit_until, circuit_openings, alert_id FROM endpoints \
      WHERE tenant_id = $1 AND endpoint_id = ANY($2::uuid[])";
 
 const OF_KEY: &str = "SELECT tenant_id, endpoint_id, key, rule_id, target_sealed, shown, format, policy, overrides, \
-     origin, disabled_at, disabled_why, alert_id FROM endpoints WHERE tenant_id = $1 AND key = $2";
+     origin, disabled_at, disabled_why, failing_since, circuit_until, circuit_openings, alert_id FROM endpoints \
+     WHERE tenant_id = $1 AND key = $2";
 
 const NAMED: &str = "SELECT tenant_id, endpoint_id, key, rule_id, target_sealed, shown, format, policy, overrides, \
-     origin, disabled_at, disabled_why, alert_id FROM endpoints \
+     origin, disabled_at, disabled_why, failing_since, circuit_until, circuit_openings, alert_id FROM endpoints \
      WHERE tenant_id = $1 AND key COLLATE \"C\" > $2 ORDER BY key COLLATE \"C\" LIMIT $3";
 
 const UNNAMED: &str = "SELECT tenant_id, endpoint_id, key, rule_id, target_sealed, shown, format, policy, overrides, \
-     origin, disabled_at, disabled_why, alert_id FROM endpoints \
+     origin, disabled_at, disabled_why, failing_since, circuit_until, circuit_openings, alert_id FROM endpoints \
      WHERE tenant_id = $1 AND key IS NULL AND endpoint_id > $2 ORDER BY endpoint_id LIMIT $3";
 
 #[async_trait]

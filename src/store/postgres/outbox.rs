@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use sqlx::{Postgres, QueryBuilder};
 use uuid::Uuid;
 
+use crate::model::audit::Entry;
 use crate::model::delivery::{Attempt, Delivery};
-use crate::model::endpoint::Disabled;
 use crate::model::id::{DeliveryId, EndpointId, MessageId, TenantId};
 use crate::model::message::Message;
 use crate::model::time::Timestamp;
@@ -15,10 +15,10 @@ use crate::store::Result;
 use crate::store::body::pack;
 use crate::store::outbox::{Claim, Claimant, DeliveryQuery, Finished, OutboxStore, Share, Waiting, record_apart};
 use crate::store::postgres::session::Session;
-use crate::store::postgres::{PgStore, Topic, endpoints, failed, ids, text};
+use crate::store::postgres::{PgStore, Topic, audit, endpoints, failed, health, ids, text};
 use crate::store::records::{
-    ENDPOINT_DISABLED, LARGEST_CLAIMED, answers, attempt, attempt_text, claims, delivery, gone, message, messages_of,
-    recorded, state_columns, state_of_word, verdict, waiting_for, window_column,
+    LARGEST_CLAIMED, answers, attempt, attempt_text, claims, delivery, message, messages_of, recorded, state_columns,
+    state_of_word, upshots, verdict, waiting_for, window_column,
 };
 use crate::store::retention::links_of;
 use crate::store::row::{json_text, readable};
@@ -66,13 +66,14 @@ const WAITING: &str = "WITH RECURSIVE hop (endpoint_id) AS (\
      (SELECT endpoint_id FROM deliveries WHERE state = 0 AND endpoint_id > $1 ORDER BY endpoint_id LIMIT 1) \
      UNION ALL SELECT (SELECT d.endpoint_id FROM deliveries d WHERE d.state = 0 AND d.endpoint_id > hop.endpoint_id \
      ORDER BY d.endpoint_id LIMIT 1) FROM hop WHERE hop.endpoint_id IS NOT NULL) \
-     SELECT endpoint_id, \
+     SELECT hop.endpoint_id, \
      (SELECT tenant_id FROM deliveries d WHERE d.state = 0 AND d.endpoint_id = hop.endpoint_id LIMIT 1), \
      (SELECT ready_at FROM deliveries d WHERE d.state = 0 AND d.endpoint_id = hop.endpoint_id \
      AND least(d.attempts, 1) = 0 ORDER BY ready_at LIMIT 1), \
      (SELECT ready_at FROM deliveries d WHERE d.state = 0 AND d.endpoint_id = hop.endpoint_id \
-     AND least(d.attempts, 1) = 1 ORDER BY ready_at LIMIT 1) \
-     FROM hop WHERE endpoint_id IS NOT NULL LIMIT $2";
+     AND least(d.attempts, 1) = 1 ORDER BY ready_at LIMIT 1), e.overrides, e.circuit_until, e.circuit_openings \
+     FROM hop LEFT JOIN LATERAL (SELECT overrides, circuit_until, circuit_openings FROM endpoints \
+     WHERE endpoints.endpoint_id = hop.endpoint_id LIMIT 1) AS e ON true WHERE hop.endpoint_id IS NOT NULL LIMIT $2";
 
 /// Claimants that come at the same time take different deliveries, and none waits.
 const CLAIM: &str = "WITH due AS MATERIALIZED (SELECT due.tenant_id, due.delivery_id \
@@ -104,8 +105,6 @@ const FINISH: &str = "WITH f AS MATERIALIZED (SELECT * FROM unnest($1::uuid[], $
 const RECORDED: &str = "SELECT a.delivery_id FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::bigint[]) \
      AS f (tenant_id, delivery_id, number, started_at) JOIN attempts a ON a.tenant_id = f.tenant_id \
      AND a.delivery_id = f.delivery_id AND a.number = f.number AND a.started_at = f.started_at";
-
-const ENDPOINT: &str = "SELECT endpoint_id FROM deliveries WHERE tenant_id = $1 AND delivery_id = $2";
 
 /// A delivery whose endpoint is gone has nowhere to go, and stays as it is.
 const REPLAY: &str = "UPDATE deliveries SET state = 0, reason = NULL, due_at = $3, ready_at = $3, holder = NULL, \
@@ -183,13 +182,23 @@ impl OutboxStore for PgStore {
         .await
     }
 
-    async fn replay(&self, tenant: TenantId, deliveries: &[DeliveryId], now: Timestamp) -> Result<u64> {
+    async fn replay(
+        &self,
+        tenant: TenantId,
+        deliveries: &[DeliveryId],
+        now: Timestamp,
+        told: Option<Entry>,
+    ) -> Result<u64> {
+        let told = told.as_slice();
         let replayed = self
             .run("replay", |mut this| {
                 Box::pin(async move {
                     let deliveries = ids(deliveries, |delivery| delivery.0);
                     let query = sqlx::query(REPLAY).bind(tenant.0).bind(&deliveries).bind(now.0);
                     let mut replayed = query.execute(&mut *this).await?.rows_affected();
+                    if replayed > 0 {
+                        audit::write(&mut this, told).await?;
+                    }
                     if this.in_doubt {
                         let query = sqlx::query_scalar(REPLAYED).bind(tenant.0).bind(&deliveries).bind(now.0);
                         replayed = query.fetch_one(&mut *this).await.map(i64::cast_unsigned)?;
@@ -399,27 +408,16 @@ async fn finish(connection: &mut Session, finished: &[&Finished]) -> Result<Hash
         .bind(results);
     let rows = query.fetch_all(&mut *connection).await?;
     let recorded: HashSet<DeliveryId> = rows.iter().map(recorded).collect::<Result<_>>()?;
-    for one in finished.iter().filter(|one| recorded.contains(&one.lease.delivery_id)) {
-        if let Some(disabled) = gone(&one.attempt, &one.outcome) {
-            disable(connection, one.lease.tenant_id, one.lease.delivery_id, &disabled).await?;
-        }
-    }
+    let kept = finished.iter().copied().filter(|one| recorded.contains(&one.lease.delivery_id));
+    health::follow(connection, &upshots(kept)).await?;
     Ok(recorded)
-}
-
-/// Disables the endpoint of a delivery, and ends what waits for it.
-async fn disable(connection: &mut Session, tenant: TenantId, delivery: DeliveryId, disabled: &Disabled) -> Result<()> {
-    let query = sqlx::query_scalar(ENDPOINT).bind(tenant.0).bind(delivery.0);
-    let Some(endpoint) = query.fetch_optional(&mut *connection).await?.map(EndpointId) else { return Ok(()) };
-    endpoints::set_disabled(connection, tenant, endpoint, Some(disabled)).await?;
-    fail_endpoints(connection, tenant, &[endpoint], disabled.at, ENDPOINT_DISABLED).await
 }
 
 /// Hot statements, each with the indexes that serve it.
 #[cfg(test)]
 pub(super) const PLANNED: &[(&str, &[&str])] = &[
     (NEXT_READY, &["deliveries_ready"]),
-    (WAITING, &["deliveries_waiting"]),
+    (WAITING, &["deliveries_waiting", "endpoints_by_id"]),
     (CLAIM, &["deliveries_waiting", "deliveries_pkey"]),
     (CLAIMED, &["deliveries_waiting"]),
     (MESSAGES, &["messages_pkey"]),

@@ -10,6 +10,7 @@ use crate::filter::{Filter, Mode};
 use crate::model::id::{DeliveryId, EndpointId, ProjectId, RuleId, RunId, TraceId};
 use crate::model::time::Timestamp;
 use crate::store::KeyStore as _;
+use crate::store::audit::AuditQuery;
 use crate::store::failed::FailedQuery;
 use crate::store::outbox::DeliveryQuery;
 use crate::store::runs::{FeedbackQuery, RunQuery};
@@ -21,7 +22,7 @@ use crate::store::search::{Search, Within};
 mod database;
 
 /// Tables that grow with what comes in: no hot statement reads one from end to end.
-const LARGE: [&str; 12] = [
+const LARGE: [&str; 13] = [
     "projects",
     "run_bodies",
     "runs",
@@ -34,6 +35,7 @@ const LARGE: [&str; 12] = [
     "messages",
     "deliveries",
     "attempts",
+    "audit_log",
 ];
 
 /// Ten thousand of everything, runs in twenty projects, and what the planner knows of it.
@@ -49,6 +51,9 @@ const FILL: &str = "
         n % 1000 = 0, n, n, n, n FROM n;
     INSERT INTO changes SELECT t, p, n, r, id('trace', n / 4), n FROM n;
     INSERT INTO feedback SELECT t, id('feedback', n), r, p, 'key', 'api', n, '{}' FROM n;
+    INSERT INTO examples SELECT t, id('example', n), id('dataset', n % 20), n, '', r FROM n;
+    INSERT INTO queued_runs SELECT t, id('queue', n % 20), r, n, 0 FROM n;
+    UPDATE runs SET thread_id = id('thread', start_at / 8) WHERE is_root;
     INSERT INTO feedback_tokens SELECT t, id('token', n), r, n, n, '{}' FROM n;
     INSERT INTO waiting_parts (tenant_id, run_id, digest, part) SELECT t, id('waiting', n), n, '' FROM n;
     INSERT INTO matches SELECT t, u, r, p FROM n;
@@ -58,6 +63,7 @@ const FILL: &str = "
     INSERT INTO endpoints SELECT t, id('endpoint', n), NULL, NULL, '', '', '', '' FROM n;
     INSERT INTO deliveries SELECT t, id('delivery', n), id('message', n), id('endpoint', n % 1000), u,
         CASE WHEN n % 20 = 0 THEN 0 WHEN n % 20 = 1 THEN 2 ELSE 1 END, NULL, 1, n, n, NULL, n, n FROM n;
+    INSERT INTO audit_log SELECT id('tenant', n % 100), id('entry', n), n, 'server', NULL, NULL, NULL, 'rule.update', 'rule ' || n FROM n;
     INSERT INTO attempts SELECT t, id('delivery', n), 1, n, 1, '{}' FROM n;
     INSERT INTO rules SELECT t, id('rule', n), 'rule ' || n, 'active', '{}' FROM n;
     INSERT INTO group_cursors SELECT t, id('project', n), 'a', 0, 1, 1 FROM n;
@@ -169,14 +175,17 @@ async fn hot_statements_are_served_by_their_indexes() {
 async fn served(connection: &mut PgConnection, wrong: &mut Wrong) {
     let planned = [
         accept::PLANNED,
+        collections::PLANNED,
         endpoints::PLANNED,
         feedback::PLANNED,
         feedback_tokens::PLANNED,
+        health::PLANNED,
         names::PLANNED,
         outbox::PLANNED,
         removal::PLANNED,
         runs::PLANNED,
         standing::PLANNED,
+        threads::PLANNED,
         windows::PLANNED,
     ];
     let of_trace = RunQuery { trace_id: Some(TraceId(Uuid::nil())), ..RunQuery::default() };
@@ -230,9 +239,11 @@ async fn in_order(connection: &mut PgConnection, wrong: &mut Wrong) {
         (sent(failed), "deliveries_by_creation"),
         (sent(DeliveryQuery { rule_id, before: sent_before, ..DeliveryQuery::default() }), "deliveries_by_rule"),
     ];
+    let told = |query: AuditQuery| audit::page(TenantId::DEFAULT, &query).sql().as_str().to_owned();
+    let log = [(told(AuditQuery::default()), "audit_log_pkey")];
     let ordered =
         windows::ORDERED.iter().chain(outbox::ORDERED).map(|(statement, index)| ((*statement).to_owned(), *index));
-    for (statement, index) in cases.into_iter().chain(ordered) {
+    for (statement, index) in cases.into_iter().chain(log).chain(ordered) {
         let plan = plan(connection, &statement).await;
         if !plan.contains(index) || plan.contains("Sort") || scanned_whole(&plan).is_some() {
             wrong.note(&statement, &plan, &format!("be read in the order of {index}"));

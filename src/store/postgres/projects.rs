@@ -3,14 +3,14 @@
 use async_trait::async_trait;
 use sqlx::{Postgres, QueryBuilder};
 
+use crate::model::audit::Entry;
 use crate::model::id::{ProjectId, TenantId};
 use crate::model::project::{DEFAULT_PROJECT, Project};
-use crate::model::time::Timestamp;
 use crate::store::failure::{RETRY_AFTER, is_repeat};
 use crate::store::postgres::rules::own_version;
 use crate::store::postgres::runner::take_your_time;
 use crate::store::postgres::session::Session;
-use crate::store::postgres::{PgStore, ids, removal, text};
+use crate::store::postgres::{PgStore, audit, ids, removal, text};
 use crate::store::projects::{ProjectQuery, ProjectStore};
 use crate::store::records::project;
 use crate::store::{Result, StoreError, revision};
@@ -51,23 +51,28 @@ impl ProjectStore for PgStore {
         Ok(project)
     }
 
-    async fn update_project(&self, project: Project, now: Timestamp) -> Result<()> {
+    async fn update_project(&self, project: Project) -> Result<()> {
         let project = &project;
         self.run("update_project", |mut this| {
             Box::pin(async move {
-                update(&mut this, project, now).await?;
+                update(&mut this, project).await?;
                 Ok(this.done(()))
             })
         })
         .await
     }
 
-    async fn delete_project(&self, tenant: TenantId, id: ProjectId) -> Result<bool> {
+    async fn delete_project(&self, tenant: TenantId, id: ProjectId, told: Option<Entry>) -> Result<bool> {
+        let told = told.as_slice();
         let there = self
             .run_long("delete_project", |mut this| {
                 Box::pin(async move {
                     take_your_time(&mut this).await?;
-                    let there = removal::remove(&mut this, tenant, id).await? || this.in_doubt;
+                    let removed = removal::remove(&mut this, tenant, id).await?;
+                    if removed {
+                        audit::write(&mut this, told).await?;
+                    }
+                    let there = removed || this.in_doubt;
                     Ok(this.done(there))
                 })
             })
@@ -152,12 +157,12 @@ async fn write(connection: &mut Session, statement: &'static str, project: &Proj
 
 /// Replaces what is stored of a project. A new name is a matter of rules, whose version is locked before anything is
 /// looked at; the project's row is locked by whoever writes it, after that.
-async fn update(connection: &mut Session, project: &Project, now: Timestamp) -> Result<()> {
+async fn update(connection: &mut Session, project: &Project) -> Result<()> {
     let name = |found: Option<Project>| found.map(|found| found.name).ok_or(StoreError::NotFound("the project"));
     if name(find(connection, project.tenant_id, project.id).await?)? != text(&project.name) {
         own_version(connection).await?;
         if name(find(connection, project.tenant_id, project.id).await?)? != text(&project.name) {
-            revision::rename(&mut *connection, project, now).await?;
+            revision::rename(&mut *connection, project).await?;
         }
     }
     match write(connection, UPDATE, project).await? {

@@ -16,6 +16,8 @@ use crate::store::revision::{EndpointRow, RuleRow, RuleRows};
 use crate::store::row::readable;
 use crate::store::{Result, StoreError, records};
 
+const ASK_FOR: &str = "UPDATE counters SET value = $1 WHERE name = 'least_version' AND value < $1";
+
 const BUMP_VERSION: &str = "UPDATE counters SET value = value + 1 WHERE name = 'rules_version'";
 
 const DELETE: &str = "DELETE FROM rules WHERE tenant_id = $1 AND rule_id = ANY($2::uuid[])";
@@ -98,6 +100,11 @@ impl RuleRows for Session {
 
     async fn bump_version(&mut self) -> Result<()> {
         sqlx::query(BUMP_VERSION).execute(self).await?;
+        Ok(())
+    }
+
+    async fn ask_for(&mut self, version: i64) -> Result<()> {
+        sqlx::query(ASK_FOR).bind(version).execute(self).await?;
         Ok(())
     }
 }

@@ -3,13 +3,14 @@
 use async_trait::async_trait;
 use futures_util::TryStreamExt as _;
 
+use crate::model::audit::Entry;
 use crate::model::endpoint::{Disabled, Endpoint};
 use crate::model::id::{EndpointId, RuleId, TenantId};
 use crate::model::rule::{Rule, RuleState};
 use crate::model::sealed::Sealed;
 use crate::model::time::Timestamp;
 use crate::store::postgres::session::Session;
-use crate::store::postgres::{PgStore, Topic, endpoints, outbox};
+use crate::store::postgres::{PgStore, Topic, audit, endpoints, outbox};
 use crate::store::row::readable;
 use crate::store::rules::{RuleChanges, RuleSnapshot, RuleStore};
 use crate::store::{Result, records, revision};
@@ -41,6 +42,7 @@ impl RuleStore for PgStore {
                 } else {
                     revision::apply(&mut *this, tenant, changes, now).await?;
                 }
+                audit::write(&mut this, &changes.told).await?;
                 Ok(this.done(()))
             })
         })
@@ -49,7 +51,15 @@ impl RuleStore for PgStore {
         Ok(())
     }
 
-    async fn set_rule_state(&self, tenant: TenantId, id: RuleId, state: RuleState, now: Timestamp) -> Result<bool> {
+    async fn set_rule_state(
+        &self,
+        tenant: TenantId,
+        id: RuleId,
+        state: RuleState,
+        now: Timestamp,
+        told: Option<Entry>,
+    ) -> Result<bool> {
+        let told = told.as_slice();
         let there = self
             .run("set_rule_state", |mut this| {
                 Box::pin(async move {
@@ -57,6 +67,7 @@ impl RuleStore for PgStore {
                     let row = sqlx::query(ONE).bind(tenant.0).bind(id.0).fetch_optional(&mut *this).await?;
                     let Some(row) = row else { return Ok(this.done(false)) };
                     revision::set_state(&mut *this, tenant, records::rule(&row)?, state, now).await?;
+                    audit::write(&mut this, told).await?;
                     Ok(this.done(true))
                 })
             })
@@ -82,13 +93,17 @@ impl RuleStore for PgStore {
         id: EndpointId,
         disabled: Option<Disabled>,
         now: Timestamp,
+        told: Option<Entry>,
     ) -> Result<bool> {
-        let disabled = disabled.as_ref();
+        let (disabled, told) = (disabled.as_ref(), told.as_slice());
         self.run("set_endpoint_state", |mut this| {
             Box::pin(async move {
                 let there = endpoints::set_disabled(&mut this, tenant, id, disabled).await?;
                 if disabled.is_some() {
                     outbox::fail_endpoints(&mut this, tenant, &[id], now, records::ENDPOINT_DISABLED).await?;
+                }
+                if there {
+                    audit::write(&mut this, told).await?;
                 }
                 Ok(this.done(there))
             })

@@ -4,12 +4,13 @@ use async_trait::async_trait;
 use sqlx::postgres::PgRow;
 use sqlx::{Postgres, QueryBuilder};
 
+use crate::model::audit::Entry;
 use crate::model::feedback::Feedback;
 use crate::model::id::{FeedbackId, ProjectId, RunId, TenantId, TraceId};
 use crate::model::run::StoredRun;
 use crate::model::time::Timestamp;
 use crate::store::postgres::runner::Reader;
-use crate::store::postgres::{PgStore, Topic, feedback, ids, search};
+use crate::store::postgres::{PgStore, Topic, audit, feedback, ids, search};
 use crate::store::runs::{Accepted, Batch, FeedbackQuery, RunQuery, RunStore};
 use crate::store::search::{Found, Search};
 use crate::store::{Result, records};
@@ -84,11 +85,22 @@ impl RunStore for PgStore {
         self.read(async { feedback::list(&mut *self.reader().await?, tenant, query).await }).await
     }
 
-    async fn delete_feedback(&self, tenant: TenantId, id: FeedbackId, now: Timestamp) -> Result<bool> {
+    async fn delete_feedback(
+        &self,
+        tenant: TenantId,
+        id: FeedbackId,
+        now: Timestamp,
+        told: Option<Entry>,
+    ) -> Result<bool> {
+        let told = told.as_slice();
         let deleted = self
             .run("delete_feedback", |mut this| {
                 Box::pin(async move {
-                    let deleted = feedback::delete(&mut this, tenant, id, now).await? || this.in_doubt;
+                    let deleted = feedback::delete(&mut this, tenant, id, now).await?;
+                    if deleted {
+                        audit::write(&mut this, told).await?;
+                    }
+                    let deleted = deleted || this.in_doubt;
                     Ok(this.done(deleted))
                 })
             })

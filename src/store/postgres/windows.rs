@@ -35,7 +35,7 @@ const LEASE: &str = "WITH free AS (SELECT w.tenant_id, w.project_id \
 const RELEASE: &str = "DELETE FROM project_leases l USING unnest($2::uuid[], $3::uuid[]) AS w (tenant_id, project_id) \
      WHERE l.tenant_id = w.tenant_id AND l.project_id = w.project_id AND l.holder = $1";
 
-const CHANGES: &str = "SELECT seq, run_id, trace_id, changed_at FROM changes \
+const CHANGES: &str = "SELECT seq, run_id, trace_id, changed_at, left_thread_id FROM changes \
      WHERE tenant_id = $1 AND project_id = $2 AND seq > $3 AND changed_at <= $4 ORDER BY seq LIMIT $5";
 
 const MATCHED: &str = "SELECT m.rule_id, m.run_id FROM unnest($2::uuid[], $3::uuid[]) AS pair (rule_id, run_id) \

@@ -37,6 +37,10 @@ pub(in crate::store) fn example(row: &impl Columns) -> Result<Example> {
     unpack_json("examples", Cells::of("examples", row).take()?)
 }
 
+pub(in crate::store) fn source_run(row: &impl Columns) -> Result<RunId> {
+    Cells::of("examples", row).take().map(RunId)
+}
+
 pub(in crate::store) fn queued_run(row: &impl Columns) -> Result<(RunId, Timestamp)> {
     let mut cells = Cells::of("queued_runs", row);
     Ok((RunId(cells.take()?), cells.instant()?))

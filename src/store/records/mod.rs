@@ -11,8 +11,10 @@ use uuid::Uuid;
 
 use crate::model::endpoint::{Disabled, Endpoint};
 use crate::model::feedback::Feedback;
+use crate::model::health::{Circuit, Health};
 use crate::model::id::{
-    AlertId, ApiKeyId, DeliveryId, EndpointId, MessageId, ProjectId, RuleId, RunId, TenantId, TraceId, WindowId,
+    AlertId, ApiKeyId, DeliveryId, EndpointId, MessageId, ProjectId, RuleId, RunId, TenantId, ThreadId, TraceId,
+    WindowId,
 };
 use crate::model::project::Project;
 use crate::model::rule::{Cadence, Rule};
@@ -28,14 +30,15 @@ use crate::store::retention::{Aged, Candidate, Ended};
 use crate::store::row::{Cells, Columns, corrupt, if_readable, pass_over_run};
 use crate::store::rules::RuleSnapshot;
 use crate::store::search::Found;
+use crate::store::threads::Turn;
 use crate::store::windows::{ProjectKey, Standing, Stirred};
 use crate::store::{Result, StoreError};
 
 pub(super) use attempts::{attempt, attempt_text, failed_count};
-pub(super) use collections::{collection, example, log_entry, queued_run};
+pub(super) use collections::{collection, example, log_entry, queued_run, source_run};
 pub(super) use outbox::{
-    LARGEST_CLAIMED, answers, claims, delivery, gone, message, messages_of, recorded, state_columns, state_of_word,
-    verdict, waiting_for, window_column,
+    LARGEST_CLAIMED, Upshot, answers, claims, delivery, message, messages_of, notice_delivery, recorded, state_columns,
+    state_of_word, upshots, verdict, waiting_for, window_column,
 };
 
 /// Why deliveries fail whose rule was removed.
@@ -244,8 +247,16 @@ pub(super) fn endpoint(row: &impl Columns) -> Result<Endpoint> {
             let (at, reason) = (cells.instant_or_none()?, cells.take_or_none()?.unwrap_or_default());
             at.map(|at| Disabled { at, reason })
         },
+        health: Health { failing_since: cells.instant_or_none()?, circuit: circuit(&mut cells)? },
         alert_id: cells.take_or_none()?.map(AlertId),
     })
+}
+
+/// A circuit: until when it is open, and how often it has opened.
+fn circuit(cells: &mut Cells<'_>) -> Result<Option<Circuit>> {
+    let (until, openings) = (cells.instant_or_none()?, cells.take_or_none::<i64>()?);
+    let openings = openings.map_or(0, |count| u32::try_from(count).unwrap_or(u32::MAX));
+    Ok(until.map(|until| Circuit { until, openings }))
 }
 
 pub(super) fn sealed_target(row: &impl Columns) -> Result<(EndpointId, Sealed)> {
@@ -260,7 +271,20 @@ pub(super) fn change(row: &impl Columns) -> Result<Change> {
         run_id: RunId(cells.take()?),
         trace_id: TraceId(cells.take()?),
         at: cells.instant()?,
+        left: cells.take_or_none()?.map(ThreadId),
     })
+}
+
+/// A run with the thread that it is a turn of, if it is one.
+pub(super) fn thread_of(row: &impl Columns) -> Result<Option<(RunId, ThreadId)>> {
+    let mut cells = Cells::of("runs", row);
+    let run = RunId(cells.take()?);
+    Ok(cells.take_or_none()?.map(|thread| (run, ThreadId(thread))))
+}
+
+pub(super) fn turn(row: &impl Columns) -> Result<Turn> {
+    let mut cells = Cells::of("runs", row);
+    Ok(Turn { thread: ThreadId(cells.take()?), run_id: RunId(cells.take()?), newest: cells.take()? })
 }
 
 pub(super) fn matched(row: &impl Columns) -> Result<(RuleId, RunId)> {

@@ -1,6 +1,6 @@
 //! What the rows stand for of messages, and of their way out.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,15 +8,17 @@ use crate::model::delivery::{Attempt, Delivery, DeliveryState, Lease, Outcome};
 use crate::model::endpoint::{Disabled, Endpoint};
 use uuid::Uuid;
 
+use crate::model::health::{Sign, Turn};
 use crate::model::id::{AlertId, DeliveryId, EndpointId, MessageId, RuleId, TenantId, WindowId};
 use crate::model::message::{Body, Message, Source};
+use crate::model::pace::Pace;
 use crate::model::time::Timestamp;
 use crate::store::body::unpack;
-use crate::store::outbox::{Claim, Claimant, Finished, Waiting};
+use crate::store::outbox::{Claim, Claimant, Finished, GivenUp, Notice, Waiting};
 use crate::store::row::{Cells, Columns, corrupt};
 use crate::store::{Result, StoreError};
 
-use super::{DELIVERED, ENDPOINT_DISABLED, ENDPOINT_LOST, FAILED, PENDING};
+use super::{DELIVERED, ENDPOINT_DISABLED, ENDPOINT_LOST, FAILED, PENDING, circuit};
 
 pub(in crate::store) fn delivery(row: &impl Columns) -> Result<Delivery> {
     let mut cells = Cells::of("deliveries", row);
@@ -45,6 +47,7 @@ pub(super) fn source(cells: &mut Cells<'_>) -> Result<Source> {
     match cells.take_or_none::<&str>()? {
         None => Ok(Source::Rule(RuleId(id))),
         Some(Source::ALERT) => Ok(Source::Alert(AlertId(id))),
+        Some(Source::ENDPOINT) => Ok(Source::Endpoint(EndpointId(id))),
         Some(other) => Err(corrupt("messages", &format!("the source {other} is not known"))),
     }
 }
@@ -81,11 +84,87 @@ pub(in crate::store) struct Verdict {
     pub(in crate::store) finished: Option<i64>,
 }
 
-/// That its endpoint is disabled, if that is what follows.
-pub(in crate::store) fn gone(attempt: &Attempt, outcome: &Outcome) -> Option<Disabled> {
-    let Outcome::Gone(reason) = outcome else { return None };
-    let at = attempt.started_at.after(Duration::from_millis(attempt.duration_ms));
-    Some(Disabled { at, reason: reason.clone() })
+/// What attempts that were recorded together tell of one endpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::store) struct Upshot {
+    pub(in crate::store) tenant_id: TenantId,
+    pub(in crate::store) endpoint_id: EndpointId,
+    /// Whether an attempt has succeeded.
+    pub(in crate::store) recovered: bool,
+    /// When the first one failed since, or at all.
+    pub(in crate::store) failing_since: Option<Timestamp>,
+    pub(in crate::store) turn: Option<Turn>,
+    pub(in crate::store) end: Option<(Ending, Option<Notice>)>,
+}
+
+/// Why an endpoint is disabled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::store) enum Ending {
+    /// Its receiver says so.
+    Gone(Disabled),
+    /// It has failed for too long.
+    GivenUp(GivenUp),
+}
+
+impl Upshot {
+    fn of(lease: &Lease) -> Self {
+        let (tenant_id, endpoint_id) = (lease.tenant_id, lease.endpoint_id);
+        Self { tenant_id, endpoint_id, recovered: false, failing_since: None, turn: None, end: None }
+    }
+
+    /// That it is disabled: how, since when it must have failed for that, and what is told.
+    pub(in crate::store) fn ending(&self) -> Option<(&Disabled, Option<Timestamp>, Option<&Notice>)> {
+        let (end, notice) = self.end.as_ref()?;
+        let (disabled, since) = match end {
+            Ending::Gone(disabled) => (disabled, None),
+            Ending::GivenUp(given_up) => (&given_up.disabled, Some(given_up.failing_since)),
+        };
+        Some((disabled, since, notice.as_ref()))
+    }
+
+    fn note(&mut self, Finished { attempt, outcome, aftermath, .. }: &Finished) {
+        let ended = attempt.started_at.after(Duration::from_millis(attempt.duration_ms));
+        match attempt.result.sign() {
+            Sign::Taken => (self.recovered, self.failing_since) = (true, None),
+            Sign::Unwilling | Sign::Unable => self.failing_since = self.failing_since.or(Some(ended)),
+            Sign::Nothing => {}
+        }
+        self.turn = aftermath.turn.or(self.turn);
+        let end = match outcome {
+            Outcome::Gone(reason) => Some(Ending::Gone(Disabled { at: ended, reason: reason.clone() })),
+            _ => aftermath.given_up.clone().map(Ending::GivenUp),
+        };
+        if self.end.is_none() {
+            self.end = end.map(|end| (end, aftermath.notice.clone()));
+        }
+    }
+}
+
+/// What recorded attempts tell of their endpoints, in the order of their ids: whoever writes them takes them in one order.
+pub(in crate::store) fn upshots<'a>(recorded: impl Iterator<Item = &'a Finished>) -> Vec<Upshot> {
+    let mut finished: Vec<&Finished> = recorded.collect();
+    finished.sort_by_key(|one| (one.attempt.started_at.0, one.attempt.duration_ms));
+    let mut upshots: BTreeMap<EndpointId, Upshot> = BTreeMap::new();
+    for one in finished {
+        upshots.entry(one.lease.endpoint_id).or_insert_with(|| Upshot::of(&one.lease)).note(one);
+    }
+    upshots.into_values().collect()
+}
+
+/// The delivery of a notice.
+pub(in crate::store) fn notice_delivery(message: &Message, endpoint_id: EndpointId) -> Delivery {
+    Delivery {
+        tenant_id: message.tenant_id,
+        id: DeliveryId::of(message.id, endpoint_id),
+        message_id: message.id,
+        endpoint_id,
+        source: message.source,
+        state: DeliveryState::Pending,
+        attempts: 0,
+        due_at: message.created_at,
+        created_at: message.created_at,
+        finished_at: None,
+    }
 }
 
 pub(in crate::store) fn verdict(attempt: &Attempt, outcome: &Outcome) -> Verdict {
@@ -128,6 +207,7 @@ pub(in crate::store) fn claims(
         let lease = Lease {
             tenant_id: delivery.tenant_id,
             delivery_id: delivery.id,
+            endpoint_id: delivery.endpoint_id,
             holder: claimant.holder,
             until: claimant.until,
             attempt: delivery.attempts.saturating_add(1),
@@ -150,6 +230,9 @@ pub(in crate::store) fn waiting_for(row: &impl Columns) -> Result<Waiting> {
         tenant_id: TenantId(cells.take()?),
         first_at: cells.instant_or_none()?,
         retry_at: cells.instant_or_none()?,
+        // An endpoint that does not decode is found out by the claim.
+        pace: cells.json_or_none::<Pace>().ok().flatten().unwrap_or_default(),
+        circuit: circuit(&mut cells)?,
     })
 }
 

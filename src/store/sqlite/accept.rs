@@ -80,26 +80,27 @@ pub(super) const PLACES: &str = "SELECT r.run_id, r.project_id, r.trace_id FROM 
      WHERE b.tenant_id = $1 AND b.run_id IN (SELECT unhex(value) FROM json_each($2))";
 
 const INSERT_CHANGES: Insert = Insert {
-    head: "INSERT OR FAIL INTO changes (tenant_id, project_id, seq, run_id, trace_id, changed_at) VALUES",
-    columns: 6,
+    head: "INSERT OR FAIL INTO changes (tenant_id, project_id, seq, run_id, trace_id, changed_at, left_thread_id) VALUES",
+    columns: 7,
     tail: "",
 };
 
 const INSERT_RUNS: Insert = Insert {
     head: "INSERT OR FAIL INTO runs (tenant_id, project_id, run_id, trace_id, parent_run_id, name, run_type, status, is_root, \
-           is_stray, start_at, end_at, changed_seq, modified_at) VALUES",
-    columns: 14,
+           is_stray, start_at, end_at, changed_seq, modified_at, thread_id) VALUES",
+    columns: 15,
     tail: "",
 };
 
 const UPSERT_RUNS: Insert = Insert {
     head: "INSERT INTO runs (tenant_id, project_id, run_id, trace_id, parent_run_id, name, run_type, status, is_root, is_stray, \
-           start_at, end_at, changed_seq, modified_at) VALUES",
-    columns: 14,
+           start_at, end_at, changed_seq, modified_at, thread_id) VALUES",
+    columns: 15,
     tail: "ON CONFLICT (tenant_id, project_id, run_id) DO UPDATE SET trace_id = excluded.trace_id, \
            parent_run_id = excluded.parent_run_id, name = excluded.name, run_type = excluded.run_type, \
            status = excluded.status, is_root = excluded.is_root, is_stray = excluded.is_stray, start_at = excluded.start_at, \
-           end_at = excluded.end_at, changed_seq = excluded.changed_seq, modified_at = excluded.modified_at",
+           end_at = excluded.end_at, changed_seq = excluded.changed_seq, modified_at = excluded.modified_at, \
+           thread_id = excluded.thread_id",
 };
 
 /// The numbers of the changes after `$4`, onto the runs they are about.
@@ -254,6 +255,7 @@ impl Rows for SqliteConnection {
         insert(self, &INSERT_CHANGES, changes, |values, (project, change)| {
             values.push(tenant.0).push(project.0).push(change.seq);
             values.push(change.run_id.0).push(change.trace_id.0).push(change.at.0);
+            values.push(change.left.map(|thread| thread.0));
         })
         .await?;
         Ok(())
@@ -268,6 +270,7 @@ impl Rows for SqliteConnection {
             values.push(run.name.as_str()).push(run.run_type.as_str()).push(run.status.as_str());
             values.push(run.is_root()).push(run.is_stray());
             values.push(run.start_time.0).push(run.end_time.map(|end| end.0)).push(row.seq).push(row.at.0);
+            values.push(run.thread.map(|thread| thread.0));
         };
         insert_new(self, &INSERT_RUNS, &UPSERT_RUNS, &new, bind).await?;
         insert(self, &UPSERT_RUNS, &known, bind).await?;

@@ -1,21 +1,22 @@
 //! Datasets with their examples, and annotation queues with their runs.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use async_trait::async_trait;
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{QueryBuilder, Sqlite};
 use uuid::Uuid;
 
+use crate::model::audit::Entry;
 use crate::model::collection::{Collection, CollectionKind, Example, Queued};
 use crate::model::id::{ExampleId, QueueId, RunId, TenantId};
 use crate::model::time::Timestamp;
 use crate::store::body::pack_json;
-use crate::store::collections::{ActionsTaken, CollectionQuery, CollectionStore, ExampleQuery};
+use crate::store::collections::{ActionsTaken, CollectionQuery, CollectionStore, ExampleQuery, Shelved, shelved};
 use crate::store::failure::is_repeat;
 use crate::store::row::json_text;
-use crate::store::sqlite::SqliteStore;
 use crate::store::sqlite::row::{Insert, id_list, insert};
+use crate::store::sqlite::{SqliteStore, audit};
 use crate::store::{Result, StoreError, records};
 
 const CREATE: &str = "INSERT INTO collections (tenant_id, kind, collection_id, name, created_at, body) \
@@ -42,9 +43,10 @@ const THERE: &str = "SELECT collection_id FROM collections WHERE tenant_id = $1 
      AND collection_id IN (SELECT unhex(value) FROM json_each($2))";
 
 const PUT_EXAMPLES: Insert = Insert {
-    head: "INSERT INTO examples (tenant_id, example_id, dataset_id, created_at, body) VALUES",
-    columns: 5,
-    tail: "ON CONFLICT (tenant_id, example_id) DO UPDATE SET dataset_id = excluded.dataset_id, body = excluded.body",
+    head: "INSERT INTO examples (tenant_id, example_id, dataset_id, created_at, body, source_run_id) VALUES",
+    columns: 6,
+    tail: "ON CONFLICT (tenant_id, example_id) DO UPDATE SET dataset_id = excluded.dataset_id, body = excluded.body, \
+           source_run_id = excluded.source_run_id",
 };
 
 const ADD_EXAMPLES: Insert = Insert { tail: "ON CONFLICT (tenant_id, example_id) DO NOTHING", ..PUT_EXAMPLES };
@@ -71,6 +73,12 @@ const QUEUED: &str = "SELECT q.run_id, q.added_at FROM queued_runs q WHERE q.ten
      AND EXISTS (SELECT 1 FROM run_bodies b WHERE b.tenant_id = q.tenant_id AND b.run_id = q.run_id) \
      ORDER BY q.added_at, q.position, q.run_id LIMIT $3 OFFSET $4";
 
+const IN_DATASETS: &str = "SELECT DISTINCT source_run_id FROM examples WHERE source_run_id IS NOT NULL \
+     AND tenant_id = $1 AND source_run_id IN (SELECT unhex(value) FROM json_each($2))";
+
+const IN_QUEUES: &str = "SELECT run_id, max(added_at) FROM queued_runs \
+     WHERE tenant_id = $1 AND run_id IN (SELECT unhex(value) FROM json_each($2)) GROUP BY run_id";
+
 const DEQUEUE: &str = "DELETE FROM queued_runs WHERE tenant_id = $1 AND queue_id = $2 AND run_id = $3";
 
 #[async_trait]
@@ -94,8 +102,24 @@ impl CollectionStore for SqliteStore {
             .await
     }
 
-    async fn delete_collection(&self, tenant: TenantId, kind: CollectionKind, id: Uuid) -> Result<bool> {
-        self.queue.write(move |connection| Box::pin(delete(connection, tenant, kind, id))).await
+    async fn delete_collection(
+        &self,
+        tenant: TenantId,
+        kind: CollectionKind,
+        id: Uuid,
+        told: Option<Entry>,
+    ) -> Result<bool> {
+        self.queue
+            .write(move |connection| {
+                Box::pin(async move {
+                    let there = delete(connection, tenant, kind, id).await?;
+                    if there {
+                        audit::write(connection, told.as_slice()).await?;
+                    }
+                    Ok(there)
+                })
+            })
+            .await
     }
 
     async fn list_collections(
@@ -115,13 +139,17 @@ impl CollectionStore for SqliteStore {
         examples_page(tenant, query).build().fetch_all(&self.readers).await?.iter().map(records::example).collect()
     }
 
-    async fn delete_example(&self, tenant: TenantId, id: ExampleId) -> Result<bool> {
+    async fn delete_example(&self, tenant: TenantId, id: ExampleId, told: Option<Entry>) -> Result<bool> {
         self.queue
             .write(move |connection| {
                 Box::pin(async move {
                     sqlx::query(DELETE_LINKS).bind(tenant.0).bind(id.0).execute(&mut *connection).await?;
-                    let done = sqlx::query(DELETE_EXAMPLE).bind(tenant.0).bind(id.0).execute(connection).await?;
-                    Ok(done.rows_affected() > 0)
+                    let query = sqlx::query(DELETE_EXAMPLE).bind(tenant.0).bind(id.0);
+                    let there = query.execute(&mut *connection).await?.rows_affected() > 0;
+                    if there {
+                        audit::write(connection, told.as_slice()).await?;
+                    }
+                    Ok(there)
                 })
             })
             .await
@@ -153,12 +181,24 @@ impl CollectionStore for SqliteStore {
         query.fetch_all(&self.readers).await?.iter().map(records::queued_run).collect()
     }
 
-    async fn dequeue(&self, tenant: TenantId, queue: QueueId, run: RunId) -> Result<bool> {
+    async fn shelved(&self, tenant: TenantId, runs: &[RunId]) -> Result<HashMap<RunId, Shelved>> {
+        let runs = id_list(runs.iter().map(|run| run.0));
+        let examples = sqlx::query(IN_DATASETS).bind(tenant.0).bind(&runs).fetch_all(&self.readers).await?;
+        let queued = sqlx::query(IN_QUEUES).bind(tenant.0).bind(&runs).fetch_all(&self.readers).await?;
+        let examples = examples.iter().map(records::source_run).collect::<Result<Vec<_>>>()?;
+        Ok(shelved(examples, queued.iter().map(records::queued_run).collect::<Result<Vec<_>>>()?))
+    }
+
+    async fn dequeue(&self, tenant: TenantId, queue: QueueId, run: RunId, told: Option<Entry>) -> Result<bool> {
         self.queue
             .write(move |connection| {
                 Box::pin(async move {
                     let query = sqlx::query(DEQUEUE).bind(tenant.0).bind(queue.0).bind(run.0);
-                    Ok(query.execute(connection).await?.rows_affected() > 0)
+                    let there = query.execute(&mut *connection).await?.rows_affected() > 0;
+                    if there {
+                        audit::write(connection, told.as_slice()).await?;
+                    }
+                    Ok(there)
                 })
             })
             .await
@@ -209,7 +249,7 @@ async fn write_examples(connection: &mut SqliteConnection, statement: &Insert, e
     let rows = examples.iter().map(|example| Ok((*example, pack_json(example)?))).collect::<Result<Vec<_>>>()?;
     insert(connection, statement, &rows, |values, (example, body)| {
         values.push(example.tenant_id.0).push(example.id.0).push(example.dataset_id.0);
-        values.push(example.created_at.0).push(body.as_slice());
+        values.push(example.created_at.0).push(body.as_slice()).push(example.source_run_id.map(|run| run.0));
     })
     .await?;
     let links: Vec<_> =
@@ -300,7 +340,9 @@ pub(super) fn examples_page(tenant: TenantId, query: &ExampleQuery) -> QueryBuil
 
 /// Statements that requests and loops run, each with the step its plan must have.
 #[cfg(test)]
-pub(super) const PLANNED: [(&str, &str); 4] = [
+pub(super) const PLANNED: [(&str, &str); 6] = [
+    (IN_DATASETS, "SEARCH examples USING COVERING INDEX examples_by_run (tenant_id=? AND source_run_id=?)"),
+    (IN_QUEUES, "SEARCH queued_runs USING INDEX queued_runs_by_run (tenant_id=? AND run_id=?)"),
     (THERE, "SEARCH collections USING PRIMARY KEY (tenant_id=? AND kind=? AND collection_id=?)"),
     (QUEUED, "SEARCH q USING COVERING INDEX queued_runs_in_order (tenant_id=? AND queue_id=?)"),
     (DELETE_EXAMPLE, "SEARCH examples USING INDEX sqlite_autoindex_examples_1 (tenant_id=? AND example_id=?)"),

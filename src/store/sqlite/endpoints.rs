@@ -13,11 +13,12 @@ use crate::store::sqlite::row::{Insert, id_list, insert};
 use crate::store::{Result, StoreError};
 
 const LIST: &str = "SELECT tenant_id, endpoint_id, key, rule_id, target_sealed, shown, format, policy, overrides, \
-     origin, disabled_at, disabled_why, alert_id FROM endpoints \
+     origin, disabled_at, disabled_why, failing_since, circuit_until, circuit_openings, alert_id FROM endpoints \
      WHERE tenant_id = $1";
 
 pub(super) const BY_ID: &str = "SELECT tenant_id, endpoint_id, key, rule_id, target_sealed, shown, format, policy, overrides, \
-     origin, disabled_at, disabled_why, alert_id FROM endpoints WHERE endpoint_id IN (SELECT unhex(value) FROM json_each($1))";
+     origin, disabled_at, disabled_why, failing_since, circuit_until, circuit_openings, alert_id FROM endpoints \
+     WHERE endpoint_id IN (SELECT unhex(value) FROM json_each($1))";
 
 const UPSERT: Insert = Insert {
     head: "INSERT INTO endpoints (tenant_id, endpoint_id, key, rule_id, target_sealed, shown, format, policy, overrides, \
@@ -26,7 +27,7 @@ const UPSERT: Insert = Insert {
     tail: "ON CONFLICT (tenant_id, endpoint_id) DO UPDATE SET key = excluded.key, rule_id = excluded.rule_id, \
            target_sealed = excluded.target_sealed, shown = excluded.shown, format = excluded.format, \
            policy = excluded.policy, overrides = excluded.overrides, origin = excluded.origin, \
-           alert_id = excluded.alert_id",
+     alert_id = excluded.alert_id, failing_since = NULL, circuit_until = NULL, circuit_openings = NULL",
 };
 
 const DELETE: &str =
@@ -40,8 +41,8 @@ const SEALED: &str = "SELECT endpoint_id, target_sealed FROM endpoints WHERE end
 
 const RESEAL: &str = "UPDATE endpoints SET target_sealed = $3 WHERE endpoint_id = $1 AND target_sealed = $2";
 
-const SET_DISABLED: &str = "UPDATE endpoints SET disabled_at = $3, disabled_why = $4 \
-     WHERE tenant_id = $1 AND endpoint_id = $2";
+const SET_DISABLED: &str = "UPDATE endpoints SET disabled_at = $3, disabled_why = $4, failing_since = NULL, \
+     circuit_until = NULL, circuit_openings = NULL WHERE tenant_id = $1 AND endpoint_id = $2";
 
 const THERE: &str = "SELECT endpoint_id FROM endpoints \
      WHERE tenant_id = $1 AND endpoint_id IN (SELECT unhex(value) FROM json_each($2))";

@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use sqlx::sqlite::SqliteConnection;
 
+use crate::model::audit::Entry;
 use crate::model::id::{ApiKeyId, TenantId};
 use crate::model::time::Timestamp;
 use crate::store::accept::ensure_default;
@@ -10,7 +11,7 @@ use crate::store::failure::is_repeat;
 use crate::store::keys::{ApiKey, KeyStore};
 use crate::store::records::api_key;
 use crate::store::revision::RuleRows as _;
-use crate::store::sqlite::{SqliteStore, schema};
+use crate::store::sqlite::{SqliteStore, audit, schema};
 use crate::store::{Result, StoreError};
 
 const PUT: &str = "INSERT INTO api_keys (tenant_id, key_id, name, hash, prefix, scopes, created_at, revoked_at) \
@@ -59,20 +60,33 @@ const WIPE: [&str; 26] = [
 
 #[async_trait]
 impl KeyStore for SqliteStore {
-    async fn put_api_key(&self, key: ApiKey) -> Result<()> {
-        self.queue.write(move |connection| Box::pin(put(connection, key))).await
+    async fn put_api_key(&self, key: ApiKey, told: Option<Entry>) -> Result<()> {
+        self.queue
+            .write(move |connection| {
+                Box::pin(async move {
+                    if put(connection, key).await? {
+                        audit::write(connection, told.as_slice()).await?;
+                    }
+                    Ok(())
+                })
+            })
+            .await
     }
 
     async fn api_keys(&self) -> Result<Vec<ApiKey>> {
         sqlx::query(LIST).fetch_all(&self.readers).await?.iter().map(api_key).collect()
     }
 
-    async fn revoke_api_key(&self, id: ApiKeyId, now: Timestamp) -> Result<bool> {
+    async fn revoke_api_key(&self, id: ApiKeyId, now: Timestamp, told: Option<Entry>) -> Result<bool> {
         self.queue
             .write(move |connection| {
                 Box::pin(async move {
-                    let done = sqlx::query(REVOKE).bind(id.0).bind(now.0).execute(connection).await?;
-                    Ok(done.rows_affected() > 0)
+                    let done = sqlx::query(REVOKE).bind(id.0).bind(now.0).execute(&mut *connection).await?;
+                    let revoked = done.rows_affected() > 0;
+                    if revoked {
+                        audit::write(connection, told.as_slice()).await?;
+                    }
+                    Ok(revoked)
                 })
             })
             .await
@@ -109,8 +123,15 @@ impl KeyStore for SqliteStore {
         schema::check(&mut *self.readers.acquire().await?, "the database").await
     }
 
-    async fn wipe(&self) -> Result<()> {
-        self.queue.write(move |connection| Box::pin(wipe(connection))).await
+    async fn wipe(&self, told: Option<Entry>) -> Result<()> {
+        self.queue
+            .write(move |connection| {
+                Box::pin(async move {
+                    wipe(connection).await?;
+                    audit::write(connection, told.as_slice()).await
+                })
+            })
+            .await
     }
 
     async fn close(&self) {
@@ -119,7 +140,8 @@ impl KeyStore for SqliteStore {
     }
 }
 
-async fn put(connection: &mut SqliteConnection, key: ApiKey) -> Result<()> {
+/// Stores a key's record. Whether it was not there.
+async fn put(connection: &mut SqliteConnection, key: ApiKey) -> Result<bool> {
     let put = sqlx::query(PUT)
         .bind(key.tenant_id.0)
         .bind(key.id.0)
@@ -132,7 +154,7 @@ async fn put(connection: &mut SqliteConnection, key: ApiKey) -> Result<()> {
         .execute(connection)
         .await;
     match put {
-        Ok(_) => Ok(()),
+        Ok(done) => Ok(done.rows_affected() > 0),
         Err(error) if is_repeat(&error) => Err(StoreError::Conflict("an API key with this id".to_owned())),
         Err(error) => Err(error.into()),
     }

@@ -8,6 +8,7 @@
 
 mod accept;
 mod alerts;
+mod audit;
 mod checkpoints;
 mod collections;
 mod endpoints;
@@ -15,6 +16,7 @@ mod failed;
 mod failure;
 mod feedback;
 mod feedback_tokens;
+mod health;
 mod inspect;
 mod keys;
 mod leases;
@@ -32,6 +34,7 @@ mod runs;
 pub(in crate::store) mod schema;
 mod search;
 mod standing;
+mod threads;
 mod windows;
 mod writer;
 

@@ -15,18 +15,19 @@ const RULES: &str =
     "SELECT rule_id, key FROM rules WHERE tenant_id = $1 AND rule_id IN (SELECT unhex(value) FROM json_each($2))";
 
 const ENDPOINTS: &str = "SELECT tenant_id, endpoint_id, key, rule_id, target_sealed, shown, format, policy, overrides, \
-     origin, disabled_at, disabled_why, alert_id FROM endpoints \
+     origin, disabled_at, disabled_why, failing_since, circuit_until, circuit_openings, alert_id FROM endpoints \
      WHERE tenant_id = $1 AND endpoint_id IN (SELECT unhex(value) FROM json_each($2))";
 
 const OF_KEY: &str = "SELECT tenant_id, endpoint_id, key, rule_id, target_sealed, shown, format, policy, overrides, \
-     origin, disabled_at, disabled_why, alert_id FROM endpoints WHERE tenant_id = $1 AND key = $2";
+     origin, disabled_at, disabled_why, failing_since, circuit_until, circuit_openings, alert_id FROM endpoints \
+     WHERE tenant_id = $1 AND key = $2";
 
 const NAMED: &str = "SELECT tenant_id, endpoint_id, key, rule_id, target_sealed, shown, format, policy, overrides, \
-     origin, disabled_at, disabled_why, alert_id FROM endpoints \
+     origin, disabled_at, disabled_why, failing_since, circuit_until, circuit_openings, alert_id FROM endpoints \
      WHERE tenant_id = $1 AND key > $2 ORDER BY key LIMIT $3";
 
 const UNNAMED: &str = "SELECT tenant_id, endpoint_id, key, rule_id, target_sealed, shown, format, policy, overrides, \
-     origin, disabled_at, disabled_why, alert_id FROM endpoints \
+     origin, disabled_at, disabled_why, failing_since, circuit_until, circuit_openings, alert_id FROM endpoints \
      WHERE tenant_id = $1 AND key IS NULL AND endpoint_id > $2 ORDER BY endpoint_id LIMIT $3";
 
 #[async_trait]

@@ -7,8 +7,8 @@ use sqlx::sqlite::SqliteConnection;
 use sqlx::{QueryBuilder, Sqlite};
 use uuid::Uuid;
 
+use crate::model::audit::Entry;
 use crate::model::delivery::{Attempt, Delivery};
-use crate::model::endpoint::Disabled;
 use crate::model::id::{DeliveryId, EndpointId, MessageId, TenantId};
 use crate::model::message::Message;
 use crate::model::time::Timestamp;
@@ -16,13 +16,13 @@ use crate::store::Result;
 use crate::store::body::pack;
 use crate::store::outbox::{Claim, Claimant, DeliveryQuery, Finished, OutboxStore, Share, Waiting, record_apart};
 use crate::store::records::{
-    ENDPOINT_DISABLED, LARGEST_CLAIMED, answers, attempt, attempt_text, claims, delivery, gone, message, messages_of,
-    recorded, state_columns, state_of_word, verdict, waiting_for, window_column,
+    LARGEST_CLAIMED, answers, attempt, attempt_text, claims, delivery, message, messages_of, recorded, state_columns,
+    state_of_word, upshots, verdict, waiting_for, window_column,
 };
 use crate::store::retention::links_of;
 use crate::store::row::{json_text, readable};
 use crate::store::sqlite::row::{Insert, Repeating, Values, id_list, insert, repeat};
-use crate::store::sqlite::{SqliteStore, endpoints, failed};
+use crate::store::sqlite::{SqliteStore, audit, endpoints, failed, health};
 
 const INSERT_MESSAGES: Insert = Insert {
     head: "INSERT INTO messages (tenant_id, message_id, rule_id, source, window_id, part, parts, runs, links, body, created_at) \
@@ -65,13 +65,14 @@ pub(super) const WAITING: &str = "WITH RECURSIVE hop (endpoint_id) AS (\
      SELECT min(endpoint_id) FROM deliveries WHERE state = 0 AND endpoint_id > $1 \
      UNION ALL SELECT (SELECT min(d.endpoint_id) FROM deliveries d WHERE d.state = 0 AND d.endpoint_id > hop.endpoint_id) \
      FROM hop WHERE hop.endpoint_id IS NOT NULL LIMIT $2) \
-     SELECT endpoint_id, \
+     SELECT hop.endpoint_id, \
      (SELECT tenant_id FROM deliveries d WHERE d.state = 0 AND d.endpoint_id = hop.endpoint_id LIMIT 1), \
      (SELECT min(ready_at) FROM deliveries d \
      WHERE d.state = 0 AND d.endpoint_id = hop.endpoint_id AND min(d.attempts, 1) = 0), \
      (SELECT min(ready_at) FROM deliveries d \
-     WHERE d.state = 0 AND d.endpoint_id = hop.endpoint_id AND min(d.attempts, 1) = 1) \
-     FROM hop WHERE endpoint_id IS NOT NULL";
+     WHERE d.state = 0 AND d.endpoint_id = hop.endpoint_id AND min(d.attempts, 1) = 1), \
+     e.overrides, e.circuit_until, e.circuit_openings \
+     FROM hop LEFT JOIN endpoints e ON e.endpoint_id = hop.endpoint_id WHERE hop.endpoint_id IS NOT NULL";
 
 pub(super) const CLAIM: Repeating = Repeating {
     head: "UPDATE deliveries SET holder = ?, ready_at = ? FROM (",
@@ -101,8 +102,6 @@ const INSERT_ATTEMPTS: Insert = Insert {
     columns: 6,
     tail: "",
 };
-
-const ENDPOINT: &str = "SELECT endpoint_id FROM deliveries WHERE tenant_id = $1 AND delivery_id = $2";
 
 /// A delivery whose endpoint is gone has nowhere to go, and stays as it is.
 const REPLAY: &str = "UPDATE deliveries SET state = 0, reason = NULL, due_at = $3, ready_at = $3, holder = NULL, \
@@ -160,13 +159,17 @@ impl OutboxStore for SqliteStore {
         page(tenant, query).build().fetch_all(&self.readers).await?.iter().map(delivery).collect()
     }
 
-    async fn replay(&self, tenant: TenantId, ids: &[DeliveryId], now: Timestamp) -> Result<u64> {
+    async fn replay(&self, tenant: TenantId, ids: &[DeliveryId], now: Timestamp, told: Option<Entry>) -> Result<u64> {
         let ids = id_list(ids.iter().map(|id| id.0));
         self.queue
             .write(move |connection| {
                 Box::pin(async move {
                     let query = sqlx::query(REPLAY).bind(tenant.0).bind(ids).bind(now.0);
-                    Ok(query.execute(connection).await?.rows_affected())
+                    let replayed = query.execute(&mut *connection).await?.rows_affected();
+                    if replayed > 0 {
+                        audit::write(connection, told.as_slice()).await?;
+                    }
+                    Ok(replayed)
                 })
             })
             .await
@@ -313,7 +316,7 @@ async fn finish(connection: &mut SqliteConnection, finished: Vec<Finished>) -> R
         &FINISH,
         &finished,
         |_| {},
-        |values, Finished { lease, attempt, outcome }| {
+        |values, Finished { lease, attempt, outcome, .. }| {
             let verdict = verdict(attempt, outcome);
             values.push(lease.tenant_id.0).push(lease.delivery_id.0).push(lease.holder);
             values.push(verdict.state).push(verdict.reason).push(attempt.number);
@@ -329,33 +332,17 @@ async fn finish(connection: &mut SqliteConnection, finished: Vec<Finished>) -> R
         values.push(i64::try_from(attempt.duration_ms).unwrap_or(i64::MAX)).push(result.as_str());
     })
     .await?;
-    for (Finished { lease, attempt, outcome }, _) in &kept {
-        if let Some(disabled) = gone(attempt, outcome) {
-            disable(connection, lease.tenant_id, lease.delivery_id, &disabled).await?;
-        }
-    }
+    health::follow(connection, &upshots(kept.iter().map(|(one, _)| *one))).await?;
     Ok(answers(&finished, &recorded))
-}
-
-/// Disables the endpoint of a delivery, and ends what waits for it.
-async fn disable(
-    connection: &mut SqliteConnection,
-    tenant: TenantId,
-    delivery: DeliveryId,
-    disabled: &Disabled,
-) -> Result<()> {
-    let query = sqlx::query_scalar(ENDPOINT).bind(tenant.0).bind(delivery.0);
-    let Some(endpoint) = query.fetch_optional(&mut *connection).await?.map(EndpointId) else { return Ok(()) };
-    endpoints::set_disabled(connection, tenant, endpoint, Some(disabled)).await?;
-    fail_endpoints(connection, tenant, &[endpoint], disabled.at, ENDPOINT_DISABLED).await
 }
 
 /// Further statements that requests and loops run, each with the step its plan must have.
 #[cfg(test)]
-pub(super) const PLANNED: [(&str, &str); 8] = [
+pub(super) const PLANNED: [(&str, &str); 9] = [
     (NEXT_READY, "SEARCH deliveries USING COVERING INDEX deliveries_ready"),
     (WAITING, "SEARCH d USING COVERING INDEX deliveries_waiting (endpoint_id>?)"),
     (WAITING, "SEARCH d USING INDEX deliveries_waiting (endpoint_id=? AND <expr>=?)"),
+    (WAITING, "SEARCH e USING INDEX endpoints_by_id (endpoint_id=?) LEFT-JOIN"),
     (MESSAGE, "SEARCH messages USING INDEX sqlite_autoindex_messages_1 (tenant_id=? AND message_id=?)"),
     (ONE, "SEARCH deliveries USING PRIMARY KEY (tenant_id=? AND delivery_id=?)"),
     (ATTEMPTS, "SEARCH attempts USING PRIMARY KEY (tenant_id=? AND delivery_id=?)"),

@@ -6,9 +6,10 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::filter::sql::Clause;
 use crate::filter::{Filter, Mode};
-use crate::model::id::{DeliveryId, EndpointId, ProjectId, RuleId, RunId, TenantId, TraceId};
+use crate::model::id::{AuditId, DeliveryId, EndpointId, ProjectId, RuleId, RunId, TenantId, TraceId};
 use crate::model::time::Timestamp;
 use crate::store::KeyStore;
+use crate::store::audit::AuditQuery;
 use crate::store::failed::FailedQuery;
 use crate::store::outbox::DeliveryQuery;
 use crate::store::runs::{FeedbackQuery, RunQuery};
@@ -27,7 +28,7 @@ async fn plan(store: &SqliteStore, statement: &str) -> String {
 async fn hot_statements_are_served_by_their_indexes() {
     let directory = tempfile::tempdir().unwrap();
     let (store, writer) = SqliteStore::open(&directory.path().join("runhook.db")).await.unwrap();
-    let (claim, finish) = (outbox::CLAIM.text(2), outbox::FINISH.text(2));
+    let (claim, finish, note) = (outbox::CLAIM.text(2), outbox::FINISH.text(2), health::NOTE.text(2));
     let cases = [
         (windows::STIRRED, "SCAN projects USING INDEX projects_stirred"),
         (windows::CHANGES, "SEARCH changes USING PRIMARY KEY (tenant_id=? AND project_id=? AND seq>?)"),
@@ -35,6 +36,7 @@ async fn hot_statements_are_served_by_their_indexes() {
         (claim.as_str(), "SEARCH deliveries USING PRIMARY KEY (tenant_id=? AND delivery_id=?)"),
         (&claim, "SEARCH deliveries USING INDEX deliveries_waiting (endpoint_id=? AND <expr>=? AND ready_at<?)"),
         (&finish, "SEARCH deliveries USING PRIMARY KEY (tenant_id=? AND delivery_id=?)"),
+        (&note, "SEARCH endpoints USING INDEX endpoints_by_id (endpoint_id=?"),
         (outbox::MESSAGES, "SEARCH m USING INDEX sqlite_autoindex_messages_1 (tenant_id=? AND message_id=?)"),
         (endpoints::BY_ID, "SEARCH endpoints USING INDEX endpoints_by_id (endpoint_id=?)"),
         (feedback::ON_RUNS, "SEARCH feedback USING INDEX feedback_by_run (tenant_id=? AND run_id=?)"),
@@ -45,14 +47,41 @@ async fn hot_statements_are_served_by_their_indexes() {
         (runs::TRACES, "SEARCH r USING INDEX runs_by_trace (tenant_id=? AND project_id=? AND trace_id=?)"),
         (runs::TRACES, "SEARCH b USING INDEX sqlite_autoindex_run_bodies_1 (tenant_id=? AND run_id=?)"),
     ];
-    let windows =
-        [windows::PLANNED.as_slice(), &standing::PLANNED, &collections::PLANNED, &feedback_tokens::PLANNED].concat();
-    let more = [outbox::PLANNED.as_slice(), &names::PLANNED, &windows, &feedback::PLANNED, &removal::PLANNED].concat();
+    let windows = [
+        windows::PLANNED.as_slice(),
+        &standing::PLANNED,
+        &collections::PLANNED,
+        &feedback_tokens::PLANNED,
+        &threads::PLANNED,
+    ]
+    .concat();
+    let more = [
+        outbox::PLANNED.as_slice(),
+        &health::PLANNED,
+        &names::PLANNED,
+        &windows,
+        &feedback::PLANNED,
+        &removal::PLANNED,
+        &audit::PLANNED,
+    ]
+    .concat();
     for (statement, step) in cases.into_iter().chain(accept::PLANNED).chain(retention::PLANNED).chain(more) {
         let plan = plan(&store, statement).await;
         assert!(plan.contains(step), "{statement}\nis planned as\n{plan}\nand should\n{step}");
         assert!(!plan.contains("SCAN deliveries") && !plan.contains("SCAN runs"), "{statement}\n{plan}");
     }
+    drop(writer);
+}
+
+#[tokio::test]
+async fn pages_of_the_audit_log_are_read_in_the_order_of_its_key() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, writer) = SqliteStore::open(&directory.path().join("runhook.db")).await.unwrap();
+    let before = Some((Timestamp(0), AuditId(uuid::Uuid::nil())));
+    let page = AuditQuery { actor: Some("ci".into()), before, ..AuditQuery::default() };
+    let found = plan(&store, audit::page(TenantId::DEFAULT, &page).sql().as_str()).await;
+    assert!(found.contains("SEARCH audit_log USING PRIMARY KEY (tenant_id=? AND (at,entry_id)<(?,?))"), "{found}");
+    assert!(!found.contains("TEMP B-TREE"), "{found}");
     drop(writer);
 }
 

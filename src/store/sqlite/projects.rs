@@ -4,15 +4,15 @@ use async_trait::async_trait;
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{QueryBuilder, Sqlite};
 
+use crate::model::audit::Entry;
 use crate::model::id::{ProjectId, TenantId};
 use crate::model::project::{DEFAULT_PROJECT, Project};
-use crate::model::time::Timestamp;
 use crate::store::accept::ensure_default;
 use crate::store::failure::{RETRY_AFTER, is_repeat};
 use crate::store::projects::{ProjectQuery, ProjectStore};
 use crate::store::records::project;
 use crate::store::sqlite::row::id_list;
-use crate::store::sqlite::{SqliteStore, removal};
+use crate::store::sqlite::{SqliteStore, audit, removal};
 use crate::store::{Result, StoreError, revision};
 
 const COLUMNS: &str = "SELECT tenant_id, project_id, name, description, extra, reference_dataset_id, start_at, end_at \
@@ -47,12 +47,24 @@ impl ProjectStore for SqliteStore {
             .await
     }
 
-    async fn update_project(&self, project: Project, now: Timestamp) -> Result<()> {
-        self.queue.write(move |connection| Box::pin(update(connection, project, now))).await
+    async fn update_project(&self, project: Project) -> Result<()> {
+        self.queue.write(move |connection| Box::pin(update(connection, project))).await
     }
 
-    async fn delete_project(&self, tenant: TenantId, id: ProjectId) -> Result<bool> {
-        if !self.queue.write(move |connection| Box::pin(removal::remove(connection, tenant, id))).await? {
+    async fn delete_project(&self, tenant: TenantId, id: ProjectId, told: Option<Entry>) -> Result<bool> {
+        let removed = self
+            .queue
+            .write(move |connection| {
+                Box::pin(async move {
+                    let there = removal::remove(connection, tenant, id).await?;
+                    if there {
+                        audit::write(connection, told.as_slice()).await?;
+                    }
+                    Ok(there)
+                })
+            })
+            .await?;
+        if !removed {
             return Ok(false);
         }
         while self.drop_some((tenant, id), STEP).await?.more {}
@@ -126,14 +138,14 @@ async fn write(connection: &mut SqliteConnection, statement: &'static str, proje
     }
 }
 
-async fn update(connection: &mut SqliteConnection, project: Project, now: Timestamp) -> Result<()> {
+async fn update(connection: &mut SqliteConnection, project: Project) -> Result<()> {
     let known = sqlx::query(ONE).bind(project.tenant_id.0).bind(project.id.0).fetch_optional(&mut *connection).await?;
     let before = match known {
         Some(row) => self::project(&row)?,
         None => return Err(StoreError::NotFound("the project")),
     };
     if before.name != project.name {
-        revision::rename(connection, &project, now).await?;
+        revision::rename(connection, &project).await?;
     }
     write(connection, UPDATE, &project).await?;
     Ok(())

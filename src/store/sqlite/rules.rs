@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use futures_util::TryStreamExt as _;
 use sqlx::sqlite::SqliteConnection;
 
+use crate::model::audit::Entry;
 use crate::model::endpoint::{Disabled, Endpoint};
 use crate::model::id::{EndpointId, ProjectId, RuleId, TenantId};
 use crate::model::rule::{Rule, RuleState};
@@ -19,12 +20,14 @@ use crate::store::row::readable;
 use crate::store::rules::{RuleChanges, RuleSnapshot, RuleStore};
 use crate::store::sqlite::SqliteStore;
 use crate::store::sqlite::row::{Insert, id_list, insert};
-use crate::store::sqlite::{endpoints, outbox, standing};
+use crate::store::sqlite::{audit, endpoints, outbox, standing};
 use crate::store::{Result, StoreError, records, revision};
 
 const VERSION: &str = "SELECT value FROM counters WHERE name = 'rules_version'";
 
 const BUMP_VERSION: &str = "UPDATE counters SET value = value + 1 WHERE name = 'rules_version'";
+
+const ASK_FOR: &str = "UPDATE counters SET value = $1 WHERE name = 'least_version' AND value < $1";
 
 const LIST: &str = "SELECT rule FROM rules WHERE tenant_id = $1 ORDER BY key";
 
@@ -53,17 +56,30 @@ const BEFORE: &str = "SELECT seq FROM changes WHERE tenant_id = $1 AND project_i
 impl RuleStore for SqliteStore {
     async fn apply_rules(&self, tenant: TenantId, changes: RuleChanges, now: Timestamp) -> Result<()> {
         self.queue
-            .write(move |connection| Box::pin(async move { revision::apply(connection, tenant, &changes, now).await }))
+            .write(move |connection| {
+                Box::pin(async move {
+                    revision::apply(connection, tenant, &changes, now).await?;
+                    audit::write(connection, &changes.told).await
+                })
+            })
             .await
     }
 
-    async fn set_rule_state(&self, tenant: TenantId, id: RuleId, state: RuleState, now: Timestamp) -> Result<bool> {
+    async fn set_rule_state(
+        &self,
+        tenant: TenantId,
+        id: RuleId,
+        state: RuleState,
+        now: Timestamp,
+        told: Option<Entry>,
+    ) -> Result<bool> {
         self.queue
             .write(move |connection| {
                 Box::pin(async move {
                     let row = sqlx::query(ONE).bind(tenant.0).bind(id.0).fetch_optional(&mut *connection).await?;
                     let Some(row) = row else { return Ok(false) };
                     revision::set_state(connection, tenant, records::rule(&row)?, state, now).await?;
+                    audit::write(connection, told.as_slice()).await?;
                     Ok(true)
                 })
             })
@@ -84,6 +100,7 @@ impl RuleStore for SqliteStore {
         id: EndpointId,
         disabled: Option<Disabled>,
         now: Timestamp,
+        told: Option<Entry>,
     ) -> Result<bool> {
         self.queue
             .write(move |connection| {
@@ -91,6 +108,9 @@ impl RuleStore for SqliteStore {
                     let there = endpoints::set_disabled(connection, tenant, id, disabled.as_ref()).await?;
                     if disabled.is_some() {
                         outbox::fail_endpoints(connection, tenant, &[id], now, records::ENDPOINT_DISABLED).await?;
+                    }
+                    if there {
+                        audit::write(connection, told.as_slice()).await?;
                     }
                     Ok(there)
                 })
@@ -189,6 +209,11 @@ impl RuleRows for SqliteConnection {
 
     async fn bump_version(&mut self) -> Result<()> {
         sqlx::query(BUMP_VERSION).execute(self).await?;
+        Ok(())
+    }
+
+    async fn ask_for(&mut self, version: i64) -> Result<()> {
+        sqlx::query(ASK_FOR).bind(version).execute(self).await?;
         Ok(())
     }
 }

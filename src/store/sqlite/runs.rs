@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Sqlite};
 
+use crate::model::audit::Entry;
 use crate::model::feedback::Feedback;
 use crate::model::id::{FeedbackId, ProjectId, RunId, TenantId, TraceId};
 use crate::model::run::StoredRun;
@@ -11,7 +12,7 @@ use crate::model::time::Timestamp;
 use crate::store::runs::{Accepted, Batch, FeedbackQuery, RunQuery, RunStore};
 use crate::store::search::{Found, Search};
 use crate::store::sqlite::row::id_list;
-use crate::store::sqlite::{SqliteStore, feedback, search};
+use crate::store::sqlite::{SqliteStore, audit, feedback, search};
 use crate::store::{Result, records};
 
 pub(super) const RUNS: &str = "SELECT r.run_id, r.project_id, r.changed_seq, r.modified_at, b.body FROM run_bodies b \
@@ -73,8 +74,24 @@ impl RunStore for SqliteStore {
         feedback::list(&self.readers, tenant, query).await
     }
 
-    async fn delete_feedback(&self, tenant: TenantId, id: FeedbackId, now: Timestamp) -> Result<bool> {
-        self.queue.write(move |connection| Box::pin(feedback::delete(connection, tenant, id, now))).await
+    async fn delete_feedback(
+        &self,
+        tenant: TenantId,
+        id: FeedbackId,
+        now: Timestamp,
+        told: Option<Entry>,
+    ) -> Result<bool> {
+        self.queue
+            .write(move |connection| {
+                Box::pin(async move {
+                    let deleted = feedback::delete(connection, tenant, id, now).await?;
+                    if deleted {
+                        audit::write(connection, told.as_slice()).await?;
+                    }
+                    Ok(deleted)
+                })
+            })
+            .await
     }
 }
 

@@ -4,7 +4,7 @@ use crate::store::StoreError;
 use crate::store::transfer::{Result, TransferError};
 
 /// Every table of the schema. A test compares this with the schema itself.
-pub const TABLES: [&str; 29] = [
+pub const TABLES: [&str; 30] = [
     "projects",
     "removed_projects",
     "run_bodies",
@@ -32,6 +32,7 @@ pub const TABLES: [&str; 29] = [
     "example_links",
     "queued_runs",
     "api_keys",
+    "audit_log",
     "markers",
     "counters",
 ];

@@ -96,6 +96,7 @@ impl House {
             patience: |_| PATIENT,
             poke: poke.clone(),
             instance: Uuid::from_u128(instance),
+            conduct: delivery::Conduct::default(),
         });
         let router = api::router(Api {
             store: Arc::clone(&store),
@@ -111,6 +112,7 @@ impl House {
             metrics: None,
             scheduler: Poke::default(),
             delivery: poke,
+            prices: Arc::default(),
             alerts: Poke::default(),
             scheduler_status: watch::channel(Status::default()).1,
             delivery_status: watch::channel(Status::default()).1,

@@ -23,7 +23,7 @@ async fn attempt_with(lookup: Arc<ScriptedLookup>, url: &str, patience: Patience
 
 pub(super) fn request_to(url: &str) -> request::Request {
     let id = MessageId(Uuid::from_u128(1));
-    request::build(&target(url), id, Timestamp(0), Bytes::from_static(b"{}")).unwrap()
+    request::Ready::of(target(url)).unwrap().request(id, Timestamp(0), Bytes::from_static(b"{}"))
 }
 
 pub(super) async fn answered_by(answer: Answer) -> AttemptResult {

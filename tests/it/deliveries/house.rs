@@ -10,16 +10,18 @@ use runhook::api::auth::Auth;
 use runhook::api::{self, Api};
 use runhook::config::Limits;
 use runhook::crypto::{Keyring, seal_target, shown};
-use runhook::delivery::{Guard, Parts, Sender, Vetting};
+use runhook::delivery::{Conduct, Guard, Parts, Sender, Vetting};
 use runhook::ingest::Budget;
 use runhook::model::delivery::{Delivery, DeliveryState};
-use runhook::model::endpoint::{Endpoint, Format, Overrides, Policy};
+use runhook::model::endpoint::{Endpoint, Format, Overrides, Policy, Target};
+use runhook::model::health::Health;
 use runhook::model::id::{DeliveryId, EndpointId, MessageId, ProjectId, RuleId, RunId, TenantId, TraceId, WindowId};
 use runhook::model::merge;
 use runhook::model::message::{Body, Message, Source};
 use runhook::model::project::ProjectRef;
 use runhook::model::rule::{Actions, BatchLimits, Cadence, Rule, RuleState};
 use runhook::model::run::{Fields, Part, PartKind};
+use runhook::model::signing::{Signature, Signing};
 use runhook::model::time::{Clock, ManualClock, Timestamp};
 use runhook::model::window::{GroupKey, Progress, Window};
 use runhook::store::Store;
@@ -59,6 +61,33 @@ impl House {
         house
     }
 
+    /// The same, where endpoints that fail are given up.
+    pub(super) async fn with_conduct(url: &str, conduct: Conduct) -> Self {
+        let clock = Arc::new(ManualClock::at(Timestamp::parse("2026-11-22T08:30:00Z").unwrap()));
+        let house = Self::conducted(Home::new(), clock, Uuid::from_u128(1), conduct).await;
+        house.apply_rule(url).await;
+        house
+    }
+
+    /// An endpoint `ops` at this URL, which signs.
+    pub(super) async fn put_ops(&self, url: &str) {
+        let id = EndpointId(Uuid::from_u128(10));
+        let secret = format!("whsec_{}", "a".repeat(32));
+        let target = Target { signing: Signing::with(secret.into(), Signature::Standard), ..target(url) };
+        self.put(self.made(id, "ops", &target)).await;
+    }
+
+    /// Has the endpoint tried as Standard Webhooks recommends.
+    pub(super) async fn set_standard(&self) {
+        let endpoint = self.store.endpoint_of_key(TENANT, "oncall").await.unwrap().unwrap();
+        self.put(Endpoint { policy: Policy::Standard, ..endpoint }).await;
+    }
+
+    async fn put(&self, endpoint: Endpoint) {
+        let changes = RuleChanges { put_endpoints: vec![endpoint], ..RuleChanges::default() };
+        self.store.apply_rules(TENANT, changes, self.clock.now()).await.unwrap();
+    }
+
     /// Drops the loop with all it has under way and opens the database again.
     pub(super) async fn crash(self) -> Self {
         let Self { clock, home, sender, store, api, supervisor, .. } = self;
@@ -77,6 +106,10 @@ impl House {
     }
 
     async fn on(home: Home, clock: Arc<ManualClock>, instance: Uuid) -> Self {
+        Self::conducted(home, clock, instance, Conduct::default()).await
+    }
+
+    async fn conducted(home: Home, clock: Arc<ManualClock>, instance: Uuid, conduct: Conduct) -> Self {
         let supervisor = Supervisor::default();
         let store = home.open(&supervisor).await;
         let keyring = Arc::new(Keyring::parse(&Keyring::line(1, &[7; 32])).unwrap());
@@ -91,6 +124,7 @@ impl House {
             limits: Arc::clone(&limits),
             client: client(Arc::new(ScriptedLookup::default())),
             patience: |_| PATIENT,
+            conduct,
             poke: poke.clone(),
             instance,
         });
@@ -102,6 +136,7 @@ impl House {
             clock: Arc::<ManualClock>::clone(&clock),
             budget: Budget::new(&limits),
             limits,
+            prices: Arc::default(),
             vetting: Vetting::new(Arc::new(Guard::default()), Vec::new()),
             client: Arc::new(|| Ok(client(Arc::new(ScriptedLookup::default())))),
             auth: Arc::new(Auth::default()),
@@ -117,22 +152,26 @@ impl House {
         Self { clock, store, sender, rule, endpoint, api, keyring, supervisor, home }
     }
 
-    async fn apply_rule(&self, url: &str) {
-        let target = target(url);
-        let endpoint = Endpoint {
+    fn made(&self, id: EndpointId, key: &str, target: &Target) -> Endpoint {
+        Endpoint {
             tenant_id: TENANT,
-            id: self.endpoint,
-            key: Some("oncall".to_owned()),
+            id,
+            key: Some(key.to_owned()),
             rule_id: None,
             alert_id: None,
-            target: seal_target(&self.keyring, self.endpoint, &target).unwrap(),
-            shown: shown(&target),
+            target: seal_target(&self.keyring, id, target).unwrap(),
+            shown: shown(target),
             format: Format::Langsmith,
             policy: Policy::Langsmith,
             overrides: Overrides::default(),
             origin: None,
             disabled: None,
-        };
+            health: Health::default(),
+        }
+    }
+
+    async fn apply_rule(&self, url: &str) {
+        let endpoint = self.made(self.endpoint, "oncall", &target(url));
         let rule = Rule {
             tenant_id: TENANT,
             id: self.rule,
@@ -215,7 +254,11 @@ impl House {
         let digest = merge::digest(&fields, kind, run_id);
         let project = Some(ProjectRef::Name("support-bot".to_owned()));
         let part = Part { run_id, kind, project, fields, digest };
-        let accepted = self.store.accept(TENANT, Batch { parts: vec![part], feedback: Vec::new() }, now).await.unwrap();
+        let accepted = self
+            .store
+            .accept(TENANT, Batch { parts: vec![part], feedback: Vec::new(), ..Batch::default() }, now)
+            .await
+            .unwrap();
         assert_eq!(accepted.refused, []);
     }
 
@@ -263,6 +306,13 @@ impl House {
         let status = response.status();
         let bytes = to_bytes(response.into_body(), usize::MAX).await.unwrap();
         (status, serde_json::from_slice(&bytes).unwrap())
+    }
+
+    /// Posts what must be taken.
+    pub(super) async fn post(&self, path: &str) -> Value {
+        let (status, answer) = self.call("POST", path, &Value::Null).await;
+        assert_eq!(status, StatusCode::OK, "{path}: {answer}");
+        answer
     }
 
     /// Gets what must be there.

@@ -6,8 +6,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use runhook::model::audit::Entry;
 use runhook::model::delivery::{Attempt, Delivery, DeliveryState, Lease, Outcome};
 use runhook::model::endpoint::Endpoint;
+use runhook::model::health::{Circuit, Turn};
 use runhook::model::id::{DeliveryId, EndpointId, MessageId, TenantId};
 use runhook::model::message::Message;
 use runhook::model::time::Timestamp;
@@ -46,7 +48,7 @@ pub(super) struct Outbox(Mutex<Tables>);
 impl Outbox {
     pub(super) fn put(&self, delivery: Delivery, endpoint: Endpoint, message: Option<Message>) {
         let mut tables = self.0.lock().unwrap();
-        tables.endpoints.insert(endpoint.id, endpoint);
+        tables.endpoints.entry(endpoint.id).or_insert(endpoint);
         tables.messages.extend(message.map(|message| (message.id, message)));
         tables.rows.push(Row { delivery, attempts: Vec::new(), lease: None });
     }
@@ -64,6 +66,12 @@ impl Outbox {
     pub(super) fn forget_message(&self, id: DeliveryId) {
         let message_id = self.row(id).delivery.message_id;
         self.0.lock().unwrap().messages.remove(&message_id);
+    }
+
+    /// The circuit of a delivery's endpoint.
+    pub(super) fn circuit(&self, id: DeliveryId) -> Option<Circuit> {
+        let endpoint_id = self.row(id).delivery.endpoint_id;
+        self.0.lock().unwrap().endpoints[&endpoint_id].health.circuit
     }
 
     /// How many attempts were recorded in each transaction.
@@ -90,7 +98,14 @@ impl OutboxStore for Outbox {
         for row in tables.rows.iter().filter(|row| row.delivery.state == DeliveryState::Pending) {
             let Delivery { tenant_id, endpoint_id, attempts, .. } = row.delivery;
             let one = found.entry(endpoint_id);
-            let one = one.or_insert(Waiting { tenant_id, endpoint_id, first_at: None, retry_at: None });
+            let one = one.or_insert(Waiting {
+                tenant_id,
+                endpoint_id,
+                first_at: None,
+                retry_at: None,
+                pace: tables.endpoints[&endpoint_id].overrides.pace,
+                circuit: tables.endpoints[&endpoint_id].health.circuit,
+            });
             let at = if attempts == 0 { &mut one.first_at } else { &mut one.retry_at };
             *at = [*at, Some(row.ready_at())].into_iter().flatten().min();
         }
@@ -112,7 +127,8 @@ impl OutboxStore for Outbox {
                 *left -= 1;
                 let Delivery { tenant_id, id: delivery_id, attempts, .. } = row.delivery;
                 let Claimant { holder, until, .. } = claimant;
-                let lease = Lease { tenant_id, delivery_id, holder, until, attempt: attempts + 1 };
+                let lease =
+                    Lease { tenant_id, delivery_id, endpoint_id: *endpoint_id, holder, until, attempt: attempts + 1 };
                 row.lease = Some(lease.clone());
                 let message = messages.get(&row.delivery.message_id).filter(|_| !*without_messages);
                 let message = message.cloned().map(Arc::new);
@@ -153,7 +169,7 @@ impl OutboxStore for Outbox {
         Ok(self.0.lock().unwrap().rows.iter().map(|row| row.delivery.clone()).collect())
     }
 
-    async fn replay(&self, _tenant: TenantId, ids: &[DeliveryId], now: Timestamp) -> Result<u64> {
+    async fn replay(&self, _: TenantId, ids: &[DeliveryId], now: Timestamp, _: Option<Entry>) -> Result<u64> {
         let mut tables = self.0.lock().unwrap();
         let finished = tables
             .rows
@@ -163,12 +179,16 @@ impl OutboxStore for Outbox {
     }
 }
 
-fn finish(tables: &mut Tables, Finished { lease, attempt, outcome }: &Finished) -> Result<()> {
+fn finish(tables: &mut Tables, Finished { lease, attempt, outcome, aftermath }: &Finished) -> Result<()> {
     let row = tables.rows.iter_mut().find(|row| row.delivery.id == lease.delivery_id).unwrap();
     if row.lease.as_ref() != Some(lease) {
         return Err(StoreError::Stale("the lease"));
     }
     row.lease = None;
+    if let Some(turn) = aftermath.turn {
+        let circuit = if let Turn::Open(circuit) = turn { Some(circuit) } else { None };
+        tables.endpoints.get_mut(&lease.endpoint_id).unwrap().health.circuit = circuit;
+    }
     row.delivery.attempts = attempt.number;
     row.attempts.push(attempt.clone());
     match outcome {

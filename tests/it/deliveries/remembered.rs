@@ -154,7 +154,7 @@ async fn a_delivery_is_shown_with_its_attempts_and_no_secret() {
     assert_eq!(shown["attempts"][0]["result"], json!({"kind": "answered", "status": 404}));
     let sent = json!({
         "method": "POST", "url": format!("http://{}/…?secret=********", receiver.address()), "bytes": 10,
-        "headers": ["x-team-token", "content-type", "webhook-id", "webhook-timestamp", "user-agent"],
+        "headers": ["x-team-token", "content-type", "user-agent", "webhook-id", "webhook-timestamp"],
     });
     assert_eq!(shown["attempts"][0]["request"], sent);
     let text = shown.to_string();

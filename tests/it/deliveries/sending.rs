@@ -113,7 +113,7 @@ async fn a_replayed_delivery_has_all_its_retries_again() {
     stage.round().await;
     assert_eq!(stage.row(id).delivery.state, DeliveryState::Failed("answered 404".to_owned()));
     let tenant = stage.row(id).delivery.tenant_id;
-    assert_eq!(stage.outbox.replay(tenant, &[id], stage.clock.now()).await.unwrap(), 1);
+    assert_eq!(stage.outbox.replay(tenant, &[id], stage.clock.now(), None).await.unwrap(), 1);
     stage.round().await;
     stage.clock.advance(Duration::from_secs(2));
     stage.round().await;

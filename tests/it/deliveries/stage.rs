@@ -13,11 +13,13 @@ use runhook::config::Limits;
 use runhook::crypto::{Keyring, seal_target, shown};
 use runhook::delivery::lookup::Lookup;
 use runhook::delivery::policy::Patience;
-use runhook::delivery::{Client, Guard, Parts, Sender, Vetting};
+use runhook::delivery::{Client, Conduct, Guard, Parts, Sender, Vetting};
 use runhook::model::delivery::{Delivery, DeliveryState};
 use runhook::model::endpoint::{Endpoint, Format, Overrides, Policy, Target};
+use runhook::model::health::Health;
 use runhook::model::id::{DeliveryId, EndpointId, MessageId, RuleId, TenantId, WindowId};
 use runhook::model::message::{Body, Link, Message, Source};
+use runhook::model::pace::Pace;
 use runhook::model::run::BlobKey;
 use runhook::model::signing::Signing;
 use runhook::model::time::{ManualClock, Timestamp};
@@ -136,6 +138,8 @@ pub(super) struct Stage {
     pub(super) clock: Arc<ManualClock>,
     pub(super) poke: Poke,
     pub(super) sender: Sender,
+    /// That of endpoints that are made from now on.
+    pub(super) pace: Pace,
     blobs: Arc<Blobs>,
     keyring: Arc<Keyring>,
     made: u128,
@@ -163,10 +167,11 @@ impl Stage {
             limits: Arc::new(Limits { concurrent_deliveries: slots, ..Limits::default() }),
             client: client(Arc::new(ScriptedLookup::default())),
             patience,
+            conduct: Conduct::default(),
             poke: poke.clone(),
             instance: Uuid::from_u128(1),
         });
-        Self { outbox, clock, poke, sender, blobs, keyring, made: 0 }
+        Self { outbox, clock, poke, sender, pace: Pace::default(), blobs, keyring, made: 0 }
     }
 
     /// Drops the loop with all it has under way; another one starts on what was durable.
@@ -205,9 +210,10 @@ impl Stage {
             shown: shown(&target),
             format: Format::Langsmith,
             policy: Policy::Langsmith,
-            overrides: Overrides::default(),
+            overrides: Overrides { pace: self.pace, ..Overrides::default() },
             origin: None,
             disabled: None,
+            health: Health::default(),
         };
         let created_at = Timestamp::parse("2026-11-22T08:29:59Z").unwrap();
         let json = r#"{"runs":[],"link":""}"#.to_owned();

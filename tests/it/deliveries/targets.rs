@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use runhook::delivery::request::Request;
-use runhook::delivery::{Client, Guard, Vetting, request};
+use runhook::delivery::request::{Ready, Request};
+use runhook::delivery::{Client, Guard, Vetting};
 use runhook::model::delivery::AttemptResult;
 use runhook::model::endpoint::Target;
 use runhook::model::id::MessageId;
@@ -67,7 +67,7 @@ fn request_to(url: &Url) -> Request {
         secrets: Vec::new(),
         signing: Signing::default(),
     };
-    request::build(&target, MessageId(Uuid::nil()), Timestamp(0), Bytes::new()).unwrap()
+    Ready::of(target).unwrap().request(MessageId(Uuid::nil()), Timestamp(0), Bytes::new())
 }
 
 /// What is said when such a target is saved: `None` when it is taken.

@@ -14,6 +14,7 @@ use runhook::config::Limits;
 use runhook::crypto::Keyring;
 use runhook::ingest::Budget;
 use runhook::model::id::{RunId, TenantId};
+use runhook::model::price::Prices;
 use runhook::model::run::StoredRun;
 use runhook::model::time::{ManualClock, Timestamp};
 use runhook::store::Store;
@@ -71,11 +72,19 @@ impl Engine {
         Self::at(Home::new(), limits, Room::default()).await
     }
 
+    pub(crate) async fn with_prices(prices: Prices) -> Self {
+        Self::charging(Home::new(), Limits::default(), Room::default(), prices).await
+    }
+
     pub(crate) async fn with_room(room: Room) -> Self {
         Self::at(Home::new(), Limits::default(), room).await
     }
 
     pub(crate) async fn at(home: Home, limits: Limits, room: Room) -> Self {
+        Self::charging(home, limits, room, Prices::default()).await
+    }
+
+    async fn charging(home: Home, limits: Limits, room: Room, prices: Prices) -> Self {
         let supervisor = Supervisor::default();
         let store = home.open_with(&supervisor, room).await;
         let keyring = Arc::new(Keyring::parse(&Keyring::line(1, &[7; 32])).unwrap());
@@ -92,6 +101,7 @@ impl Engine {
             clock: Arc::<ManualClock>::clone(&clock),
             budget: Budget::new(&limits),
             limits: Arc::new(limits),
+            prices: Arc::new(prices),
             vetting: runhook::delivery::Vetting::new(Arc::default(), Vec::new()),
             client: Arc::new(|| panic!("nothing is sent here")),
             auth: Arc::clone(&auth),
@@ -161,7 +171,7 @@ impl Engine {
             created_at: NOON,
             revoked_at: None,
         };
-        self.store.put_api_key(record).await.unwrap();
+        self.store.put_api_key(record, None).await.unwrap();
         self.auth.reload(self.store.as_ref()).await.unwrap();
     }
 }

@@ -2,6 +2,8 @@
 
 use axum::body::Body;
 use axum::http::Request;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use runhook::model::json::RawJson;
 use runhook::model::run::{Payload, Run, Status, StoredRun};
 use runhook::model::time::Timestamp;
@@ -17,10 +19,15 @@ struct Recorded {
     path: String,
     query: String,
     headers: Vec<(String, String)>,
+    #[serde(default)]
     body: String,
+    /// A body that is no text.
+    #[serde(default)]
+    body_b64: String,
 }
 
-const FILES: [&str; 8] = ["base", "zstd", "batch", "noinfo", "old_0.3.45", "old_0.1.147", "js_gzip", "js_plain"];
+const FILES: [&str; 9] =
+    ["base", "zstd", "batch", "noinfo", "old_0.3.45", "old_0.1.147", "js_gzip", "js_plain", "otel"];
 
 fn recorded(file: &str) -> Vec<Recorded> {
     let path = format!("{}/tests/fixtures/wire/{file}.jsonl", env!("CARGO_MANIFEST_DIR"));
@@ -33,6 +40,9 @@ impl Recorded {
     fn request(&self) -> Request<Body> {
         let mut request = Request::builder().method(self.method.as_str()).uri(format!("{}?{}", self.path, self.query));
         let mut body = self.body.clone().into_bytes();
+        if !self.body_b64.is_empty() {
+            body = STANDARD.decode(&self.body_b64).unwrap();
+        }
         for (name, value) in &self.headers {
             match name.to_ascii_lowercase().as_str() {
                 "content-length" | "connection" | "transfer-encoding" => continue,

@@ -12,6 +12,7 @@ import warnings
 from langsmith import Client, traceable
 from langsmith.run_helpers import get_current_run_tree
 from langsmith.schemas import Attachment
+from langsmith.utils import LangSmithNotFoundError
 
 VERSION = tuple(int(part) for part in importlib.metadata.version("langsmith").split("."))
 PROJECT = "story"
@@ -167,6 +168,39 @@ def projects():
     assert not client.has_project("experiment")
 
 
+def queues(one, other):
+    """Runs that wait to be looked at, and one that became an example."""
+    made = client.create_annotation_queue(name="to review", description="what is odd")
+    assert [queue.id for queue in client.list_annotation_queues(name="to review")] == [made.id]
+    assert [queue.id for queue in client.list_annotation_queues(name_contains="review", limit=5)] == [made.id]
+    assert [queue.description for queue in client.list_annotation_queues(queue_ids=[made.id])] == ["what is odd"]
+    before = datetime.datetime.now(datetime.timezone.utc)
+    client.add_runs_to_annotation_queue(made.id, run_ids=[one, other])
+    if VERSION >= (0, 15):
+        run = client.read_run(other)
+        key = {"run_id": run.id, "session_id": run.session_id, "start_time": run.start_time}
+        client.add_runs_to_annotation_queue(made.id, runs=[key])
+        assert len(list(client.list_runs_from_annotation_queue(made.id))) == 2
+    first, second = (client.get_run_from_annotation_queue(made.id, index=index) for index in (0, 1))
+    assert (str(first.id), str(second.id)) == (one, other), (first, second)
+    assert first.name == "agent" and first.inputs == {"number": 0} and first.last_reviewed_time is None
+    assert before - datetime.timedelta(seconds=1) < first.added_at.astimezone(datetime.timezone.utc)
+    try:
+        client.get_run_from_annotation_queue(made.id, index=2)
+        raise AssertionError("there is no third")
+    except LangSmithNotFoundError:
+        pass
+    client.delete_run_from_annotation_queue(made.id, run_id=one)
+    assert str(client.get_run_from_annotation_queue(made.id, index=0).id) == other
+    client.create_example(inputs={"number": 0}, outputs={"answer": 0}, dataset_name="questions", source_run_id=one)
+    assert (client.read_run(one).in_dataset, client.read_run(other).in_dataset) == (True, False)
+    selected = ["id", "name", "run_type", "start_time", "trace_id", "in_dataset"]
+    held = {str(run.id) for run in client.list_runs(id=[one, other], select=selected) if run.in_dataset}
+    assert held == {one}, held
+    client.delete_annotation_queue(made.id)
+    assert list(client.list_annotation_queues(name="to review")) == []
+
+
 async def second_version(root):
     project = client.read_project(project_name=PROJECT)
     found = []
@@ -186,8 +220,10 @@ async def second_version(root):
         tree_filter='eq(status, "error")',
     )
     assert len([run async for run in even]) == 7
-    run = await client.runs.retrieve_v2(root, project_id=str(project.id), selects=["NAME", "INPUTS", "IS_ROOT"])
+    selects = ["NAME", "INPUTS", "IS_ROOT", "IS_IN_DATASET", "LAST_QUEUED_AT"]
+    run = await client.runs.retrieve_v2(root, project_id=str(project.id), selects=selects)
     assert (run.name, run.inputs, run.is_root) == ("agent", {"number": 0}, True), run
+    assert (run.is_in_dataset, run.last_queued_at) == (True, None), run
 
 
 roots = trace()
@@ -197,6 +233,7 @@ write()
 attach()
 judge(roots[0])
 projects()
+queues(roots[0], roots[1])
 if VERSION >= (0, 15):
     asyncio.run(second_version(roots[0]))
 print("told with", importlib.metadata.version("langsmith"))

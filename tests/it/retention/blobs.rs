@@ -34,7 +34,7 @@ async fn unnamed_blobs_go_in_time(house: &House) {
     house.keep().await;
     assert!(!house.has(&orphan).await);
     assert!(house.has(&named).await && house.has(&foreign).await);
-    house.store().delete_project(TENANT, project_id(PROJECT)).await.unwrap();
+    house.store().delete_project(TENANT, project_id(PROJECT), None).await.unwrap();
     house.wait(7 * HOUR);
     house.keep().await;
     assert!(!house.has(&named).await, "a project that is deleted leaves no blobs");

@@ -43,6 +43,7 @@ const TEN_DAYS: Retention = Retention {
     windows: Some(Duration::from_hours(240)),
     incomplete_runs: Some(Duration::from_hours(240)),
     unnamed_blobs: Some(DAY),
+    audit: Some(Duration::from_hours(240)),
 };
 
 /// A store, blobs and a clock that is moved by hand, from the present on.
@@ -151,7 +152,7 @@ impl House {
     }
 
     async fn accept(&self, parts: Vec<Part>) {
-        let batch = Batch { parts, feedback: vec![] };
+        let batch = Batch { parts, feedback: vec![], ..Batch::default() };
         self.store().accept(TENANT, batch, self.now()).await.unwrap();
     }
 
@@ -314,7 +315,7 @@ mod cases {
         house.evaluate().await;
         let paused = runhook::model::rule::RuleState::Paused;
         let rule = RuleId::of_key(TENANT, "all");
-        house.store().set_rule_state(TENANT, rule, paused, house.now()).await.unwrap();
+        house.store().set_rule_state(TENANT, rule, paused, house.now(), None).await.unwrap();
         house.accept(run(2, &gone)).await;
         house.wait(20 * DAY);
         house.keep().await;

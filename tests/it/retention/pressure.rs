@@ -31,7 +31,10 @@ fn large(number: u32) -> Part {
 }
 
 async fn send(store: &dyn Store, numbers: std::ops::Range<u32>, now: Timestamp) {
-    store.accept(TENANT, Batch { parts: numbers.map(large).collect(), feedback: vec![] }, now).await.unwrap();
+    store
+        .accept(TENANT, Batch { parts: numbers.map(large).collect(), feedback: vec![], ..Batch::default() }, now)
+        .await
+        .unwrap();
 }
 
 /// Sends until it is told to stop; how long each batch took.

@@ -67,6 +67,13 @@ async fn each_match_becomes_one_example_and_one_entry_of_a_queue() {
     assert_eq!(desk.server.call("POST", &format!("/runs/rules/{}/trigger", text(&rule["id"])), None).await.0, 200);
     let found = examples(&desk, &set, 2).await;
     assert_eq!((found.len(), &found[0]["outputs"]), (2, &json!({"a": 2})));
+    for (path, keys) in
+        [("/runs/", ["in_dataset", "last_queued_at"]), ("/v2/runs/", ["is_in_dataset", "last_queued_at"])]
+    {
+        let selects = format!("{path}{second}?selects=IS_IN_DATASET&selects=LAST_QUEUED_AT");
+        let (_, shown) = desk.server.call("GET", &selects, None).await;
+        assert!(shown[keys[0]] == true && shown[keys[1]].is_string(), "{shown}");
+    }
     assert_eq!(desk.server.call("DELETE", &format!("{waiting}/runs/{run}"), None).await.0, 200);
     let (_, queued) = desk.server.call("GET", &format!("{waiting}/runs"), None).await;
     assert_eq!((queued.as_array().unwrap().len(), &queued[0]["id"]), (1, &json!(second)), "{queued}");

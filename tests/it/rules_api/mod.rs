@@ -3,6 +3,7 @@
 
 mod actions;
 mod keeping;
+mod threads;
 mod working;
 
 use std::time::Duration;
@@ -68,7 +69,7 @@ impl Desk {
         id
     }
 
-    /// Lets a rule look at once: its first window would be due a minute after it was made.
+    /// Lets a rule look at once, however long ago its last window was.
     pub(super) async fn trigger(&self, rule: &Value) {
         let path = format!("/runs/rules/{}/trigger", text(&rule["id"]));
         let (status, answer) = self.server.call("POST", &path, None).await;

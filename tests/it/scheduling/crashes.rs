@@ -78,7 +78,11 @@ fn meanwhile(world: &World, rules: Vec<Rule>, run: u128) {
         async move {
             let changes = RuleChanges { put_rules: rules, ..RuleChanges::default() };
             store.apply_rules(TENANT, changes, now).await.unwrap();
-            let batch = Batch { parts: vec![part(run, PartKind::Post, finished("a"))], feedback: Vec::new() };
+            let batch = Batch {
+                parts: vec![part(run, PartKind::Post, finished("a"))],
+                feedback: Vec::new(),
+                ..Batch::default()
+            };
             store.accept(TENANT, batch, now).await.unwrap();
         }
         .boxed()
@@ -107,7 +111,7 @@ async fn a_rule_that_is_paused_while_it_is_evaluated_says_nothing_more() {
     world.post(1, finished("a")).await;
     let (id, now) = (rule("r").id, world.now());
     world.faults.at_commit(Fault::Meanwhile(Box::new(move |store| {
-        async move { assert!(store.set_rule_state(TENANT, id, RuleState::Paused, now).await.unwrap()) }.boxed()
+        async move { assert!(store.set_rule_state(TENANT, id, RuleState::Paused, now, None).await.unwrap()) }.boxed()
     })));
     world.settle(&mut scheduler).await;
     assert!(world.told("r").await.is_empty());

@@ -62,7 +62,7 @@ async fn a_project_that_is_renamed_is_seen_by_the_rules_of_its_new_name_from_the
     world.settle(&mut scheduler).await;
     let project = world.store.project(TENANT, ProjectId::of_name(TENANT, PROJECT)).await.unwrap().unwrap();
     let project = Project { name: "cat".to_owned(), ..project };
-    world.store.update_project(project, world.now()).await.unwrap();
+    world.store.update_project(project).await.unwrap();
     world.send(vec![Part { project: renamed(), ..part(2, PartKind::Post, finished("a")) }]).await;
     world.settle(&mut scheduler).await;
     assert_eq!(world.told_runs("old").await, [vec![1]]);
@@ -215,11 +215,32 @@ async fn a_project_that_was_deleted_and_made_again_is_told_anew() {
     world.post(1, finished("a")).await;
     world.settle(&mut scheduler).await;
     let project = ProjectId::of_name(TENANT, PROJECT);
-    assert!(world.store.delete_project(TENANT, project).await.unwrap());
+    assert!(world.store.delete_project(TENANT, project, None).await.unwrap());
     assert_eq!(world.settle(&mut scheduler).await, Next::Idle);
     world.wait(1);
     world.post(2, finished("a")).await;
     world.settle(&mut scheduler).await;
     let told = world.told_runs("r").await;
     assert_eq!(told.last(), Some(&vec![2]), "{told:?}");
+}
+
+#[tokio::test]
+async fn the_first_window_of_a_new_rule_does_not_wait_for_its_interval() {
+    let world = World::new().await;
+    let mut scheduler = world.scheduler();
+    world.post(1, finished("a")).await;
+    world.apply(&[Rule { cadence: every(3600), ..rule("r") }]).await;
+    world.post(2, finished("a")).await;
+    let next = world.settle(&mut scheduler).await;
+    assert_eq!((world.told_runs("r").await, next), (vec![vec![2]], Next::Idle));
+    world.wait(60);
+    world.post(3, finished("a")).await;
+    let Next::At(second) = world.settle(&mut scheduler).await else { panic!("the second waits for the interval") };
+    assert!(second > world.now().after(Duration::from_mins(58)));
+    world.set_state("r", RuleState::Paused).await;
+    world.wait(60);
+    world.set_state("r", RuleState::Active).await;
+    world.post(4, finished("a")).await;
+    world.settle(&mut scheduler).await;
+    assert_eq!(world.told_runs("r").await, [vec![2], vec![4]], "and so does the first after a pause");
 }

@@ -187,8 +187,8 @@ async fn rules_of_several_cadences_that_are_due_together_share_one_read_of_the_c
     world.faults.take_reads();
     let mut scheduler = world.scheduler();
     world.pass(&mut scheduler).await;
-    // The standing, the changes, and the runs: once each.
-    assert_eq!(world.faults.take_reads(), 3);
+    // The standing, the changes, the runs, and the trace of what was found: once each.
+    assert_eq!(world.faults.take_reads(), 4);
     for key in ["one", "two", "three"] {
         assert_eq!(world.told_runs(key).await, [vec![1]], "{key}");
     }

@@ -105,6 +105,29 @@ async fn tokens_are_summed_up_the_tree_once_it_rests() {
 }
 
 #[tokio::test]
+async fn what_is_told_of_a_run_is_what_its_subtree_used_whichever_rule_found_it() {
+    let usage = r#"{"usage_metadata":{"input_tokens":40,"output_tokens":20}}"#;
+    let used = |name: &str| {
+        let outputs = Some(Payload::Inline(RawJson::parse(usage.to_owned()).unwrap()));
+        Fields { outputs, ..finished(name) }
+    };
+    let on_traces = || Rule { tree_filter: Some("eq(name, \"llm\")".to_owned()), ..rule("tree") };
+    for rules in [vec![rule("run")], vec![rule("run"), on_traces()]] {
+        let world = World::new().await;
+        let mut scheduler = world.scheduler();
+        world.apply(&rules).await;
+        world.post(1, used("a")).await;
+        world.post(2, below(1, used("llm"))).await;
+        world.post(3, below(2, used("a"))).await;
+        world.settle(&mut scheduler).await;
+        assert_eq!(world.told_runs("run").await, [vec![1, 3]]);
+        for rule in rules {
+            assert_eq!(world.told_tokens(&rule.key).await, [180, 60], "{}", rule.key);
+        }
+    }
+}
+
+#[tokio::test]
 async fn late_feedback_on_one_run_brings_the_whole_trace_back() {
     let world = World::new().await;
     let mut scheduler = world.scheduler();

@@ -11,6 +11,7 @@ use runhook::config::Limits;
 use runhook::crypto::{Keyring, random};
 use runhook::model::endpoint::{Endpoint, Format, Overrides, Policy, ShownTarget};
 use runhook::model::feedback::{Feedback, Score};
+use runhook::model::health::Health;
 use runhook::model::id::{EndpointId, FeedbackId, ProjectId, RuleId, RunId, TenantId, TraceId};
 use runhook::model::json::RawJson;
 use runhook::model::merge::digest;
@@ -65,6 +66,7 @@ struct Body {
 #[derive(Deserialize)]
 struct BodyRun {
     id: RunId,
+    total_tokens: i64,
 }
 
 pub(super) fn run_id(number: u128) -> RunId {
@@ -155,6 +157,7 @@ fn endpoint() -> Endpoint {
         overrides: Overrides::default(),
         origin: None,
         disabled: None,
+        health: Health::default(),
     }
 }
 
@@ -204,6 +207,10 @@ impl World {
         assert!(!matches!(self.store.run(TENANT, run_id(number)).await, Ok(Some(_))));
     }
 
+    pub(super) async fn sql(&self, statement: &str) {
+        self.home.sql(statement).await;
+    }
+
     pub(super) fn now(&self) -> Timestamp {
         self.clock.now()
     }
@@ -236,11 +243,15 @@ impl World {
     }
 
     pub(super) async fn set_state(&self, key: &str, state: RuleState) {
-        assert!(self.store.set_rule_state(TENANT, RuleId::of_key(TENANT, key), state, self.now()).await.unwrap());
+        assert!(self.store.set_rule_state(TENANT, RuleId::of_key(TENANT, key), state, self.now(), None).await.unwrap());
     }
 
     pub(super) async fn send(&self, parts: Vec<Part>) {
-        let accepted = self.store.accept(TENANT, Batch { parts, feedback: Vec::new() }, self.now()).await.unwrap();
+        let accepted = self
+            .store
+            .accept(TENANT, Batch { parts, feedback: Vec::new(), ..Batch::default() }, self.now())
+            .await
+            .unwrap();
         assert!(accepted.refused.is_empty(), "{accepted:?}");
     }
 
@@ -269,21 +280,15 @@ impl World {
             created_at: self.now(),
             modified_at: self.now(),
         };
-        let batch = Batch { parts: Vec::new(), feedback: vec![feedback] };
+        let batch = Batch { parts: Vec::new(), feedback: vec![feedback], ..Batch::default() };
         self.store.accept(TENANT, batch, self.now()).await.unwrap();
     }
 
     /// What was said for a rule, in the order in which it was found.
     pub(super) async fn told(&self, key: &str) -> Vec<Told> {
-        let rule_id = Some(RuleId::of_key(TENANT, key));
-        let query = DeliveryQuery { rule_id, limit: 10_000, ..DeliveryQuery::default() };
-        let mut deliveries = self.store.list_deliveries(TENANT, &query).await.unwrap();
-        deliveries.sort_by_key(|delivery| delivery.created_at);
         let mut told = Vec::new();
-        for delivery in deliveries {
-            let message = self.store.message(TENANT, delivery.message_id).await.unwrap().unwrap();
-            let body: Body = serde_json::from_str(&message.body.json).unwrap();
-            assert_eq!(message.runs as usize, body.runs.len());
+        for text in self.bodies(key).await {
+            let body: Body = serde_json::from_str(&text).unwrap();
             told.push(Told {
                 start: Timestamp::parse(&body.start_time).unwrap(),
                 end: Timestamp::parse(&body.end_time).unwrap(),
@@ -291,6 +296,29 @@ impl World {
             });
         }
         told
+    }
+
+    /// The tokens that were told for a rule, run by run.
+    pub(super) async fn told_tokens(&self, key: &str) -> Vec<i64> {
+        let bodies = self.bodies(key).await;
+        let bodies = bodies.iter().map(|text| serde_json::from_str::<Body>(text).unwrap());
+        bodies.flat_map(|body| body.runs).map(|run| run.total_tokens).collect()
+    }
+
+    /// The same as it would be sent.
+    pub(super) async fn bodies(&self, key: &str) -> Vec<String> {
+        let rule_id = Some(RuleId::of_key(TENANT, key));
+        let query = DeliveryQuery { rule_id, limit: 10_000, ..DeliveryQuery::default() };
+        let mut deliveries = self.store.list_deliveries(TENANT, &query).await.unwrap();
+        deliveries.sort_by_key(|delivery| delivery.created_at);
+        let mut bodies = Vec::new();
+        for delivery in deliveries {
+            let message = self.store.message(TENANT, delivery.message_id).await.unwrap().unwrap();
+            let body: Body = serde_json::from_str(&message.body.json).unwrap();
+            assert_eq!(message.runs as usize, body.runs.len());
+            bodies.push(message.body.json.clone());
+        }
+        bodies
     }
 
     /// The runs that were told for a rule, message by message.

@@ -1,5 +1,6 @@
 //! Promise 5: a planted secret is readable nowhere, in the database, the logs, or any answer of the API or a command.
 
+mod databases;
 mod mistakes;
 mod panics;
 
@@ -151,6 +152,10 @@ async fn no_planted_secret_is_readable_anywhere() {
         ("POST", "/v1/rules/apply", Some(apply)),
         ("GET", "/v1/deliveries", None),
         ("GET", "/v1/api-keys", None),
+        ("POST", "/v1/endpoints/named/rotate-secret", Some(json!({"kind": "v1a"}))),
+        ("POST", "/v1/endpoints/named/test", None),
+        ("POST", "/v1/rules/everything/pause", None),
+        ("GET", "/v1/audit?limit=1000", None),
         ("GET", "/v1/keys", None),
         ("GET", "/v1/endpoints", None),
         ("GET", "/runs/rules", None),
@@ -179,6 +184,7 @@ async fn no_planted_secret_is_readable_anywhere() {
         ["api-keys", "list", &key],
         ["keys", "list", &key],
         ["endpoints", "list", &key],
+        ["audit", "--limit=1000", &key],
         ["runs", "list", "--api-key=planted-api-key-wrong"],
     ] {
         let output = server.run(arguments);

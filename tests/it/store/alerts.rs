@@ -224,7 +224,7 @@ pub(crate) async fn alerts_are_due_when_their_project_has_changed_or_they_are_re
 pub(crate) async fn an_alert_goes_with_its_project(store: &dyn Store) {
     let one = put(store, 1).await;
     store.commit_alert(fired(&one, 10)).await.unwrap();
-    store.delete_project(TENANT, project_id(PROJECT)).await.unwrap();
+    store.delete_project(TENANT, project_id(PROJECT), None).await.unwrap();
     assert_eq!((store.list_alerts(TENANT).await.unwrap(), endpoints(store).await), (vec![], vec![]));
     assert_eq!(store.due_alerts(beginning_of(99), None, 9).await.unwrap(), []);
     let late = store.commit_alert(fired(&one, 11)).await;

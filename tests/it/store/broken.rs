@@ -41,7 +41,7 @@ pub(crate) async fn parts_of_a_run_that_does_not_decode_are_refused_and_no_other
     accept_feedback(store, vec![feedback(1, run_id(1), 0.5)]).await;
     let log: Vec<_> = changes(store, PROJECT).await.iter().map(|change| change.run_id).collect();
     assert_eq!(log, [run_id(1), run_id(2), run_id(2), run_id(3), run_id(1)]);
-    assert!(store.delete_project(TENANT, project_id(PROJECT)).await.unwrap());
+    assert!(store.delete_project(TENANT, project_id(PROJECT), None).await.unwrap());
     assert!(accept(store, vec![post(1)]).await.refused.is_empty(), "it can come again");
 }
 
@@ -102,7 +102,7 @@ pub(crate) async fn an_attempt_that_cannot_be_stored_fails_alone(store: &dyn Sto
         .map(|claim| {
             let result = AttemptResult::answered(200);
             let attempt = Attempt { number: 1, started_at: at(100), duration_ms: 5, request: None, result };
-            Finished { lease: claim.lease.clone(), attempt, outcome: Outcome::Delivered }
+            Finished::new(claim.lease.clone(), attempt, Outcome::Delivered)
         })
         .collect();
     let answers = store.finish_attempts(&finished).await.unwrap();

@@ -4,7 +4,7 @@ use runhook::model::collection::{Collection, CollectionKind, Example, Queued};
 use runhook::model::id::{DatasetId, EndpointId, ExampleId, QueueId, RuleId, RunId, TenantId};
 use runhook::model::run::{BlobKey, BlobRef, Payload};
 use runhook::model::window::Progress;
-use runhook::store::collections::{ActionsTaken, CollectionQuery, ExampleQuery};
+use runhook::store::collections::{ActionsTaken, CollectionQuery, ExampleQuery, Shelved};
 use runhook::store::rule_log::LogQuery;
 use runhook::store::windows::WindowCommit;
 use runhook::store::{Store, StoreError};
@@ -77,9 +77,9 @@ pub(crate) async fn collections_have_names_of_their_own_among_their_kind(store: 
         assert_eq!(names(store, kind, CollectionQuery { ids: vec![uuid(9, 1)], ..all.clone() }).await.len(), 1);
         assert_eq!(names(store, kind, CollectionQuery { offset: 1, ..all }).await, [("one".into(), 0)]);
         let elsewhere = TenantId(Uuid::from_u128(9));
-        assert!(!store.delete_collection(elsewhere, kind, uuid(9, 1)).await.unwrap());
-        assert!(store.delete_collection(TENANT, kind, uuid(9, 1)).await.unwrap());
-        assert!(!store.delete_collection(TENANT, kind, uuid(9, 1)).await.unwrap());
+        assert!(!store.delete_collection(elsewhere, kind, uuid(9, 1), None).await.unwrap());
+        assert!(store.delete_collection(TENANT, kind, uuid(9, 1), None).await.unwrap());
+        assert!(!store.delete_collection(TENANT, kind, uuid(9, 1), None).await.unwrap());
     }
 }
 
@@ -97,9 +97,9 @@ pub(crate) async fn examples_are_replaced_by_id_and_go_with_their_dataset(store:
     assert_eq!(store.list_examples(TENANT, &one).await.unwrap(), std::slice::from_ref(&changed));
     let all = CollectionQuery { limit: 10, ..CollectionQuery::default() };
     assert_eq!(names(store, CollectionKind::Dataset, all).await, [("one".into(), 2)]);
-    assert!(store.delete_example(TENANT, changed.id).await.unwrap());
-    assert!(!store.delete_example(TENANT, changed.id).await.unwrap());
-    assert!(store.delete_collection(TENANT, CollectionKind::Dataset, set).await.unwrap());
+    assert!(store.delete_example(TENANT, changed.id, None).await.unwrap());
+    assert!(!store.delete_example(TENANT, changed.id, None).await.unwrap());
+    assert!(store.delete_collection(TENANT, CollectionKind::Dataset, set, None).await.unwrap());
     assert_eq!(of(store, set).await, []);
 }
 
@@ -115,7 +115,7 @@ pub(crate) async fn a_blob_is_named_by_an_example_until_that_goes(store: &dyn St
     store.put_examples(TENANT, vec![without]).await.unwrap();
     assert_eq!(unnamed().await, std::slice::from_ref(&key));
     store.put_examples(TENANT, vec![linked.clone()]).await.unwrap();
-    assert!(store.delete_example(TENANT, linked.id).await.unwrap());
+    assert!(store.delete_example(TENANT, linked.id, None).await.unwrap());
     assert_eq!(unnamed().await, std::slice::from_ref(&key));
 }
 
@@ -132,9 +132,9 @@ pub(crate) async fn queued_runs_come_in_their_order_and_once(store: &dyn Store) 
     assert!(store.enqueue(TENANT, queue, &[run_id(2), run_id(3), run_id(77)], at(2)).await.unwrap());
     assert_eq!(waiting().await, [run_id(3), run_id(1), run_id(2)], "a run that is not there is not shown");
     assert_eq!(store.queued_runs(TENANT, queue, 1, 1).await.unwrap(), [(run_id(1), at(1))]);
-    assert!(store.dequeue(TENANT, queue, run_id(1)).await.unwrap());
-    assert!(!store.dequeue(TENANT, queue, run_id(1)).await.unwrap());
-    store.delete_project(TENANT, project_id(PROJECT)).await.unwrap();
+    assert!(store.dequeue(TENANT, queue, run_id(1), None).await.unwrap());
+    assert!(!store.dequeue(TENANT, queue, run_id(1), None).await.unwrap());
+    store.delete_project(TENANT, project_id(PROJECT), None).await.unwrap();
     accept(store, vec![post(2)]).await;
     assert_eq!(waiting().await, [], "it left the queue with its project");
 }
@@ -168,7 +168,7 @@ pub(crate) async fn what_a_match_asks_for_happens_with_it_or_not_at_all(store: &
     store.commit_window(first.clone()).await.unwrap();
     assert!(matches!(store.commit_window(first).await, Err(StoreError::Stale(_))));
     assert_eq!(state().await, (1, 1));
-    assert!(store.delete_collection(TENANT, CollectionKind::Queue, uuid(9, 2)).await.unwrap());
+    assert!(store.delete_collection(TENANT, CollectionKind::Queue, uuid(9, 2), None).await.unwrap());
     store.commit_window(acting(store, 1, 2, rule.id).await).await.unwrap();
     assert_eq!(state().await, (2, 0));
     let log = store.rule_log(TENANT, rule.id, &LogQuery { limit: 10, ..LogQuery::default() }).await.unwrap();
@@ -177,4 +177,28 @@ pub(crate) async fn what_a_match_asks_for_happens_with_it_or_not_at_all(store: &
     let told = |at: usize, action: &str| outcomes[at][action]["outcome"].as_str().unwrap().to_owned();
     assert_eq!([told(1, "add_to_dataset"), told(1, "add_to_annotation_queue")], ["success", "success"]);
     assert_eq!([told(0, "add_to_dataset"), told(0, "add_to_annotation_queue")], ["success", "error"]);
+}
+
+pub(crate) async fn what_collections_hold_of_a_run_is_told(store: &dyn Store) {
+    accept(store, vec![post(1), post(2), post(3)]).await;
+    store.create_collection(collection(CollectionKind::Dataset, 1, "one")).await.unwrap();
+    for number in 2..=3 {
+        store.create_collection(collection(CollectionKind::Queue, number, &number.to_string())).await.unwrap();
+    }
+    let (set, [early, late]) = (uuid(9, 1), [2, 3].map(|number| QueueId(uuid(9, number))));
+    store
+        .put_examples(TENANT, vec![example(1, set), Example { source_run_id: None, ..example(3, set) }])
+        .await
+        .unwrap();
+    assert!(store.enqueue(TENANT, early, &[run_id(1), run_id(2)], at(10)).await.unwrap());
+    assert!(store.enqueue(TENANT, late, &[run_id(2)], at(20)).await.unwrap());
+    let all = [1, 2, 3].map(run_id);
+    let held = |in_dataset, queued_at: Option<i64>| Shelved { in_dataset, queued_at: queued_at.map(at) };
+    let found = store.shelved(TENANT, &all).await.unwrap();
+    assert_eq!(found, [(run_id(1), held(true, Some(10))), (run_id(2), held(false, Some(20)))].into());
+    assert!(store.dequeue(TENANT, late, run_id(2), None).await.unwrap());
+    assert!(store.delete_example(TENANT, example(1, set).id, None).await.unwrap());
+    let found = store.shelved(TENANT, &all).await.unwrap();
+    assert_eq!(found, [(run_id(1), held(false, Some(10))), (run_id(2), held(false, Some(10)))].into());
+    assert!(store.shelved(TenantId(Uuid::from_u128(9)), &all).await.unwrap().is_empty());
 }

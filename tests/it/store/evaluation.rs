@@ -78,7 +78,7 @@ pub(crate) async fn a_window_over_an_earlier_life_of_its_project_is_stale(store:
     let rule = with_rule(store).await;
     let window = window(Progress::Group(group(&rule)), 0, 2, at(0), at(60));
     let commit = found(store, window, &[(rule.id, run_id(1))], TO).await;
-    store.delete_project(TENANT, project_id(PROJECT)).await.unwrap();
+    store.delete_project(TENANT, project_id(PROJECT), None).await.unwrap();
     accept(store, vec![post(1), post(2), post(3)]).await;
     assert!(stale(&store.commit_window(commit).await));
     assert_eq!(cursor(store, &group(&rule)).await.seq, 0);

@@ -45,7 +45,7 @@ pub(crate) async fn a_token_goes_when_it_has_expired_or_with_its_run(store: &dyn
     assert_eq!(store.feedback_token(token(2, 2).id).await.unwrap(), None);
     assert_eq!(store.feedback_token(token(3, 3).id).await.unwrap(), Some(token(3, 3)));
     store.create_feedback_tokens(TENANT, vec![token(1, 1)]).await.unwrap();
-    assert!(store.delete_project(TENANT, project_id(PROJECT)).await.unwrap());
+    assert!(store.delete_project(TENANT, project_id(PROJECT), None).await.unwrap());
     assert_eq!(store.feedback_token(token(1, 1).id).await.unwrap(), None);
     assert_eq!(store.feedback_token(token(4, 4).id).await.unwrap(), Some(token(4, 4)));
 }

@@ -21,18 +21,18 @@ fn key(number: u32) -> ApiKey {
 }
 
 pub(crate) async fn a_key_is_stored_once_listed_and_revoked_once(store: &dyn Store) {
-    store.put_api_key(key(2)).await.unwrap();
-    store.put_api_key(key(1)).await.unwrap();
-    store.put_api_key(ApiKey { hash: key(1).hash, ..key(3) }).await.unwrap();
-    store.put_api_key(key(1)).await.unwrap();
-    let other = store.put_api_key(ApiKey { hash: key(3).hash, ..key(1) }).await;
+    store.put_api_key(key(2), None).await.unwrap();
+    store.put_api_key(key(1), None).await.unwrap();
+    store.put_api_key(ApiKey { hash: key(1).hash, ..key(3) }, None).await.unwrap();
+    store.put_api_key(key(1), None).await.unwrap();
+    let other = store.put_api_key(ApiKey { hash: key(3).hash, ..key(1) }, None).await;
     assert!(matches!(other, Err(StoreError::Conflict(_))), "{other:?}");
     assert_eq!(store.api_keys().await.unwrap(), [key(1), key(2)]);
-    assert!(store.revoke_api_key(key(1).id, at(9)).await.unwrap());
-    assert!(!store.revoke_api_key(key(1).id, at(10)).await.unwrap());
+    assert!(store.revoke_api_key(key(1).id, at(9), None).await.unwrap());
+    assert!(!store.revoke_api_key(key(1).id, at(10), None).await.unwrap());
     assert_eq!(store.api_keys().await.unwrap()[0].revoked_at, Some(at(9)));
     let narrow = ApiKey { scopes: "read".parse().unwrap(), ..key(4) };
-    store.put_api_key(narrow.clone()).await.unwrap();
+    store.put_api_key(narrow.clone(), None).await.unwrap();
     assert_eq!(store.api_keys().await.unwrap()[2], narrow);
 }
 
@@ -45,12 +45,12 @@ pub(crate) async fn markers_are_kept_and_replaced(store: &dyn Store) {
 }
 
 pub(crate) async fn a_wipe_leaves_keys_and_markers_only(store: &dyn Store) {
-    store.put_api_key(key(1)).await.unwrap();
+    store.put_api_key(key(1), None).await.unwrap();
     store.set_marker("keyring", &[1]).await.unwrap();
     apply(store, vec![rule("a", 60)], at(0)).await;
     accept(store, vec![post(1)]).await;
     let version = store.rules_version().await.unwrap();
-    store.wipe().await.unwrap();
+    store.wipe(None).await.unwrap();
     assert!(store.run(TENANT, run_id(1)).await.unwrap().is_none());
     assert!(store.list_rules(TENANT).await.unwrap().is_empty());
     assert!(changes(store, PROJECT).await.is_empty());

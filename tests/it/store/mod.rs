@@ -4,16 +4,19 @@
 //! cases into tests of one backend; what only one backend can show (files, locks, queues) stands in that backend's file.
 
 mod alerts;
+mod audit;
 mod broken;
 mod collections;
 mod evaluation;
 mod failed;
 mod feedback_tokens;
+mod health;
 mod keys;
 mod model;
 mod names;
 mod order;
 mod outbox;
+mod paths;
 mod placement;
 mod postgres;
 mod projects;
@@ -37,6 +40,7 @@ macro_rules! store_suite {
                 waiting_patches_are_found_inside_one_batch_too,
                 a_run_without_name_type_or_start_is_not_there_yet,
                 children_without_a_path_get_one_whichever_run_comes_first,
+                a_child_that_names_its_parent_by_another_id_finds_it_whichever_comes_first,
                 a_run_that_is_not_there_yet_passes_no_path_on,
                 the_first_project_named_for_a_run_wins,
                 an_unknown_project_id_refuses_its_part_and_no_other,
@@ -50,6 +54,10 @@ macro_rules! store_suite {
                 feedback_is_listed_by_when_it_was_made_and_whether_on_runs,
                 large_and_small_values_come_back_byte_for_byte,
                 tenants_do_not_see_each_other;
+            paths: a_child_whose_parent_changes_goes_there_with_all_below_whatever_came_first,
+                runs_below_themselves_have_no_path_and_find_one_again,
+                a_child_follows_the_start_of_those_above_it,
+                a_run_costs_what_it_cost_when_it_was_last_written;
             feedback_tokens: a_token_is_found_by_its_id_alone_and_listed_with_its_run,
                 a_token_goes_when_it_has_expired_or_with_its_run;
             search: what_a_database_decides_is_what_the_evaluator_decides,
@@ -84,7 +92,8 @@ macro_rules! store_suite {
                 examples_are_replaced_by_id_and_go_with_their_dataset,
                 a_blob_is_named_by_an_example_until_that_goes,
                 queued_runs_come_in_their_order_and_once,
-                what_a_match_asks_for_happens_with_it_or_not_at_all;
+                what_a_match_asks_for_happens_with_it_or_not_at_all,
+                what_collections_hold_of_a_run_is_told;
             placement: a_new_rule_sees_what_comes_after_it,
                 a_backfilled_rule_sees_every_change_since_that_instant_once,
                 a_rule_that_moves_to_a_group_ahead_sees_every_change_once,
@@ -95,6 +104,10 @@ macro_rules! store_suite {
                 rules_are_applied_whole_or_not_at_all,
                 a_rule_or_an_endpoint_that_is_put_twice_is_a_conflict,
                 a_removed_rule_takes_its_endpoints_and_waiting_deliveries_along;
+            health: since_when_an_endpoint_fails_is_known_until_it_takes_something,
+                a_circuit_stands_with_its_endpoint_until_it_is_closed,
+                an_endpoint_that_is_given_up_is_disabled_and_told_of_once,
+                nothing_is_told_to_who_is_not_there_or_is_disabled_too;
             outbox: due_deliveries_are_claimed_once_oldest_first,
                 an_expired_lease_can_be_claimed_and_its_holder_records_nothing,
                 a_retry_is_due_when_it_says_and_attempts_go_on_counting,
@@ -138,6 +151,9 @@ macro_rules! store_suite {
                 a_run_that_has_just_changed_keeps_all_of_its_blobs,
                 all_blobs_are_looked_through_by_one_at_a_time,
                 two_who_drop_at_the_same_time_leave_what_one_would;
+            audit: an_entry_is_there_when_its_act_happened_and_only_then,
+                entries_are_listed_newest_first_and_by_who_did_what_to_what,
+                a_wipe_is_told_and_old_entries_go;
             keys: a_key_is_stored_once_listed_and_revoked_once,
                 markers_are_kept_and_replaced,
                 a_wipe_leaves_keys_and_markers_only;

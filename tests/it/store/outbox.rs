@@ -1,5 +1,6 @@
 //! Messages, deliveries and attempts.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use runhook::model::delivery::{Attempt, AttemptResult, Delivery, DeliveryState, 
 use runhook::model::endpoint::{Disabled, Endpoint, Overrides, Policy};
 use runhook::model::id::{DeliveryId, EndpointId};
 use runhook::model::message::{Body, Link};
+use runhook::model::pace::Pace;
 use runhook::model::run::BlobKey;
 use runhook::model::sealed::Sealed;
 use runhook::model::time::Timestamp;
@@ -41,12 +43,12 @@ async fn outbox(store: &dyn Store, count: u32) -> Vec<Delivery> {
     deliveries
 }
 
-async fn claim(store: &dyn Store, holder: u32, now: i64, until: i64, limit: u32) -> Vec<Claim> {
+pub(super) async fn claim(store: &dyn Store, holder: u32, now: i64, until: i64, limit: u32) -> Vec<Claim> {
     let claimant = Claimant { holder: uuid(9, holder), now: at(now), until: at(until) };
     support::claim(store, claimant, limit).await.unwrap()
 }
 
-fn attempt(claim: &Claim, started: Timestamp, status: u16) -> Attempt {
+pub(super) fn attempt(claim: &Claim, started: Timestamp, status: u16) -> Attempt {
     let result = AttemptResult::answered(status);
     Attempt { number: claim.lease.attempt, started_at: started, duration_ms: 1_000, request: None, result }
 }
@@ -113,7 +115,7 @@ pub(crate) async fn a_finished_delivery_can_be_replayed_and_a_pending_one_cannot
     let claim_one = claim(store, 1, 98, 110, 1).await.remove(0);
     finish(store, &claim_one.lease, attempt(&claim_one, at(98), 200), Outcome::Delivered).await.unwrap();
     let ids: Vec<_> = deliveries.iter().map(|delivery| delivery.id).collect();
-    assert_eq!(store.replay(TENANT, &ids, at(300)).await.unwrap(), 1);
+    assert_eq!(store.replay(TENANT, &ids, at(300), None).await.unwrap(), 1);
     let (replayed, attempts) = state(store, &claim_one.delivery).await;
     assert_eq!((replayed.state, replayed.due_at, replayed.finished_at), (DeliveryState::Pending, at(300), None));
     assert_eq!(attempts.len(), 1);
@@ -123,15 +125,15 @@ pub(crate) async fn a_finished_delivery_can_be_replayed_and_a_pending_one_cannot
     finish(store, &again.lease, attempt(again, at(300), 200), Outcome::Delivered).await.unwrap();
     let removal = RuleChanges { remove_endpoints: vec![endpoint(1, None).id], ..RuleChanges::default() };
     store.apply_rules(TENANT, removal, at(310)).await.unwrap();
-    assert_eq!(store.replay(TENANT, &ids, at(400)).await.unwrap(), 0, "there is nowhere to send it");
+    assert_eq!(store.replay(TENANT, &ids, at(400), None).await.unwrap(), 0, "there is nowhere to send it");
 }
 
 pub(crate) async fn a_disabled_endpoint_is_sent_nothing_until_it_is_enabled(store: &dyn Store) {
     let deliveries = outbox(store, 2).await;
     let to = endpoint(1, None);
     let disabled = Disabled { at: at(50), reason: "asked for".into() };
-    assert!(store.set_endpoint_state(TENANT, to.id, Some(disabled.clone()), at(50)).await.unwrap());
-    assert!(!store.set_endpoint_state(TENANT, EndpointId(uuid(3, 9)), None, at(50)).await.unwrap());
+    assert!(store.set_endpoint_state(TENANT, to.id, Some(disabled.clone()), at(50), None).await.unwrap());
+    assert!(!store.set_endpoint_state(TENANT, EndpointId(uuid(3, 9)), None, at(50), None).await.unwrap());
     for delivery in &deliveries {
         let (found, _) = state(store, delivery).await;
         assert_eq!(found.state, DeliveryState::Failed("endpoint disabled".into()));
@@ -141,11 +143,11 @@ pub(crate) async fn a_disabled_endpoint_is_sent_nothing_until_it_is_enabled(stor
     let stored = store.list_endpoints(TENANT).await.unwrap().into_iter().find(|stored| stored.id == to.id).unwrap();
     assert_eq!(stored.disabled, Some(disabled), "applying a file does not enable it");
     let ids: Vec<_> = deliveries.iter().map(|delivery| delivery.id).collect();
-    assert_eq!(store.replay(TENANT, &ids, at(70)).await.unwrap(), 2);
+    assert_eq!(store.replay(TENANT, &ids, at(70), None).await.unwrap(), 2);
     assert!(claim(store, 1, 80, 500, 10).await.is_empty(), "a claim finds it disabled, and ends what waits");
     assert_eq!(state(store, &deliveries[0]).await.0.state, DeliveryState::Failed("endpoint disabled".into()));
-    assert!(store.set_endpoint_state(TENANT, to.id, None, at(90)).await.unwrap());
-    assert_eq!(store.replay(TENANT, &ids, at(91)).await.unwrap(), 2);
+    assert!(store.set_endpoint_state(TENANT, to.id, None, at(90), None).await.unwrap());
+    assert_eq!(store.replay(TENANT, &ids, at(91), None).await.unwrap(), 2);
     assert_eq!(claim(store, 2, 91, 500, 10).await.len(), 2);
 }
 
@@ -156,7 +158,7 @@ pub(crate) async fn an_endpoint_that_is_gone_is_disabled_with_all_that_waits_for
     let finished: Vec<Finished> = claims
         .iter()
         .zip(outcomes)
-        .map(|(claim, outcome)| Finished { lease: claim.lease.clone(), attempt: attempt(claim, at(98), 410), outcome })
+        .map(|(claim, outcome)| Finished::new(claim.lease.clone(), attempt(claim, at(98), 410), outcome))
         .collect();
     for answer in store.finish_attempts(&finished).await.unwrap() {
         answer.unwrap();
@@ -172,8 +174,9 @@ pub(crate) async fn an_endpoint_that_is_gone_is_disabled_with_all_that_waits_for
 }
 
 pub(crate) async fn what_an_endpoint_says_beyond_its_policy_comes_back(store: &dyn Store) {
-    let overrides =
-        Overrides { timeout: Some(Duration::from_secs(9)), retries: Some(vec![Duration::from_millis(1500)]) };
+    let pace = Pace { rate: "10/s".parse().ok(), burst: NonZeroU32::new(20), concurrency: NonZeroU32::new(4) };
+    let retries = Some(vec![Duration::from_millis(1500)]);
+    let overrides = Overrides { timeout: Some(Duration::from_secs(9)), retries, pace };
     let to = Endpoint { overrides, origin: Some("a.yaml".into()), policy: Policy::Standard, ..endpoint(1, None) };
     let changes = RuleChanges { put_endpoints: vec![to.clone(), endpoint(2, None)], ..RuleChanges::default() };
     store.apply_rules(TENANT, changes, at(0)).await.unwrap();
@@ -203,7 +206,7 @@ pub(crate) async fn deliveries_are_listed_newest_first_by_state_rule_and_endpoin
 }
 
 /// A delivery of a run's window to each of these endpoints, of one message.
-async fn sent_to(store: &dyn Store, number: u32, to: &[u32]) -> WindowCommit {
+pub(super) async fn sent_to(store: &dyn Store, number: u32, to: &[u32]) -> WindowCommit {
     let seq = i64::from(number);
     let window = window(Progress::Group(group(&rule("a", 60))), seq - 1, seq, at(seq - 1), at(seq));
     let mut commit = found(store, window, &[(rule("a", 60).id, run_id(number))], endpoint(to[0], None).id).await;
@@ -218,7 +221,7 @@ async fn sent_to(store: &dyn Store, number: u32, to: &[u32]) -> WindowCommit {
 }
 
 /// A rule, three endpoints and as many runs as are wanted.
-async fn three_endpoints(store: &dyn Store, runs: u32) {
+pub(super) async fn three_endpoints(store: &dyn Store, runs: u32) {
     let changes = RuleChanges {
         put_rules: vec![rule("a", 60)],
         put_endpoints: (1..=3).map(|number| endpoint(number, None)).collect(),
@@ -267,6 +270,8 @@ pub(crate) async fn what_waits_is_listed_by_endpoint_in_pages(store: &dyn Store)
         endpoint_id: endpoint(number, None).id,
         first_at,
         retry_at,
+        pace: Pace::default(),
+        circuit: None,
     };
     let expected = [waiting(1, Some(at(110)), None), waiting(2, Some(at(2)), Some(at(130)))];
     assert_eq!(store.waiting(None, 5).await.unwrap(), expected, "a leased one can be claimed when its lease ends");
@@ -305,7 +310,7 @@ pub(crate) async fn attempts_are_recorded_together_each_for_the_holder_of_its_le
         .enumerate()
         .map(|(number, claim)| {
             let attempt = Attempt { duration_ms: number as u64, ..attempt(claim, at(105), 200) };
-            Finished { lease: claim.lease.clone(), attempt, outcome: outcome(number) }
+            Finished::new(claim.lease.clone(), attempt, outcome(number))
         })
         .collect();
     let answers = store.finish_attempts(&finished).await.unwrap();

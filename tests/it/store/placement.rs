@@ -138,10 +138,10 @@ pub(crate) async fn a_resumed_rule_sees_what_comes_after_that(store: &dyn Store)
     let a = Rule { backfill_from: Some(at(0)), ..rule("a", 60) };
     fill(store, 1..=2).await;
     apply(store, vec![a.clone()], at(10)).await;
-    assert!(store.set_rule_state(TENANT, a.id, RuleState::Paused, at(11)).await.unwrap());
+    assert!(store.set_rule_state(TENANT, a.id, RuleState::Paused, at(11), None).await.unwrap());
     assert!(store.active_rules().await.unwrap().rules.is_empty());
     fill(store, 3..=4).await;
-    assert!(store.set_rule_state(TENANT, a.id, RuleState::Active, at(12)).await.unwrap());
+    assert!(store.set_rule_state(TENANT, a.id, RuleState::Active, at(12), None).await.unwrap());
     let snapshot = store.active_rules().await.unwrap();
     assert_eq!((snapshot.rules, snapshot.version), (vec![a.clone()], store.rules_version().await.unwrap()));
     fill(store, 5..=6).await;
@@ -150,7 +150,7 @@ pub(crate) async fn a_resumed_rule_sees_what_comes_after_that(store: &dyn Store)
     shown.spans(store).await;
     shown.assert_once(&a, 5..=6);
     let unknown = RuleId::of_key(TENANT, "unknown");
-    assert!(!store.set_rule_state(TENANT, unknown, RuleState::Paused, at(13)).await.unwrap());
+    assert!(!store.set_rule_state(TENANT, unknown, RuleState::Paused, at(13), None).await.unwrap());
 }
 
 pub(crate) async fn a_project_that_comes_after_a_glob_is_seen_from_its_first_change(store: &dyn Store) {

@@ -30,7 +30,7 @@ pub(crate) async fn a_tenant_always_has_a_default_project(store: &dyn Store) {
         let found = store.list_projects(tenant, &query).await.unwrap();
         assert_eq!(found.iter().map(|project| project.name.as_str()).collect::<Vec<_>>(), [DEFAULT_PROJECT]);
     }
-    assert!(store.delete_project(TENANT, project_id(DEFAULT_PROJECT)).await.unwrap());
+    assert!(store.delete_project(TENANT, project_id(DEFAULT_PROJECT), None).await.unwrap());
     assert_eq!(store.list_projects(TENANT, &query).await.unwrap().len(), 1);
 }
 
@@ -41,8 +41,8 @@ pub(crate) async fn names_are_unique_in_a_tenant(store: &dyn Store) {
         assert!(matches!(store.create_project(taken).await, Err(StoreError::Conflict(_))));
     }
     store.create_project(project(2, "two")).await.unwrap();
-    assert!(matches!(store.update_project(project(2, "one"), at(9)).await, Err(StoreError::Conflict(_))));
-    assert!(matches!(store.update_project(project(3, "three"), at(9)).await, Err(StoreError::NotFound(_))));
+    assert!(matches!(store.update_project(project(2, "one")).await, Err(StoreError::Conflict(_))));
+    assert!(matches!(store.update_project(project(3, "three")).await, Err(StoreError::NotFound(_))));
     let elsewhere = Project { tenant_id: TenantId(Uuid::from_u128(9)), ..project(1, "one") };
     store.create_project(elsewhere).await.unwrap();
 }
@@ -51,7 +51,7 @@ pub(crate) async fn a_renamed_project_leaves_its_name_to_a_new_one(store: &dyn S
     accept(store, vec![post(1)]).await;
     let renamed = store.project(TENANT, project_id(PROJECT)).await.unwrap().unwrap();
     let renamed = Project { name: "renamed".into(), end_time: Some(at(5)), ..renamed };
-    store.update_project(renamed.clone(), at(9)).await.unwrap();
+    store.update_project(renamed.clone()).await.unwrap();
     accept(store, vec![post(2)]).await;
     assert_eq!(store.project(TENANT, renamed.id).await.unwrap(), Some(renamed.clone()));
     let new = store.run(TENANT, run_id(2)).await.unwrap().unwrap().run.project_id;
@@ -80,8 +80,8 @@ pub(crate) async fn projects_are_listed_by_id_name_and_part_of_the_name(store: &
 pub(crate) async fn a_deleted_project_takes_everything_with_it(store: &dyn Store) {
     accept(store, vec![post(1), post(2)]).await;
     accept_feedback(store, vec![feedback(1, run_id(1), 0.5)]).await;
-    assert!(store.delete_project(TENANT, project_id(PROJECT)).await.unwrap());
-    assert!(!store.delete_project(TENANT, project_id(PROJECT)).await.unwrap());
+    assert!(store.delete_project(TENANT, project_id(PROJECT), None).await.unwrap());
+    assert!(!store.delete_project(TENANT, project_id(PROJECT), None).await.unwrap());
     assert!(store.runs(TENANT, &[run_id(1), run_id(2)]).await.unwrap().is_empty());
     assert!(store.feedback(TENANT, feedback_id(1)).await.unwrap().is_none());
     assert!(changes(store, PROJECT).await.is_empty());
@@ -98,10 +98,10 @@ pub(crate) async fn a_deleted_project_leaves_feedback_on_runs_of_others(store: &
     };
     accept_feedback(store, vec![said_elsewhere(1), said_elsewhere(2)]).await;
     accept(store, vec![post(1)]).await;
-    assert!(store.delete_project(TENANT, ProjectId(Uuid::from_u128(1))).await.unwrap());
+    assert!(store.delete_project(TENANT, ProjectId(Uuid::from_u128(1)), None).await.unwrap());
     assert!(store.feedback(TENANT, feedback_id(1)).await.unwrap().is_some());
     assert!(store.feedback(TENANT, feedback_id(2)).await.unwrap().is_none(), "its run never came");
-    assert!(store.delete_project(TENANT, project_id(PROJECT)).await.unwrap());
+    assert!(store.delete_project(TENANT, project_id(PROJECT), None).await.unwrap());
     assert!(store.feedback(TENANT, feedback_id(1)).await.unwrap().is_none());
 }
 

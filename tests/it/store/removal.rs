@@ -31,7 +31,7 @@ pub(crate) async fn what_a_project_held_that_was_removed_goes_step_by_step_and_n
     let again = Project { id: project_id(PROJECT), ..project(1, "again") };
     assert!(matches!(store.create_project(again.clone()).await, Err(StoreError::Busy { .. })));
     for parts in [vec![patch(1)], vec![post(2)], vec![post(9), post(30)]] {
-        let refused = store.accept(TENANT, Batch { parts, feedback: vec![] }, at(100)).await;
+        let refused = store.accept(TENANT, Batch { parts, feedback: vec![], ..Batch::default() }, at(100)).await;
         assert!(matches!(refused, Err(StoreError::Busy { .. })), "{refused:?}");
     }
     accept(store, vec![post(31)]).await;

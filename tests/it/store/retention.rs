@@ -219,7 +219,7 @@ pub(crate) async fn a_message_goes_with_all_its_deliveries_once_the_last_has_end
     for delivery in &commit.deliveries {
         assert!(store.delivery(TENANT, delivery.id).await.unwrap().is_none());
     }
-    assert_eq!(store.replay(TENANT, &[commit.deliveries[0].id], at(300)).await.unwrap(), 0);
+    assert_eq!(store.replay(TENANT, &[commit.deliveries[0].id], at(300), None).await.unwrap(), 0);
 }
 
 pub(crate) async fn a_pending_or_replayed_delivery_keeps_its_message(store: &dyn Store) {
@@ -228,7 +228,7 @@ pub(crate) async fn a_pending_or_replayed_delivery_keeps_its_message(store: &dyn
     attempt_all(store, 100, Outcome::Delivered, 1).await;
     assert_eq!(drop_messages(store, at(9_000)).await, (0, 0), "one was never tried");
     attempt_all(store, 200, Outcome::Delivered, 1).await;
-    assert_eq!(store.replay(TENANT, &ids[..1], at(300)).await.unwrap(), 1);
+    assert_eq!(store.replay(TENANT, &ids[..1], at(300), None).await.unwrap(), 1);
     assert_eq!(drop_messages(store, at(9_000)).await, (0, 0), "one was replayed");
     assert!(store.message(TENANT, commit.messages[0].id).await.unwrap().is_some());
     assert_eq!(store.delivery(TENANT, ids[0]).await.unwrap().unwrap().1.len(), 1);

@@ -69,7 +69,7 @@ pub(crate) async fn a_rule_that_belongs_to_a_project_keeps_its_place_when_that_i
     accept(store, vec![post(2)]).await;
     let mut project = store.project(TENANT, project_id(PROJECT)).await.unwrap().unwrap();
     "renamed".clone_into(&mut project.name);
-    store.update_project(project, at(9)).await.unwrap();
+    store.update_project(project).await.unwrap();
     let names: Vec<String> = store.list_rules(TENANT).await.unwrap().into_iter().map(|rule| rule.project).collect();
     assert_eq!(names, ["renamed", PROJECT]);
     let starts = store.starts(TENANT, project_id(PROJECT), 0).await.unwrap();

@@ -30,7 +30,7 @@ pub(crate) async fn parts_in_any_order_and_repeated_give_one_run(store: &dyn Sto
     for (number, order) in orders.iter().enumerate() {
         let tenant = TenantId(Uuid::from_u128(u128::try_from(number).unwrap() + 1));
         for index in order.iter().chain(&order[..2]) {
-            let batch = Batch { parts: vec![parts[*index].clone()], feedback: vec![] };
+            let batch = Batch { parts: vec![parts[*index].clone()], feedback: vec![], ..Batch::default() };
             store.accept(tenant, batch, at(10)).await.unwrap();
         }
         let run = store.run(tenant, run_id(1)).await.unwrap().unwrap().run;
@@ -85,7 +85,7 @@ pub(crate) async fn children_without_a_path_get_one_whichever_run_comes_first(st
     for (number, order) in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]].iter().enumerate() {
         let tenant = TenantId(Uuid::from_u128(u128::try_from(number).unwrap() + 1));
         for index in order {
-            let batch = Batch { parts: vec![parts[*index].clone()], feedback: vec![] };
+            let batch = Batch { parts: vec![parts[*index].clone()], feedback: vec![], ..Batch::default() };
             store.accept(tenant, batch, at(10)).await.unwrap();
         }
         let project = ProjectId::of_name(tenant, PROJECT);
@@ -97,9 +97,47 @@ pub(crate) async fn children_without_a_path_get_one_whichever_run_comes_first(st
     assert!(seen[0][2].starts_with(&format!("{}.", seen[0][1])) && seen[0][1].starts_with(&seen[0][0]), "{seen:?}");
     assert!(seen.iter().all(|paths| *paths == seen[0]), "{seen:#?}");
     let other = TenantId(Uuid::from_u128(50));
-    store.accept(other, Batch { parts: parts.iter().rev().cloned().collect(), feedback: vec![] }, at(1)).await.unwrap();
+    store
+        .accept(
+            other,
+            Batch { parts: parts.iter().rev().cloned().collect(), feedback: vec![], ..Batch::default() },
+            at(1),
+        )
+        .await
+        .unwrap();
     let project = ProjectId::of_name(other, PROJECT);
     assert_eq!(store.traces(other, project, &[run_id(1).into()]).await.unwrap().len(), 3);
+}
+
+pub(crate) async fn a_child_that_names_its_parent_by_another_id_finds_it_whichever_comes_first(store: &dyn Store) {
+    let child = |number: u32, parent: u32, alias: Option<u32>| {
+        let fields = Fields { parent_run_id: Some(run_id(parent)), alias: alias.map(run_id), ..begun(number) };
+        part(PartKind::Post, run_id(number), Some(PROJECT), fields)
+    };
+    let signpost = |at: u32, to: u32| {
+        part(PartKind::Patch, run_id(at), Some(PROJECT), Fields { alias: Some(run_id(to)), ..Fields::default() })
+    };
+    let root = part(PartKind::Post, run_id(1), Some(PROJECT), Fields { alias: Some(run_id(91)), ..begun(1) });
+    let batches =
+        [vec![root, signpost(91, 1)], vec![child(2, 91, Some(92)), signpost(92, 2)], vec![child(3, 92, None)]];
+    let mut seen = Vec::new();
+    for (number, order) in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]].iter().enumerate() {
+        let tenant = TenantId(Uuid::from_u128(u128::try_from(number).unwrap() + 1));
+        for index in order.iter().chain(order) {
+            let batch = Batch { parts: batches[*index].clone(), feedback: vec![], ..Batch::default() };
+            store.accept(tenant, batch, at(10)).await.unwrap();
+        }
+        let project = ProjectId::of_name(tenant, PROJECT);
+        let mut trace = store.traces(tenant, project, &[run_id(1).into()]).await.unwrap();
+        trace.sort_by_key(|stored| stored.run.id);
+        let places = trace.into_iter().map(|stored| (stored.run.id, stored.run.parent_run_id, stored.run.dotted_order));
+        seen.push(places.collect::<Vec<_>>());
+        assert!(store.run(tenant, run_id(91)).await.unwrap().is_none(), "a signpost is no run");
+    }
+    let parents: Vec<_> = seen[0].iter().map(|(run, parent, _)| (*run, *parent)).collect();
+    let expected = [(run_id(1), None), (run_id(2), Some(run_id(1))), (run_id(3), Some(run_id(2)))];
+    assert_eq!(parents, expected, "{seen:#?}");
+    assert!(seen.iter().all(|places| *places == seen[0]), "{seen:#?}");
 }
 
 pub(crate) async fn a_run_that_is_not_there_yet_passes_no_path_on(store: &dyn Store) {
@@ -111,7 +149,7 @@ pub(crate) async fn a_run_that_is_not_there_yet_passes_no_path_on(store: &dyn St
     for (number, order) in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]].iter().enumerate() {
         let tenant = TenantId(Uuid::from_u128(u128::try_from(number).unwrap() + 1));
         let accept = async |part: &Part| {
-            let batch = Batch { parts: vec![part.clone()], feedback: vec![] };
+            let batch = Batch { parts: vec![part.clone()], feedback: vec![], ..Batch::default() };
             store.accept(tenant, batch, at(10)).await.unwrap();
         };
         let path = async || store.run(tenant, run_id(3)).await.unwrap().unwrap().run.dotted_order;
@@ -182,7 +220,7 @@ pub(crate) async fn feedback_is_a_change_of_its_run(store: &dyn Store) {
     let log = changes(store, PROJECT).await;
     assert_eq!(log.iter().map(|change| change.run_id).collect::<Vec<_>>(), [run_id(1), run_id(2), run_id(1)]);
     assert_eq!(store.run(TENANT, run_id(1)).await.unwrap().unwrap().changed_seq, 3);
-    let one = Batch { parts: vec![patch(2)], feedback: vec![feedback(4, run_id(2), 0.1)] };
+    let one = Batch { parts: vec![patch(2)], feedback: vec![feedback(4, run_id(2), 0.1)], ..Batch::default() };
     store.accept(TENANT, one, at(101)).await.unwrap();
     assert_eq!(changes(store, PROJECT).await.len(), 4, "one transaction, one change of a run");
 }
@@ -190,8 +228,8 @@ pub(crate) async fn feedback_is_a_change_of_its_run(store: &dyn Store) {
 pub(crate) async fn deleted_feedback_is_a_change_of_its_run(store: &dyn Store) {
     accept(store, vec![post(1)]).await;
     accept_feedback(store, vec![feedback(1, run_id(1), 0.5)]).await;
-    assert!(store.delete_feedback(TENANT, feedback_id(1), at(200)).await.unwrap());
-    assert!(!store.delete_feedback(TENANT, feedback_id(1), at(200)).await.unwrap());
+    assert!(store.delete_feedback(TENANT, feedback_id(1), at(200), None).await.unwrap());
+    assert!(!store.delete_feedback(TENANT, feedback_id(1), at(200), None).await.unwrap());
     let log = changes(store, PROJECT).await;
     assert_eq!((log.len(), log[2].at), (3, at(200)));
     let run = store.run(TENANT, run_id(1)).await.unwrap().unwrap();
@@ -271,7 +309,7 @@ pub(crate) async fn tenants_do_not_see_each_other(store: &dyn Store) {
     let other = TenantId(Uuid::from_u128(9));
     accept_at(store, vec![post(1)], at(1)).await;
     assert!(store.run(other, run_id(1)).await.unwrap().is_none());
-    let batch = Batch { parts: vec![post(1)], feedback: vec![feedback(1, run_id(1), 0.0)] };
+    let batch = Batch { parts: vec![post(1)], feedback: vec![feedback(1, run_id(1), 0.0)], ..Batch::default() };
     store.accept(other, batch, at(2)).await.unwrap();
     assert_eq!(store.run(other, run_id(1)).await.unwrap().unwrap().feedback.len(), 1);
     assert!(store.run(TENANT, run_id(1)).await.unwrap().unwrap().feedback.is_empty());

@@ -5,6 +5,7 @@ use std::time::Duration;
 use runhook::model::delivery::{Delivery, DeliveryState};
 use runhook::model::endpoint::{Endpoint, Format, Overrides, Policy, ShownTarget};
 use runhook::model::feedback::{Feedback, Score};
+use runhook::model::health::Health;
 use runhook::model::id::{DeliveryId, EndpointId, FeedbackId, MessageId, ProjectId, RuleId, RunId, TenantId, WindowId};
 use runhook::model::json::RawJson;
 use runhook::model::merge::digest;
@@ -103,7 +104,7 @@ pub(crate) fn feedback(number: u32, run: RunId, score: f64) -> Feedback {
 }
 
 pub(crate) async fn accept_at(store: &dyn Store, parts: Vec<Part>, now: Timestamp) -> Accepted {
-    store.accept(TENANT, Batch { parts, feedback: vec![] }, now).await.expect("accepted")
+    store.accept(TENANT, Batch { parts, feedback: vec![], ..Batch::default() }, now).await.expect("accepted")
 }
 
 pub(crate) async fn accept(store: &dyn Store, parts: Vec<Part>) -> Accepted {
@@ -111,7 +112,7 @@ pub(crate) async fn accept(store: &dyn Store, parts: Vec<Part>) -> Accepted {
 }
 
 pub(crate) async fn accept_feedback(store: &dyn Store, feedback: Vec<Feedback>) -> Accepted {
-    store.accept(TENANT, Batch { parts: vec![], feedback }, at(100)).await.expect("accepted")
+    store.accept(TENANT, Batch { parts: vec![], feedback, ..Batch::default() }, at(100)).await.expect("accepted")
 }
 
 /// All changes of a project.
@@ -163,6 +164,7 @@ pub(crate) fn endpoint(number: u32, rule: Option<RuleId>) -> Endpoint {
         overrides: Overrides::default(),
         origin: None,
         disabled: None,
+        health: Health::default(),
     }
 }
 

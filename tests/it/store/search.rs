@@ -133,7 +133,7 @@ async fn filled(store: &dyn Store, runner: &mut TestRunner) -> Vec<StoredRun> {
     });
     let parts: Vec<_> = parts.collect();
     let feedback = (0..40).map(|_| some_feedback().new_tree(runner).unwrap().current()).collect();
-    store.accept(TENANT, Batch { parts, feedback }, at(100)).await.unwrap();
+    store.accept(TENANT, Batch { parts, feedback, ..Batch::default() }, at(100)).await.unwrap();
     let ids: Vec<RunId> = (0..RUNS).map(run_id).collect();
     store.runs(TENANT, &ids).await.unwrap()
 }

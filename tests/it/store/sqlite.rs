@@ -113,7 +113,7 @@ async fn one_bad_job_fails_alone() {
     backend.sql(refusal).await;
     let batches = [vec![post(2)], vec![patch(1)], vec![post(3), patch(3)]];
     let answers = join_all(batches.map(|parts| {
-        let batch = Batch { parts, feedback: vec![] };
+        let batch = Batch { parts, feedback: vec![], ..Batch::default() };
         backend.store.accept(TENANT, batch, at(5))
     }))
     .await;
@@ -165,7 +165,7 @@ async fn a_full_queue_answers_busy_at_once_and_goes_on_when_there_is_room() {
     let directory = tempfile::tempdir().unwrap();
     let options = Options { queued_items: 2, ..Options::default() };
     let (store, writer) = SqliteStore::open_with(&directory.path().join("runhook.db"), &options).await.unwrap();
-    let batch = |number| Batch { parts: vec![post(number), patch(number)], feedback: vec![] };
+    let batch = |number| Batch { parts: vec![post(number), patch(number)], feedback: vec![], ..Batch::default() };
     let waiting = store.accept(TENANT, batch(1), at(0));
     tokio::pin!(waiting);
     assert!(futures_util::poll!(&mut waiting).is_pending());
@@ -174,7 +174,7 @@ async fn a_full_queue_answers_busy_at_once_and_goes_on_when_there_is_room() {
     let writer = run(writer);
     waiting.await.unwrap();
     store.accept(TENANT, batch(2), at(0)).await.unwrap();
-    let large = Batch { parts: (10..20).map(post).collect(), feedback: vec![] };
+    let large = Batch { parts: (10..20).map(post).collect(), feedback: vec![], ..Batch::default() };
     store.accept(TENANT, large, at(0)).await.expect("a batch larger than the queue is taken when the queue is empty");
     store.close().await;
     writer.await.unwrap();
@@ -188,7 +188,7 @@ async fn a_queue_is_full_when_it_holds_enough_bytes() {
     let batch = |number| {
         let mut large = post(number);
         large.fields.inputs = Some(runhook::model::run::Payload::Inline(json(&format!("\"{}\"", "x".repeat(3000)))));
-        Batch { parts: vec![large], feedback: vec![] }
+        Batch { parts: vec![large], feedback: vec![], ..Batch::default() }
     };
     let waiting = store.accept(TENANT, batch(1), at(0));
     tokio::pin!(waiting);
@@ -220,7 +220,7 @@ async fn a_full_disk_refuses_the_batch_and_recovers_when_there_is_space() {
     };
     let mut stored = 0;
     let refused = loop {
-        let batch = Batch { parts: vec![large(stored)], feedback: vec![] };
+        let batch = Batch { parts: vec![large(stored)], feedback: vec![], ..Batch::default() };
         match backend.store.accept(TENANT, batch, at(1)).await {
             Ok(_) => stored += 1,
             Err(error) => break error,
@@ -230,7 +230,7 @@ async fn a_full_disk_refuses_the_batch_and_recovers_when_there_is_space() {
     assert!(stored > 5);
     let ids: Vec<_> = (0..=stored).map(run_id).collect();
     assert_eq!(backend.store.runs(TENANT, &ids).await.unwrap().len(), usize::try_from(stored).unwrap());
-    backend.store.delete_project(TENANT, project_id(PROJECT)).await.unwrap();
+    backend.store.delete_project(TENANT, project_id(PROJECT), None).await.unwrap();
     assert!(accept(backend.store(), vec![large(stored)]).await.changed);
     backend.close().await;
 }
@@ -242,7 +242,8 @@ async fn when_the_writer_dies_everyone_is_told() {
     assert!(!died.is_cancelled());
     backend.writer.abort();
     died.cancelled().await;
-    let refused = backend.store.accept(TENANT, Batch { parts: vec![post(1)], feedback: vec![] }, at(0)).await;
+    let refused =
+        backend.store.accept(TENANT, Batch { parts: vec![post(1)], feedback: vec![], ..Batch::default() }, at(0)).await;
     assert!(matches!(refused, Err(StoreError::Internal(_))));
     assert!(matches!(backend.store.check_writable(at(0)).await, Err(StoreError::Internal(_))));
     assert!(backend.store.stirred_projects().await.is_ok(), "reading goes on");

@@ -23,6 +23,6 @@ pub(crate) async fn finish(
     attempt: Attempt,
     outcome: Outcome,
 ) -> Result<()> {
-    let finished = [Finished { lease: lease.clone(), attempt, outcome }];
+    let finished = [Finished::new(lease.clone(), attempt, outcome)];
     store.finish_attempts(&finished).await?.into_iter().collect()
 }

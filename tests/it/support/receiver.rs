@@ -131,6 +131,11 @@ impl Receiver {
         self.shared.script.lock().unwrap().push_front(answer);
     }
 
+    /// Answers every further request like this.
+    pub(crate) fn answer_always(&self, answer: Answer) {
+        *self.shared.script.lock().unwrap() = VecDeque::from([answer]);
+    }
+
     /// Its address.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address

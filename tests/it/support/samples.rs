@@ -139,5 +139,13 @@ pub(crate) fn feedback(
 pub(crate) fn built(batch: BatchLimits, runs: &[StoredRun]) -> Built {
     let runs: Vec<&StoredRun> = runs.iter().collect();
     let created_at = at("2024-04-05T01:28:57Z");
-    build(Request { rule: &rule(batch), window: &window(), runs: &runs, project: "support-bot", created_at }).unwrap()
+    build(Request {
+        rule: &rule(batch),
+        window: &window(),
+        runs: &runs,
+        threads: &[],
+        project: "support-bot",
+        created_at,
+    })
+    .unwrap()
 }

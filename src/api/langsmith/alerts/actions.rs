@@ -21,6 +21,7 @@ use crate::crypto::{self, open_target, seal_target};
 use crate::ingest::Invalid;
 use crate::model::alert::{Action, Alert, Spelling, State, Target as Kind, minute_of};
 use crate::model::endpoint::{self, Endpoint, Format, Laying, MASK, Overrides, Policy};
+use crate::model::health::Health;
 use crate::model::id::EndpointId;
 use crate::payload::format::{BODY, SEVERITY, check_body};
 use crate::rule_file::literal;
@@ -338,5 +339,6 @@ async fn endpoint(api: &Api, alert: &Alert, wanted: &Wanted) -> Result<Endpoint,
         overrides: Overrides::default(),
         origin: None,
         disabled: None,
+        health: Health::default(),
     })
 }

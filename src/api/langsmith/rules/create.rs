@@ -4,7 +4,7 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 
 use crate::api::Api;
-use crate::api::auth::Principal;
+use crate::api::audit::By;
 use crate::api::langsmith::fault::Fault;
 use crate::api::native::rules::single::{self, Wish};
 use crate::api::problem::Problem;
@@ -21,8 +21,8 @@ use super::shown;
 use super::webhooks::Stored;
 use super::wish::{self, Keys, Wished};
 
-pub(super) async fn create(State(api): State<Api>, principal: Principal, request: Request) -> Result<Response, Fault> {
-    let tenant = principal.tenant_id;
+pub(super) async fn create(State(api): State<Api>, by: By, request: Request) -> Result<Response, Fault> {
+    let tenant = by.tenant_id;
     let body = request::body(&api, request).await?;
     let keys: Keys<'_> = request::keys(&api, &body)?;
     wish::check(&keys)?;
@@ -45,7 +45,7 @@ pub(super) async fn create(State(api): State<Api>, principal: Principal, request
         rule.state = if wished.is_enabled { RuleState::Active } else { RuleState::Paused };
         rule.registration = Some(registration);
     });
-    let rule = single::put(&api, tenant, |_| Ok(Wish { rule: document, finish })).await?;
+    let rule = single::put(&api, &by, |_| Ok(Wish { rule: document, finish })).await?;
     shown::answer(&api, tenant, rule).await
 }
 

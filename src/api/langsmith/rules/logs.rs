@@ -1,5 +1,7 @@
 //! `GET /runs/rules/{id}/logs`, `/logs/v2` and `/last_applied`: what a rule did, a row for each run.
 
+use std::collections::HashMap;
+
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse as _, Response};
@@ -10,7 +12,9 @@ use crate::api::auth::Principal;
 use crate::api::langsmith::fault::Fault;
 use crate::api::langsmith::params::{Params, wrong};
 use crate::api::problem::Problem;
-use crate::model::rule::Rule;
+use crate::model::id::RunId;
+use crate::model::rule::{GroupBy, Rule};
+use crate::model::thread;
 use crate::model::time::Timestamp;
 use crate::store::rule_log::{LogEntry, LogQuery};
 
@@ -19,6 +23,9 @@ use super::find;
 /// A page when the client does not say how long, and the longest one.
 const PAGE: u32 = 150;
 const LONGEST: u32 = 1440;
+
+/// Runs that are read together for their threads.
+const TOGETHER: usize = 256;
 
 pub(super) async fn logs(
     State(api): State<Api>,
@@ -29,7 +36,7 @@ pub(super) async fn logs(
     let rule = find(&api, principal.tenant_id, &id).await?;
     let query = LogQuery { offset: params.offset()?, ..query(&params)? };
     let found = api.store.rule_log(principal.tenant_id, rule.id, &query).await?;
-    Ok(Json(found.iter().map(|entry| shown(&rule, entry)).collect::<Vec<_>>()).into_response())
+    Ok(Json(all(&api, &rule, &found).await?).into_response())
 }
 
 pub(super) async fn pages(
@@ -47,7 +54,7 @@ pub(super) async fn pages(
     let has_more = u32::try_from(found.len()).is_ok_and(|found| found > length);
     found.truncate(usize::try_from(length).unwrap_or(usize::MAX));
     let cursor = found.last().filter(|_| has_more).map(cursor);
-    let logs: Vec<Value> = found.iter().map(|entry| shown(&rule, entry)).collect();
+    let logs = all(&api, &rule, &found).await?;
     Ok(Json(json!({ "logs": logs, "cursor": cursor, "has_more": has_more })).into_response())
 }
 
@@ -60,8 +67,9 @@ pub(super) async fn last_applied(
     let rule = find(&api, principal.tenant_id, &id).await?;
     let query = LogQuery { limit: 1, is_span: params.flag("backfill").then_some(true), ..LogQuery::default() };
     let found = api.store.rule_log(principal.tenant_id, rule.id, &query).await?;
-    let entry = found.first().ok_or_else(|| Problem::not_found("an application of the rule"))?;
-    Ok(Json(shown(&rule, entry)).into_response())
+    let mut shown = all(&api, &rule, &found).await?;
+    let entry = shown.pop().ok_or_else(|| Problem::not_found("an application of the rule"))?;
+    Ok(Json(entry).into_response())
 }
 
 fn query(params: &Params) -> Result<LogQuery, Problem> {
@@ -85,7 +93,7 @@ fn cursor(entry: &LogEntry) -> String {
     format!("{}.{}", entry.applied_at.0, entry.run_id)
 }
 
-fn read_cursor(text: &str) -> Result<(Timestamp, crate::model::id::RunId), Problem> {
+fn read_cursor(text: &str) -> Result<(Timestamp, RunId), Problem> {
     let read = || {
         let (at, run) = text.split_once('.')?;
         Some((Timestamp(at.parse().ok()?), run.parse().ok()?))
@@ -93,8 +101,22 @@ fn read_cursor(text: &str) -> Result<(Timestamp, crate::model::id::RunId), Probl
     read().ok_or_else(|| wrong("cursor", "is not one that this server gave"))
 }
 
+/// Entries as they are shown. Those of a rule on threads say which thread, while the run is there.
+async fn all(api: &Api, rule: &Rule, entries: &[LogEntry]) -> Result<Vec<Value>, Problem> {
+    let mut threads: HashMap<RunId, String> = HashMap::new();
+    if rule.group_by == Some(GroupBy::Thread) {
+        let runs: Vec<RunId> = entries.iter().map(|entry| entry.run_id).collect();
+        for runs in runs.chunks(TOGETHER) {
+            let found = api.store.runs(rule.tenant_id, runs).await?.into_iter();
+            threads
+                .extend(found.filter_map(|stored| Some((stored.run.id, thread::named(stored.run.extra.as_ref()?)?))));
+        }
+    }
+    Ok(entries.iter().map(|entry| shown(rule, entry, threads.get(&entry.run_id))).collect())
+}
+
 /// What is said of a webhook is that its notification was committed with the match. How it fared is the deliveries'.
-fn shown(rule: &Rule, entry: &LogEntry) -> Value {
+fn shown(rule: &Rule, entry: &LogEntry, thread: Option<&String>) -> Value {
     let (start, end) = entry.window.unwrap_or((entry.applied_at, entry.applied_at));
     let mut shown = json!({
         "rule_id": rule.id,
@@ -105,7 +127,7 @@ fn shown(rule: &Rule, entry: &LogEntry) -> Value {
         "start_time": start.with_offset(),
         "end_time": end.with_offset(),
         "application_time": entry.applied_at.with_offset(),
-        "thread_id": null,
+        "thread_id": thread,
         "add_to_annotation_queue": null,
         "add_to_dataset": null,
         "evaluators": null,

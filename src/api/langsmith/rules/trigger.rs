@@ -9,7 +9,7 @@ use serde_json::json;
 use serde_json::value::RawValue;
 
 use crate::api::Api;
-use crate::api::auth::Principal;
+use crate::api::audit::By;
 use crate::api::langsmith::fault::Fault;
 use crate::api::native::rules::single;
 use crate::api::problem::Problem;
@@ -27,21 +27,13 @@ struct Keys<'a> {
     dataset_id: Option<&'a RawValue>,
 }
 
-pub(super) async fn trigger(
-    State(api): State<Api>,
-    principal: Principal,
-    Path(id): Path<String>,
-) -> Result<Response, Fault> {
-    let rule = find(&api, principal.tenant_id, &id).await?;
-    single::hasten(&api, principal.tenant_id, std::slice::from_ref(&rule)).await?;
-    shown::answer(&api, principal.tenant_id, rule).await
+pub(super) async fn trigger(State(api): State<Api>, by: By, Path(id): Path<String>) -> Result<Response, Fault> {
+    let rule = find(&api, by.tenant_id, &id).await?;
+    single::hasten(&api, &by, std::slice::from_ref(&rule)).await?;
+    shown::answer(&api, by.tenant_id, rule).await
 }
 
-pub(super) async fn trigger_all(
-    State(api): State<Api>,
-    principal: Principal,
-    request: Request,
-) -> Result<Response, Fault> {
+pub(super) async fn trigger_all(State(api): State<Api>, by: By, request: Request) -> Result<Response, Fault> {
     let body = request::body(&api, request).await?;
     let keys: Keys<'_> = request::keys(&api, &body)?;
     if keys.dataset_id.is_some_and(|raw| raw.get() != "null") {
@@ -50,11 +42,11 @@ pub(super) async fn trigger_all(
     let raw = keys.rule_ids.ok_or_else(|| Invalid::new("rule_ids", "is missing"))?;
     let ids: Vec<RuleId> =
         serde_json::from_str(raw.get()).map_err(|_| Invalid::new("rule_ids", "must be a list of ids of rules"))?;
-    let mut rules: Vec<Rule> = api.store.list_rules(principal.tenant_id).await?;
+    let mut rules: Vec<Rule> = api.store.list_rules(by.tenant_id).await?;
     rules.retain(|rule| ids.contains(&rule.id));
     if let Some(missing) = ids.iter().find(|id| !rules.iter().any(|rule| rule.id == **id)) {
         return Err(Problem::not_found(&format!("rule {missing}")).into());
     }
-    single::hasten(&api, principal.tenant_id, &rules).await?;
+    single::hasten(&api, &by, &rules).await?;
     Ok(Json(json!({ "message": "triggered", "rule_ids": ids })).into_response())
 }

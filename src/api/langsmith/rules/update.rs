@@ -4,7 +4,7 @@ use axum::extract::{Path, Request, State};
 use axum::response::Response;
 
 use crate::api::Api;
-use crate::api::auth::Principal;
+use crate::api::audit::By;
 use crate::api::langsmith::fault::Fault;
 use crate::api::native::rules::single::{self, Wish};
 use crate::api::problem::Problem;
@@ -19,11 +19,11 @@ use super::{create, find_own, shown};
 
 pub(super) async fn update(
     State(api): State<Api>,
-    principal: Principal,
+    by: By,
     Path(id): Path<String>,
     request: Request,
 ) -> Result<Response, Fault> {
-    let tenant = principal.tenant_id;
+    let tenant = by.tenant_id;
     let known = find_own(&api, tenant, &id).await?;
     let registered = known.registration.as_ref().map(|registration| registration.project_id);
     let project = create::project(&api, tenant, registered).await?;
@@ -57,6 +57,6 @@ pub(super) async fn update(
         });
         Ok(Wish { rule: document, finish })
     };
-    let rule = single::put(&api, tenant, wish).await?;
+    let rule = single::put(&api, &by, wish).await?;
     shown::answer(&api, tenant, rule).await
 }

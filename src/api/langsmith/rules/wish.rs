@@ -9,7 +9,7 @@ use crate::api::problem::Problem;
 use crate::filter::{Filter, Mode};
 use crate::ingest::{Invalid, value};
 use crate::model::id::{DatasetId, ProjectId, QueueId};
-use crate::model::rule::{Actions, Rule, RuleState};
+use crate::model::rule::{Actions, GroupBy, Rule, RuleState};
 use crate::model::time::Timestamp;
 use crate::rule_file::literal;
 
@@ -68,6 +68,7 @@ pub(super) struct Wished {
     pub(super) backfill_from: Option<Timestamp>,
     pub(super) webhooks: Vec<Webhook>,
     pub(super) actions: Actions,
+    pub(super) group_by: Option<GroupBy>,
 }
 
 /// Refuses keys that ask for what this server does not do, and those it does not know. A value that says nothing asks
@@ -105,6 +106,7 @@ impl Wished {
             backfill_from: rule.backfill_from,
             webhooks,
             actions: rule.actions.clone(),
+            group_by: rule.group_by,
         }
     }
 
@@ -135,6 +137,9 @@ impl Wished {
         if let Some(raw) = given("webhooks") {
             self.webhooks = raw.map(|raw| webhooks::read(raw, stored)).transpose()?.unwrap_or_default();
         }
+        if let Some(raw) = given("group_by") {
+            self.group_by = raw.map(group).transpose()?;
+        }
         self.lay_actions(keys)
     }
 
@@ -153,10 +158,7 @@ impl Wished {
             self.actions.prefer_correction = raw.map(|raw| flag(prefer, raw)).transpose()?.unwrap_or(false);
         }
         self.actions.prefer_correction &= self.actions.add_to_dataset_id.is_some();
-        match keys.get("group_by").map(|raw| raw.get()) {
-            None | Some("null") => Ok(()),
-            Some(_) => Err(Invalid::new("group_by", "is not supported by this server")),
-        }
+        Ok(())
     }
 
     /// As a file would have it, on a project of this name.
@@ -179,6 +181,7 @@ impl Wished {
             rule.extend(filter.as_ref().map(|filter| (name.to_owned(), filter.clone().into())));
         }
         rule.insert("sampling_rate".to_owned(), self.sampling_rate.unwrap_or(1.0).into());
+        rule.extend(self.group_by.map(|by| ("group_by".to_owned(), json!(by))));
         rule.extend(self.backfill_from.map(|at| ("backfill_from".to_owned(), at.to_string().into())));
         let Actions { add_to_dataset_id: dataset, prefer_correction, add_to_annotation_queue_id: queue } =
             &self.actions;
@@ -196,6 +199,12 @@ fn rate(raw: &RawValue) -> Result<f64, Invalid> {
     let rate: f64 =
         serde_json::from_str(raw.get()).map_err(|_| Invalid::new("sampling_rate", "must be a number from 0 to 1"))?;
     if (0.0..=1.0).contains(&rate) { Ok(rate) } else { Err(Invalid::new("sampling_rate", "must be from 0 to 1")) }
+}
+
+/// What the rule is told by.
+fn group(raw: &RawValue) -> Result<GroupBy, Invalid> {
+    let wrong = |_| Invalid::new("group_by", "must be thread_id, or null for a rule on runs");
+    serde_json::from_str(raw.get()).map_err(wrong)
 }
 
 fn flag(field: &str, raw: &RawValue) -> Result<bool, Invalid> {

@@ -15,6 +15,7 @@ use crate::api::langsmith::search::{Keys, asked, refused};
 use crate::api::langsmith::wire::{self, shown_stats};
 use crate::api::request;
 use crate::model::time::Timestamp;
+use crate::model::usage::{Amounts, Counts};
 use crate::query;
 
 /// Statistics as they are shown.
@@ -43,6 +44,10 @@ pub(in crate::api::langsmith) struct Shown {
     total_cost: Option<Decimal>,
     prompt_cost: Option<Decimal>,
     completion_cost: Option<Decimal>,
+    prompt_token_details: Counts,
+    completion_token_details: Counts,
+    prompt_cost_details: Amounts,
+    completion_cost_details: Amounts,
     cost_p50: Option<Decimal>,
     cost_p99: Option<Decimal>,
 }
@@ -98,6 +103,10 @@ impl Shown {
             total_cost: stats.usage.total_cost,
             prompt_cost: stats.usage.prompt_cost,
             completion_cost: stats.usage.completion_cost,
+            prompt_token_details: stats.usage.prompt_token_details.clone(),
+            completion_token_details: stats.usage.completion_token_details.clone(),
+            prompt_cost_details: stats.usage.prompt_cost_details.clone(),
+            completion_cost_details: stats.usage.completion_cost_details.clone(),
             cost_p50: stats.costs.map(|spread| spread.p50),
             cost_p99: stats.costs.map(|spread| spread.p99),
         }

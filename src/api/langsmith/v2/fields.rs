@@ -5,10 +5,13 @@ use rust_decimal::prelude::ToPrimitive as _;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::api::langsmith::wire::{Key, Select, Shown, feedback_stats, or_nothing, preview, thread_id, time};
+use crate::api::langsmith::wire::{
+    Key, Select, Shown, counts, feedback_stats, in_dataset, last_queued_at, or_nothing, preview, thread_id, time,
+};
 use crate::ingest::{Invalid, value};
 use crate::model::json::RawJson;
 use crate::model::run::Run;
+use crate::model::usage::Amounts;
 use crate::payload;
 
 /// How long a preview of an error is, in characters.
@@ -50,10 +53,10 @@ const FIELDS: &[Key] = &[
     ("TOTAL_COST", |view| cost(view.usage().total_cost)),
     ("PROMPT_COST", |view| cost(view.usage().prompt_cost)),
     ("COMPLETION_COST", |view| cost(view.usage().completion_cost)),
-    ("PROMPT_TOKEN_DETAILS", |_| Shown::NOTHING),
-    ("COMPLETION_TOKEN_DETAILS", |_| Shown::NOTHING),
-    ("PROMPT_COST_DETAILS", |_| Shown::NOTHING),
-    ("COMPLETION_COST_DETAILS", |_| Shown::NOTHING),
+    ("PROMPT_TOKEN_DETAILS", |view| counts(&view.usage().prompt_token_details)),
+    ("COMPLETION_TOKEN_DETAILS", |view| counts(&view.usage().completion_token_details)),
+    ("PROMPT_COST_DETAILS", |view| costs(&view.usage().prompt_cost_details)),
+    ("COMPLETION_COST_DETAILS", |view| costs(&view.usage().completion_cost_details)),
     ("PRICE_MODEL_ID", |_| Shown::NOTHING),
     ("TAGS", |view| Shown::Words(&view.stored.run.tags)),
     ("APP_PATH", |view| Shown::Written(payload::app_path(view.run()))),
@@ -63,8 +66,8 @@ const FIELDS: &[Key] = &[
         )
     }),
     ("THREAD_EVALUATION_TIME", |_| Shown::NOTHING),
-    ("IS_IN_DATASET", |_| Shown::Flag(false)),
-    ("LAST_QUEUED_AT", |_| Shown::NOTHING),
+    ("IS_IN_DATASET", in_dataset),
+    ("LAST_QUEUED_AT", last_queued_at),
     ("SHARE_URL", |_| Shown::NOTHING),
     ("FEEDBACK_STATS", feedback_stats),
     ("LS_USER_ID", |_| Shown::NOTHING),
@@ -94,6 +97,11 @@ pub(super) fn id_alone() -> Select {
 
 fn cost<'v>(cost: Option<Decimal>) -> Shown<'v> {
     or_nothing(cost.and_then(|cost| cost.to_f64()), Shown::Real)
+}
+
+fn costs(costs: &Amounts) -> Shown<'_> {
+    let reals = || costs.iter().filter_map(|(kind, cost)| Some((kind.as_str(), cost.to_f64()?))).collect();
+    if costs.is_empty() { Shown::NOTHING } else { Shown::Reals(reals()) }
 }
 
 fn latency(run: &Run) -> Option<f64> {

@@ -10,7 +10,9 @@ use crate::api::langsmith::wire::bodies::{Link, Root};
 use crate::api::langsmith::wire::{Stats, View, shown_stats};
 use crate::model::id::{ProjectId, RunId, TraceId};
 use crate::model::json::RawJson;
+use crate::model::thread;
 use crate::model::time::Timestamp;
+use crate::model::usage::{Amounts, Counts};
 use crate::payload;
 use crate::query::feedback::Summaries;
 
@@ -37,6 +39,9 @@ pub(crate) enum Shown<'v> {
     Json(&'v RawJson),
     Part(RawJson),
     Cost(Decimal),
+    Counts(&'v Counts),
+    Costs(&'v Amounts),
+    Reals(BTreeMap<&'v str, f64>),
     Words(&'v [String]),
     Runs(Vec<RunId>),
     Family(&'v [RunId]),
@@ -63,13 +68,29 @@ pub(crate) fn preview(json: Option<&RawJson>) -> Shown<'_> {
     or_nothing(json, |json| Shown::Written(json.text().chars().take(PREVIEW).collect()))
 }
 
+pub(crate) fn counts(counts: &Counts) -> Shown<'_> {
+    if counts.is_empty() { Shown::NOTHING } else { Shown::Counts(counts) }
+}
+
+fn costs(costs: &Amounts) -> Shown<'_> {
+    if costs.is_empty() { Shown::NOTHING } else { Shown::Costs(costs) }
+}
+
 pub(crate) fn feedback_stats<'v>(view: &View<'v>) -> Shown<'v> {
     let feedback = &view.stored.feedback;
     if feedback.is_empty() { Shown::NOTHING } else { Shown::Stats(shown_stats(&Summaries::of(feedback))) }
 }
 
 pub(crate) fn thread_id<'v>(view: &View<'v>) -> Shown<'v> {
-    or_nothing(view.stored.run.extra.as_ref().and_then(payload::thread_id), Shown::Written)
+    or_nothing(view.stored.run.extra.as_ref().and_then(thread::named), Shown::Written)
+}
+
+pub(crate) fn in_dataset<'v>(view: &View<'v>) -> Shown<'v> {
+    Shown::Flag(view.shelved.is_some_and(|shelved| shelved.in_dataset))
+}
+
+pub(crate) fn last_queued_at<'v>(view: &View<'v>) -> Shown<'v> {
+    time(view.shelved.and_then(|shelved| shelved.queued_at))
 }
 
 /// The keys that every answer has.
@@ -124,23 +145,23 @@ pub(super) const CONTENT: &[Key] = &[
     ("total_cost", |view| or_nothing(view.usage().total_cost, Shown::Cost)),
     ("prompt_cost", |view| or_nothing(view.usage().prompt_cost, Shown::Cost)),
     ("completion_cost", |view| or_nothing(view.usage().completion_cost, Shown::Cost)),
+    ("prompt_token_details", |view| counts(&view.usage().prompt_token_details)),
+    ("completion_token_details", |view| counts(&view.usage().completion_token_details)),
+    ("prompt_cost_details", |view| costs(&view.usage().prompt_cost_details)),
+    ("completion_cost_details", |view| costs(&view.usage().completion_cost_details)),
     ("first_token_time", |view| time(view.run().first_token_time)),
     ("feedback_stats", feedback_stats),
+    ("in_dataset", in_dataset),
+    ("last_queued_at", last_queued_at),
 ];
 
 /// What LangSmith knows of a run and this server does not keep.
 pub(super) const UNKNOWN: &[Key] = &[
     ("reference_dataset_id", |_| Shown::NOTHING),
-    ("in_dataset", |_| Shown::Flag(false)),
-    ("last_queued_at", |_| Shown::NOTHING),
     ("share_token", |_| Shown::NOTHING),
     ("manifest_id", |_| Shown::NOTHING),
     ("manifest_s3_id", |_| Shown::NOTHING),
     ("price_model_id", |_| Shown::NOTHING),
-    ("prompt_token_details", |_| Shown::NOTHING),
-    ("completion_token_details", |_| Shown::NOTHING),
-    ("prompt_cost_details", |_| Shown::NOTHING),
-    ("completion_cost_details", |_| Shown::NOTHING),
     ("trace_tier", |_| Shown::NOTHING),
     ("trace_upgrade", |_| Shown::Flag(false)),
     ("ttl_seconds", |_| Shown::NOTHING),

@@ -16,9 +16,12 @@ use crate::model::id::{RunId, TenantId};
 use crate::model::run::{Run, StoredRun};
 use crate::model::usage::Usage;
 use crate::query::{Family, families};
+use crate::store::collections::Shelved;
 
 pub(crate) use bodies::{Bodies, Room, whole};
-pub(crate) use fields::{Key, Shown, feedback_stats, or_nothing, preview, thread_id, time};
+pub(crate) use fields::{
+    Key, Shown, counts, feedback_stats, in_dataset, last_queued_at, or_nothing, preview, thread_id, time,
+};
 pub(crate) use select::Select;
 pub(crate) use stats::{Stats, shown as shown_stats};
 
@@ -26,6 +29,7 @@ pub(crate) use stats::{Stats, shown as shown_stats};
 pub(crate) struct View<'a> {
     pub(crate) stored: &'a StoredRun,
     pub(crate) family: Option<&'a Family>,
+    pub(crate) shelved: Option<&'a Shelved>,
     pub(crate) bodies: &'a Bodies,
 }
 
@@ -61,6 +65,7 @@ impl Serialize for Document<'_> {
 pub(crate) struct Sheet {
     runs: Vec<StoredRun>,
     families: HashMap<RunId, Family>,
+    shelved: HashMap<RunId, Shelved>,
     bodies: HashMap<RunId, Bodies>,
     keys: Vec<Key>,
 }
@@ -79,11 +84,17 @@ impl Sheet {
         } else {
             HashMap::new()
         };
+        let shelved = if select.asks_shelved() && !runs.is_empty() {
+            let all: Vec<RunId> = runs.iter().map(|stored| stored.run.id).collect();
+            api.store.shelved(tenant, &all).await?
+        } else {
+            HashMap::new()
+        };
         let (mut bodies, mut room) = (HashMap::new(), Room::default());
         for stored in &runs {
             bodies.insert(stored.run.id, Bodies::load(api, &stored.run, select, &mut room).await?);
         }
-        Ok(Self { runs, families, bodies, keys: select.keys() })
+        Ok(Self { runs, families, shelved, bodies, keys: select.keys() })
     }
 
     /// The runs, in order.
@@ -94,7 +105,8 @@ impl Sheet {
 
     fn document<'a>(&'a self, stored: &'a StoredRun) -> Option<Document<'a>> {
         let bodies = self.bodies.get(&stored.run.id)?;
-        let view = View { stored, family: self.families.get(&stored.run.id), bodies };
+        let (family, shelved) = (self.families.get(&stored.run.id), self.shelved.get(&stored.run.id));
+        let view = View { stored, family, shelved, bodies };
         Some(Document { view, keys: &self.keys })
     }
 }

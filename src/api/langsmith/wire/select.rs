@@ -35,8 +35,18 @@ const ON_REQUEST: [&str; 11] = [
 ];
 
 /// What is summed over a run's subtree.
-const USAGE: [&str; 6] =
-    ["total_tokens", "prompt_tokens", "completion_tokens", "total_cost", "prompt_cost", "completion_cost"];
+const USAGE: [&str; 10] = [
+    "total_tokens",
+    "prompt_tokens",
+    "completion_tokens",
+    "total_cost",
+    "prompt_cost",
+    "completion_cost",
+    "prompt_token_details",
+    "completion_token_details",
+    "prompt_cost_details",
+    "completion_cost_details",
+];
 
 impl Select {
     /// All of a run.
@@ -97,6 +107,11 @@ impl Select {
     pub(crate) fn asks_family(&self) -> bool {
         let usage = !self.own_usage && USAGE.iter().any(|key| self.has(key) || self.has(&key.to_uppercase()));
         usage || self.has_any(&["child_run_ids", "direct_child_run_ids"])
+    }
+
+    /// Whether what datasets and queues hold does.
+    pub(crate) fn asks_shelved(&self) -> bool {
+        self.has_any(&["in_dataset", "last_queued_at", "IS_IN_DATASET", "LAST_QUEUED_AT"])
     }
 
     /// Whether inputs do.

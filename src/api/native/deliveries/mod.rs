@@ -20,6 +20,7 @@ use crate::model::id::DeliveryId;
 use selection::Selection;
 use shown::Names;
 
+pub(super) use selection::instant;
 pub(in crate::api) use shown::said;
 
 /// Deliveries on a page, unless asked otherwise.

@@ -7,17 +7,22 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use crate::api::Api;
-use crate::api::auth::Principal;
+use crate::api::audit::{Act, By};
 use crate::api::problem::Problem;
 use crate::api::request::Whole;
+use crate::model::audit::{Action, Object};
 use crate::model::delivery::{Delivery, DeliveryState};
 use crate::model::id::{DeliveryId, TenantId};
 
 use super::LARGEST;
 use super::selection::{self, Found, Selection};
 use super::shown::Names;
+
+/// Ids that the audit log tells of one request.
+const TOLD: usize = 20;
 
 /// What to send again: these, or what is selected.
 #[derive(Debug, Default, Deserialize)]
@@ -57,16 +62,12 @@ struct Skipped {
 }
 
 /// Sends again.
-pub(super) async fn replay(
-    State(api): State<Api>,
-    principal: Principal,
-    Whole(body): Whole,
-) -> Result<Response, Problem> {
+pub(super) async fn replay(State(api): State<Api>, by: By, Whole(body): Whole) -> Result<Response, Problem> {
     let asked: Asked = serde_json::from_slice(&body).map_err(|error| {
         Problem::malformed(format!("the body cannot be read: {error}"))
             .hint("known here: ids, state, rule, endpoint, status, since, until, failed_since, dry_run, limit, cursor")
     })?;
-    let tenant = principal.tenant_id;
+    let tenant = by.tenant_id;
     let dry_run = asked.dry_run;
     let mut skipped = Vec::new();
     let found = find(&api, tenant, asked, &mut skipped).await?;
@@ -81,11 +82,22 @@ pub(super) async fn replay(
     let replayed = if dry_run || ids.is_empty() {
         u64::try_from(ids.len()).unwrap_or(u64::MAX)
     } else {
-        let replayed = api.store.replay(tenant, &ids, api.clock.now()).await?;
+        let told = by.entry(&api, act(&ids));
+        let replayed = api.store.replay(tenant, &ids, api.clock.now(), Some(told)).await?;
         api.delivery.poke();
         replayed
     };
     Ok(Json(Answer { dry_run, replayed, ids, skipped, next: found.next }).into_response())
+}
+
+/// What the audit log tells of a page: how many there were, and the first of them.
+fn act(ids: &[DeliveryId]) -> Act {
+    let object = match ids {
+        [id] => Object::of_id(id.0),
+        ids => Object::new(&format!("{} deliveries", ids.len()), None),
+    };
+    let named: Vec<DeliveryId> = ids.iter().take(TOLD).copied().collect();
+    Act::new(Action::ReplayDeliveries, object).with(json!({"count": ids.len(), "ids": named}))
 }
 
 async fn find(api: &Api, tenant: TenantId, asked: Asked, skipped: &mut Vec<Skipped>) -> Result<Found, Problem> {

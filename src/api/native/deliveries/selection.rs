@@ -154,7 +154,7 @@ fn unknown(what: &str, word: &str, like: Option<&str>) -> Problem {
 }
 
 /// An instant, or how long before now it was.
-pub(super) fn instant(text: &str, now: Timestamp) -> Result<Timestamp, Problem> {
+pub(in crate::api::native) fn instant(text: &str, now: Timestamp) -> Result<Timestamp, Problem> {
     if let Some(ago) = amount::duration(text) {
         return Ok(now.before(ago));
     }

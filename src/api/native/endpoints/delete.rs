@@ -7,22 +7,19 @@ use axum::http::StatusCode;
 use serde_json::{Value, json};
 
 use crate::api::Api;
-use crate::api::auth::Principal;
+use crate::api::audit::{Act, By};
 use crate::api::native::rules::TURN;
 use crate::api::problem::Problem;
+use crate::model::audit::Action;
 use crate::store::rules::{Demand, RuleChanges};
 
-use super::find_own;
+use super::{find_own, object};
 
 /// Rules that are named; the rest are counted.
 const NAMED: usize = 20;
 
-pub(super) async fn delete(
-    State(api): State<Api>,
-    principal: Principal,
-    Path(key): Path<String>,
-) -> Result<Json<Value>, Problem> {
-    let tenant = principal.tenant_id;
+pub(super) async fn delete(State(api): State<Api>, by: By, Path(key): Path<String>) -> Result<Json<Value>, Problem> {
+    let tenant = by.tenant_id;
     let _turn = TURN.lock().await;
     let endpoint = find_own(&api, tenant, &key).await?;
     let rules = api.store.list_rules(tenant).await?;
@@ -32,7 +29,8 @@ pub(super) async fn delete(
         return Err(used(&endpoint.key.unwrap_or_default(), using));
     }
     let demands = vec![(endpoint.id, Demand::Unused)];
-    let changes = RuleChanges { remove_endpoints: vec![endpoint.id], demands, ..RuleChanges::default() };
+    let told = vec![by.entry(&api, Act::new(Action::DeleteEndpoint, object(&endpoint)))];
+    let changes = RuleChanges { remove_endpoints: vec![endpoint.id], demands, told, ..RuleChanges::default() };
     api.store.apply_rules(tenant, changes, api.clock.now()).await?;
     Ok(Json(json!({"endpoint": endpoint.key, "endpoint_id": endpoint.id, "deleted": true})))
 }

@@ -7,18 +7,20 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::api::Api;
-use crate::api::auth::Principal;
+use crate::api::audit::{Act, By};
 use crate::api::native::rules::TURN;
 use crate::api::problem::Problem;
 use crate::api::request::Whole;
 use crate::crypto::{self, WebhookKey, open_target, seal_target};
 use crate::model::amount::duration;
+use crate::model::audit::Action;
 use crate::model::endpoint::Endpoint;
+use crate::model::health::Health;
 use crate::model::signing::{GRACE, LONGEST_GRACE, Signature, SignatureKind};
 use crate::store::rules::{Demand, RuleChanges};
 
 use super::shown::shown;
-use super::{find, read};
+use super::{find, object, read};
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -31,7 +33,7 @@ struct Rotation {
 
 pub(super) async fn rotate_secret(
     State(api): State<Api>,
-    principal: Principal,
+    by: By,
     Path(key): Path<String>,
     Whole(body): Whole,
 ) -> Result<Json<Value>, Problem> {
@@ -43,7 +45,7 @@ pub(super) async fn rotate_secret(
             .ok_or_else(|| Problem::invalid("`grace` is a duration from 0s to 7d"))?,
     };
     let _turn = TURN.lock().await;
-    let endpoint = find(&api, principal.tenant_id, &key).await?;
+    let endpoint = find(&api, by.tenant_id, &key).await?;
     let mut target = open_target(&api.keyring, endpoint.id, &endpoint.target).map_err(|e| Problem::internal(&e))?;
     let kind = asked.kind.or_else(|| newest_kind(&endpoint)).unwrap_or(SignatureKind::V1);
     if kind == SignatureKind::V1a && target.signing.headers != Signature::Standard {
@@ -53,10 +55,12 @@ pub(super) async fn rotate_secret(
     let now = api.clock.now();
     target.signing = target.signing.rotated(&made, now, grace);
     let sealed = seal_target(&api.keyring, endpoint.id, &target).map_err(|error| Problem::internal(&error))?;
-    let endpoint = Endpoint { target: sealed, shown: crypto::shown(&target), ..endpoint };
+    let (shown_target, health) = (crypto::shown(&target), Health::default());
+    let endpoint = Endpoint { target: sealed, shown: shown_target, health, ..endpoint };
     let demands = vec![(endpoint.id, Demand::There)];
-    let changes = RuleChanges { put_endpoints: vec![endpoint.clone()], demands, ..RuleChanges::default() };
-    api.store.apply_rules(principal.tenant_id, changes, now).await?;
+    let told = vec![by.entry(&api, Act::new(Action::RotateEndpoint, object(&endpoint)))];
+    let changes = RuleChanges { put_endpoints: vec![endpoint.clone()], demands, told, ..RuleChanges::default() };
+    api.store.apply_rules(by.tenant_id, changes, now).await?;
     let mut answer = shown(&endpoint);
     if let Some(answer) = answer.as_object_mut() {
         // Of a pair, receivers need the public half alone, and nobody needs the other.

@@ -13,18 +13,17 @@ use serde_json::{Map, Value, json};
 use url::{Origin, Url};
 
 use crate::api::Api;
-use crate::api::auth::Principal;
-use crate::api::native::rules::{TURN, sealed, single};
+use crate::api::audit::By;
+use crate::api::native::rules::{TURN, acts, check_endpoints, sealed, single};
 use crate::api::problem::Problem;
 use crate::api::request::Whole;
 use crate::crypto::open_target;
 use crate::model::amount::duration_text;
 use crate::model::endpoint::{Endpoint, Target};
-use crate::model::id::TenantId;
 use crate::model::signing::Signing;
 use crate::rule_file::literal;
 use crate::rule_file::plan::{Current, Opened, Plan, Prune, Wanted, plan};
-use crate::store::rules::Demand;
+use crate::store::rules::{Demand, RuleChanges};
 
 use super::find_own;
 use super::shown::shown;
@@ -37,30 +36,31 @@ const NAMED: [&str; 3] = ["query", "headers", "secrets"];
 
 pub(super) async fn create(
     State(api): State<Api>,
-    principal: Principal,
+    by: By,
     Whole(body): Whole,
 ) -> Result<(StatusCode, Json<Value>), Problem> {
     let mut members = members(&body)?;
     members.retain(|_, value| !value.is_null());
     let _turn = TURN.lock().await;
     if let Some(key) = members.get("key").and_then(Value::as_str)
-        && let Some(there) = api.store.endpoint_of_key(principal.tenant_id, key).await?
+        && let Some(there) = api.store.endpoint_of_key(by.tenant_id, key).await?
     {
         return Err(exists(key, &there));
     }
-    let endpoint = put(&api, principal.tenant_id, &members, None).await?;
+    check_endpoints(&api, api.store.list_endpoints(by.tenant_id).await?.len().saturating_add(1))?;
+    let endpoint = put(&api, &by, &members, None).await?;
     Ok((StatusCode::CREATED, Json(shown(&endpoint))))
 }
 
 pub(super) async fn patch(
     State(api): State<Api>,
-    principal: Principal,
+    by: By,
     Path(key): Path<String>,
     Whole(body): Whole,
 ) -> Result<Json<Value>, Problem> {
     let patch = members(&body)?;
     let _turn = TURN.lock().await;
-    let endpoint = find_own(&api, principal.tenant_id, &key).await?;
+    let endpoint = find_own(&api, by.tenant_id, &key).await?;
     if patch.get("key").is_some_and(|key| key.as_str() != endpoint.key.as_deref()) {
         return Err(
             Problem::invalid("an endpoint keeps its key; create another one").with("loc", json!(["body", "key"]))
@@ -72,7 +72,7 @@ pub(super) async fn patch(
         target.signing = Signing { secrets: Vec::new(), ..target.signing };
     }
     let members = laid_over(written(&endpoint, &target), patch);
-    let endpoint = put(&api, principal.tenant_id, &members, Some((endpoint, Some(target)))).await?;
+    let endpoint = put(&api, &by, &members, Some((endpoint, Some(target)))).await?;
     Ok(Json(shown(&endpoint)))
 }
 
@@ -94,7 +94,8 @@ fn exists(key: &str, there: &Endpoint) -> Problem {
 }
 
 /// Stores the endpoint as it is wanted, over the one before it.
-async fn put(api: &Api, tenant: TenantId, members: &Members, before: Option<Opened>) -> Result<Endpoint, Problem> {
+async fn put(api: &Api, by: &By, members: &Members, before: Option<Opened>) -> Result<Endpoint, Problem> {
+    let tenant = by.tenant_id;
     let entry = Value::Object(literals(members));
     let loaded = single::check(api, &json!({ "version": 1, "endpoints": [entry] }), &entry).await?;
     let demand = if before.is_some() { Demand::There } else { Demand::NotThere };
@@ -102,8 +103,9 @@ async fn put(api: &Api, tenant: TenantId, members: &Members, before: Option<Open
     let current = Current { rules: Vec::new(), endpoints: before.into_iter().collect() };
     let wanted = Wanted { rules: &[], endpoints: &loaded.endpoints, origin: "" };
     let now = api.clock.now();
-    let Plan { writes, .. } = plan(tenant, now, &current, wanted, Prune::Nothing);
-    let mut changes = sealed(api, tenant, writes)?;
+    let Plan { items, writes } = plan(tenant, now, &current, wanted, Prune::Nothing);
+    let told = by.entries(api, acts(&items, &writes, &current));
+    let mut changes = RuleChanges { told, ..sealed(api, tenant, writes)? };
     let Some(endpoint) = changes.put_endpoints.first_mut() else {
         return Err(Problem::new(StatusCode::CONFLICT, "stale", "the endpoint changed meanwhile"));
     };
@@ -112,6 +114,8 @@ async fn put(api: &Api, tenant: TenantId, members: &Members, before: Option<Open
     let endpoint = endpoint.clone();
     changes.demands = vec![(endpoint.id, demand)];
     api.store.apply_rules(tenant, changes, now).await?;
+    // A change closes its circuit.
+    api.delivery.poke();
     Ok(endpoint)
 }
 
@@ -139,7 +143,7 @@ fn written(endpoint: &Endpoint, target: &Target) -> Members {
     };
     let text = |text: &str| Some(Value::from(text));
     let retries = endpoint.overrides.retries.as_ref();
-    let signing = &target.signing;
+    let (signing, pace) = (&target.signing, endpoint.overrides.pace);
     let members = [
         ("key", endpoint.key.as_deref().and_then(text)),
         ("url", text(target.url.expose_secret())),
@@ -151,6 +155,9 @@ fn written(endpoint: &Endpoint, target: &Target) -> Members {
         ("policy", Some(json!(endpoint.policy))),
         ("timeout", endpoint.overrides.timeout.map(|timeout| duration_text(timeout).into())),
         ("retries", retries.map(|waits| waits.iter().map(|wait| duration_text(*wait)).collect())),
+        ("rate", pace.rate.map(|rate| json!(rate))),
+        ("burst", pace.burst.map(|count| json!(count))),
+        ("concurrency", pace.concurrency.map(|count| json!(count))),
         ("signing_secret", signing.newest().and_then(|secret| text(secret.expose_secret()))),
         ("signature", signing.newest().map(|_| json!(signing.headers))),
     ];

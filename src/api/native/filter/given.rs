@@ -5,11 +5,11 @@ use std::collections::HashMap;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use crate::api::Api;
 use crate::ingest::normalise;
 use crate::model::id::{ProjectId, RunId, TenantId, derived};
 use crate::model::project::{DEFAULT_PROJECT, ProjectRef};
-use crate::model::run::{Fields, Layers, PartKind, StoredRun};
-use crate::model::time::Timestamp;
+use crate::model::run::{Layers, PartKind, StoredRun};
 
 /// A run that could not be read.
 #[derive(Debug, Serialize)]
@@ -21,15 +21,10 @@ pub(super) struct Refused {
 }
 
 /// Reads runs. Of those with the same id the last one counts.
-pub(super) fn read(
-    texts: &[&RawValue],
-    tenant: TenantId,
-    depth_limit: u32,
-    now: Timestamp,
-) -> (Vec<StoredRun>, Vec<Refused>) {
+pub(super) fn read(texts: &[&RawValue], tenant: TenantId, api: &Api) -> (Vec<StoredRun>, Vec<Refused>) {
     let (mut runs, mut refused) = (HashMap::new(), Vec::new());
     for (index, text) in texts.iter().enumerate() {
-        match one(text, index, tenant, depth_limit, now) {
+        match one(text, index, tenant, api) {
             Ok(stored) => {
                 runs.insert(stored.run.id, stored);
             }
@@ -39,17 +34,18 @@ pub(super) fn read(
     (runs.into_values().collect(), refused)
 }
 
-fn one(text: &RawValue, index: usize, tenant: TenantId, depth_limit: u32, now: Timestamp) -> Result<StoredRun, String> {
-    let draft =
-        normalise::run(text.get().as_bytes(), PartKind::Post, None, depth_limit).map_err(|error| error.to_string())?;
+fn one(text: &RawValue, index: usize, tenant: TenantId, api: &Api) -> Result<StoredRun, String> {
+    let draft = normalise::run(text.get().as_bytes(), PartKind::Post, None, api.limits.json_depth)
+        .map_err(|error| error.to_string())?;
     let run_id = draft.run_id.unwrap_or_else(|| RunId(derived("given run", &[&index.to_be_bytes()])));
     let project_id = match draft.project {
         Some(ProjectRef::Id(id)) => id,
         Some(ProjectRef::Name(name)) => ProjectId::of_name(tenant, &name),
         None => ProjectId::of_name(tenant, DEFAULT_PROJECT),
     };
-    let layers = Layers { post: draft.fields, patch: Fields::default(), applied: Vec::new() };
-    let run = layers.resolve(tenant, project_id, run_id, now);
+    let mut layers = Layers { post: draft.fields, ..Layers::default() };
+    layers.price(&api.prices);
+    let run = layers.resolve(tenant, project_id, run_id, api.clock.now());
     let run = run.ok_or("`name`, `run_type` or `start_time` is missing, without which it is not a run yet")?;
     Ok(StoredRun { run, feedback: Vec::new(), changed_seq: 0 })
 }

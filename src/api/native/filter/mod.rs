@@ -163,7 +163,7 @@ fn in_given(api: &Api, tenant: TenantId, filters: &Filters, runs: &[&RawValue], 
     if runs.len() > allowed {
         return Err(Problem::invalid(format!("{} runs are given, and at most {allowed} are allowed", runs.len())));
     }
-    let (runs, refused) = given::read(runs, tenant, api.limits.json_depth, api.clock.now());
+    let (runs, refused) = given::read(runs, tenant, api);
     let scanned = runs.len();
     let mut judged = Judged::default();
     judged.traces(filters, look::by_trace(runs));

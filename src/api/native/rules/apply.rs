@@ -15,8 +15,9 @@ use serde_json::json;
 use tokio::sync::Mutex;
 
 use crate::api::Api;
-use crate::api::auth::Principal;
+use crate::api::audit::By;
 use crate::api::native::rules::names::Names;
+use crate::api::native::rules::told::acts;
 use crate::api::problem::Problem;
 use crate::api::request::Whole;
 use crate::crypto::{open_target, seal_target, shown};
@@ -24,6 +25,7 @@ use crate::delivery::{Forbidden, Guard};
 use crate::filter::nearest;
 use crate::filter::report::Style;
 use crate::model::endpoint::Endpoint;
+use crate::model::health::Health;
 use crate::model::id::TenantId;
 use crate::model::problem::{Problem as FileProblem, Severity};
 use crate::payload::format;
@@ -80,11 +82,7 @@ struct Body {
     prune: bool,
 }
 
-pub(super) async fn handle(
-    State(api): State<Api>,
-    principal: Principal,
-    Whole(body): Whole,
-) -> Result<Json<Outcome>, Problem> {
+pub(super) async fn handle(State(api): State<Api>, by: By, Whole(body): Whole) -> Result<Json<Outcome>, Problem> {
     // What the parser says may quote a value, and values here are secrets.
     let body: Body = serde_json::from_slice(&body).map_err(|error| {
         let place = format!("line {}, column {}", error.line(), error.column());
@@ -99,13 +97,13 @@ pub(super) async fn handle(
         prune: if body.prune { Prune::Files } else { Prune::Nothing },
         purpose: if body.dry_run { Purpose::Plan } else { Purpose::Apply },
     };
-    apply(&api, principal.tenant_id, request).await.map(Json)
+    apply(&api, &by, request).await.map(Json)
 }
 
 /// Applies files, or says what applying them would change. Files with an error change nothing.
-pub async fn apply(api: &Api, tenant: TenantId, request: Request<'_>) -> Result<Outcome, Problem> {
+pub async fn apply(api: &Api, by: &By, request: Request<'_>) -> Result<Outcome, Problem> {
     let (purpose, origin) = (request.purpose, request.origin);
-    let result = make(api, tenant, request).await;
+    let result = make(api, by, request).await;
     if purpose == Purpose::Apply {
         let outcome = match &result {
             Ok(_) => "applied",
@@ -118,7 +116,8 @@ pub async fn apply(api: &Api, tenant: TenantId, request: Request<'_>) -> Result<
     result
 }
 
-async fn make(api: &Api, tenant: TenantId, request: Request<'_>) -> Result<Outcome, Problem> {
+async fn make(api: &Api, by: &By, request: Request<'_>) -> Result<Outcome, Problem> {
+    let tenant = by.tenant_id;
     let mut loaded = load(request.files, request.variables);
     check_targets(api, &mut loaded).await;
     let _turn = TURN.lock().await;
@@ -139,7 +138,8 @@ async fn make(api: &Api, tenant: TenantId, request: Request<'_>) -> Result<Outco
     check_count(api, &current, &writes)?;
     let applied = request.purpose == Purpose::Apply;
     if applied && !writes.is_empty() {
-        let mut changes = sealed(api, tenant, writes)?;
+        let told = by.entries(api, acts(&items, &writes, &current));
+        let mut changes = RuleChanges { told, ..sealed(api, tenant, writes)? };
         let outside = loaded.outside.iter().filter_map(|outside| stored(&current, &outside.key));
         changes.demands = outside.map(|endpoint| (endpoint.id, Demand::There)).collect();
         api.store.apply_rules(tenant, changes, now).await?;
@@ -253,12 +253,41 @@ fn target_allowed(api: &Api, names: &Names, url: &str) -> Result<(), Forbidden> 
     names.refusal(&url).map_or(Ok(()), |forbidden| Err(forbidden.clone()))
 }
 
+/// Whether there would be too many rules, or too many endpoints.
 pub(super) fn check_count(api: &Api, current: &Current, writes: &Writes) -> Result<(), Problem> {
+    let is_new = |id| !current.endpoints.iter().any(|(endpoint, _)| endpoint.id == id);
+    let added = writes.put_endpoints.iter().filter(|put| is_new(put.id)).count();
+    let goes = |endpoint: &Endpoint| {
+        let with_rule = endpoint.rule_id.is_some_and(|rule| writes.remove_rules.contains(&rule));
+        with_rule || writes.remove_endpoints.contains(&endpoint.id)
+    };
+    let stay = current.endpoints.iter().filter(|(endpoint, _)| !goes(endpoint)).count();
+    if added > 0 {
+        check_endpoints(api, stay.saturating_add(added))?;
+    }
+    check_rules(api, current, writes)
+}
+
+/// Whether so many endpoints are too many.
+pub(in crate::api::native) fn check_endpoints(api: &Api, after: usize) -> Result<(), Problem> {
+    let limit = api.limits.endpoints_per_tenant;
+    if after <= limit as usize {
+        return Ok(());
+    }
+    metrics::counter!("runhook_limit_refusals_total", "limit" => "endpoints").increment(1);
+    let detail = format!("this would make {after} endpoints, and the limit is {limit}");
+    Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "too-many-endpoints", detail).hint(
+        "remove endpoints, let rules share a named one, or raise limits.endpoints_per_tenant in the configuration",
+    ))
+}
+
+fn check_rules(api: &Api, current: &Current, writes: &Writes) -> Result<(), Problem> {
     let is_new = |id| !current.rules.iter().any(|rule| rule.id == id);
     let added = writes.put_rules.iter().filter(|rule| is_new(rule.id)).count();
     let after = (current.rules.len() + added).saturating_sub(writes.remove_rules.len());
     let limit = api.limits.rules_per_tenant;
     if added > 0 && after > limit as usize {
+        metrics::counter!("runhook_limit_refusals_total", "limit" => "rules").increment(1);
         let detail = format!("these files would make {after} rules, and the limit is {limit}");
         return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "too-many-rules", detail)
             .hint("remove rules, or raise limits.rules_per_tenant in the configuration"));
@@ -288,6 +317,7 @@ pub(in crate::api::native) fn sealed(api: &Api, tenant: TenantId, writes: Writes
             origin: Some(put.origin),
             // What is stored of this stays.
             disabled: None,
+            health: Health::default(),
         })
     };
     Ok(RuleChanges {

@@ -5,6 +5,7 @@ mod apply;
 mod names;
 mod shown;
 pub(crate) mod single;
+mod told;
 
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
@@ -17,16 +18,20 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::api::Api;
+use crate::api::audit::{Act, By};
 use crate::api::auth::Principal;
 use crate::api::problem::Problem;
+use crate::model::audit::{Action, Object};
 use crate::model::id::{RuleId, TenantId};
 use crate::model::rule::{Rule, RuleState};
 use crate::rule_file;
 
 pub(in crate::api) use apply::TURN;
+pub(super) use apply::check_endpoints;
 pub(super) use apply::sealed;
 pub use apply::{Outcome, Purpose, Request, apply};
 pub(super) use shown::webhook;
+pub(super) use told::acts;
 
 /// How many windows of a rule are shown, unless told otherwise.
 const WINDOWS: u32 = 10;
@@ -91,24 +96,26 @@ async fn export(State(api): State<Api>, principal: Principal, headers: HeaderMap
     Ok(Json(json!({ "yaml": yaml })).into_response())
 }
 
-async fn pause(state: State<Api>, principal: Principal, key: Path<String>) -> Result<Json<Value>, Problem> {
-    set_state(state, principal, key, RuleState::Paused).await
+async fn pause(state: State<Api>, by: By, key: Path<String>) -> Result<Json<Value>, Problem> {
+    set_state(state, by, key, RuleState::Paused).await
 }
 
-async fn resume(state: State<Api>, principal: Principal, key: Path<String>) -> Result<Json<Value>, Problem> {
-    set_state(state, principal, key, RuleState::Active).await
+async fn resume(state: State<Api>, by: By, key: Path<String>) -> Result<Json<Value>, Problem> {
+    set_state(state, by, key, RuleState::Active).await
 }
 
 async fn set_state(
     State(api): State<Api>,
-    principal: Principal,
+    by: By,
     Path(key): Path<String>,
     state: RuleState,
 ) -> Result<Json<Value>, Problem> {
-    let rule = find(&api, principal.tenant_id, &key).await?;
+    let rule = find(&api, by.tenant_id, &key).await?;
     // A rule that is active already keeps its place; resuming it again must not move it to the newest change.
     if rule.state != state {
-        let there = api.store.set_rule_state(principal.tenant_id, rule.id, state, api.clock.now()).await?;
+        let action = if state == RuleState::Paused { Action::PauseRule } else { Action::ResumeRule };
+        let told = by.entry(&api, Act::new(action, Object::new(&rule.key, rule.id.0)));
+        let there = api.store.set_rule_state(by.tenant_id, rule.id, state, api.clock.now(), Some(told)).await?;
         if !there {
             return Err(Problem::not_found("rule"));
         }

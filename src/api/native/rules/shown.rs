@@ -16,6 +16,8 @@ pub(super) fn rule(rule: &Rule, endpoints: &[Endpoint]) -> Value {
     };
     let find = |id| endpoints.iter().find(|endpoint| endpoint.id == id);
     let webhooks: Vec<Value> = rule.endpoints.iter().filter_map(|id| find(*id)).map(webhook).collect();
+    let rest = Some(duration_text(rule.settle));
+    let idle = rest.clone().filter(|_| rule.group_by.is_some());
     json!({
         "id": rule.id,
         "key": rule.key,
@@ -28,7 +30,9 @@ pub(super) fn rule(rule: &Rule, endpoints: &[Endpoint]) -> Value {
         "every": every,
         "cron": cron,
         "timezone": timezone,
-        "settle": duration_text(rule.settle),
+        "settle": rest.filter(|_| rule.group_by.is_none()),
+        "group_by": rule.group_by,
+        "idle": idle,
         "backfill_from": rule.backfill_from.map(|at| at.to_string()),
         "batch": rule.batch,
         "webhooks": webhooks,
@@ -68,6 +72,11 @@ pub(in crate::api::native) fn webhook(endpoint: &Endpoint) -> Value {
         "policy": endpoint.policy,
         "timeout": endpoint.overrides.timeout.map(duration_text),
         "retries": endpoint.overrides.retries.as_ref().map(|waits| waits.iter().map(|wait| duration_text(*wait)).collect::<Vec<_>>()),
+        "rate": endpoint.overrides.pace.rate,
+        "burst": endpoint.overrides.pace.burst,
+        "concurrency": endpoint.overrides.pace.concurrency,
+        "failing_since": endpoint.health.failing_since.map(|at| at.to_string()),
+        "circuit": endpoint.health.circuit.map(|circuit| json!({"state": "open", "next_probe_at": circuit.until.to_string(), "openings": circuit.openings})),
         "disabled": endpoint.disabled.as_ref().map(|disabled| json!({"at": disabled.at.to_string(), "reason": disabled.reason})),
     })
 }

@@ -8,10 +8,11 @@ use axum::http::StatusCode;
 use serde_json::{Value, json};
 
 use crate::api::Api;
+use crate::api::audit::{Act, By};
 use crate::api::native::rules::apply::{TURN, check_count, current, sealed, target_problems};
 use crate::api::native::rules::names::Names;
 use crate::api::problem::Problem;
-use crate::model::id::TenantId;
+use crate::model::audit::{Action, Object};
 use crate::model::problem::{Problem as FileProblem, Severity};
 use crate::model::rule::Rule;
 use crate::rule_file::plan::{Current, Plan, Prune, Wanted, plan};
@@ -32,9 +33,10 @@ pub(crate) struct Wish {
 /// Puts the rule that is wished for, given all there are. Nothing else changes a rule meanwhile.
 pub(crate) async fn put(
     api: &Api,
-    tenant: TenantId,
+    by: &By,
     wish: impl FnOnce(&Current) -> Result<Wish, Problem> + Send,
 ) -> Result<Rule, Problem> {
+    let tenant = by.tenant_id;
     let _turn = TURN.lock().await;
     let current = current(api, tenant).await?;
     let Wish { rule, finish } = wish(&current)?;
@@ -48,28 +50,37 @@ pub(crate) async fn put(
     };
     finish(rule);
     let rule = rule.clone();
-    let changes = sealed(api, tenant, writes)?;
+    let is_new = !current.rules.iter().any(|before| before.id == rule.id);
+    let action = if is_new { Action::CreateRule } else { Action::UpdateRule };
+    let told = vec![by.entry(api, Act::new(action, object(&rule)))];
+    let changes = RuleChanges { told, ..sealed(api, tenant, writes)? };
     api.store.apply_rules(tenant, changes, now).await?;
     api.scheduler.poke();
     Ok(rule)
 }
 
 /// Removes a rule, with the webhooks written in it.
-pub(crate) async fn remove(api: &Api, tenant: TenantId, rule: &Rule) -> Result<(), Problem> {
+pub(crate) async fn remove(api: &Api, by: &By, rule: &Rule) -> Result<(), Problem> {
     let _turn = TURN.lock().await;
-    let changes = RuleChanges { remove_rules: vec![rule.id], ..RuleChanges::default() };
-    api.store.apply_rules(tenant, changes, api.clock.now()).await?;
+    let told = vec![by.entry(api, Act::new(Action::DeleteRule, object(rule)))];
+    let changes = RuleChanges { remove_rules: vec![rule.id], told, ..RuleChanges::default() };
+    api.store.apply_rules(by.tenant_id, changes, api.clock.now()).await?;
     api.scheduler.poke();
     Ok(())
 }
 
 /// Lets rules see at once what there is.
-pub(crate) async fn hasten(api: &Api, tenant: TenantId, rules: &[Rule]) -> Result<(), Problem> {
+pub(crate) async fn hasten(api: &Api, by: &By, rules: &[Rule]) -> Result<(), Problem> {
     let hasten_rules = rules.iter().map(|rule| rule.id).collect();
-    let changes = RuleChanges { hasten_rules, ..RuleChanges::default() };
-    api.store.apply_rules(tenant, changes, api.clock.now()).await?;
+    let told = by.entries(api, rules.iter().map(|rule| Act::new(Action::TriggerRule, object(rule))));
+    let changes = RuleChanges { hasten_rules, told, ..RuleChanges::default() };
+    api.store.apply_rules(by.tenant_id, changes, api.clock.now()).await?;
     api.scheduler.poke();
     Ok(())
+}
+
+fn object(rule: &Rule) -> Object {
+    Object::new(&rule.key, rule.id.0)
 }
 
 async fn read(api: &Api, rule: &Value) -> Result<Loaded, Problem> {

@@ -3,6 +3,8 @@
 mod import;
 mod shown;
 
+use std::collections::HashMap;
+
 use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -13,7 +15,10 @@ use crate::api::Api;
 use crate::api::auth::Principal;
 use crate::api::problem::Problem;
 use crate::model::id::{ProjectId, RunId, TenantId};
+use crate::model::run::{Run, StoredRun};
 use crate::model::time::Timestamp;
+use crate::model::usage::Usage;
+use crate::query;
 use crate::store::projects::ProjectQuery;
 use crate::store::runs::RunQuery;
 
@@ -73,13 +78,30 @@ async fn list(
     let more = runs.len() > size;
     let page: Vec<_> = runs.iter().take(size).collect();
     let next = page.last().filter(|_| more).map(|last| format!("{}.{}", last.run.start_time.0, last.run.id));
-    Ok(Json(Page { runs: page.into_iter().map(shown::Line::from).collect(), next }).into_response())
+    let families = families_of(&api, principal.tenant_id, &page).await?;
+    let line = |stored| shown::Line::of(stored, usage(&families, stored));
+    Ok(Json(Page { runs: page.into_iter().map(line).collect(), next }).into_response())
 }
 
 async fn show(State(api): State<Api>, principal: Principal, Path(id): Path<String>) -> Result<Response, Problem> {
     let id: RunId = id.parse().map_err(unreadable)?;
     let found = api.store.run(principal.tenant_id, id).await?.ok_or_else(|| Problem::not_found("run"))?;
-    Ok(Json(shown::Full::of(&api, &found).await?).into_response())
+    let families = families_of(&api, principal.tenant_id, &[&found]).await?;
+    Ok(Json(shown::Full::of(&api, &found, usage(&families, &found)).await?).into_response())
+}
+
+async fn families_of(
+    api: &Api,
+    tenant: TenantId,
+    runs: &[&StoredRun],
+) -> Result<HashMap<RunId, query::Family>, Problem> {
+    let runs: Vec<&Run> = runs.iter().map(|stored| &stored.run).collect();
+    Ok(query::families(api.store.as_ref(), tenant, &runs).await?)
+}
+
+/// What the run's subtree used.
+fn usage<'a>(families: &'a HashMap<RunId, query::Family>, stored: &'a StoredRun) -> &'a Usage {
+    families.get(&stored.run.id).map_or(&stored.run.usage, |family| &family.usage)
 }
 
 fn unreadable(error: impl std::fmt::Display) -> Problem {

@@ -32,8 +32,9 @@ pub(super) struct Line<'a> {
     feedback: usize,
 }
 
-impl<'a> From<&'a StoredRun> for Line<'a> {
-    fn from(stored: &'a StoredRun) -> Self {
+impl<'a> Line<'a> {
+    /// The run, and what its subtree used.
+    pub(super) fn of(stored: &'a StoredRun, usage: &'a Usage) -> Self {
         let run = &stored.run;
         Self {
             id: run.id,
@@ -47,7 +48,7 @@ impl<'a> From<&'a StoredRun> for Line<'a> {
             parent_run_id: run.parent_run_id,
             error: run.error.as_deref(),
             tags: &run.tags,
-            usage: &run.usage,
+            usage,
             feedback: stored.feedback.len(),
         }
     }
@@ -105,8 +106,8 @@ struct Said<'a> {
 }
 
 impl<'a> Full<'a> {
-    /// The run with its project's name and links that work for a while.
-    pub(super) async fn of(api: &Api, stored: &'a StoredRun) -> Result<Self, Problem> {
+    /// The run with its project's name, what its subtree used, and links that work for a while.
+    pub(super) async fn of(api: &Api, stored: &'a StoredRun, usage: &'a Usage) -> Result<Self, Problem> {
         let run = &stored.run;
         let project = api.store.project(run.tenant_id, run.project_id).await?.map(|project| project.name);
         Ok(Self {
@@ -125,7 +126,7 @@ impl<'a> Full<'a> {
             dotted_order: &run.dotted_order,
             reference_example_id: run.reference_example_id,
             tags: &run.tags,
-            usage: &run.usage,
+            usage,
             error: run.error.as_deref(),
             inputs: inline(run.inputs.as_ref()),
             outputs: inline(run.outputs.as_ref()),

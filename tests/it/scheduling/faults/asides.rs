@@ -2,16 +2,20 @@
 
 use std::sync::Arc;
 
+use std::collections::HashMap;
+
 use async_trait::async_trait;
 use runhook::model::alert::Kept;
+use runhook::model::audit::Entry;
 use runhook::model::collection::{Collection, CollectionKind, Example};
 use runhook::model::feedback::FeedbackToken;
 use runhook::model::id::{AlertId, ExampleId, FeedbackTokenId, ProjectId, QueueId, RunId, TenantId};
 use runhook::model::time::Timestamp;
 use runhook::store::alerts::{AlertCommit, AlertPut, Put};
-use runhook::store::collections::{CollectionQuery, ExampleQuery};
+use runhook::store::audit::AuditQuery;
+use runhook::store::collections::{CollectionQuery, ExampleQuery, Shelved};
 use runhook::store::retention::Dropped;
-use runhook::store::{AlertStore, CollectionStore, FeedbackTokenStore, Result};
+use runhook::store::{AlertStore, AuditStore, CollectionStore, FeedbackTokenStore, Result};
 use uuid::Uuid;
 
 use super::{Fault, FaultyStore, died};
@@ -43,6 +47,21 @@ impl FeedbackTokenStore for FaultyStore {
 }
 
 #[async_trait]
+impl AuditStore for FaultyStore {
+    async fn note(&self, entry: Entry) -> Result<()> {
+        self.real.note(entry).await
+    }
+
+    async fn audit_log(&self, tenant: TenantId, query: &AuditQuery) -> Result<Vec<Entry>> {
+        self.real.audit_log(tenant, query).await
+    }
+
+    async fn drop_audit(&self, before: Timestamp, limit: u32) -> Result<Dropped> {
+        self.real.drop_audit(before, limit).await
+    }
+}
+
+#[async_trait]
 impl CollectionStore for FaultyStore {
     async fn create_collection(&self, collection: Collection) -> Result<()> {
         self.real.create_collection(collection).await
@@ -52,8 +71,14 @@ impl CollectionStore for FaultyStore {
         self.real.update_collection(collection).await
     }
 
-    async fn delete_collection(&self, tenant: TenantId, kind: CollectionKind, id: Uuid) -> Result<bool> {
-        self.real.delete_collection(tenant, kind, id).await
+    async fn delete_collection(
+        &self,
+        tenant: TenantId,
+        kind: CollectionKind,
+        id: Uuid,
+        told: Option<Entry>,
+    ) -> Result<bool> {
+        self.real.delete_collection(tenant, kind, id, told).await
     }
 
     async fn list_collections(
@@ -73,8 +98,8 @@ impl CollectionStore for FaultyStore {
         self.real.list_examples(tenant, query).await
     }
 
-    async fn delete_example(&self, tenant: TenantId, id: ExampleId) -> Result<bool> {
-        self.real.delete_example(tenant, id).await
+    async fn delete_example(&self, tenant: TenantId, id: ExampleId, told: Option<Entry>) -> Result<bool> {
+        self.real.delete_example(tenant, id, told).await
     }
 
     async fn enqueue(&self, tenant: TenantId, queue: QueueId, runs: &[RunId], now: Timestamp) -> Result<bool> {
@@ -91,8 +116,12 @@ impl CollectionStore for FaultyStore {
         self.real.queued_runs(tenant, queue, limit, offset).await
     }
 
-    async fn dequeue(&self, tenant: TenantId, queue: QueueId, run: RunId) -> Result<bool> {
-        self.real.dequeue(tenant, queue, run).await
+    async fn shelved(&self, tenant: TenantId, runs: &[RunId]) -> Result<HashMap<RunId, Shelved>> {
+        self.real.shelved(tenant, runs).await
+    }
+
+    async fn dequeue(&self, tenant: TenantId, queue: QueueId, run: RunId, told: Option<Entry>) -> Result<bool> {
+        self.real.dequeue(tenant, queue, run, told).await
     }
 }
 

@@ -7,11 +7,12 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
+use runhook::model::audit::Entry;
 use runhook::model::delivery::{Attempt, Delivery};
 use runhook::model::endpoint::{Disabled, Endpoint};
 use runhook::model::feedback::Feedback;
 use runhook::model::id::{
-    ApiKeyId, DeliveryId, EndpointId, FeedbackId, MessageId, ProjectId, RuleId, RunId, TenantId, TraceId,
+    ApiKeyId, DeliveryId, EndpointId, FeedbackId, MessageId, ProjectId, RuleId, RunId, TenantId, ThreadId, TraceId,
 };
 use runhook::model::message::Message;
 use runhook::model::project::Project;
@@ -28,6 +29,7 @@ use runhook::store::rule_log::{LogEntry, LogQuery};
 use runhook::store::rules::{RuleChanges, RuleSnapshot};
 use runhook::store::runs::{Accepted, Batch, FeedbackQuery, RunQuery};
 use runhook::store::search::{Found, Search};
+use runhook::store::threads::{ThreadStore, Turn};
 use runhook::store::windows::{ProjectKey, Standing, Stirred, WindowCommit};
 use runhook::store::{
     KeyStore, OutboxStore, ProjectStore, Result, RetentionStore, RuleLogStore, RuleStore, RunStore, Store, StoreError,
@@ -225,8 +227,14 @@ impl RunStore for FaultyStore {
         self.real.list_feedback(tenant, query).await
     }
 
-    async fn delete_feedback(&self, tenant: TenantId, id: FeedbackId, now: Timestamp) -> Result<bool> {
-        self.real.delete_feedback(tenant, id, now).await
+    async fn delete_feedback(
+        &self,
+        tenant: TenantId,
+        id: FeedbackId,
+        now: Timestamp,
+        told: Option<Entry>,
+    ) -> Result<bool> {
+        self.real.delete_feedback(tenant, id, now, told).await
     }
 }
 
@@ -236,8 +244,15 @@ impl RuleStore for FaultyStore {
         self.real.apply_rules(tenant, changes, now).await
     }
 
-    async fn set_rule_state(&self, tenant: TenantId, id: RuleId, state: RuleState, now: Timestamp) -> Result<bool> {
-        self.real.set_rule_state(tenant, id, state, now).await
+    async fn set_rule_state(
+        &self,
+        tenant: TenantId,
+        id: RuleId,
+        state: RuleState,
+        now: Timestamp,
+        told: Option<Entry>,
+    ) -> Result<bool> {
+        self.real.set_rule_state(tenant, id, state, now, told).await
     }
 
     async fn set_endpoint_state(
@@ -246,8 +261,9 @@ impl RuleStore for FaultyStore {
         id: EndpointId,
         disabled: Option<Disabled>,
         now: Timestamp,
+        told: Option<Entry>,
     ) -> Result<bool> {
-        self.real.set_endpoint_state(tenant, id, disabled, now).await
+        self.real.set_endpoint_state(tenant, id, disabled, now, told).await
     }
 
     async fn list_rules(&self, tenant: TenantId) -> Result<Vec<Rule>> {
@@ -272,6 +288,19 @@ impl RuleStore for FaultyStore {
 
     async fn reseal_target(&self, id: EndpointId, old: &Sealed, new: Sealed) -> Result<bool> {
         self.real.reseal_target(id, old, new).await
+    }
+}
+
+#[async_trait]
+impl ThreadStore for FaultyStore {
+    async fn threads_of(&self, tenant: TenantId, project: ProjectId, runs: &[RunId]) -> Result<Vec<(RunId, ThreadId)>> {
+        self.faults.read();
+        self.real.threads_of(tenant, project, runs).await
+    }
+
+    async fn turns(&self, tenant: TenantId, project: ProjectId, threads: &[ThreadId], limit: u32) -> Result<Vec<Turn>> {
+        self.faults.read();
+        self.real.turns(tenant, project, threads, limit).await
     }
 }
 
@@ -316,8 +345,8 @@ impl OutboxStore for FaultyStore {
         self.real.list_deliveries(tenant, query).await
     }
 
-    async fn replay(&self, tenant: TenantId, ids: &[DeliveryId], now: Timestamp) -> Result<u64> {
-        self.real.replay(tenant, ids, now).await
+    async fn replay(&self, tenant: TenantId, ids: &[DeliveryId], now: Timestamp, told: Option<Entry>) -> Result<u64> {
+        self.real.replay(tenant, ids, now, told).await
     }
 }
 
@@ -327,12 +356,12 @@ impl ProjectStore for FaultyStore {
         self.real.create_project(project).await
     }
 
-    async fn update_project(&self, project: Project, now: Timestamp) -> Result<()> {
-        self.real.update_project(project, now).await
+    async fn update_project(&self, project: Project) -> Result<()> {
+        self.real.update_project(project).await
     }
 
-    async fn delete_project(&self, tenant: TenantId, id: ProjectId) -> Result<bool> {
-        self.real.delete_project(tenant, id).await
+    async fn delete_project(&self, tenant: TenantId, id: ProjectId, told: Option<Entry>) -> Result<bool> {
+        self.real.delete_project(tenant, id, told).await
     }
 
     async fn project(&self, tenant: TenantId, id: ProjectId) -> Result<Option<Project>> {
@@ -390,16 +419,16 @@ impl RetentionStore for FaultyStore {
 
 #[async_trait]
 impl KeyStore for FaultyStore {
-    async fn put_api_key(&self, key: ApiKey) -> Result<()> {
-        self.real.put_api_key(key).await
+    async fn put_api_key(&self, key: ApiKey, told: Option<Entry>) -> Result<()> {
+        self.real.put_api_key(key, told).await
     }
 
     async fn api_keys(&self) -> Result<Vec<ApiKey>> {
         self.real.api_keys().await
     }
 
-    async fn revoke_api_key(&self, id: ApiKeyId, now: Timestamp) -> Result<bool> {
-        self.real.revoke_api_key(id, now).await
+    async fn revoke_api_key(&self, id: ApiKeyId, now: Timestamp, told: Option<Entry>) -> Result<bool> {
+        self.real.revoke_api_key(id, now, told).await
     }
 
     async fn marker(&self, name: &str) -> Result<Option<Vec<u8>>> {
@@ -418,8 +447,8 @@ impl KeyStore for FaultyStore {
         self.real.check_schema().await
     }
 
-    async fn wipe(&self) -> Result<()> {
-        self.real.wipe().await
+    async fn wipe(&self, told: Option<Entry>) -> Result<()> {
+        self.real.wipe(told).await
     }
 
     async fn close(&self) {

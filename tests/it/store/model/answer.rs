@@ -6,7 +6,7 @@ use std::sync::Arc;
 use runhook::model::delivery::{Delivery, Lease};
 use runhook::model::endpoint::Endpoint;
 use runhook::model::feedback::Feedback;
-use runhook::model::id::{EndpointId, ProjectId, RuleId, RunId, TenantId};
+use runhook::model::id::{EndpointId, ProjectId, RuleId, RunId, TenantId, ThreadId};
 use runhook::model::message::Message;
 use runhook::model::run::{Run, StoredRun};
 use runhook::model::sealed::Sealed;
@@ -19,7 +19,7 @@ use runhook::store::runs::{Accepted, FeedbackQuery, RunQuery};
 use runhook::store::windows::{Standing, Stirred};
 use runhook::store::{Result, Store, StoreError};
 
-use super::samples::{marker, rule_id, run_ids};
+use super::samples::{marker, rule_id, run_ids, thread};
 use super::step::RULES;
 
 /// What kind of error it is.
@@ -154,12 +154,19 @@ async fn of_project(store: &dyn Store, tenant: TenantId, project: ProjectId) -> 
     let changes = store.changes(tenant, project, 0, Timestamp(i64::MAX), 10_000).await;
     let traces: Vec<_> = run_ids().into_iter().map(Into::into).collect();
     let traces = store.traces(tenant, project, &traces).await.map(unordered);
+    let threads: Vec<ThreadId> = (0..=u8::MAX).take(8).map(|variant| ThreadId::of_name(&thread(variant))).collect();
+    let turns = store.turns(tenant, project, &threads, 2).await.map(|mut turns| {
+        turns.sort_by_key(|turn| turn.run_id);
+        turns
+    });
+    let threads = store.threads_of(tenant, project, &run_ids()).await.map(BTreeMap::from_iter);
     let stands = store.standing(tenant, project).await.map(standing);
     let starts = store.starts(tenant, project, 1).await.map(|starts| starts.into_iter().collect::<BTreeMap<_, _>>());
     vec![
         (format!("starts in {project}"), format!("{:#?}", answer(starts))),
         (format!("project {project}"), format!("{:#?}", answer(store.project(tenant, project).await))),
         (format!("changes of {project}"), format!("{:#?}", answer(changes))),
+        (format!("threads of {project}"), format!("{:#?} {:#?}", answer(threads), answer(turns))),
         (format!("traces of {project}"), format!("{:#?}", answer(traces))),
         (format!("standing in {project}"), format!("{:#?}", answer(stands))),
     ]

@@ -49,6 +49,11 @@ pub(super) fn marker(name: u8) -> String {
     format!("marker {name}")
 }
 
+/// The thread that a root is a turn of.
+pub(super) fn thread(variant: u8) -> String {
+    format!("thread {variant}")
+}
+
 /// Runs 2 and 3 begin at the same time.
 fn start(run: u32) -> Timestamp {
     at(i64::from(if run == 3 { 2 } else { run }))
@@ -80,7 +85,10 @@ pub(super) fn part_of(tenant: TenantId, run: u32, says: &Says, named: &Named, ki
             let error = (variant > 0).then(|| "boom".to_owned());
             Fields { end_time: Some(at(50)), outputs: Some(answer), error, ..Fields::default() }
         }
-        Says::Tagged => Fields { tags: Some(vec![format!("tag {variant}")]), ..Fields::default() },
+        Says::Tagged => {
+            let extra = Some(json(&format!("{{\"metadata\": {{\"thread_id\": \"{}\"}}}}", thread(variant))));
+            Fields { tags: Some(vec![format!("tag {variant}")]), extra, ..Fields::default() }
+        }
     };
     let project = match named {
         Named::Nothing => None,

@@ -58,7 +58,7 @@ impl<'a> World<'a> {
             Step::Accept { tenant, items } => self.accept(*tenant, items).await,
             Step::DeleteFeedback { tenant: of, feedback } => {
                 let (of, id, now) = (tenant(*of), sample::feedback_id(*feedback), self.now);
-                self.ask(async |store| answer(store.delete_feedback(of, id, now).await)).await.map(drop)
+                self.ask(async |store| answer(store.delete_feedback(of, id, now, None).await)).await.map(drop)
             }
             Step::Revise { tenant: of, revision } => {
                 let (of, now) = (tenant(*of), self.now);
@@ -80,14 +80,14 @@ impl<'a> World<'a> {
                 let (of, now) = (tenant(*of), self.now);
                 let deliveries = self.deliveries(of).await;
                 let ids: Vec<DeliveryId> = deliveries.iter().skip(*delivery).step_by(2).map(|one| one.id).collect();
-                self.ask(async |store| answer(store.replay(of, &ids, now).await)).await.map(drop)
+                self.ask(async |store| answer(store.replay(of, &ids, now, None).await)).await.map(drop)
             }
             Step::Keys(step) => self.keys(step).await,
             Step::Wait(seconds) => {
                 self.now = Timestamp(self.now.0 + seconds * 1_000_000);
                 Ok(())
             }
-            Step::Wipe => self.ask(async |store| answer(store.wipe().await)).await.map(drop),
+            Step::Wipe => self.ask(async |store| answer(store.wipe(None).await)).await.map(drop),
             Step::Look { tenant: of, at } => self.look(tenant(*of), at).await,
         }
     }
@@ -130,7 +130,9 @@ impl<'a> World<'a> {
 
     async fn set_state(&self, of: usize, rule: usize, state: RuleState) -> Taken {
         let (of, now) = (tenant(of), self.now);
-        self.ask(async |store| answer(store.set_rule_state(of, rule_id(of, rule), state, now).await)).await.map(drop)
+        self.ask(async |store| answer(store.set_rule_state(of, rule_id(of, rule), state, now, None).await))
+            .await
+            .map(drop)
     }
 
     /// The project that has this name now, or would be made for it.
@@ -171,16 +173,16 @@ impl<'a> World<'a> {
             }
             ProjectStep::Delete { project } => {
                 let id = self.project(of, *project);
-                self.ask(async |store| answer(store.delete_project(of, id).await)).await.map(drop)
+                self.ask(async |store| answer(store.delete_project(of, id, None).await)).await.map(drop)
             }
         }
     }
 
     async fn update(&self, of: TenantId, number: usize, change: impl FnOnce(&mut Project)) -> Taken {
-        let (id, now) = (self.project(of, number), self.now);
+        let id = self.project(of, number);
         let Ok(Some(mut project)) = self.reference.project(of, id).await else { return Ok(()) };
         change(&mut project);
-        self.ask(async |store| answer(store.update_project(project.clone(), now).await)).await.map(drop)
+        self.ask(async |store| answer(store.update_project(project.clone()).await)).await.map(drop)
     }
 
     async fn commit(&self, of: TenantId, step: &WindowStep) -> Taken {
@@ -275,11 +277,11 @@ impl<'a> World<'a> {
         let now = self.now;
         match step {
             KeyStep::Put { key, hash } => {
-                self.ask(async |store| answer(store.put_api_key(api_key(*key, *hash)).await)).await.map(drop)
+                self.ask(async |store| answer(store.put_api_key(api_key(*key, *hash), None).await)).await.map(drop)
             }
             KeyStep::Revoke(key) => {
                 let id = api_key(*key, 0).id;
-                self.ask(async |store| answer(store.revoke_api_key(id, now).await)).await.map(drop)
+                self.ask(async |store| answer(store.revoke_api_key(id, now, None).await)).await.map(drop)
             }
             KeyStep::Marker { name, value } => {
                 self.ask(async |store| answer(store.set_marker(&marker(*name), &[*value]).await)).await.map(drop)

@@ -66,7 +66,7 @@ async fn one_bad_batch_of_a_group_fails_alone() {
     let endless = Part { project: Some(ProjectRef::Name(name)), ..post(9) };
     let batches = [vec![post(2)], vec![endless], vec![post(3), patch(3)], vec![post(4)]];
     let answers = join_all(batches.map(|parts| {
-        let batch = Batch { parts, feedback: vec![] };
+        let batch = Batch { parts, feedback: vec![], ..Batch::default() };
         replica.store.accept(TENANT, batch, at(5))
     }))
     .await;
@@ -124,7 +124,8 @@ async fn a_full_queue_answers_busy_at_once_and_goes_on_when_there_is_room() {
     let then = async {
         let _permit = entered.acquire().await.unwrap();
         wait_for_waiters(&mut watcher, 1).await;
-        let batch = |number| Batch { parts: vec![post(number), post(number + 1)], feedback: vec![] };
+        let batch =
+            |number| Batch { parts: vec![post(number), post(number + 1)], feedback: vec![], ..Batch::default() };
         let refused = store.accept(TENANT, batch(10), at(1)).await;
         assert!(matches!(refused, Err(StoreError::Busy { retry_after }) if !retry_after.is_zero()), "{refused:?}");
         release(&mut blocker).await;
@@ -146,7 +147,7 @@ async fn a_caller_that_goes_away_takes_no_other_batch_along() {
     block_project(&mut blocker).await;
     let mut left = Vec::new();
     for number in 2..6 {
-        let batch = Batch { parts: vec![post(number)], feedback: vec![] };
+        let batch = Batch { parts: vec![post(number)], feedback: vec![], ..Batch::default() };
         let mut caller = store.accept(TENANT, batch, at(1));
         assert!(futures_util::poll!(&mut caller).is_pending());
         left.push(caller);

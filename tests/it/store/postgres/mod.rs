@@ -142,7 +142,7 @@ async fn a_replica_hears_what_another_did() {
         for topic in Topic::ALL {
             assert_eq!(heard.recv().await, Some(topic));
         }
-        let batch = Batch { parts: vec![post(1)], feedback: vec![] };
+        let batch = Batch { parts: vec![post(1)], feedback: vec![], ..Batch::default() };
         other.accept(TENANT, batch, at(1)).await.unwrap();
         assert_eq!(heard.recv().await, Some(Topic::Changes));
     };

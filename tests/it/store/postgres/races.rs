@@ -188,7 +188,7 @@ async fn a_project_that_is_removed_while_runs_arrive_leaves_nothing_half() {
     let other = replica.another().await;
     for round in 0..8 {
         let arrivals = (0..6_u32).map(|number| accept(replica.store(), vec![post(round * 10 + number)]));
-        let (_, removed) = join(join_all(arrivals), other.delete_project(TENANT, project_id(PROJECT))).await;
+        let (_, removed) = join(join_all(arrivals), other.delete_project(TENANT, project_id(PROJECT), None)).await;
         removed.unwrap();
     }
     assert_eq!(lost(&replica).await, 0);
@@ -215,7 +215,7 @@ async fn a_run_that_is_not_complete_goes_with_its_project_too() {
         while !accepted.get() && waiters(&mut watcher).await < 2 {}
         sqlx::raw_sql("ROLLBACK").execute(&mut blocker).await.unwrap();
     };
-    let (removed, (), ()) = tokio::join!(other.delete_project(TENANT, project_id(PROJECT)), arrival, release);
+    let (removed, (), ()) = tokio::join!(other.delete_project(TENANT, project_id(PROJECT), None), arrival, release);
     assert!(removed.unwrap());
     assert_eq!(lost(&replica).await, 0);
     replica.close().await;
@@ -315,7 +315,7 @@ async fn claimants_that_come_together_share_what_is_due() {
 async fn a_batch_waits_for_one_that_holds_its_run_and_loses_nothing() {
     let Some(replica) = Replica::open().await else { return };
     let other = replica.another().await;
-    let batch = Batch { parts: vec![post(1)], feedback: vec![] };
+    let batch = Batch { parts: vec![post(1)], feedback: vec![], ..Batch::default() };
     replica.store.accept(TENANT, batch, at(1)).await.unwrap();
     let (mut blocker, mut watcher) = (replica.database.connect().await, replica.database.connect().await);
     sqlx::raw_sql("BEGIN; SELECT 1 FROM run_bodies FOR UPDATE").execute(&mut blocker).await.unwrap();
@@ -362,7 +362,11 @@ async fn a_post_that_comes_while_its_patch_is_dropped_is_stored_whichever_is_fir
     let other = replica.another().await;
     for number in 0..40 {
         accept(replica.store(), vec![patch(number)]).await;
-        let batch = Batch { parts: vec![post(number)], feedback: vec![feedback(number, run_id(number), 0.5)] };
+        let batch = Batch {
+            parts: vec![post(number)],
+            feedback: vec![feedback(number, run_id(number), 0.5)],
+            ..Batch::default()
+        };
         let (dropped, accepted) =
             join(replica.store.drop_incomplete(at(101), 10), other.accept(TENANT, batch, at(200))).await;
         dropped.unwrap();

@@ -24,7 +24,7 @@ async fn opened(url: &Url, options: &Options) -> PgStore {
 }
 
 async fn post_to(store: &PgStore, number: u32) -> Result<(), StoreError> {
-    let batch = Batch { parts: vec![post(number)], feedback: vec![] };
+    let batch = Batch { parts: vec![post(number)], feedback: vec![], ..Batch::default() };
     store.accept(TENANT, batch, at(1)).await.map(|_| ())
 }
 

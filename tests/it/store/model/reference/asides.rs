@@ -1,7 +1,10 @@
 //! What no history asks for: alerts, the log of matches, what runs are set aside in, and what failed. All have tests of their own.
 
+use std::collections::HashMap;
+
 use async_trait::async_trait;
 use runhook::model::alert::Kept;
+use runhook::model::audit::Entry;
 use runhook::model::collection::{Collection, CollectionKind, Example};
 use runhook::model::delivery::Delivery;
 use runhook::model::feedback::FeedbackToken;
@@ -9,7 +12,8 @@ use runhook::model::id::{AlertId, ExampleId, FeedbackTokenId, ProjectId, QueueId
 use runhook::model::time::Timestamp;
 use runhook::model::window::Seq;
 use runhook::store::alerts::{AlertCommit, AlertPut, AlertStore, Put};
-use runhook::store::collections::{CollectionQuery, CollectionStore, ExampleQuery};
+use runhook::store::audit::{AuditQuery, AuditStore};
+use runhook::store::collections::{CollectionQuery, CollectionStore, ExampleQuery, Shelved};
 use runhook::store::failed::{FailedCount, FailedQuery, FailedStore};
 use runhook::store::feedback_tokens::FeedbackTokenStore;
 use runhook::store::retention::Dropped;
@@ -31,6 +35,21 @@ impl RuleLogStore for Reference {
     }
 
     async fn last_change_before(&self, _: TenantId, _: ProjectId, _: Timestamp) -> Result<Seq> {
+        not_asked()
+    }
+}
+
+#[async_trait]
+impl AuditStore for Reference {
+    async fn note(&self, _: Entry) -> Result<()> {
+        not_asked()
+    }
+
+    async fn audit_log(&self, _: TenantId, _: &AuditQuery) -> Result<Vec<Entry>> {
+        not_asked()
+    }
+
+    async fn drop_audit(&self, _: Timestamp, _: u32) -> Result<Dropped> {
         not_asked()
     }
 }
@@ -109,7 +128,7 @@ impl CollectionStore for Reference {
         not_asked()
     }
 
-    async fn delete_collection(&self, _: TenantId, _: CollectionKind, _: Uuid) -> Result<bool> {
+    async fn delete_collection(&self, _: TenantId, _: CollectionKind, _: Uuid, _: Option<Entry>) -> Result<bool> {
         not_asked()
     }
 
@@ -130,7 +149,7 @@ impl CollectionStore for Reference {
         not_asked()
     }
 
-    async fn delete_example(&self, _: TenantId, _: ExampleId) -> Result<bool> {
+    async fn delete_example(&self, _: TenantId, _: ExampleId, _: Option<Entry>) -> Result<bool> {
         not_asked()
     }
 
@@ -142,7 +161,11 @@ impl CollectionStore for Reference {
         not_asked()
     }
 
-    async fn dequeue(&self, _: TenantId, _: QueueId, _: RunId) -> Result<bool> {
+    async fn shelved(&self, _: TenantId, _: &[RunId]) -> Result<HashMap<RunId, Shelved>> {
+        not_asked()
+    }
+
+    async fn dequeue(&self, _: TenantId, _: QueueId, _: RunId, _: Option<Entry>) -> Result<bool> {
         not_asked()
     }
 }

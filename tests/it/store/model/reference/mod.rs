@@ -11,12 +11,14 @@ mod retention;
 mod rules;
 mod runs;
 mod search;
+mod threads;
 mod windows;
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use async_trait::async_trait;
+use runhook::model::audit::Entry;
 use runhook::model::delivery::{Attempt, Delivery};
 use runhook::model::endpoint::Endpoint;
 use runhook::model::feedback::Feedback;
@@ -132,7 +134,7 @@ fn conflict<T>(what: &str) -> Result<T> {
 
 #[async_trait]
 impl KeyStore for Reference {
-    async fn put_api_key(&self, key: ApiKey) -> Result<()> {
+    async fn put_api_key(&self, key: ApiKey, _: Option<Entry>) -> Result<()> {
         self.change(|state| {
             if state.keys.iter().any(|known| known.hash == key.hash) {
                 return Ok(());
@@ -151,7 +153,7 @@ impl KeyStore for Reference {
         Ok(keys)
     }
 
-    async fn revoke_api_key(&self, id: ApiKeyId, now: Timestamp) -> Result<bool> {
+    async fn revoke_api_key(&self, id: ApiKeyId, now: Timestamp, _: Option<Entry>) -> Result<bool> {
         self.change(|state| {
             let valid = state.keys.iter_mut().find(|key| key.id == id && key.revoked_at.is_none());
             Ok(valid.map(|key| key.revoked_at = Some(now)).is_some())
@@ -177,7 +179,7 @@ impl KeyStore for Reference {
         Ok(())
     }
 
-    async fn wipe(&self) -> Result<()> {
+    async fn wipe(&self, _: Option<Entry>) -> Result<()> {
         self.change(|state| {
             state.tenants.clear();
             state.tenant(TenantId::DEFAULT).ensure_default(TenantId::DEFAULT);

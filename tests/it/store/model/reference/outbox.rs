@@ -5,10 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use runhook::model::audit::Entry;
 use runhook::model::delivery::{Attempt, Delivery, DeliveryState, Lease, Outcome};
 use runhook::model::endpoint::Disabled;
+use runhook::model::health::{Health, Sign};
 use runhook::model::id::{DeliveryId, EndpointId, MessageId, TenantId};
 use runhook::model::message::{Message, Source};
+use runhook::model::pace::Pace;
 use runhook::model::time::Timestamp;
 use runhook::store::outbox::{Claim, Claimant, DeliveryQuery, Finished, OutboxStore, Share, Waiting};
 use runhook::store::{Result, StoreError};
@@ -23,7 +26,14 @@ impl OutboxStore for Reference {
         let mut found: BTreeMap<EndpointId, Waiting> = BTreeMap::new();
         for ((tenant_id, endpoint_id, is_retry), ready) in self.look(lanes) {
             let one = found.entry(endpoint_id);
-            let one = one.or_insert(Waiting { tenant_id, endpoint_id, first_at: None, retry_at: None });
+            let one = one.or_insert(Waiting {
+                tenant_id,
+                endpoint_id,
+                first_at: None,
+                retry_at: None,
+                pace: Pace::default(),
+                circuit: None,
+            });
             *(if is_retry { &mut one.retry_at } else { &mut one.first_at }) = ready.first().map(|(at, _)| *at);
         }
         let rest = found.into_values().filter(|one| after.is_none_or(|after| one.endpoint_id > after));
@@ -49,11 +59,16 @@ impl OutboxStore for Reference {
         let answers: Vec<Result<()>> =
             finished.iter().map(|one| self.change(|state| finish(state, one.clone()))).collect();
         // What was recorded together counts, whichever of them disabled the endpoint.
-        for (one, _) in finished.iter().zip(&answers).filter(|(_, answer)| answer.is_ok()) {
-            self.change(|state| {
-                disable(state, one);
-                Ok(())
-            })?;
+        let mut kept: Vec<&Finished> =
+            finished.iter().zip(&answers).filter(|(_, answer)| answer.is_ok()).map(|(one, _)| one).collect();
+        kept.sort_by_key(|one| (one.attempt.started_at, one.attempt.duration_ms));
+        for follow in [note, disable] {
+            for one in &kept {
+                self.change(|state| {
+                    follow(state, one);
+                    Ok(())
+                })?;
+            }
         }
         Ok(answers)
     }
@@ -89,7 +104,7 @@ impl OutboxStore for Reference {
         }))
     }
 
-    async fn replay(&self, tenant: TenantId, ids: &[DeliveryId], now: Timestamp) -> Result<u64> {
+    async fn replay(&self, tenant: TenantId, ids: &[DeliveryId], now: Timestamp, _: Option<Entry>) -> Result<u64> {
         self.change(|state| {
             let tenant = state.tenant(tenant);
             let mut replayed = 0;
@@ -146,7 +161,7 @@ fn lanes(state: &State) -> BTreeMap<Lane, Vec<(Timestamp, DeliveryId)>> {
     lanes
 }
 
-fn finish(state: &mut State, Finished { lease, attempt, outcome }: Finished) -> Result<()> {
+fn finish(state: &mut State, Finished { lease, attempt, outcome, .. }: Finished) -> Result<()> {
     let sent = state.tenant(lease.tenant_id).deliveries.get_mut(&lease.delivery_id);
     let held = |sent: &&mut Sent| sent.delivery.state == DeliveryState::Pending && sent.holder == Some(lease.holder);
     let Some(sent) = sent.filter(held) else { return Err(StoreError::Stale("the lease is lost")) };
@@ -166,15 +181,28 @@ fn finish(state: &mut State, Finished { lease, attempt, outcome }: Finished) -> 
     Ok(())
 }
 
+/// Notes since when the endpoint of a delivery fails.
+fn note(state: &mut State, Finished { lease, attempt, .. }: &Finished) {
+    let ended = attempt.started_at.after(Duration::from_millis(attempt.duration_ms));
+    let Some(endpoint) = state.tenant(lease.tenant_id).endpoints.get_mut(&lease.endpoint_id) else { return };
+    match attempt.result.sign() {
+        Sign::Taken => endpoint.health.failing_since = None,
+        Sign::Unwilling | Sign::Unable => {
+            endpoint.health.failing_since.get_or_insert(ended);
+        }
+        Sign::Nothing => {}
+    }
+}
+
 /// Disables the endpoint of a delivery and ends what waits for it, if that is what follows its attempt.
-fn disable(state: &mut State, Finished { lease, attempt, outcome }: &Finished) {
+fn disable(state: &mut State, Finished { lease, attempt, outcome, .. }: &Finished) {
     let Outcome::Gone(reason) = outcome else { return };
     let ended = attempt.started_at.after(Duration::from_millis(attempt.duration_ms));
     let tenant = state.tenant(lease.tenant_id);
-    let Some(to) = tenant.deliveries.get(&lease.delivery_id).map(|sent| sent.delivery.endpoint_id) else { return };
-    if let Some(endpoint) = tenant.endpoints.get_mut(&to) {
-        endpoint.disabled = Some(Disabled { at: ended, reason: reason.clone() });
-    }
+    let to = lease.endpoint_id;
+    let Some(endpoint) = tenant.endpoints.get_mut(&to).filter(|endpoint| endpoint.disabled.is_none()) else { return };
+    endpoint.disabled = Some(Disabled { at: ended, reason: reason.clone() });
+    endpoint.health = Health::default();
     tenant.fail(|delivery| delivery.endpoint_id == to, "endpoint disabled", ended);
 }
 
@@ -194,7 +222,7 @@ fn claim(state: &mut State, tenant: TenantId, id: DeliveryId, claimant: Claimant
     (sent.ready, sent.holder) = (claimant.until, Some(claimant.holder));
     let attempt = sent.delivery.attempts + 1;
     let Claimant { holder, until, .. } = claimant;
-    let lease = Lease { tenant_id: sent.delivery.tenant_id, delivery_id: id, holder, until, attempt };
+    let lease = Lease { tenant_id: sent.delivery.tenant_id, delivery_id: id, endpoint_id: to, holder, until, attempt };
     let message = tenant.messages.get(&sent.delivery.message_id).cloned().map(Arc::new);
     Some(Claim { lease, delivery: sent.delivery.clone(), endpoint: Arc::new(endpoint), message })
 }

@@ -1,6 +1,7 @@
 //! Projects.
 
 use async_trait::async_trait;
+use runhook::model::audit::Entry;
 use runhook::model::id::{ProjectId, TenantId, derived};
 use runhook::model::project::{DEFAULT_PROJECT, Project};
 use runhook::model::time::Timestamp;
@@ -22,7 +23,7 @@ impl ProjectStore for Reference {
         })
     }
 
-    async fn update_project(&self, project: Project, now: Timestamp) -> Result<()> {
+    async fn update_project(&self, project: Project) -> Result<()> {
         self.change(|state| {
             let tenant = state.tenant(project.tenant_id);
             let Some(log) = tenant.projects.get(&project.id) else { return Err(StoreError::NotFound("the project")) };
@@ -30,7 +31,7 @@ impl ProjectStore for Reference {
                 if tenant.id_of(&project.name).is_some() {
                     return conflict("the project");
                 }
-                tenant.rename(project.id, &project.name, now);
+                tenant.rename(project.id, &project.name);
                 state.rules_version += 1;
             }
             let log = state.tenant(project.tenant_id).projects.get_mut(&project.id).expect("it was there");
@@ -39,7 +40,7 @@ impl ProjectStore for Reference {
         })
     }
 
-    async fn delete_project(&self, tenant: TenantId, id: ProjectId) -> Result<bool> {
+    async fn delete_project(&self, tenant: TenantId, id: ProjectId, _: Option<Entry>) -> Result<bool> {
         self.change(|state| {
             let there = state.tenant(tenant).delete(id);
             state.rules_version += i64::from(there);

@@ -3,9 +3,11 @@
 use std::collections::BTreeSet;
 
 use async_trait::async_trait;
+use runhook::model::audit::Entry;
 use runhook::model::delivery::{Delivery, DeliveryState};
 use runhook::model::endpoint::{Disabled, Endpoint};
 use runhook::model::glob::Glob;
+use runhook::model::health::Health;
 use runhook::model::id::{EndpointId, ProjectId, RuleId, TenantId};
 use runhook::model::message::Source;
 use runhook::model::rule::{Rule, RuleState};
@@ -26,7 +28,14 @@ impl RuleStore for Reference {
         })
     }
 
-    async fn set_rule_state(&self, tenant: TenantId, id: RuleId, state: RuleState, now: Timestamp) -> Result<bool> {
+    async fn set_rule_state(
+        &self,
+        tenant: TenantId,
+        id: RuleId,
+        state: RuleState,
+        now: Timestamp,
+        _: Option<Entry>,
+    ) -> Result<bool> {
         let rule = self.look_at(tenant, |tenant| tenant.rules.get(&id).cloned());
         match rule {
             Some(rule) if rule.state != state => {
@@ -54,13 +63,15 @@ impl RuleStore for Reference {
         id: EndpointId,
         disabled: Option<Disabled>,
         now: Timestamp,
+        _: Option<Entry>,
     ) -> Result<bool> {
         self.change(|state| {
             let tenant = state.tenant(tenant);
             if disabled.is_some() {
                 tenant.fail(|delivery| delivery.endpoint_id == id, "endpoint disabled", now);
             }
-            Ok(tenant.endpoints.get_mut(&id).map(|endpoint| endpoint.disabled = disabled).is_some())
+            let endpoint = tenant.endpoints.get_mut(&id);
+            Ok(endpoint.map(|endpoint| (endpoint.disabled, endpoint.health) = (disabled, Health::default())).is_some())
         })
     }
 
@@ -136,7 +147,7 @@ impl Tenant {
             if self.rules.values().any(|other| other.key == rule.key && other.id != rule.id) {
                 return conflict("a rule with one of these keys");
             }
-            self.put(rule, now);
+            self.put(rule);
         }
         for endpoint in &changes.put_endpoints {
             let mut others = self.endpoints.values().filter(|other| other.id != endpoint.id);
@@ -144,7 +155,7 @@ impl Tenant {
                 return conflict("an endpoint with one of these keys");
             }
             let disabled = self.endpoints.get(&endpoint.id).and_then(|stored| stored.disabled.clone());
-            self.endpoints.insert(endpoint.id, Endpoint { disabled, ..endpoint.clone() });
+            self.endpoints.insert(endpoint.id, Endpoint { disabled, health: Health::default(), ..endpoint.clone() });
         }
         let unused = changes.demands.iter().filter(|(_, demand)| *demand == Demand::Unused);
         if unused.into_iter().any(|(id, _)| self.rules.values().any(|rule| rule.endpoints.contains(id))) {
@@ -163,7 +174,7 @@ impl Tenant {
         }
     }
 
-    fn put(&mut self, rule: &Rule, now: Timestamp) {
+    fn put(&mut self, rule: &Rule) {
         // While it is being placed it is in no group.
         let old = self.rules.remove(&rule.id);
         let projects: Vec<(ProjectId, String)> =
@@ -172,10 +183,10 @@ impl Tenant {
             let before = old.as_ref().filter(|old| watches(old, &name));
             match (before, rule.state == RuleState::Active && watches(rule, &name)) {
                 (_, false) => self.forget(project, rule.id),
-                (Some(old), true) if old.state == RuleState::Active => self.edit(project, old, rule, now),
-                (Some(_), true) => self.start_at_newest(project, rule, now),
+                (Some(old), true) if old.state == RuleState::Active => self.edit(project, old, rule),
+                (Some(_), true) => self.start_at_newest(project, rule),
                 (None, true) => {
-                    self.start_at_newest(project, rule, now);
+                    self.start_at_newest(project, rule);
                     if let Some(instant) = rule.backfill_from {
                         self.show(project, rule.id, self.last_before(project, instant), self.last(project));
                     }
@@ -186,7 +197,7 @@ impl Tenant {
     }
 
     /// Places an active rule that stood in the project already.
-    fn edit(&mut self, project: ProjectId, old: &Rule, rule: &Rule, now: Timestamp) {
+    fn edit(&mut self, project: ProjectId, old: &Rule, rule: &Rule) {
         let start = self.starts.get(&(project, rule.id)).copied().unwrap_or(0);
         if let Some(instant) = rule.backfill_from.filter(|_| rule.backfill_from != old.backfill_from) {
             let shown_from = old.backfill_from.map_or(start, |old| self.last_before(project, old).min(start));
@@ -196,7 +207,7 @@ impl Tenant {
         if from == to {
             return;
         }
-        let left = self.cursors.get(&from).copied().unwrap_or(Cursor { seq: 0, at: now });
+        let left = self.cursors.get(&from).copied().unwrap_or(Cursor { seq: 0, at: Cursor::NEVER });
         let seen = start.max(left.seq);
         self.starts.insert((project, rule.id), seen);
         if self.has_members(&to) {
@@ -211,19 +222,19 @@ impl Tenant {
         }
     }
 
-    fn start_at_newest(&mut self, project: ProjectId, rule: &Rule, now: Timestamp) {
+    fn start_at_newest(&mut self, project: ProjectId, rule: &Rule) {
         self.forget(project, rule.id);
         let seq = self.last(project);
         self.starts.insert((project, rule.id), seq);
         let key = group(rule, project);
         if !self.has_members(&key) {
-            self.cursors.insert(key, Cursor { seq, at: now });
+            self.cursors.insert(key, Cursor { seq, at: Cursor::NEVER });
         }
     }
 
     /// Rules that come to watch the project begin at its newest change, those that no longer do forget it: one after the
     /// other, by their ids.
-    pub(super) fn rename(&mut self, project: ProjectId, to: &str, now: Timestamp) {
+    pub(super) fn rename(&mut self, project: ProjectId, to: &str) {
         let from = self.projects.get(&project).expect("it is there").project.name.clone();
         let active: Vec<Rule> = self.rules.values().filter(|rule| rule.state == RuleState::Active).cloned().collect();
         let mut members: Vec<&Rule> = active.iter().filter(|rule| watches(rule, &from)).collect();
@@ -238,7 +249,7 @@ impl Tenant {
                     let (seq, key) = (self.last(project), group(rule, project));
                     self.starts.insert((project, rule.id), seq);
                     if members.iter().all(|member| group(member, project) != key) {
-                        self.cursors.insert(key, Cursor { seq, at: now });
+                        self.cursors.insert(key, Cursor { seq, at: Cursor::NEVER });
                     }
                     members.push(rule);
                 }

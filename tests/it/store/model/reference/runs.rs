@@ -3,12 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
+use runhook::model::audit::Entry;
 use runhook::model::dotted_order::DottedOrder;
 use runhook::model::feedback::Feedback;
-use runhook::model::id::{FeedbackId, ProjectId, RunId, TenantId, TraceId};
+use runhook::model::id::{FeedbackId, ProjectId, RunId, TenantId, ThreadId, TraceId};
 use runhook::model::merge::Applied;
 use runhook::model::project::{DEFAULT_PROJECT, ProjectRef};
-use runhook::model::run::{Layers, Part, PartKind, Standpoint, StoredRun};
+use runhook::model::run::{Layers, Part, PartKind, Run, Standpoint, StoredRun};
+use runhook::model::thread;
 use runhook::model::time::Timestamp;
 use runhook::model::window::Change;
 use runhook::store::Result;
@@ -79,7 +81,13 @@ impl RunStore for Reference {
         }))
     }
 
-    async fn delete_feedback(&self, tenant: TenantId, id: FeedbackId, now: Timestamp) -> Result<bool> {
+    async fn delete_feedback(
+        &self,
+        tenant: TenantId,
+        id: FeedbackId,
+        now: Timestamp,
+        _: Option<Entry>,
+    ) -> Result<bool> {
         self.change(|state| {
             let tenant = state.tenant(tenant);
             let deleted = tenant.feedback.remove(&id);
@@ -96,6 +104,9 @@ pub(super) fn source_type(feedback: &Feedback) -> Option<String> {
     source.get("type")?.as_str().map(ToOwned::to_owned)
 }
 
+/// The path that a run is told, or that it has none.
+struct Told(Option<DottedOrder>);
+
 /// Whether a run with these layers has what a run must have.
 fn is_complete(layers: &Layers) -> bool {
     let (project, run) = (ProjectId(Uuid::nil()), RunId(Uuid::nil()));
@@ -111,7 +122,7 @@ impl Tenant {
         Some(StoredRun { run: known.run.clone()?, feedback, changed_seq: known.seq })
     }
 
-    fn all_stored(&self) -> Vec<StoredRun> {
+    pub(super) fn all_stored(&self) -> Vec<StoredRun> {
         self.runs.keys().filter_map(|id| self.stored(*id)).collect()
     }
 
@@ -186,25 +197,26 @@ impl Tenant {
         known.layers.apply(part.clone()) == Applied::Changed
     }
 
-    /// The path that a complete run without one gets from its parent, if that is in the same project and has one.
-    fn path_for(&self, run: RunId) -> Option<DottedOrder> {
+    /// The path that a complete run whose client says none has from its parent, if that is in the same project, has one,
+    /// and is not below the run. Only if that is not what it has so far.
+    fn path_for(&self, run: RunId) -> Option<Told> {
         let stands = |run: RunId| {
             let known = self.runs.get(&run).filter(|known| is_complete(&known.layers))?;
             Some((known.project, known.layers.standpoint(run)?))
         };
-        let (project, Standpoint::Under { parent, start_time }) = stands(run)? else { return None };
-        match stands(parent)? {
-            (of_parent, Standpoint::Rooted(path)) if of_parent == project => Some(path.child(start_time, run)),
-            _ => None,
-        }
+        let (project, Standpoint::Under { parent, start_time, path }) = stands(run)? else { return None };
+        let above = stands(parent).filter(|(of_parent, _)| *of_parent == project);
+        let above = above.as_ref().and_then(|(_, stands)| stands.path()).filter(|above| !above.passes(run));
+        let next = above.map(|above| above.child(start_time, run));
+        (next != path).then_some(Told(next))
     }
 
     /// Gives paths from parents to children until there are none to give: first among the runs that are here, then to
     /// those below them.
     fn give_paths(&mut self, here: &mut Vec<RunId>, written: &mut BTreeSet<RunId>) {
         loop {
-            while let Some((run, path)) = here.iter().find_map(|run| Some((*run, self.path_for(*run)?))) {
-                self.runs.get_mut(&run).expect("it stands somewhere").layers.infer_path(&path);
+            while let Some((run, Told(path))) = here.iter().find_map(|run| Some((*run, self.path_for(*run)?))) {
+                self.runs.get_mut(&run).expect("it stands somewhere").layers.infer_path(path.as_ref());
                 written.insert(run);
             }
             let below: Vec<RunId> = self.runs.keys().copied().filter(|run| self.path_for(*run).is_some()).collect();
@@ -248,6 +260,7 @@ impl Tenant {
             let log = self.projects.get_mut(&known.project).expect("a run's project is there");
             let at = log.changes.last().map_or(now, |last| last.at.max(now));
             known.seq = log.last() + 1;
+            let was = known.run.as_ref().and_then(thread_of);
             if written.contains(id) {
                 known.run = known.layers.clone().resolve(log.project.tenant_id, known.project, *id, at);
             }
@@ -255,7 +268,14 @@ impl Tenant {
                 log.project.start_time = now;
             }
             let run = known.run.as_ref().expect("it is complete");
-            log.changes.push(Change { seq: known.seq, run_id: *id, trace_id: run.trace_id, at });
+            let left = was.filter(|was| thread_of(run) != Some(*was));
+            log.changes.push(Change { seq: known.seq, run_id: *id, trace_id: run.trace_id, at, left });
         }
     }
+}
+
+/// The thread that a run is a turn of.
+pub(super) fn thread_of(run: &Run) -> Option<ThreadId> {
+    let named = run.is_root().then(|| run.extra.as_ref().and_then(thread::named)).flatten();
+    named.as_deref().map(ThreadId::of_name)
 }

@@ -5,25 +5,40 @@
 //! change: a trace that changed again behind the window is left to the window of that change. So nothing is judged
 //! while it is still moving, and nothing is forgotten.
 //!
+//! What is told of a run's tokens and costs is what its subtree used, whichever rule found it. For runs that were found by
+//! themselves the traces are read once they have been found: that costs by matches, not by changes.
+//!
+//! Rules that are told by threads see whole threads in the same way ([`threads`]).
+//!
 //! A row that does not decode is passed over by the store: one broken row must not hold up its project for ever. Its
 //! trace is judged by what is left of it.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+mod threads;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::filter::Facts;
 use crate::matcher::{Candidates, CompiledRule, RuleSet, Slot, Trace};
 use crate::model::id::{RunId, TraceId};
 use crate::model::run::{Payload, StoredRun};
-use crate::model::usage::roll_up;
+use crate::model::usage::{Usage, roll_up};
 use crate::model::window::{Change, Seq};
+use crate::payload;
 use crate::scheduler::plan::{Cut, Place, Reading, Rest, Stretch};
 use crate::scheduler::sample;
 use crate::store::windows::Stirred;
 use crate::store::{Store, StoreError};
+use threads::FoundThread;
 
 /// Changes whose runs are in memory together.
 const BATCH: usize = 256;
+
+/// Traces that are in memory together for the sake of their sums.
+const TRACES: usize = 32;
+
+/// The same where whole threads are: each is many runs.
+const BATCH_OF_THREADS: usize = 32;
 
 /// Bytes of matched runs after which a window is closed at the end of its batch.
 const HEAVY: usize = 64 * 1024 * 1024;
@@ -42,6 +57,15 @@ pub(super) struct Draft {
 #[derive(Debug, Default)]
 pub(super) struct Found {
     runs: HashMap<RunId, Arc<StoredRun>>,
+    /// The threads that these are turns of, by their newest changes; none of rules that are told by runs.
+    threads: Vec<FoundThread>,
+}
+
+/// What a rule tells: runs, and the threads they are turns of.
+#[derive(Debug, Default)]
+pub(super) struct Telling {
+    pub(super) runs: Vec<Arc<StoredRun>>,
+    pub(super) threads: Vec<payload::Thread>,
 }
 
 /// The runs behind a batch of changes.
@@ -49,6 +73,8 @@ pub(super) struct Found {
 struct Loaded {
     runs: HashMap<RunId, Arc<StoredRun>>,
     traces: Vec<LoadedTrace>,
+    /// Those of the runs that came without the rest of their trace.
+    alone: HashSet<RunId>,
 }
 
 #[derive(Debug)]
@@ -59,11 +85,22 @@ struct LoadedTrace {
 }
 
 impl Found {
-    /// The runs, by the number of their newest change.
-    pub(super) fn into_runs(self) -> Vec<Arc<StoredRun>> {
-        let mut runs: Vec<_> = self.runs.into_values().collect();
-        runs.sort_by_key(|stored| (stored.changed_seq, stored.run.id));
-        runs
+    /// The runs by the number of their newest change; those of threads thread by thread, as they started.
+    pub(super) fn into_telling(mut self) -> Telling {
+        if self.threads.is_empty() {
+            let mut runs: Vec<_> = self.runs.into_values().collect();
+            runs.sort_by_key(|stored| (stored.changed_seq, stored.run.id));
+            return Telling { runs, threads: Vec::new() };
+        }
+        let mut telling = Telling::default();
+        for thread in &self.threads {
+            let before = telling.runs.len();
+            telling.runs.extend(thread.turns().filter_map(|turn| self.runs.remove(&turn)));
+            if telling.runs.len() > before {
+                telling.threads.push(thread.told());
+            }
+        }
+        telling
     }
 
     /// The ids of the runs.
@@ -83,9 +120,12 @@ pub(super) async fn fill(
     project: &Stirred,
     reading: &Reading,
     drafts: &mut [Draft],
+    turns_per_thread: u32,
 ) -> Result<(), StoreError> {
     let newest: HashMap<TraceId, Seq> = reading.changes.iter().map(|change| (change.trace_id, change.seq)).collect();
-    for batch in reading.changes.chunks(BATCH) {
+    let leads = threads::leads(store, project, reading, drafts).await?;
+    let size = if drafts.iter().any(Draft::asks_threads) { BATCH_OF_THREADS } else { BATCH };
+    for batch in reading.changes.chunks(size) {
         let settled_here = |change: &&Change| newest.get(&change.trace_id) == Some(&change.seq);
         let traces: BTreeSet<TraceId> = batch
             .iter()
@@ -104,10 +144,43 @@ pub(super) async fn fill(
             trace.newest = trace.newest.max(newest.get(&trace.id).copied().unwrap_or(0));
         }
         show(batch, &loaded, drafts);
+        let mut alone = std::mem::take(&mut loaded.alone);
+        drop(loaded);
+        alone.extend(threads::show(store, project, batch, &leads, drafts, turns_per_thread).await?);
+        sum_found(store, project, &alone, drafts).await?;
         if let Some(last) = batch.last() {
             for draft in drafts.iter_mut() {
                 draft.close_if_heavy(last);
             }
+        }
+    }
+    Ok(())
+}
+
+/// Sums up what the subtrees used of runs that were found alone.
+async fn sum_found(
+    store: &dyn Store,
+    project: &Stirred,
+    alone: &HashSet<RunId>,
+    drafts: &mut [Draft],
+) -> Result<(), StoreError> {
+    let runs = drafts.iter().flat_map(|draft| draft.found.values()).flat_map(|found| found.runs.values());
+    let found = runs.filter(|stored| alone.contains(&stored.run.id));
+    let traces: Vec<TraceId> = found.map(|stored| stored.run.trace_id).collect::<BTreeSet<_>>().into_iter().collect();
+    if traces.is_empty() {
+        return Ok(());
+    }
+    let mut sums: HashMap<RunId, Usage> = HashMap::new();
+    for some in traces.chunks(TRACES) {
+        for trace in by_trace(store.traces(project.tenant_id, project.project_id, some).await?) {
+            let asked = trace.runs.iter().filter(|stored| alone.contains(&stored.run.id));
+            sums.extend(asked.map(|stored| (stored.run.id, stored.run.usage.clone())));
+        }
+    }
+    for stored in drafts.iter_mut().flat_map(|draft| draft.found.values_mut()).flat_map(|found| found.runs.values_mut())
+    {
+        if let Some(sum) = sums.get(&stored.run.id).filter(|sum| **sum != stored.run.usage) {
+            Arc::make_mut(stored).run.usage.clone_from(sum);
         }
     }
     Ok(())
@@ -265,6 +338,7 @@ async fn load(
     if !missing.is_empty() {
         let found = store.runs(project.tenant_id, &missing).await?.into_iter();
         loaded.runs.extend(found.map(|stored| (stored.run.id, Arc::new(stored))));
+        loaded.alone.extend(missing);
     }
     Ok(loaded)
 }

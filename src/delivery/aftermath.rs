@@ -1,0 +1,98 @@
+//! What follows from an attempt for its endpoint: its circuit, and that it is given up.
+//!
+//! An endpoint that only fails is disabled after a while (`endpoints.disable_after`). Since when it fails is a column of its
+//! row and not a count of anything, so it holds over restarts, and for an endpoint that is sent a message a month. So that
+//! one bad moment does not disable such a one, the attempt that does it must be the last of its delivery, or the probe of
+//! an open circuit. What is disabled, this way or by 410, is told to the endpoint that the operator named.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::delivery::breaker::{Breakers, Noted};
+use crate::model::amount::duration_text;
+use crate::model::delivery::{Attempt, Outcome};
+use crate::model::endpoint::{Disabled, Endpoint};
+use crate::model::health::{Circuit, Turn};
+use crate::model::time::{Clock, Timestamp};
+use crate::payload::notice;
+use crate::store::outbox::{Aftermath, Claim, GivenUp, Notice};
+
+/// When endpoints are given up, and who hears of it.
+#[derive(Debug, Clone, Default)]
+pub struct Conduct {
+    /// An endpoint that has taken nothing for so long is disabled; none: never.
+    pub disable_after: Option<Duration>,
+    /// The key of the endpoint that is told.
+    pub notices: Option<String>,
+}
+
+/// Finds out what follows.
+pub(super) struct Consequences {
+    pub(super) conduct: Conduct,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) breakers: Breakers,
+}
+
+impl Consequences {
+    /// What follows from an attempt for its endpoint.
+    pub(super) fn follow(&mut self, claim: &Claim, attempt: &Attempt, outcome: &Outcome) -> Aftermath {
+        let endpoint = claim.endpoint.as_ref();
+        let circuit = endpoint.health.circuit;
+        let noted = Noted { endpoint: endpoint.id, circuit, started_at: attempt.started_at, result: &attempt.result };
+        let turn = self.breakers.note(noted, self.clock.now());
+        let at = attempt.started_at.after(Duration::from_millis(attempt.duration_ms));
+        let given_up = self.given_up(endpoint, attempt, outcome, at);
+        let disabled = match (outcome, &given_up) {
+            (Outcome::Gone(reason), _) => Some(Disabled { at, reason: reason.clone() }),
+            (_, Some(given_up)) => Some(given_up.disabled.clone()),
+            _ => None,
+        };
+        let notice = disabled.and_then(|disabled| self.notice(endpoint, &disabled));
+        Aftermath { turn, given_up, notice }
+    }
+
+    fn given_up(&self, endpoint: &Endpoint, attempt: &Attempt, outcome: &Outcome, at: Timestamp) -> Option<GivenUp> {
+        let (after, failing_since) = (self.conduct.disable_after?, endpoint.health.failing_since?);
+        let decides = matches!(outcome, Outcome::Failed(_)) || endpoint.health.circuit.is_some();
+        let is_over = attempt.result.has_failed() && decides && failing_since.after(after) <= at;
+        is_over.then(|| {
+            let reason = format!("every attempt has failed for {}, since {failing_since}", duration_text(after));
+            GivenUp { failing_since, disabled: Disabled { at, reason } }
+        })
+    }
+
+    fn notice(&self, endpoint: &Endpoint, disabled: &Disabled) -> Option<Notice> {
+        let to = self.conduct.notices.clone()?;
+        match notice::endpoint_disabled(endpoint, disabled, endpoint.health.failing_since) {
+            Ok(message) => Some(Notice { to, message }),
+            Err(error) => {
+                tracing::error!(endpoint = %endpoint.id, %error, "what happened to an endpoint cannot be told");
+                None
+            }
+        }
+    }
+}
+
+/// Says what became of an endpoint.
+pub(super) fn report(endpoint: &Endpoint, outcome: &Outcome, aftermath: &Aftermath) {
+    let count = |change: &'static str| metrics::counter!("runhook_circuit_turns_total", "to" => change).increment(1);
+    let (id, key, url) = (endpoint.id, endpoint.key.as_deref().unwrap_or_default(), &endpoint.shown.url);
+    match aftermath.turn {
+        Some(Turn::Open(Circuit { until, openings })) => {
+            count("open");
+            tracing::warn!(endpoint = %id, key, url, %until, openings, "an endpoint fails: its deliveries wait for a probe");
+        }
+        Some(Turn::Close) => {
+            count("closed");
+            tracing::info!(endpoint = %id, key, url, "an endpoint answers again: its deliveries go on");
+        }
+        None => {}
+    }
+    let (why, reason) = match (outcome, &aftermath.given_up) {
+        (Outcome::Gone(reason), _) => ("gone", reason.as_str()),
+        (_, Some(given_up)) => ("failing", given_up.disabled.reason.as_str()),
+        _ => return,
+    };
+    metrics::counter!("runhook_endpoints_disabled_total", "why" => why).increment(1);
+    tracing::warn!(endpoint = %id, key, url, reason, "an endpoint is disabled: what waits for it fails");
+}

@@ -1,0 +1,84 @@
+//! What attempts tell of their endpoints: since when one fails, its circuit, that it is disabled, and who hears of it.
+
+use crate::model::health::Turn;
+use crate::model::id::EndpointId;
+use crate::store::Result;
+use crate::store::outbox::Notice;
+use crate::store::postgres::outbox::{fail_endpoints, store_deliveries, store_messages};
+use crate::store::postgres::session::Session;
+use crate::store::postgres::text;
+use crate::store::records::{ENDPOINT_DISABLED, Upshot, notice_delivery};
+
+/// Writes only where something changes: nothing, of endpoints that do well.
+const NOTE: &str = "UPDATE endpoints e SET failing_since = CASE WHEN f.recovered THEN f.since \
+     ELSE coalesce(e.failing_since, f.since) END \
+     FROM unnest($1::uuid[], $2::uuid[], $3::bool[], $4::bigint[]) AS f (tenant_id, endpoint_id, recovered, since) \
+     WHERE e.tenant_id = f.tenant_id AND e.endpoint_id = f.endpoint_id \
+     AND (f.recovered AND e.failing_since IS NOT NULL OR f.since IS NOT NULL AND (f.recovered OR e.failing_since IS NULL))";
+
+const TURN: &str =
+    "UPDATE endpoints SET circuit_until = $3, circuit_openings = $4 WHERE tenant_id = $1 AND endpoint_id = $2";
+
+/// Once, and only if it has failed ever since.
+const END: &str = "UPDATE endpoints SET disabled_at = $3, disabled_why = $4, failing_since = NULL, circuit_until = NULL, \
+     circuit_openings = NULL WHERE tenant_id = $1 AND endpoint_id = $2 AND disabled_at IS NULL \
+     AND ($5::bigint IS NULL OR failing_since = $5)";
+
+const RECEIVER: &str = "SELECT endpoint_id FROM endpoints WHERE tenant_id = $1 AND key = $2 AND disabled_at IS NULL";
+
+/// Follows what attempts told.
+pub(super) async fn follow(connection: &mut Session, upshots: &[Upshot]) -> Result<()> {
+    let noted: Vec<&Upshot> = upshots.iter().filter(|one| one.recovered || one.failing_since.is_some()).collect();
+    if !noted.is_empty() {
+        sqlx::query(NOTE)
+            .bind(noted.iter().map(|one| one.tenant_id.0).collect::<Vec<_>>())
+            .bind(noted.iter().map(|one| one.endpoint_id.0).collect::<Vec<_>>())
+            .bind(noted.iter().map(|one| one.recovered).collect::<Vec<_>>())
+            .bind(noted.iter().map(|one| one.failing_since.map(|at| at.0)).collect::<Vec<_>>())
+            .execute(&mut *connection)
+            .await?;
+    }
+    for one in upshots {
+        if let Some(turn) = one.turn {
+            turned(connection, one, turn).await?;
+        }
+        if one.end.is_some() {
+            end(connection, one).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn turned(connection: &mut Session, one: &Upshot, turn: Turn) -> Result<()> {
+    let circuit = if let Turn::Open(circuit) = turn { Some(circuit) } else { None };
+    let query = sqlx::query(TURN).bind(one.tenant_id.0).bind(one.endpoint_id.0);
+    let query = query.bind(circuit.map(|circuit| circuit.until.0));
+    query.bind(circuit.map(|circuit| i64::from(circuit.openings))).execute(connection).await?;
+    Ok(())
+}
+
+/// Disables an endpoint, ends what waits for it, and tells it.
+async fn end(connection: &mut Session, one: &Upshot) -> Result<()> {
+    let Some((disabled, since, notice)) = one.ending() else { return Ok(()) };
+    let query = sqlx::query(END).bind(one.tenant_id.0).bind(one.endpoint_id.0).bind(disabled.at.0);
+    let query = query.bind(text(&disabled.reason)).bind(since.map(|since| since.0));
+    if query.execute(&mut *connection).await?.rows_affected() == 0 {
+        return Ok(());
+    }
+    fail_endpoints(connection, one.tenant_id, &[one.endpoint_id], disabled.at, ENDPOINT_DISABLED).await?;
+    match notice {
+        Some(notice) => tell(connection, notice).await,
+        None => Ok(()),
+    }
+}
+
+async fn tell(connection: &mut Session, Notice { to, message }: &Notice) -> Result<()> {
+    let query = sqlx::query_scalar(RECEIVER).bind(message.tenant_id.0).bind(text(to));
+    let Some(receiver) = query.fetch_optional(&mut *connection).await?.map(EndpointId) else { return Ok(()) };
+    store_messages(connection, message.tenant_id, std::slice::from_ref(message)).await?;
+    store_deliveries(connection, message.tenant_id, &[notice_delivery(message, receiver)]).await
+}
+
+/// Hot statements, each with the indexes that serve it.
+#[cfg(test)]
+pub(super) const PLANNED: &[(&str, &[&str])] = &[(NOTE, &["endpoints_by_id"]), (RECEIVER, &["endpoints_by_key"])];

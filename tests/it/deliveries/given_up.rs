@@ -1,0 +1,120 @@
+//! What operators see of an endpoint that fails, on a real database: its circuit, its end, and the message that tells it.
+
+use std::time::Duration;
+
+use runhook::delivery::Conduct;
+use runhook::model::id::DeliveryId;
+use runhook::model::time::Clock;
+use serde_json::Value;
+
+use super::house::House;
+use crate::support::receiver::{Answer, Receiver};
+
+const DAY: Duration = Duration::from_hours(24);
+
+async fn shown(house: &House) -> Value {
+    house.get("/v1/endpoints/oncall").await
+}
+
+/// Sends it again, and waits for what comes of it.
+async fn again(house: &mut House, id: DeliveryId) {
+    let now = house.clock.now();
+    let replayed = house.store.replay(runhook::model::id::TenantId::DEFAULT, &[id], now, None).await.unwrap();
+    assert_eq!(replayed, 1);
+    house.round().await;
+}
+
+#[tokio::test]
+async fn an_endpoint_that_takes_nothing_for_five_days_is_disabled_and_the_operator_hears_of_it() {
+    let receiver = Receiver::start([Answer::Status(404)]).await;
+    let mut ops = Receiver::start([]).await;
+    let conduct = Conduct { disable_after: Some(5 * DAY), notices: Some("ops".to_owned()) };
+    let mut house = House::with_conduct(&receiver.url(), conduct).await;
+    house.put_ops(&ops.url()).await;
+    let id = house.matched(1).await[0];
+    house.round().await;
+    let since = shown(&house).await["failing_since"].as_str().unwrap().to_owned();
+    house.clock.advance(4 * DAY);
+    again(&mut house, id).await;
+    let failing = shown(&house).await;
+    assert_eq!((failing["disabled"].clone(), &failing["failing_since"]), (Value::Null, &Value::from(since.as_str())));
+
+    house.clock.advance(DAY + Duration::from_mins(1));
+    again(&mut house, id).await;
+    let reason = format!("every attempt has failed for 5d, since {since}");
+    assert_eq!(shown(&house).await["disabled"]["reason"], reason.as_str());
+    house.clock.advance(Duration::from_secs(1));
+    house.round().await;
+    let told = ops.next().await;
+    assert!(told.header("webhook-signature").starts_with("v1,"));
+    let notice = told.json();
+    assert_eq!(notice["type"], "endpoint.disabled");
+    assert_eq!((&notice["data"]["endpoint"], &notice["data"]["reason"]), (&"oncall".into(), &reason.as_str().into()));
+    assert_eq!(notice["data"]["failing_since"], since.as_str());
+    assert!(!notice.to_string().contains("t0k3n"), "no secret is told");
+    let listed = house.get("/v1/deliveries?state=delivered").await;
+    assert_eq!(listed["deliveries"].as_array().unwrap().len(), 1, "it is a delivery like any other: {listed}");
+
+    house.post("/v1/endpoints/oncall/enable").await;
+    receiver.answer_always(Answer::Status(200));
+    again(&mut house, id).await;
+    let healed = shown(&house).await;
+    assert_eq!((&healed["disabled"], &healed["failing_since"]), (&Value::Null, &Value::Null));
+    assert_eq!(ops.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn one_that_took_something_meanwhile_is_not_disabled() {
+    let receiver = Receiver::start([Answer::Status(404)]).await;
+    let conduct = Conduct { disable_after: Some(5 * DAY), notices: None };
+    let mut house = House::with_conduct(&receiver.url(), conduct).await;
+    let id = house.matched(1).await[0];
+    for answer in [404, 200, 404] {
+        receiver.answer_always(Answer::Status(answer));
+        house.clock.advance(3 * DAY);
+        if answer == 404 && receiver.requests().is_empty() {
+            house.round().await;
+        } else {
+            again(&mut house, id).await;
+        }
+    }
+    assert_eq!(shown(&house).await["disabled"], Value::Null);
+}
+
+#[tokio::test]
+async fn a_receiver_that_is_gone_is_told_of_too() {
+    let receiver = Receiver::start([Answer::Status(410)]).await;
+    let mut ops = Receiver::start([]).await;
+    let conduct = Conduct { disable_after: None, notices: Some("ops".to_owned()) };
+    let mut house = House::with_conduct(&receiver.url(), conduct).await;
+    house.put_ops(&ops.url()).await;
+    house.set_standard().await;
+    house.matched(5).await;
+    house.round().await;
+    house.clock.advance(Duration::from_secs(1));
+    house.round().await;
+    assert_eq!(ops.next().await.json()["data"]["reason"], "answered 410: the receiver is gone for good");
+    house.round().await;
+    assert_eq!(ops.requests().len(), 1, "once, however many attempts found it");
+}
+
+#[tokio::test]
+async fn an_open_circuit_is_shown_and_whoever_enables_the_endpoint_closes_it() {
+    let receiver = Receiver::start([Answer::Close]).await;
+    let mut house = House::new(&receiver.url()).await;
+    let ids = house.matched(16).await;
+    house.round().await;
+    let open = shown(&house).await;
+    assert_eq!((&open["circuit"]["state"], &open["circuit"]["openings"]), (&"open".into(), &1.into()), "{open}");
+    assert!(open["circuit"]["next_probe_at"].is_string() && open["failing_since"].is_string());
+    let sent = receiver.requests().len();
+    house.clock.advance(Duration::from_secs(9));
+    house.round().await;
+    assert_eq!(receiver.requests().len(), sent);
+    receiver.answer_always(Answer::Status(200));
+    house.post("/v1/endpoints/oncall/enable").await;
+    house.round().await;
+    assert_eq!(shown(&house).await["circuit"], Value::Null);
+    let delivered = house.get("/v1/deliveries?state=delivered").await;
+    assert_eq!(delivered["deliveries"].as_array().unwrap().len(), ids.len());
+}

@@ -1,0 +1,141 @@
+//! What attempts leave on their endpoints: since when one fails, its circuit, that it is disabled, and who hears of it.
+
+use runhook::model::delivery::{DeliveryState, Outcome};
+use runhook::model::endpoint::{Disabled, Endpoint};
+use runhook::model::health::{Circuit, Health, Turn};
+use runhook::payload::notice;
+use runhook::store::Store;
+use runhook::store::outbox::{Aftermath, Claim, Finished, GivenUp, Notice};
+use runhook::store::rules::RuleChanges;
+
+use super::outbox::{attempt, claim, sent_to, three_endpoints};
+use super::sample::{TENANT, at, endpoint};
+
+async fn stored(store: &dyn Store, number: u32) -> Endpoint {
+    store.endpoints(TENANT, &[endpoint(number, None).id]).await.unwrap().pop().unwrap()
+}
+
+/// Claims the delivery of a run to one endpoint, at so many seconds.
+async fn claimed(store: &dyn Store, run: u32, number: u32, now: i64) -> Claim {
+    sent_to(store, run, &[number]).await;
+    claim_of(store, run, number, now).await
+}
+
+async fn claim_of(store: &dyn Store, holder: u32, number: u32, now: i64) -> Claim {
+    let claims = claim(store, holder, now, now + 10, 1).await;
+    claims.into_iter().find(|claim| claim.endpoint.id == endpoint(number, None).id).unwrap()
+}
+
+async fn finish(store: &dyn Store, finished: Vec<Finished>) {
+    for answer in store.finish_attempts(&finished).await.unwrap() {
+        answer.unwrap();
+    }
+}
+
+/// An attempt that began at so many seconds and was answered so after one.
+fn answered(claim: &Claim, second: i64, status: u16, aftermath: Aftermath) -> Finished {
+    let outcome = if status == 200 { Outcome::Delivered } else { Outcome::Failed("no".to_owned()) };
+    Finished { aftermath, ..Finished::new(claim.lease.clone(), attempt(claim, at(second), status), outcome) }
+}
+
+fn none() -> Aftermath {
+    Aftermath::default()
+}
+
+pub(crate) async fn since_when_an_endpoint_fails_is_known_until_it_takes_something(store: &dyn Store) {
+    three_endpoints(store, 6).await;
+    let failing_since = async || stored(store, 1).await.health.failing_since;
+    let first = claimed(store, 1, 1, 100).await;
+    finish(store, vec![answered(&first, 100, 500, none())]).await;
+    assert_eq!(failing_since().await, Some(at(101)));
+    let second = claimed(store, 2, 1, 200).await;
+    assert_eq!(second.endpoint.health.failing_since, Some(at(101)), "a claim brings it along");
+    finish(store, vec![answered(&second, 200, 404, none())]).await;
+    assert_eq!(failing_since().await, Some(at(101)), "the first failure counts");
+    let third = claimed(store, 3, 1, 300).await;
+    finish(store, vec![answered(&third, 300, 200, none())]).await;
+    assert_eq!(failing_since().await, None);
+    let (fourth, fifth) = (claimed(store, 4, 1, 400).await, claimed(store, 5, 1, 400).await);
+    finish(store, vec![answered(&fifth, 405, 500, none()), answered(&fourth, 400, 200, none())]).await;
+    assert_eq!(failing_since().await, Some(at(406)), "attempts count in the order they were made in");
+    let again = RuleChanges { put_endpoints: vec![endpoint(1, None)], ..RuleChanges::default() };
+    store.apply_rules(TENANT, again, at(500)).await.unwrap();
+    assert_eq!(stored(store, 1).await.health, Health::default(), "an endpoint that is changed starts afresh");
+}
+
+pub(crate) async fn a_circuit_stands_with_its_endpoint_until_it_is_closed(store: &dyn Store) {
+    three_endpoints(store, 5).await;
+    let circuit = Circuit { until: at(500), openings: 3 };
+    let turned = |turn| Aftermath { turn: Some(turn), ..Aftermath::default() };
+    let first = claimed(store, 1, 1, 100).await;
+    finish(store, vec![answered(&first, 100, 500, turned(Turn::Open(circuit)))]).await;
+    assert_eq!(stored(store, 1).await.health.circuit, Some(circuit));
+    sent_to(store, 2, &[1, 2]).await;
+    let waiting = store.waiting(None, 5).await.unwrap();
+    assert_eq!(waiting.iter().map(|one| one.circuit).collect::<Vec<_>>(), [Some(circuit), None]);
+    let probe = claim_of(store, 2, 1, 500).await;
+    assert_eq!(probe.endpoint.health.circuit, Some(circuit));
+    finish(store, vec![answered(&probe, 500, 200, turned(Turn::Close))]).await;
+    assert_eq!(stored(store, 1).await.health, Health::default());
+    let third = claimed(store, 3, 1, 600).await;
+    finish(store, vec![answered(&third, 600, 500, turned(Turn::Open(circuit)))]).await;
+    assert!(store.set_endpoint_state(TENANT, endpoint(1, None).id, None, at(700), None).await.unwrap());
+    assert_eq!(stored(store, 1).await.health, Health::default(), "whoever enables it wants it tried");
+}
+
+fn disabled(second: i64) -> Disabled {
+    Disabled { at: at(second), reason: "it fails".to_owned() }
+}
+
+/// That an endpoint is given up if it has failed since then, and that the second endpoint hears of it.
+fn given_up(number: u32, since: i64, second: i64) -> Aftermath {
+    let message = notice::endpoint_disabled(&endpoint(number, None), &disabled(second), Some(at(since))).unwrap();
+    Aftermath {
+        turn: None,
+        given_up: Some(GivenUp { failing_since: at(since), disabled: disabled(second) }),
+        notice: Some(Notice { to: "endpoint-2".to_owned(), message }),
+    }
+}
+
+pub(crate) async fn an_endpoint_that_is_given_up_is_disabled_and_told_of_once(store: &dyn Store) {
+    three_endpoints(store, 6).await;
+    let first = claimed(store, 1, 1, 100).await;
+    finish(store, vec![answered(&first, 100, 500, none())]).await;
+    let (early, one, other) =
+        (claimed(store, 2, 1, 200).await, claimed(store, 3, 1, 200).await, claimed(store, 4, 1, 200).await);
+    finish(store, vec![answered(&early, 200, 500, given_up(1, 90, 201))]).await;
+    assert_eq!(stored(store, 1).await.disabled, None, "it has failed since another instant than was thought");
+    let waits = sent_to(store, 5, &[1]).await.deliveries[0].clone();
+    let both = [answered(&one, 201, 500, given_up(1, 101, 202)), answered(&other, 202, 500, given_up(1, 101, 203))];
+    finish(store, both.to_vec()).await;
+    let gone = stored(store, 1).await;
+    assert_eq!((gone.disabled, gone.health), (Some(disabled(202)), Health::default()));
+    let (ended, _) = store.delivery(TENANT, waits.id).await.unwrap().unwrap();
+    assert_eq!(ended.state, DeliveryState::Failed("endpoint disabled".to_owned()));
+    let told = claim(store, 9, 300, 310, 10).await;
+    assert_eq!(told.len(), 1, "one message, however many attempts disabled it");
+    assert_eq!(told[0].endpoint.id, endpoint(2, None).id);
+    let message = store.message(TENANT, told[0].delivery.message_id).await.unwrap().unwrap();
+    assert_eq!((message.source, message.window_id), (Source::Endpoint(endpoint(1, None).id), None));
+    assert_eq!(Some(message), given_up(1, 101, 202).notice.map(|notice| notice.message));
+}
+
+pub(crate) async fn nothing_is_told_to_who_is_not_there_or_is_disabled_too(store: &dyn Store) {
+    three_endpoints(store, 6).await;
+    let gone = |claim: &Claim, to: &str| {
+        let aftermath = given_up(claim.endpoint.id.0.as_bytes()[15].into(), 0, 201);
+        let notice = aftermath.notice.map(|notice| Notice { to: to.to_owned(), ..notice });
+        let outcome = Outcome::Gone("answered 410".to_owned());
+        let aftermath = Aftermath { notice, ..Aftermath::default() };
+        Finished { aftermath, ..Finished::new(claim.lease.clone(), attempt(claim, at(200), 410), outcome) }
+    };
+    let one = claimed(store, 1, 1, 200).await;
+    finish(store, vec![gone(&one, "nobody")]).await;
+    assert_eq!(stored(store, 1).await.disabled.map(|disabled| disabled.at), Some(at(201)));
+    let two = claimed(store, 2, 2, 200).await;
+    finish(store, vec![gone(&two, "endpoint-2")]).await;
+    assert!(stored(store, 2).await.disabled.is_some());
+    let three = claimed(store, 3, 3, 200).await;
+    finish(store, vec![gone(&three, "endpoint-2")]).await;
+    assert!(store.waiting(None, 5).await.unwrap().is_empty());
+}
