@@ -3,6 +3,7 @@
 use runhook::model::delivery::{DeliveryState, Outcome};
 use runhook::model::endpoint::{Disabled, Endpoint};
 use runhook::model::health::{Circuit, Health, Turn};
+use runhook::model::message::Source;
 use runhook::payload::notice;
 use runhook::store::Store;
 use runhook::store::outbox::{Aftermath, Claim, Finished, GivenUp, Notice};
