@@ -89,16 +89,13 @@ pub(super) fn report(endpoint: &Endpoint, outcome: &Outcome, aftermath: &Afterma
 }
 
 fn report_turn(endpoint: &Endpoint, turn: Turn) {
-    let count = |change: &'static str| metrics::counter!("runhook_circuit_turns_total", "to" => change).increment(1);
     let (id, key, url) = (endpoint.id, endpoint.key.as_deref().unwrap_or_default(), &endpoint.shown.url);
-    match turn {
-        Turn::Open(Circuit { until, openings }) => {
-            count("open");
-            tracing::warn!(endpoint = %id, key, url, %until, openings, "an endpoint fails: its deliveries wait for a probe");
-        }
-        Turn::Close => {
-            count("closed");
-            tracing::info!(endpoint = %id, key, url, "an endpoint answers again: its deliveries go on");
-        }
-    }
+    let to = if let Turn::Open(Circuit { until, openings }) = turn {
+        tracing::warn!(endpoint = %id, key, url, %until, openings, "an endpoint fails: its deliveries wait for a probe");
+        "open"
+    } else {
+        tracing::info!(endpoint = %id, key, url, "an endpoint answers again: its deliveries go on");
+        "closed"
+    };
+    metrics::counter!("runhook_circuit_turns_total", "to" => to).increment(1);
 }
