@@ -89,13 +89,18 @@ pub(super) fn report(endpoint: &Endpoint, outcome: &Outcome, aftermath: &Afterma
 }
 
 fn report_turn(endpoint: &Endpoint, turn: Turn) {
-    let (id, key, url) = (endpoint.id, endpoint.key.as_deref().unwrap_or_default(), &endpoint.shown.url);
-    let to = if let Turn::Open(Circuit { until, openings }) = turn {
-        tracing::warn!(endpoint = %id, key, url, %until, openings, "an endpoint fails: its deliveries wait for a probe");
-        "open"
-    } else {
-        tracing::info!(endpoint = %id, key, url, "an endpoint answers again: its deliveries go on");
-        "closed"
-    };
+    let to = if let Turn::Open(circuit) = turn { report_open(endpoint, circuit) } else { report_closed(endpoint) };
     metrics::counter!("runhook_circuit_turns_total", "to" => to).increment(1);
+}
+
+fn report_open(endpoint: &Endpoint, Circuit { until, openings }: Circuit) -> &'static str {
+    let (id, key, url) = (endpoint.id, endpoint.key.as_deref().unwrap_or_default(), &endpoint.shown.url);
+    tracing::warn!(endpoint = %id, key, url, %until, openings, "an endpoint fails: its deliveries wait for a probe");
+    "open"
+}
+
+fn report_closed(endpoint: &Endpoint) -> &'static str {
+    let (id, key, url) = (endpoint.id, endpoint.key.as_deref().unwrap_or_default(), &endpoint.shown.url);
+    tracing::info!(endpoint = %id, key, url, "an endpoint answers again: its deliveries go on");
+    "closed"
 }
