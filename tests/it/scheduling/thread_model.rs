@@ -113,7 +113,7 @@ impl History {
                 // A patch that was applied before would change nothing: each of these is another one.
                 self.moves += 1;
                 let tags = Some(vec![self.moves.to_string()]);
-                let fields = Fields { extra: extra(&thread.to_string()), tags, ..Fields::default() };
+                let fields = Fields { extra: Some(extra(&thread.to_string())), tags, ..Fields::default() };
                 self.send(number, PartKind::Patch, fields).await;
             }
             Step::Judge(number) => self.world.judge(number, "good", 1.0).await,
