@@ -66,9 +66,9 @@ impl Arguments {
             "| ten endpoints | messages/s of the eight | p50 ms | p99 ms | max ms | RSS at the end, peak MB |\n\
              |---|---|---|---|---|---|\n",
         );
-        for (name, pace) in [("150 runs/s to each", Some(EACH)), ("as fast as it goes", None)] {
+        for (name, each) in [("150 runs/s to each", Some(EACH)), ("as fast as it goes", None)] {
             for (with, bad) in [("all well", false), ("one answers after 5 s, one is dead", true)] {
-                let seen = self.ten(&place, pace, bad).await?;
+                let seen = self.ten(&place, each, bad).await?;
                 let Seen { per_second, spread: Spread { p50, p99, max, .. }, rss_mb, peak_mb } = seen;
                 let [per_second, p50, p99, max, rss, peak] = [per_second, p50, p99, max, rss_mb, peak_mb].map(number);
                 say(&format!("{name}, {with}: {per_second}/s, p99 {p99} ms"))?;
@@ -85,7 +85,7 @@ impl Arguments {
     }
 
     /// Ten endpoints, each with a rule and a project of its own.
-    async fn ten(&self, place: &Place, pace: Option<f64>, bad: bool) -> anyhow::Result<Seen> {
+    async fn ten(&self, place: &Place, each: Option<f64>, bad: bool) -> anyhow::Result<Seen> {
         let mut stage = Stage::set(place, &[], &[]).await?;
         let slow =
             Sink::start(([127, 0, 0, 1], 0).into(), Script { delay: SLOW_MS, ..Script::default() }, place.clock)?;
@@ -99,8 +99,8 @@ impl Arguments {
         stage.apply(&rules).await?;
         let mut plan = Plan { servers: vec![stage.server.address], ..failing(0, 2_000, 1) };
         (plan.recipe.projects, plan.recipe.batch, plan.connections) = (ALL, 1, 32);
-        plan.rate = pace.map(|each| each * f64::from(ALL));
-        (plan.runs, plan.time) = match pace {
+        plan.rate = each.map(|rate| rate * f64::from(ALL));
+        (plan.runs, plan.time) = match each {
             Some(_) => (None, Some(Duration::from_secs_f64(self.settings.seconds * 2.0))),
             None => (Some(self.unpaced * u64::from(ALL)), None),
         };

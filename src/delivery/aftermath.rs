@@ -75,18 +75,8 @@ impl Consequences {
 
 /// Says what became of an endpoint.
 pub(super) fn report(endpoint: &Endpoint, outcome: &Outcome, aftermath: &Aftermath) {
-    let count = |change: &'static str| metrics::counter!("runhook_circuit_turns_total", "to" => change).increment(1);
-    let (id, key, url) = (endpoint.id, endpoint.key.as_deref().unwrap_or_default(), &endpoint.shown.url);
-    match aftermath.turn {
-        Some(Turn::Open(Circuit { until, openings })) => {
-            count("open");
-            tracing::warn!(endpoint = %id, key, url, %until, openings, "an endpoint fails: its deliveries wait for a probe");
-        }
-        Some(Turn::Close) => {
-            count("closed");
-            tracing::info!(endpoint = %id, key, url, "an endpoint answers again: its deliveries go on");
-        }
-        None => {}
+    if let Some(turn) = aftermath.turn {
+        report_turn(endpoint, turn);
     }
     let (why, reason) = match (outcome, &aftermath.given_up) {
         (Outcome::Gone(reason), _) => ("gone", reason.as_str()),
@@ -94,5 +84,23 @@ pub(super) fn report(endpoint: &Endpoint, outcome: &Outcome, aftermath: &Afterma
         _ => return,
     };
     metrics::counter!("runhook_endpoints_disabled_total", "why" => why).increment(1);
+    let (id, key, url) = (endpoint.id, endpoint.key.as_deref().unwrap_or_default(), &endpoint.shown.url);
     tracing::warn!(endpoint = %id, key, url, reason, "an endpoint is disabled: what waits for it fails");
+}
+
+fn report_turn(endpoint: &Endpoint, turn: Turn) {
+    let to = if let Turn::Open(circuit) = turn { report_open(endpoint, circuit) } else { report_closed(endpoint) };
+    metrics::counter!("runhook_circuit_turns_total", "to" => to).increment(1);
+}
+
+fn report_open(endpoint: &Endpoint, Circuit { until, openings }: Circuit) -> &'static str {
+    let (id, key, url) = (endpoint.id, endpoint.key.as_deref().unwrap_or_default(), &endpoint.shown.url);
+    tracing::warn!(endpoint = %id, key, url, %until, openings, "an endpoint fails: its deliveries wait for a probe");
+    "open"
+}
+
+fn report_closed(endpoint: &Endpoint) -> &'static str {
+    let (id, key, url) = (endpoint.id, endpoint.key.as_deref().unwrap_or_default(), &endpoint.shown.url);
+    tracing::info!(endpoint = %id, key, url, "an endpoint answers again: its deliveries go on");
+    "closed"
 }

@@ -25,8 +25,7 @@ pub struct RuleSet {
     threads: Index,
     ask_runs: bool,
     ask_traces: bool,
-    ask_threads: bool,
-    ask_traces_of_threads: bool,
+    ask_threads: Asked,
 }
 
 /// How the candidates of a rule set are found.
@@ -36,6 +35,14 @@ enum Way {
     Member,
     Root,
     Thread,
+}
+
+/// What rules want to see of threads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    Nothing,
+    Turns,
+    Traces,
 }
 
 impl RuleSet {
@@ -56,8 +63,7 @@ impl RuleSet {
             ask_runs: ways.contains(&Way::Run),
             threads: by_filter(Way::Thread),
             ask_traces: ways.iter().any(|way| matches!(way, Way::Member | Way::Root)),
-            ask_threads: ways.contains(&Way::Thread),
-            ask_traces_of_threads: rules.iter().any(|rule| rule.is_on_threads() && rule.looks_at_trace()),
+            ask_threads: Asked::of(&rules),
             cadence,
             settle,
             rules: rules.into(),
@@ -103,13 +109,13 @@ impl RuleSet {
     /// Whether some rule looks at threads.
     #[must_use]
     pub fn asks_threads(&self) -> bool {
-        self.ask_threads
+        self.ask_threads != Asked::Nothing
     }
 
     /// Whether some rule that looks at threads looks at whole traces of theirs.
     #[must_use]
     pub fn asks_traces_of_threads(&self) -> bool {
-        self.ask_traces_of_threads
+        self.ask_threads == Asked::Traces
     }
 
     /// Finds the rules that look at single runs and whose filter the run may pass: all that it does pass are among them,
@@ -134,6 +140,17 @@ impl RuleSet {
             Some(root) => self.roots.candidates(root, found),
             // All of them ask for a root.
             None => found.begin(0),
+        }
+    }
+}
+
+impl Asked {
+    fn of(rules: &[Arc<CompiledRule>]) -> Self {
+        let on_threads = || rules.iter().filter(|rule| rule.is_on_threads());
+        match on_threads().count() {
+            0 => Self::Nothing,
+            _ if on_threads().any(|rule| rule.looks_at_trace()) => Self::Traces,
+            _ => Self::Turns,
         }
     }
 }

@@ -51,9 +51,11 @@ impl AttemptResult {
     pub fn sign(&self) -> Sign {
         match self {
             Self::Answered { status: 200..=299, .. } => Sign::Taken,
-            Self::Answered { status: 408 | 425 | 429 | 500..=599, .. } => Sign::Unable,
+            Self::Answered { status: 408 | 425 | 429 | 500..=599, .. }
+            | Self::NotConnected { .. }
+            | Self::Broken { .. }
+            | Self::TimedOut => Sign::Unable,
             Self::Answered { .. } => Sign::Unwilling,
-            Self::NotConnected { .. } | Self::Broken { .. } | Self::TimedOut => Sign::Unable,
             Self::Refused { .. } => Sign::Nothing,
         }
     }

@@ -4,6 +4,7 @@
 use async_trait::async_trait;
 
 use crate::model::alert::{Alert, Kept, Standing};
+use crate::model::audit::Entry;
 use crate::model::delivery::Delivery;
 use crate::model::endpoint::Endpoint;
 use crate::model::id::{AlertId, EndpointId, ProjectId, TenantId};
@@ -31,6 +32,8 @@ pub struct AlertPut {
     pub most: u32,
     /// The present.
     pub now: Timestamp,
+    /// What the audit log is told, if it is stored.
+    pub told: Option<Entry>,
 }
 
 /// What an evaluation of an alert found.
@@ -74,7 +77,14 @@ pub trait AlertStore: Send + Sync {
 
     /// Removes an alert of a project with its endpoints; its waiting deliveries fail as `alert removed`. Whether it was
     /// there.
-    async fn remove_alert(&self, tenant: TenantId, project: ProjectId, id: AlertId, now: Timestamp) -> Result<bool>;
+    async fn remove_alert(
+        &self,
+        tenant: TenantId,
+        project: ProjectId,
+        id: AlertId,
+        now: Timestamp,
+        told: Option<Entry>,
+    ) -> Result<bool>;
 
     /// An alert.
     async fn alert(&self, tenant: TenantId, id: AlertId) -> Result<Option<Kept>>;

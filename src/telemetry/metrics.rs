@@ -14,7 +14,9 @@ pub const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 const SECONDS: [f64; 12] = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 30.0];
 
 /// All counters.
-const COUNTERS: [(&str, &str); 20] = [
+const COUNTERS: [(&str, &str); 22] = [
+    ("runhook_alert_evaluations_total", "Alerts evaluated, by outcome"),
+    ("runhook_alert_turns_total", "Changes of state of alerts that were told"),
     ("runhook_blobs_dropped_total", "Blobs deleted because nothing named them"),
     ("runhook_circuit_turns_total", "Times that the circuit of an endpoint opened or closed"),
     ("runhook_deliveries_total", "Attempts that ended, by outcome"),

@@ -143,6 +143,32 @@ impl Round<'_> {
         self.take("DELETE /runs/rules/{id}", &[id], Value::Null, ("rule.delete", &key)).await;
     }
 
+    /// Both paths that lead to each act.
+    async fn alerts(&mut self, hook: &str) {
+        let session = self.office.done("POST", "/sessions", json!({"name": "watched"})).await;
+        let session = word(&session["id"]);
+        let rule = json!({"name": "Errors", "description": "too many", "type": "threshold", "attribute": "run_count",
+            "aggregation": "sum", "operator": "gte", "threshold": 1.0, "window_minutes": 5});
+        let hook = json!([{"target": "webhook", "config": {"url": hook, "headers": {"A": "planted"}}}]);
+        let body = json!({"rule": rule, "actions": hook});
+        for base in ["/v1/platform/alerts/{session_id}", "/platform/alerts/{session_id}"] {
+            let told = |act| (act, "Errors");
+            let test = format!("POST {base}/test");
+            self.take(&test, &[session], body.clone(), told("alert.test")).await;
+            let made = self.take(&format!("POST {base}"), &[session], body.clone(), told("alert.create")).await;
+            let id = word(&made["id"]);
+            let names = &[session, id];
+            let change = json!({"rule": {"threshold": 2.0}});
+            self.take(&format!("PATCH {base}/{{alert_id}}"), names, change.clone(), told("alert.update")).await;
+            let path = format!("/v1/platform/alerts/{session}/{id}");
+            self.office.done("PATCH", &path, change).await;
+            let found = self.office.entries(&format!("?object={id}")).await;
+            assert_eq!(actions(&found), ["alert.update", "alert.create"], "the same again changes nothing");
+            assert_eq!(found[0]["detail"], json!({"fields": ["threshold"]}));
+            self.take(&format!("DELETE {base}/{{alert_id}}"), names, Value::Null, told("alert.delete")).await;
+        }
+    }
+
     async fn data(&mut self, receiver: &mut Receiver) {
         let run = "0195c0de-0000-7000-8000-000000000001";
         let body = json!({"id": run, "name": "a", "run_type": "chain", "session_name": "p",
@@ -284,6 +310,8 @@ async fn every_route_that_manages_leaves_an_entry_of_who_did_what_from_where() {
     assert!(round.left.len() > 20, "the table was read: {:?}", round.left);
     round.endpoints().await;
     round.rules(&receiver.url()).await;
+    let other = Receiver::start([]).await;
+    round.alerts(&other.url()).await;
     round.data(&mut receiver).await;
     round.catalogue().await;
     round.subscribers().await;
@@ -392,10 +420,27 @@ async fn a_tenants_endpoints_are_limited_wherever_they_are_made() {
         assert!(word(&problem["detail"]).contains("the limit is 2"), "{problem}");
         assert!(word(&problem["hint"]).contains("limits.endpoints_per_tenant"), "{problem}");
     }
+    let session = office.done("POST", "/sessions", json!({"name": "watched"})).await;
+    let path = format!("/v1/platform/alerts/{}", word(&session["id"]));
+    let actions = |count: usize| vec![json!({"target": "webhook", "config": {"url": "https://h.example"}}); count];
+    let watch = json!({"name": "Errors", "description": "too many", "type": "threshold", "attribute": "run_count",
+        "aggregation": "sum", "operator": "gte", "threshold": 1.0, "window_minutes": 5});
+    let refused = |(status, answer): (u16, Value)| {
+        assert_eq!(status, 422, "{answer}");
+        assert_eq!(word(&answer["error"]), "this would make 3 endpoints, and the limit is 2");
+        assert!(word(&answer["details"]).contains("limits.endpoints_per_tenant"), "{answer}");
+    };
+    refused(office.ask("POST", &path, json!({"rule": watch, "actions": actions(1)})).await);
+    office.done("POST", "/v1/rules/apply", files("  []\n")).await;
+    let alert = office.done("POST", &path, json!({"rule": watch, "actions": actions(1)})).await;
+    let one = format!("{path}/{}", word(&alert["id"]));
+    refused(office.ask("PATCH", &one, json!({"actions": actions(2)})).await);
+    office.done("PATCH", &one, json!({"actions": actions(1)})).await;
+    office.done("DELETE", &one, Value::Null).await;
     office.done("POST", "/v1/rules/apply", files(&rule("two"))).await;
     office.done("PATCH", "/v1/endpoints/a", json!({"headers": {"A": "b"}})).await;
     let metrics = office.server.text("/metrics").await;
-    assert!(metrics.contains(r#"runhook_limit_refusals_total{limit="endpoints"} 2"#), "{metrics}");
+    assert!(metrics.contains(r#"runhook_limit_refusals_total{limit="endpoints"} 4"#), "{metrics}");
 }
 
 /// How often it is killed.

@@ -49,11 +49,11 @@ struct Incident<'a> {
     routing_key: &'a str,
     event_action: &'static str,
     dedup_key: String,
-    payload: Summary<'a>,
+    payload: Event<'a>,
 }
 
 #[derive(Serialize)]
-struct Summary<'a> {
+struct Event<'a> {
     summary: String,
     source: &'static str,
     severity: &'static str,
@@ -74,7 +74,7 @@ pub(super) fn write(format: &Format, source: Source<'_>) -> Result<Vec<u8>, Form
                 routing_key: pagerduty::routing_key(source.secrets)?,
                 event_action: "trigger",
                 dedup_key: format!("{} {}", notice.r#type, notice.data.endpoint_id),
-                payload: Summary {
+                payload: Event {
                     summary: notice.headline(),
                     source: "runhook",
                     severity: "error",

@@ -51,6 +51,7 @@ struct LoadedTurn {
     root: Arc<StoredRun>,
     /// The runs of its trace, where a rule asks for them; the root alone otherwise.
     trace: Vec<Arc<StoredRun>>,
+    is_alone: bool,
 }
 
 /// A thread that a rule has found.
@@ -104,7 +105,8 @@ pub(super) async fn leads(
     Ok(leads)
 }
 
-/// Shows the threads whose newest change is in a batch to every draft. Which of their turns were read alone.
+/// Shows the threads whose newest change is in a batch to every draft. Returns the turns that came without the rest of
+/// their traces.
 pub(super) async fn show(
     store: &dyn Store,
     project: &Stirred,
@@ -123,11 +125,10 @@ pub(super) async fn show(
     }
     let whole = drafts.iter().any(Draft::asks_traces_of_threads);
     let mut candidates = Candidates::default();
-    for thread in load(store, project, &threads, last.seq, leads, whole, limit).await? {
+    let bounds = Bounds { last: last.seq, limit, whole };
+    for thread in load(store, project, &threads, leads, bounds).await? {
         let thread = Arc::new(thread);
-        if !whole {
-            alone.extend(thread.turns.iter().map(|turn| turn.root.run.id));
-        }
+        alone.extend(thread.turns.iter().filter(|turn| turn.is_alone).map(|turn| turn.root.run.id));
         let traces: Vec<Vec<Facts<'_>>> =
             thread.turns.iter().map(|turn| turn.trace.iter().map(|stored| Facts::of(stored)).collect()).collect();
         for draft in drafts.iter_mut().filter(|draft| draft.covers(thread.newest)) {
@@ -137,15 +138,24 @@ pub(super) async fn show(
     Ok(alone)
 }
 
+/// How much of threads is loaded.
+#[derive(Clone, Copy)]
+struct Bounds {
+    /// Nothing of threads that have changed behind this.
+    last: Seq,
+    /// So many turns.
+    limit: u32,
+    /// Whether the traces of the turns, too.
+    whole: bool,
+}
+
 /// Those of these threads that have not changed behind `last`, in the order of their newest changes.
 async fn load(
     store: &dyn Store,
     project: &Stirred,
     threads: &[ThreadId],
-    last: Seq,
     leads: &Leads,
-    whole: bool,
-    limit: u32,
+    Bounds { last, limit, whole }: Bounds,
 ) -> Result<Vec<Loaded>, StoreError> {
     let (tenant, id) = (project.tenant_id, project.project_id);
     let mut resting: BTreeMap<ThreadId, (Seq, Vec<RunId>)> = BTreeMap::new();
@@ -166,13 +176,14 @@ async fn load(
         let traces: Vec<TraceId> = roots.iter().map(|root| TraceId::from(*root)).collect();
         for trace in by_trace(store.traces(tenant, id, &traces).await?) {
             let root = trace.runs.iter().find(|stored| stored.run.id == trace.id.into()).map(Arc::clone);
-            runs.extend(root.map(|root| (root.run.id, LoadedTurn { root, trace: trace.runs })));
+            runs.extend(root.map(|root| (root.run.id, LoadedTurn { root, trace: trace.runs, is_alone: false })));
         }
     }
     let missing: Vec<RunId> = roots.into_iter().filter(|root| !runs.contains_key(root)).collect();
     if !missing.is_empty() {
         let roots = store.runs(tenant, &missing).await?.into_iter().map(Arc::new);
-        runs.extend(roots.map(|root| (root.run.id, LoadedTurn { trace: vec![Arc::clone(&root)], root })));
+        let alone = |root| LoadedTurn { trace: vec![Arc::clone(&root)], root, is_alone: true };
+        runs.extend(roots.map(|root| (root.run.id, alone(root))));
     }
     let loaded = resting.into_iter().filter_map(|(thread, (newest, turns))| {
         let turns = turns.iter().filter_map(|root| runs.remove(root)).collect();

@@ -5,6 +5,7 @@ use sqlx::AssertSqlSafe;
 use uuid::Uuid;
 
 use crate::model::alert::{Alert, Kept};
+use crate::model::audit::Entry;
 use crate::model::delivery::Delivery;
 use crate::model::id::{AlertId, ProjectId, TenantId};
 use crate::model::message::Message;
@@ -12,7 +13,7 @@ use crate::model::time::Timestamp;
 use crate::store::Result;
 use crate::store::alerts::{self, AlertCommit, AlertPut, AlertRows, AlertStore, COLUMNS, Put, StandingRow, kept};
 use crate::store::postgres::session::Session;
-use crate::store::postgres::{PgStore, Topic, outbox};
+use crate::store::postgres::{PgStore, Topic, audit, outbox};
 use crate::store::records::ALERT_REMOVED;
 use crate::store::row::readable;
 
@@ -53,17 +54,32 @@ impl AlertStore for PgStore {
             Box::pin(async move {
                 let in_doubt = this.in_doubt;
                 let done = alerts::put(&mut *this, put, in_doubt).await?;
+                if done == Put::Stored {
+                    audit::write(&mut this, put.told.as_slice()).await?;
+                }
                 Ok(this.done(done))
             })
         })
         .await
     }
 
-    async fn remove_alert(&self, tenant: TenantId, project: ProjectId, id: AlertId, now: Timestamp) -> Result<bool> {
+    async fn remove_alert(
+        &self,
+        tenant: TenantId,
+        project: ProjectId,
+        id: AlertId,
+        now: Timestamp,
+        told: Option<Entry>,
+    ) -> Result<bool> {
+        let told = told.as_slice();
         self.run("remove_alert", |mut this| {
             Box::pin(async move {
-                let removed = this.delete(tenant, project, id, now).await? || this.in_doubt;
-                Ok(this.done(removed))
+                let removed = this.delete(tenant, project, id, now).await?;
+                if removed {
+                    audit::write(&mut this, told).await?;
+                }
+                let gone = removed || this.in_doubt;
+                Ok(this.done(gone))
             })
         })
         .await
@@ -165,4 +181,21 @@ impl AlertRows for Session {
         outbox::store_messages(self, tenant, messages).await?;
         outbox::store_deliveries(self, tenant, deliveries).await
     }
+}
+
+/// Hot statements, each with the indexes that serve it.
+#[cfg(test)]
+pub(super) fn planned() -> Vec<(String, &'static [&'static str])> {
+    let read = |rest: &str| [COLUMNS, rest].concat();
+    vec![
+        (due(), &["alerts_pkey", "projects_pkey"]),
+        (read(ONE), &["alerts_pkey", "projects_pkey"]),
+        (RESTAND.to_owned(), &["alerts_pkey"]),
+    ]
+}
+
+/// Alerts that are due.
+#[cfg(test)]
+pub(super) fn due() -> String {
+    [COLUMNS, DUE].concat()
 }

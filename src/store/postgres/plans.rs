@@ -22,7 +22,8 @@ use crate::store::search::{Search, Within};
 mod database;
 
 /// Tables that grow with what comes in: no hot statement reads one from end to end.
-const LARGE: [&str; 17] = [
+const LARGE: [&str; 18] = [
+    "alerts",
     "projects",
     "run_bodies",
     "runs",
@@ -68,6 +69,7 @@ const FILL: &str = "
     INSERT INTO deliveries SELECT t, id('delivery', n), id('message', n), id('endpoint', n % 1000), u,
         CASE WHEN n % 20 = 0 THEN 0 WHEN n % 20 = 1 THEN 2 ELSE 1 END, NULL, 1, n, n, NULL, n, n FROM n;
     INSERT INTO audit_log SELECT id('tenant', n % 100), id('entry', n), n, 'server', NULL, NULL, NULL, 'rule.update', 'rule ' || n FROM n;
+    INSERT INTO alerts SELECT t, id('alert', n), id('project', n), n, 1, n, 10, CASE WHEN n % 100 = 0 THEN 1 ELSE 0 END, '{}', '{}' FROM n;
     INSERT INTO attempts SELECT t, id('delivery', n), 1, n, 1, '{}' FROM n;
     UPDATE attempts SET endpoint_id = id('endpoint', started_at % 1000);
     INSERT INTO event_types SELECT t, 'type.' || n, false, '{}' FROM n;
@@ -208,7 +210,9 @@ async fn served(connection: &mut PgConnection, wrong: &mut Wrong) {
     let counts: &[&str] = &["deliveries_failed", "deliveries_failed_by_rule"];
     let pages: [(&str, &[&str]); 3] =
         [(&counted, counts), (&of_trace, &["runs_by_trace"]), (&on_runs, &["feedback_by_run"])];
-    for (statement, indexes) in planned.concat().into_iter().chain(pages) {
+    let alerts = alerts::planned();
+    let alerts = alerts.iter().map(|(statement, indexes)| (statement.as_str(), *indexes));
+    for (statement, indexes) in planned.concat().into_iter().chain(pages).chain(alerts) {
         let plan = plan(connection, statement).await;
         // An index is named before `on`, or after it where its rows are looked up in one go.
         let uses = |index: &&str| plan.contains(&format!("{index} on ")) || plan.contains(&format!("on {index} "));
@@ -265,7 +269,7 @@ async fn in_order(connection: &mut PgConnection, wrong: &mut Wrong) {
         (sent(DeliveryQuery { rule_id, before: sent_before, ..DeliveryQuery::default() }), "deliveries_by_rule"),
     ];
     let told = |query: AuditQuery| audit::page(TenantId::DEFAULT, &query).sql().as_str().to_owned();
-    let log = [(told(AuditQuery::default()), "audit_log_pkey")];
+    let log = [(told(AuditQuery::default()), "audit_log_pkey"), (alerts::due(), "alerts_pkey")];
     let ordered =
         windows::ORDERED.iter().chain(outbox::ORDERED).map(|(statement, index)| ((*statement).to_owned(), *index));
     for (statement, index) in cases.into_iter().chain(log).chain(ordered) {

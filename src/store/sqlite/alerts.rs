@@ -5,6 +5,7 @@ use sqlx::AssertSqlSafe;
 use sqlx::sqlite::SqliteConnection;
 
 use crate::model::alert::{Alert, Kept};
+use crate::model::audit::Entry;
 use crate::model::delivery::Delivery;
 use crate::model::id::{AlertId, ProjectId, TenantId};
 use crate::model::message::Message;
@@ -14,7 +15,7 @@ use crate::store::alerts::{self, AlertCommit, AlertPut, AlertRows, AlertStore, C
 use crate::store::records::ALERT_REMOVED;
 use crate::store::row::readable;
 use crate::store::sqlite::row::id_list;
-use crate::store::sqlite::{SqliteStore, outbox};
+use crate::store::sqlite::{SqliteStore, audit, outbox};
 
 const HOLD: &str = "SELECT EXISTS (SELECT 1 FROM projects WHERE tenant_id = $1 AND project_id = $2)";
 
@@ -45,12 +46,37 @@ const DUE: &str = " WHERE a.evaluated_at < $1 AND (a.restless = 1 OR p.last_seq 
 #[async_trait]
 impl AlertStore for SqliteStore {
     async fn put_alert(&self, put: AlertPut) -> Result<Put> {
-        self.queue.write(move |connection| Box::pin(async move { alerts::put(connection, &put, false).await })).await
+        self.queue
+            .write(move |connection| {
+                Box::pin(async move {
+                    let done = alerts::put(&mut *connection, &put, false).await?;
+                    if done == Put::Stored {
+                        audit::write(connection, put.told.as_slice()).await?;
+                    }
+                    Ok(done)
+                })
+            })
+            .await
     }
 
-    async fn remove_alert(&self, tenant: TenantId, project: ProjectId, id: AlertId, now: Timestamp) -> Result<bool> {
+    async fn remove_alert(
+        &self,
+        tenant: TenantId,
+        project: ProjectId,
+        id: AlertId,
+        now: Timestamp,
+        told: Option<Entry>,
+    ) -> Result<bool> {
         self.queue
-            .write(move |connection| Box::pin(async move { connection.delete(tenant, project, id, now).await }))
+            .write(move |connection| {
+                Box::pin(async move {
+                    let removed = connection.delete(tenant, project, id, now).await?;
+                    if removed {
+                        audit::write(connection, told.as_slice()).await?;
+                    }
+                    Ok(removed)
+                })
+            })
             .await
     }
 
@@ -132,4 +158,17 @@ impl AlertRows for SqliteConnection {
         outbox::store_messages(self, messages).await?;
         outbox::store_deliveries(self, deliveries).await
     }
+}
+
+/// The statements that loops and requests run, each with the steps its plan must have.
+#[cfg(test)]
+pub(super) fn planned() -> Vec<(String, &'static [&'static str])> {
+    const PROJECT: &str = "SEARCH p USING PRIMARY KEY (tenant_id=? AND project_id=?)";
+    let read = |rest: &str| [COLUMNS, rest].concat();
+    vec![
+        (read(DUE), &["SEARCH a USING PRIMARY KEY ((tenant_id,alert_id)>(?,?))", PROJECT]),
+        (read(ONE), &["SEARCH a USING PRIMARY KEY (tenant_id=? AND alert_id=?)", PROJECT]),
+        (read(LIST), &["SEARCH a USING PRIMARY KEY (tenant_id=?)", PROJECT]),
+        (RESTAND.to_owned(), &["SEARCH alerts USING PRIMARY KEY (tenant_id=? AND alert_id=?)"]),
+    ]
 }

@@ -70,6 +70,15 @@ async fn hot_statements_are_served_by_their_indexes() {
         assert!(plan.contains(step), "{statement}\nis planned as\n{plan}\nand should\n{step}");
         assert!(!plan.contains("SCAN deliveries") && !plan.contains("SCAN runs"), "{statement}\n{plan}");
     }
+    for (statement, steps) in alerts::planned() {
+        let plan = plan(&store, &statement).await;
+        assert!(
+            steps.iter().all(|step| plan.contains(step)),
+            "{statement}\nis planned as\n{plan}\nand should\n{steps:?}"
+        );
+    }
+    let due = plan(&store, &alerts::planned()[0].0).await;
+    assert!(!due.contains("TEMP B-TREE"), "{due}");
     drop(writer);
 }
 

@@ -72,7 +72,7 @@ async fn an_alert_that_is_changed_while_it_is_evaluated_is_evaluated_as_it_is_th
     let removed = Fault::Meanwhile(Box::new(move |store| {
         Box::pin(async move {
             let (project, id) = (kept.alert.project_id, kept.alert.id);
-            assert!(store.remove_alert(super::TENANT, project, id, kept.evaluated_at).await.unwrap());
+            assert!(store.remove_alert(super::TENANT, project, id, kept.evaluated_at, None).await.unwrap());
         })
     }));
     house.watcher_over(faulty(&house, removed)).pass().await.unwrap();

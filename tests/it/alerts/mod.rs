@@ -61,7 +61,7 @@ impl House {
         let mut house = Self::on(Home::new(), clock, 1, limits).await;
         let (status, session) = house.call("POST", "/sessions", &json!({"name": "p"})).await;
         assert_eq!(status, 200, "{session}");
-        house.session = session["id"].as_str().unwrap().to_owned();
+        session["id"].as_str().unwrap().clone_into(&mut house.session);
         house
     }
 

@@ -223,8 +223,8 @@ async fn an_edit_counts_anew_and_what_fired_for_the_old_number_resolves_by_the_n
     house.minutes(1).await;
     assert_eq!(house.state(&alert).await, told("firing", 2.0));
     let path = format!("{}/{}", house.path(), alert["id"].as_str().unwrap());
-    let patch = json!({"rule": {"attribute": "error_count", "threshold": 2}});
-    assert_eq!(house.call("PATCH", &path, &patch).await.0, 200);
+    let edit = json!({"rule": {"attribute": "error_count", "threshold": 2}});
+    assert_eq!(house.call("PATCH", &path, &edit).await.0, 200);
     house.watch().await;
     assert_eq!(house.state(&alert).await, told("resolved", 1.0));
     // Another name changes nothing of it.

@@ -31,8 +31,8 @@ async fn an_alert_is_made_read_changed_listed_and_removed() {
     }
     let short = path.replace("/v1/platform", "/api/v1/platform");
     assert_eq!(house.call("GET", &short, &Value::Null).await.1["id"], alert["id"]);
-    let patch = json!({"rule": {"name": "Renamed", "threshold": 2, "type": "threshold", "filter": null}});
-    let (status, changed) = house.call("PATCH", &path, &patch).await;
+    let edit = json!({"rule": {"name": "Renamed", "threshold": 2, "type": "threshold", "filter": null}});
+    let (status, changed) = house.call("PATCH", &path, &edit).await;
     assert_eq!(
         (status, &changed["rule"]["name"], &changed["rule"]["threshold"]),
         (200, &json!("Renamed"), &json!(2.0))
@@ -141,12 +141,9 @@ async fn a_masked_value_stands_for_what_is_stored_under_its_url_and_nothing_else
     assert_eq!((status, &same["actions"]), (200, &alert["actions"]));
 }
 
-#[tokio::test]
-async fn what_is_wrong_is_said_with_its_place_and_nothing_is_stored() {
-    let house = House::open().await;
-    let good = rule("error_count", "sum", 1.0);
-    let hook = webhook("http://127.0.0.1:45999/");
-    let rules = [
+/// Keys of a rule that are wrong, each with what is said of it.
+fn wrong_rules() -> Vec<(Value, &'static str)> {
+    vec![
         (json!({"name": null}), "`rule.name` is missing"),
         (json!({"name": " "}), "`rule.name` is empty"),
         (json!({"description": null}), "`rule.description` is missing"),
@@ -164,9 +161,13 @@ async fn what_is_wrong_is_said_with_its_place_and_nothing_is_stored() {
         (json!({"filter": "eq(nme, 1)"}), "`rule.filter` does not parse: at character 4"),
         (json!({"denominator_filter": "eq(name, \"a\")"}), "`rule.denominator_filter` is of use with"),
         (json!({"severity": "high"}), "`rule.severity` is unknown"),
-    ];
+    ]
+}
+
+/// Actions that are wrong, each with what is said of them.
+fn wrong_actions() -> Vec<(Value, &'static str)> {
     let action = |target: &str, config: Value| json!([{"target": target, "config": config}]);
-    let actions = [
+    vec![
         (json!({}), "`actions` must be a list"),
         (json!([{"target": "webhook"}]), "`actions` must be a list"),
         (action("slack", json!({})), "`actions[0].target` must be webhook or pagerduty"),
@@ -208,10 +209,19 @@ async fn what_is_wrong_is_said_with_its_place_and_nothing_is_stored() {
             action("pagerduty", json!({"integration_key": "k", "severity": "bad"})),
             "`actions[0].config.severity` must be one of",
         ),
-    ];
-    let of_rules =
-        rules.into_iter().map(|(more, said)| (json!({"rule": with(good.clone(), &more), "actions": hook}), said));
-    let of_actions = actions.into_iter().map(|(actions, said)| (json!({"rule": good, "actions": actions}), said));
+    ]
+}
+
+#[tokio::test]
+async fn what_is_wrong_is_said_with_its_place_and_nothing_is_stored() {
+    let house = House::open().await;
+    let good = rule("error_count", "sum", 1.0);
+    let hook = webhook("http://127.0.0.1:45999/");
+    let of_rules = wrong_rules()
+        .into_iter()
+        .map(|(more, said)| (json!({"rule": with(good.clone(), &more), "actions": hook}), said));
+    let of_actions =
+        wrong_actions().into_iter().map(|(actions, said)| (json!({"rule": good, "actions": actions}), said));
     let rest = [
         (json!({"rule": good}), "`actions` is missing"),
         (json!({"actions": hook}), "`rule` is missing"),

@@ -70,6 +70,7 @@ struct History {
     turns: BTreeMap<u128, Turn>,
     changed: BTreeMap<u128, Timestamp>,
     known: usize,
+    moves: u32,
     told: [BTreeSet<u128>; 2],
     messages: [usize; 2],
 }
@@ -82,7 +83,7 @@ impl History {
         world.apply(&[thread_rule("all"), failing]).await;
         let scheduler = world.scheduler();
         let (turns, changed, told) = Default::default();
-        Self { world, scheduler, turns, changed, known: 0, told, messages: [0; 2] }
+        Self { world, scheduler, turns, changed, known: 0, moves: 0, told, messages: [0; 2] }
     }
 
     fn thread_of(&self, turn: u128) -> Option<u128> {
@@ -109,7 +110,10 @@ impl History {
             }
             Step::Move(number, thread) => {
                 self.turns.entry(number).or_default().moved = Some(thread);
-                let fields = Fields { extra: extra(&thread.to_string()), ..Fields::default() };
+                // A patch that was applied before would change nothing: each of these is another one.
+                self.moves += 1;
+                let tags = Some(vec![self.moves.to_string()]);
+                let fields = Fields { extra: Some(extra(&thread.to_string())), tags, ..Fields::default() };
                 self.send(number, PartKind::Patch, fields).await;
             }
             Step::Judge(number) => self.world.judge(number, "good", 1.0).await,

@@ -16,13 +16,13 @@ use super::world::{World, begun, below, ended, every, finished, part, rule, run_
 pub(super) const IDLE: Duration = Duration::from_mins(1);
 
 /// What a run's metadata says of its thread.
-pub(super) fn extra(thread: &str) -> Option<RawJson> {
-    Some(RawJson::of(&json!({"metadata": {"session_id": thread}})).unwrap())
+pub(super) fn extra(thread: &str) -> RawJson {
+    RawJson::of(&json!({"metadata": {"session_id": thread}})).unwrap()
 }
 
 /// A turn of a thread, which started at this second.
 pub(super) fn turn(thread: &str, second: i64, fields: Fields) -> Fields {
-    Fields { extra: extra(thread), start_time: Some(Timestamp(second * 1_000_000)), ..fields }
+    Fields { extra: Some(extra(thread)), start_time: Some(Timestamp(second * 1_000_000)), ..fields }
 }
 
 fn failed(name: &str) -> Fields {
@@ -214,7 +214,7 @@ async fn a_turn_that_goes_over_to_another_thread_leaves_nothing_behind_untold() 
     world.wait(20);
     // The window of the first change: the thread has changed again behind it.
     world.settle(&mut scheduler).await;
-    world.patch(2, Fields { extra: extra("B"), ..Fields::default() }).await;
+    world.patch(2, Fields { extra: Some(extra("B")), ..Fields::default() }).await;
     world.wait(45);
     world.settle(&mut scheduler).await;
     assert!(world.told("r").await.is_empty());

@@ -4,15 +4,18 @@ use runhook::model::alert::{
     Action, Against, Aggregation, Alert, Attribute, Bucket, Condition, Kept, Metric, Operator, Spelling, Standing,
     State, Target, beginning_of,
 };
+use runhook::model::audit::{self, Entry};
 use runhook::model::delivery::{Delivery, DeliveryState};
 use runhook::model::endpoint::{Endpoint, Format, Laying};
 use runhook::model::id::{AlertId, DeliveryId, EndpointId, MessageId, ProjectId, TenantId};
 use runhook::model::message::{Body, Message, Source};
 use runhook::model::time::Timestamp;
 use runhook::store::alerts::{AlertCommit, AlertPut, Put};
+use runhook::store::audit::AuditQuery;
 use runhook::store::outbox::DeliveryQuery;
 use runhook::store::{Store, StoreError};
 
+use super::audit::{entry, listed};
 use super::sample::{PROJECT, TENANT, accept_at, at, endpoint, post, project_id, uuid};
 
 const MINUTE: i64 = 60;
@@ -61,6 +64,7 @@ fn new(alert: &Alert, most: u32) -> AlertPut {
         remove_endpoints: Vec::new(),
         most,
         now: at(9),
+        told: None,
     }
 }
 
@@ -157,13 +161,30 @@ pub(crate) async fn an_alert_and_its_endpoints_are_put_changed_and_removed_toget
     let stale = store.put_alert(change).await;
     assert!(matches!(stale, Err(StoreError::Stale(_))), "{stale:?}");
     let other = ProjectId(uuid(9, 9));
-    assert!(!store.remove_alert(TENANT, other, alert(1).id, at(9)).await.unwrap());
-    assert!(!store.remove_alert(TenantId(uuid(7, 7)), project_id(PROJECT), alert(1).id, at(9)).await.unwrap());
+    assert!(!store.remove_alert(TENANT, other, alert(1).id, at(9), None).await.unwrap());
+    assert!(!store.remove_alert(TenantId(uuid(7, 7)), project_id(PROJECT), alert(1).id, at(9), None).await.unwrap());
     assert_eq!(store.list_alerts(TENANT).await.unwrap().len(), 1);
     let back = AlertPut { before: Some(2), ..new(&Alert { actions: alert(1).actions, ..alert(1) }, 9) };
     store.put_alert(AlertPut { remove_endpoints: vec![to(2).id], ..back }).await.unwrap();
-    assert!(store.remove_alert(TENANT, project_id(PROJECT), alert(1).id, at(9)).await.unwrap());
+    assert!(store.remove_alert(TENANT, project_id(PROJECT), alert(1).id, at(9), None).await.unwrap());
     assert_eq!((store.list_alerts(TENANT).await.unwrap(), endpoints(store).await), (vec![], vec![]));
+}
+
+pub(crate) async fn an_act_on_an_alert_is_told_when_it_happened_and_only_then(store: &dyn Store) {
+    let told = |number| -> Option<Entry> { Some(entry(number, 1, audit::Action::UpdateAlert)) };
+    let project = project_id(PROJECT);
+    let put = async |number, put: AlertPut| store.put_alert(AlertPut { told: told(number), ..put }).await;
+    assert!(put(1, new(&alert(1), 1)).await.is_err(), "its project is not there");
+    accept_at(store, vec![post(1)], at(1)).await;
+    assert_eq!(put(2, new(&alert(1), 1)).await.unwrap(), Put::Stored);
+    assert_eq!(put(3, new(&alert(2), 1)).await.unwrap(), Put::Full);
+    let change = AlertPut { before: Some(1), ..new(&alert(1), 1) };
+    assert_eq!(put(4, change.clone()).await.unwrap(), Put::Stored);
+    assert!(put(5, change).await.is_err(), "another version is there");
+    for (number, there) in [(6, true), (7, false)] {
+        assert_eq!(store.remove_alert(TENANT, project, alert(1).id, at(9), told(number)).await.unwrap(), there);
+    }
+    assert_eq!(listed(store, AuditQuery::default()).await, [6, 4, 2]);
 }
 
 pub(crate) async fn a_tenant_has_no_more_alerts_than_it_may(store: &dyn Store) {
@@ -192,7 +213,7 @@ pub(crate) async fn an_evaluation_is_committed_once_with_all_it_says(store: &dyn
     store.put_alert(edit).await.unwrap();
     let late = store.commit_alert(fired(&now, 11)).await;
     assert!(matches!(late, Err(StoreError::Stale(_))), "{late:?}");
-    assert!(store.remove_alert(TENANT, project_id(PROJECT), alert(1).id, at(700)).await.unwrap());
+    assert!(store.remove_alert(TENANT, project_id(PROJECT), alert(1).id, at(700), None).await.unwrap());
     let gone = store.commit_alert(fired(&now, 12)).await;
     assert!(matches!(gone, Err(StoreError::Stale(_))), "{gone:?}");
     let ended = deliveries(store).await;

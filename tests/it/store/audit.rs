@@ -17,7 +17,7 @@ use uuid::Uuid;
 use super::sample::{PROJECT, TENANT, accept, apply, at, endpoint, feedback_id, post, project_id, rule, run_id, uuid};
 
 /// An entry made so many seconds into the test, by a key of this number.
-fn entry(number: u32, key: u32, action: Action) -> Entry {
+pub(super) fn entry(number: u32, key: u32, action: Action) -> Entry {
     Entry {
         tenant_id: TENANT,
         id: AuditId(uuid(11, number)),
@@ -31,7 +31,7 @@ fn entry(number: u32, key: u32, action: Action) -> Entry {
     }
 }
 
-async fn listed(store: &dyn Store, query: AuditQuery) -> Vec<u128> {
+pub(super) async fn listed(store: &dyn Store, query: AuditQuery) -> Vec<u128> {
     let entries = store.audit_log(TENANT, &AuditQuery { limit: 100, ..query }).await.unwrap();
     entries.iter().map(|entry| entry.id.0.as_u128() & 0xFFFF).collect()
 }

@@ -133,6 +133,7 @@ macro_rules! store_suite {
                 a_message_comes_back_as_it_was,
                 sealed_targets_are_listed_by_id_and_replaced_only_if_unchanged;
             alerts: an_alert_and_its_endpoints_are_put_changed_and_removed_together,
+                an_act_on_an_alert_is_told_when_it_happened_and_only_then,
                 a_tenant_has_no_more_alerts_than_it_may,
                 an_evaluation_is_committed_once_with_all_it_says,
                 alerts_are_due_when_their_project_has_changed_or_they_are_restless,

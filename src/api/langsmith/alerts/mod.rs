@@ -18,11 +18,13 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 
 use crate::api::Api;
+use crate::api::audit::{Act, By};
 use crate::api::auth::Principal;
 use crate::api::langsmith::fault::Fault;
 use crate::api::problem::Problem;
 use crate::api::request;
-use crate::model::alert::Kept;
+use crate::model::alert::{Alert, Kept};
+use crate::model::audit::{Action, Object};
 use crate::model::id::{AlertId, ProjectId, TenantId};
 use crate::model::project::Project;
 
@@ -39,12 +41,12 @@ pub(crate) fn routes() -> Router<Api> {
         .route("/platform/alerts/{session_id}/{alert_id}", get(read).patch(change::update).delete(delete))
 }
 
-/// Who asks, where errors are this surface's.
-type Asker = Result<Principal, Problem>;
+/// Who acts, where errors are this surface's.
+type Asker = Result<By, Problem>;
 
 async fn read(
     State(api): State<Api>,
-    principal: Asker,
+    principal: Result<Principal, Problem>,
     Path((session, alert)): Path<(String, String)>,
 ) -> Result<Response, Fault> {
     let tenant = principal.map_err(Fault::intake)?.tenant_id;
@@ -54,20 +56,27 @@ async fn read(
 
 async fn delete(
     State(api): State<Api>,
-    principal: Asker,
+    by: Asker,
     Path((session, alert)): Path<(String, String)>,
 ) -> Result<Response, Fault> {
-    let tenant = principal.map_err(Fault::intake)?.tenant_id;
-    remove(&api, tenant, &session, &alert).await.map_err(Fault::intake)
+    let by = by.map_err(Fault::intake)?;
+    remove(&api, &by, &session, &alert).await.map_err(Fault::intake)
 }
 
-async fn remove(api: &Api, tenant: TenantId, session: &str, alert: &str) -> Result<Response, Problem> {
+async fn remove(api: &Api, by: &By, session: &str, alert: &str) -> Result<Response, Problem> {
+    let tenant = by.tenant_id;
     let kept = find(api, tenant, session, alert).await?;
     let (project, id) = (kept.alert.project_id, kept.alert.id);
-    if !api.store.remove_alert(tenant, project, id, api.clock.now()).await? {
+    let told = by.entry(api, Act::new(Action::DeleteAlert, object(&kept.alert)));
+    if !api.store.remove_alert(tenant, project, id, api.clock.now(), Some(told)).await? {
         return Err(Problem::not_found("alert rule"));
     }
     Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+/// The alert, for the audit log.
+fn object(alert: &Alert) -> Object {
+    Object::new(&alert.name, alert.id.0)
 }
 
 /// The session that a path names.

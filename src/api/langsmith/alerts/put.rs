@@ -8,20 +8,23 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use crate::api::Api;
+use crate::api::audit::{Act, By};
 use crate::api::langsmith::fault::Fault;
-use crate::api::native::rules::TURN;
+use crate::api::native::rules::{TURN, check_endpoints};
 use crate::api::problem::Problem;
 use crate::api::request;
 use crate::crypto;
 use crate::ingest::Invalid;
 use crate::model::alert::{Alert, Standing, beginning_of, minute_of};
-use crate::model::id::{AlertId, TenantId};
+use crate::model::audit::Action;
+use crate::model::endpoint::Endpoint;
+use crate::model::id::{AlertId, EndpointId, TenantId};
 use crate::model::project::Project;
 use crate::model::time::Timestamp;
 use crate::store::alerts::{AlertPut, Put};
 
 use super::wish::{self, Keys, Wished};
-use super::{Asker, actions, answer, session};
+use super::{Asker, actions, answer, object, session};
 
 /// A body.
 #[derive(Deserialize)]
@@ -54,15 +57,16 @@ pub(super) fn body<'a>(api: &Api, bytes: &'a [u8]) -> Result<Body<'a>, Problem> 
 
 pub(super) async fn create(
     State(api): State<Api>,
-    principal: Asker,
+    by: Asker,
     Path(session): Path<String>,
     request: Request,
 ) -> Result<Response, Fault> {
-    let tenant = principal.map_err(Fault::intake)?.tenant_id;
-    made(&api, tenant, &session, request).await.map_err(Fault::intake)
+    let by = by.map_err(Fault::intake)?;
+    made(&api, &by, &session, request).await.map_err(Fault::intake)
 }
 
-async fn made(api: &Api, tenant: TenantId, path: &str, request: Request) -> Result<Response, Problem> {
+async fn made(api: &Api, by: &By, path: &str, request: Request) -> Result<Response, Problem> {
+    let tenant = by.tenant_id;
     let project = session(api, tenant, path).await?;
     let bytes = request::body(api, request).await?;
     let body = body(api, &bytes)?;
@@ -73,6 +77,7 @@ async fn made(api: &Api, tenant: TenantId, path: &str, request: Request) -> Resu
     // No key is dropped between sealing with it and storing that.
     let _turn = TURN.lock().await;
     let (actions, put_endpoints) = actions::sealed(api, &alert, &project.name, wanted).await?;
+    check_room(api, tenant, &put_endpoints, &[]).await?;
     alert.actions = actions;
     let now = api.clock.now();
     let standing = Some((Standing::default(), just_before(now)));
@@ -86,6 +91,7 @@ async fn made(api: &Api, tenant: TenantId, path: &str, request: Request) -> Resu
             remove_endpoints: Vec::new(),
             most: api.limits.alerts_per_tenant,
             now,
+            told: Some(by.entry(api, Act::new(Action::CreateAlert, object(&alert)))),
         },
     )
     .await?;
@@ -116,6 +122,20 @@ pub(super) fn wished(api: &Api, project: &Project, keys: &Keys<'_>) -> Result<Al
 /// The minute before this one: so that this one is judged at once.
 pub(super) fn just_before(now: Timestamp) -> Timestamp {
     beginning_of(minute_of(now).saturating_sub(1))
+}
+
+/// Whether there would be too many endpoints.
+pub(super) async fn check_room(
+    api: &Api,
+    tenant: TenantId,
+    put: &[Endpoint],
+    removed: &[EndpointId],
+) -> Result<(), Problem> {
+    let there = api.store.list_endpoints(tenant).await?;
+    let is_new = |endpoint: &&Endpoint| !there.iter().any(|other| other.id == endpoint.id);
+    let added = put.iter().filter(is_new).count();
+    let stay = there.iter().filter(|endpoint| !removed.contains(&endpoint.id)).count();
+    if added == 0 { Ok(()) } else { check_endpoints(api, stay.saturating_add(added)) }
 }
 
 /// Stores it, and has it evaluated.

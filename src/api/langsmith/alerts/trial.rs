@@ -1,5 +1,5 @@
 //! `POST /v1/platform/alerts/{session_id}/test`: tells everyone that a body names, for real, and answers what came of it.
-//! Nothing of it is recorded. `rule.id` may name an alert whose masked values are meant.
+//! Nothing of it is recorded but that it was asked for. `rule.id` may name an alert whose masked values are meant.
 
 use axum::Json;
 use axum::extract::{Path, Request, State};
@@ -11,6 +11,7 @@ use uuid::Uuid;
 use crate::alert::judge::Turn;
 use crate::alert::notice::{self, Place};
 use crate::api::Api;
+use crate::api::audit::{Act, By};
 use crate::api::langsmith::fault::Fault;
 use crate::api::native::said;
 use crate::api::problem::Problem;
@@ -19,6 +20,7 @@ use crate::crypto;
 use crate::delivery::{Probe, send};
 use crate::ingest::{Invalid, value};
 use crate::model::alert::{Action, Against, Alert};
+use crate::model::audit;
 use crate::model::delivery::AttemptResult;
 use crate::model::endpoint::Endpoint;
 use crate::model::id::{AlertId, MessageId, TenantId};
@@ -29,15 +31,16 @@ use super::{Asker, actions, put, session};
 
 pub(super) async fn test(
     State(api): State<Api>,
-    principal: Asker,
+    by: Asker,
     Path(session): Path<String>,
     request: Request,
 ) -> Result<Response, Fault> {
-    let tenant = principal.map_err(Fault::intake)?.tenant_id;
-    tested(&api, tenant, &session, request).await.map_err(Fault::intake)
+    let by = by.map_err(Fault::intake)?;
+    tested(&api, &by, &session, request).await.map_err(Fault::intake)
 }
 
-async fn tested(api: &Api, tenant: TenantId, path: &str, request: Request) -> Result<Response, Problem> {
+async fn tested(api: &Api, by: &By, path: &str, request: Request) -> Result<Response, Problem> {
+    let tenant = by.tenant_id;
     let project = session(api, tenant, path).await?;
     let bytes = request::body(api, request).await?;
     let body = put::body(api, &bytes)?;
@@ -48,11 +51,13 @@ async fn tested(api: &Api, tenant: TenantId, path: &str, request: Request) -> Re
         Some(known) => actions::stored(api, known).await?,
         None => Vec::new(),
     };
+    let object = audit::Object::new(&alert.name, known.as_ref().map(|known| known.id.0));
     alert.id = known.map_or(alert.id, |known| known.id);
     let raw = body.actions.ok_or_else(|| Invalid::new("actions", "is missing: it says who is told"))?;
     let wanted = actions::read(raw, &stored)?;
     let (actions, endpoints) = actions::sealed(api, &alert, &project.name, wanted).await?;
     let message = message(api, &alert, &project.name);
+    api.store.note(by.entry(api, Act::new(audit::Action::TestAlert, object))).await?;
     let mut results = Vec::new();
     for (action, endpoint) in actions.iter().zip(&endpoints) {
         results.push(told(api, action, endpoint, &message).await?);

@@ -269,7 +269,7 @@ pub(super) fn check_count(api: &Api, current: &Current, writes: &Writes) -> Resu
 }
 
 /// Whether so many endpoints are too many.
-pub(in crate::api::native) fn check_endpoints(api: &Api, after: usize) -> Result<(), Problem> {
+pub(in crate::api) fn check_endpoints(api: &Api, after: usize) -> Result<(), Problem> {
     let limit = api.limits.endpoints_per_tenant;
     if after <= limit as usize {
         return Ok(());

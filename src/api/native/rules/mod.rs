@@ -26,10 +26,9 @@ use crate::model::id::{RuleId, TenantId};
 use crate::model::rule::{Rule, RuleState};
 use crate::rule_file;
 
-pub(in crate::api) use apply::TURN;
-pub(super) use apply::check_endpoints;
 pub(super) use apply::sealed;
 pub use apply::{Outcome, Purpose, Request, apply};
+pub(in crate::api) use apply::{TURN, check_endpoints};
 pub(super) use shown::webhook;
 pub(super) use told::acts;
 

@@ -131,8 +131,15 @@ impl AlertStore for FaultyStore {
         self.real.put_alert(put).await
     }
 
-    async fn remove_alert(&self, tenant: TenantId, project: ProjectId, id: AlertId, now: Timestamp) -> Result<bool> {
-        self.real.remove_alert(tenant, project, id, now).await
+    async fn remove_alert(
+        &self,
+        tenant: TenantId,
+        project: ProjectId,
+        id: AlertId,
+        now: Timestamp,
+        told: Option<Entry>,
+    ) -> Result<bool> {
+        self.real.remove_alert(tenant, project, id, now, told).await
     }
 
     async fn alert(&self, tenant: TenantId, id: AlertId) -> Result<Option<Kept>> {

@@ -60,7 +60,14 @@ impl AlertStore for Reference {
         not_asked()
     }
 
-    async fn remove_alert(&self, _: TenantId, _: ProjectId, _: AlertId, _: Timestamp) -> Result<bool> {
+    async fn remove_alert(
+        &self,
+        _: TenantId,
+        _: ProjectId,
+        _: AlertId,
+        _: Timestamp,
+        _: Option<Entry>,
+    ) -> Result<bool> {
         not_asked()
     }
 
