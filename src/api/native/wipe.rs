@@ -35,7 +35,7 @@ async fn wipe(
     State(api): State<Api>,
     by: By,
     operator: Result<Operator, Problem>,
-    Home(home): Home,
+    home: Result<Home, Problem>,
     Whole(body): Whole,
 ) -> Result<Json<Value>, Problem> {
     let request = serde_json::from_slice::<Request>(&body).ok().filter(|request| request.yes);
@@ -48,7 +48,7 @@ async fn wipe(
     }
     match request.tenant {
         Some(tenant) => wipe_one(&api, &by, tenant).await,
-        None => wipe_all(&api, &by, home).await,
+        None => wipe_all(&api, &by, home?.0).await,
     }
 }
 

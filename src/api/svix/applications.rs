@@ -112,8 +112,8 @@ fn checked(wanted: &In) -> Answer<()> {
     }
 }
 
-fn told(api: &Api, by: &By, action: Action, application: &Application) -> Option<Entry> {
-    Some(by.entry(api, Act::new(action, Object::new(&application.name, application.id.0))))
+fn told(api: &Api, by: &By, action: Action, application: &Application) -> Entry {
+    by.entry(api, Act::new(action, Object::new(&application.name, application.id.0)))
 }
 
 async fn add(api: &Api, by: &By, wanted: In) -> Result<Application, StoreError> {
@@ -129,7 +129,7 @@ async fn add(api: &Api, by: &By, wanted: In) -> Result<Application, StoreError> 
         updated_at: now,
     };
     let told = told(api, by, Action::CreateApplication, &application);
-    api.store.put_application(by.tenant_id, application, Presence::New, told).await
+    api.store.put_application(by.tenant_id, application, Presence::New, Some(told)).await
 }
 
 pub(super) async fn create(
@@ -181,7 +181,7 @@ async fn replace(api: &Api, by: &By, there: Application, wanted: In) -> Answer<J
         ..there
     };
     let told = told(api, by, Action::UpdateApplication, &put);
-    match api.store.put_application(by.tenant_id, put, Presence::There, told).await {
+    match api.store.put_application(by.tenant_id, put, Presence::There, Some(told)).await {
         Ok(put) => Ok(Json(put.into())),
         Err(StoreError::Conflict(_)) => Err(Fault::exists("conflict", "An application with this uid already exists")),
         Err(error) => Err(error.into()),
@@ -245,7 +245,7 @@ pub(super) async fn delete(
     let _turn = subscribing::turn().await;
     let there = find(&api, by.tenant_id, &app).await?;
     let told = told(&api, &by, Action::DeleteApplication, &there);
-    api.store.remove_application(by.tenant_id, there.id, api.clock.now(), told).await?;
+    api.store.remove_application(by.tenant_id, there.id, api.clock.now(), Some(told)).await?;
     subscribing::drop_unheard_rules(&api, by.tenant_id).await?;
     Ok(StatusCode::NO_CONTENT)
 }

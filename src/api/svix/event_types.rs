@@ -119,15 +119,15 @@ fn checked(name: &str, schemas: &Schemas) -> Answer<()> {
     Ok(())
 }
 
-fn told(api: &Api, by: &By, action: Action, name: &str) -> Option<Entry> {
-    Some(by.entry(api, Act::new(action, Object::new(name, None))))
+fn told(api: &Api, by: &By, action: Action, name: &str) -> Entry {
+    by.entry(api, Act::new(action, Object::new(name, None)))
 }
 
 async fn put(api: &Api, by: &By, put: EventType, presence: Presence) -> Answer<Json<Out>> {
     checked(&put.name, &put.schemas)?;
     let action = if presence == Presence::New { Action::CreateEventType } else { Action::UpdateEventType };
     let told = told(api, by, action, &put.name);
-    match api.store.put_event_type(by.tenant_id, put.clone(), presence, told).await {
+    match api.store.put_event_type(by.tenant_id, put.clone(), presence, Some(told)).await {
         Ok(()) => Ok(Json(put.into())),
         Err(StoreError::Conflict(_)) => {
             Err(Fault::exists("event_type_exists", "An event type already exists with this name"))
@@ -237,11 +237,12 @@ pub(super) async fn delete(
 ) -> Answer<StatusCode> {
     let there = own(&api, by.tenant_id, &name).await?;
     if deleting.expunge {
-        api.store.remove_event_type(by.tenant_id, &name, told(&api, &by, Action::DeleteEventType, &name)).await?;
+        let told = told(&api, &by, Action::DeleteEventType, &name);
+        api.store.remove_event_type(by.tenant_id, &name, Some(told)).await?;
     } else {
         let archived = EventType { archived: true, updated_at: api.clock.now(), ..there };
         let told = told(&api, &by, Action::UpdateEventType, &name);
-        api.store.put_event_type(by.tenant_id, archived, Presence::There, told).await?;
+        api.store.put_event_type(by.tenant_id, archived, Presence::There, Some(told)).await?;
     }
     Ok(StatusCode::NO_CONTENT)
 }
