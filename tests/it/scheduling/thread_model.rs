@@ -141,15 +141,13 @@ impl History {
         self.world.send(vec![part(run, kind, fields)]).await;
     }
 
-    /// Reads what the log of changes has gained, and notes when threads changed. A turn that leaves one does not wake it.
+    /// Reads what the log of changes has gained, and notes when turns changed.
     async fn note_changes(&mut self) {
         let log = self.world.changes().await;
         for change in log.iter().skip(self.known) {
             let run = change.run_id.0.as_u128();
             let turn = if run > TURNS { run / 100 } else { run };
-            if let Some(thread) = self.thread_of(turn) {
-                self.changed.insert(thread, change.at);
-            }
+            self.changed.insert(turn, change.at);
         }
         self.known = log.len();
     }
@@ -164,12 +162,18 @@ impl History {
             }
             for turn in told.iter().skip(self.messages[which]).flatten() {
                 let thread = self.thread_of(*turn).unwrap();
-                assert!(self.changed[&thread].after(IDLE) <= now, "{key}: {thread} was told and was not idle");
+                assert!(self.last_change(thread).after(IDLE) <= now, "{key}: {thread} was told and was not idle");
                 let left: Vec<u128> = self.finished(thread).filter(|turn| !self.told[which].contains(turn)).collect();
                 assert!(left.is_empty(), "{key}: {thread} was told without {left:?}");
             }
             self.messages[which] = told.len();
         }
+    }
+
+    /// When a thread last changed: what has left it since is no part of it.
+    fn last_change(&self, thread: u128) -> Timestamp {
+        let of_thread = self.changed.iter().filter(|(turn, _)| self.thread_of(**turn) == Some(thread));
+        *of_thread.map(|(_, at)| at).max().unwrap()
     }
 
     fn finished(&self, thread: u128) -> impl Iterator<Item = u128> {
