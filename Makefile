@@ -74,7 +74,7 @@ nextest:
 # The official SDKs and what checks deploy/, pinned: the newest Python SDK in a virtual environment of its own, and below
 # that older ones, one with OpenTelemetry's exporter, and those for Node.
 sdk: $(VENV)/.installed $(VENV)/sdks/python-0.3.45/.installed $(VENV)/sdks/python-0.1.147/.installed \
-	$(VENV)/sdks/python-otel/.installed $(VENV)/sdks/node/.installed
+	$(VENV)/sdks/python-otel/.installed $(VENV)/sdks/node/.installed $(VENV)/sdks/swh/.installed
 
 define install
 	$(PYTHON) -m venv $(@D) || { apt-get update && apt-get install -y python3-venv && $(PYTHON) -m venv $(@D); }
@@ -86,6 +86,10 @@ $(VENV)/.installed: examples/traced-app/requirements.txt tests/requirements.txt
 	$(install)
 
 $(VENV)/sdks/python-%/.installed: tests/sdks/python-%.txt | $(VENV)/.installed
+	$(install)
+
+# What comes with a Svix client of its own.
+$(VENV)/sdks/swh/.installed: tests/sdks/swh.txt | $(VENV)/.installed
 	$(install)
 
 $(VENV)/sdks/node/.installed: tests/sdks/node/package.json | $(VENV)/.installed

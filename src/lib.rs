@@ -7,6 +7,7 @@ pub mod alert;
 pub mod api;
 pub mod app;
 pub mod blob;
+pub mod catalog;
 pub mod cli;
 pub mod config;
 pub mod crypto;

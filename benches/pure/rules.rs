@@ -64,6 +64,7 @@ pub(crate) fn rule(number: u64, project: &str) -> Rule {
         actions: Actions::default(),
         group_by: None,
         registration: None,
+        event: None,
     }
 }
 

@@ -98,6 +98,7 @@ pub fn message(alert: &Alert, place: &Place<'_>, turn: &Turn, now: Timestamp) ->
         runs: 0,
         body: Body { json: body(alert, place, turn), links: Vec::new() },
         created_at: now,
+        event_type: None,
     }
 }
 

@@ -3,6 +3,7 @@
 //! Handlers translate. They hold a [`Poke`] and a status, never a loop, and decide nothing about runs, rules or
 //! deliveries. No handler, layer or log line ever shows a header's value or a query string: both may hold secrets.
 
+mod argilla;
 pub mod audit;
 pub mod auth;
 mod blobs;
@@ -15,6 +16,8 @@ mod otlp;
 mod prefix;
 pub mod problem;
 mod request;
+mod subscribing;
+mod svix;
 
 use std::any::Any;
 use std::sync::Arc;
@@ -98,6 +101,7 @@ impl Api {
             prices: Arc::clone(&self.prices),
             budget: self.budget.clone(),
             scheduler: self.scheduler.clone(),
+            delivery: self.delivery.clone(),
         }
     }
 
@@ -127,7 +131,7 @@ pub fn router_for(api: Api, roles: &Roles) -> Router {
         routes = routes.merge(langsmith::routes()).merge(otlp::routes());
     }
     if roles.has(Role::Api) {
-        routes = routes.merge(native::routes());
+        routes = routes.merge(native::routes()).merge(svix::routes()).merge(argilla::routes());
     }
     let places = Arc::<str>::from(places(roles));
     let routes = routes

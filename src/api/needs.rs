@@ -112,11 +112,45 @@ const NATIVE: &[Need] = &[
     ("POST", "/v1/wipe", Manage),
 ];
 
+/// Whoever reads an endpoint here reads its URL, and listeners read their secrets: that is for those who manage.
+const SUBSCRIPTIONS: &[Need] = &[
+    ("GET", "/v1/event-types", Read),
+    ("GET", "/event-type", Read),
+    ("POST", "/event-type", Manage),
+    ("GET", "/event-type/{name}", Read),
+    ("PUT PATCH DELETE", "/event-type/{name}", Manage),
+    ("GET", "/app", Read),
+    ("POST", "/app", Manage),
+    ("GET", "/app/{app}", Read),
+    ("PUT PATCH DELETE", "/app/{app}", Manage),
+    ("GET", "/app/{app}/msg", Read),
+    ("POST", "/app/{app}/msg", Ingest),
+    ("GET", "/app/{app}/msg/{msg}", Read),
+    ("GET", "/app/{app}/msg/{msg}/endpoint", Manage),
+    ("POST", "/app/{app}/msg/{msg}/endpoint/{endpoint}/resend", Manage),
+    ("GET", "/app/{app}/msg/{msg}/attempt/{attempt}", Manage),
+    ("GET", "/app/{app}/attempt/msg/{msg}", Manage),
+    ("GET", "/app/{app}/attempt/endpoint/{endpoint}", Manage),
+    ("GET POST", "/app/{app}/endpoint", Manage),
+    ("GET PUT PATCH DELETE", "/app/{app}/endpoint/{endpoint}", Manage),
+    ("GET", "/app/{app}/endpoint/{endpoint}/headers", Read),
+    ("PUT PATCH", "/app/{app}/endpoint/{endpoint}/headers", Manage),
+    ("GET", "/app/{app}/endpoint/{endpoint}/secret", Manage),
+    ("POST", "/app/{app}/endpoint/{endpoint}/secret/rotate", Manage),
+    ("GET", "/app/{app}/endpoint/{endpoint}/stats", Read),
+    ("POST", "/app/{app}/endpoint/{endpoint}/recover", Manage),
+    ("GET", "/app/{app}/endpoint/{endpoint}/msg", Read),
+    ("GET", "/me", Read),
+    ("GET POST", "/webhooks", Manage),
+    ("PATCH DELETE", "/webhooks/{id}", Manage),
+    ("POST", "/webhooks/{id}/ping", Manage),
+];
+
 /// The scope that a request to a route needs.
 pub(super) fn scope(method: &Method, route: &str) -> Scope {
     // What answers GET answers HEAD with the same and no body.
     let method = if *method == Method::HEAD { "GET" } else { method.as_str() };
-    let found = [LANGSMITH, OTLP, NATIVE]
+    let found = [LANGSMITH, OTLP, NATIVE, SUBSCRIPTIONS]
         .into_iter()
         .flatten()
         .find(|(methods, path, _)| *path == route && methods.split(' ').any(|name| name == method));

@@ -13,6 +13,7 @@ mod deliveries;
 mod demo;
 mod doctor;
 mod endpoints;
+mod event_types;
 mod filter;
 mod keys;
 mod listen;
@@ -101,13 +102,16 @@ enum Command {
     /// Create, list and revoke the keys that callers of the API present
     #[command(subcommand)]
     ApiKeys(api_keys::Command),
+    /// List the kinds of events that endpoints can subscribe to
+    #[command(subcommand)]
+    EventTypes(event_types::Command),
     /// Show who did what with rules, endpoints, keys and data, newest first
     Audit(audit::Arguments),
     /// Bring the database's schema up to date, or copy a data directory into PostgreSQL
     Migrate(migrate::Arguments),
     /// Check the data directory, the keys, the database, the disk and the rules' endpoints
     Doctor,
-    /// Remove all runs, rules, endpoints, messages and deliveries; API keys stay
+    /// Remove all runs, rules, endpoints, events, messages and deliveries, or those of one tenant; API keys stay
     Wipe(wipe::Arguments),
     /// Print a completion script for a shell
     Completions(completions::Arguments),
@@ -220,6 +224,7 @@ async fn dispatch(command: Command, context: &mut Context) -> anyhow::Result<Exi
         Command::Listen(arguments) => Box::pin(listen::run(arguments, context)).await,
         Command::Keys(command) => Box::pin(keys::run(command, context)).await,
         Command::ApiKeys(command) => Box::pin(api_keys::run(command, context)).await,
+        Command::EventTypes(command) => Box::pin(event_types::run(command, context)).await,
         Command::Audit(arguments) => Box::pin(audit::run(&arguments, context)).await,
         Command::Migrate(arguments) => Box::pin(migrate::run(arguments, context)).await,
         Command::Doctor => Box::pin(doctor::run(context)).await,

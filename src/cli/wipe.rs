@@ -5,6 +5,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use crate::cli::{Context, Exit, Output};
+use crate::model::id::TenantId;
 
 /// Whether it is meant.
 #[derive(Debug, Args)]
@@ -12,6 +13,9 @@ pub(super) struct Arguments {
     /// Yes, remove it all
     #[arg(long, required = true)]
     yes: bool,
+    /// Remove what is this tenant's, by its id, and nothing else
+    #[arg(long, value_name = "ID")]
+    tenant: Option<TenantId>,
 }
 
 /// Removes it all.
@@ -20,11 +24,19 @@ pub(super) async fn run(arguments: &Arguments, context: &mut Context) -> anyhow:
         bail!("say --yes to mean it");
     }
     let client = context.client().await?;
-    let answer = client.call("POST", "/v1/wipe", Some(&json!({"yes": true}))).await;
+    let body = match arguments.tenant {
+        Some(tenant) => json!({"yes": true, "tenant": tenant}),
+        None => json!({"yes": true}),
+    };
+    let answer = client.call("POST", "/v1/wipe", Some(&body)).await;
     client.close().await;
     let answer = answer?;
     if context.output == Output::Json {
         context.json(&answer)?;
+        return Ok(Exit::Fine);
+    }
+    if let Some(tenant) = arguments.tenant {
+        writeln!(context.out, "removed all that was the tenant {tenant}'s; its API keys stay")?;
         return Ok(Exit::Fine);
     }
     writeln!(context.out, "removed all runs, rules, endpoints, messages and deliveries; API keys stay")?;

@@ -34,9 +34,7 @@ pub struct Probe {
 pub async fn probe(client: &Client, keyring: &Keyring, endpoint: &Endpoint, id: MessageId, at: Timestamp) -> Probe {
     match sample::message(endpoint.tenant_id, id, at) {
         Ok(message) => send(client, keyring, endpoint, &message, at).await,
-        Err(error) => {
-            Probe { sent: None, result: AttemptResult::Refused { reason: error.to_string() }, duration_ms: 0 }
-        }
+        Err(error) => refused(error.to_string()),
     }
 }
 
@@ -44,12 +42,16 @@ pub async fn probe(client: &Client, keyring: &Keyring, endpoint: &Endpoint, id: 
 pub async fn send(client: &Client, keyring: &Keyring, endpoint: &Endpoint, message: &Message, at: Timestamp) -> Probe {
     let request = match prepare(keyring, endpoint, message, at) {
         Ok(request) => request,
-        Err(reason) => return Probe { sent: None, result: AttemptResult::Refused { reason }, duration_ms: 0 },
+        Err(reason) => return refused(reason),
     };
     let sent = request.told();
     let began = Instant::now();
     let result = client.send(request, patience(endpoint.policy).of(&endpoint.overrides)).await;
     Probe { sent: Some(sent), result, duration_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX) }
+}
+
+fn refused(reason: String) -> Probe {
+    Probe { sent: None, result: AttemptResult::Refused { reason }, duration_ms: 0 }
 }
 
 fn prepare(keyring: &Keyring, endpoint: &Endpoint, message: &Message, at: Timestamp) -> Result<Request, String> {

@@ -103,7 +103,8 @@ fn settle(finished: &[Finished], endpoints: &[Arc<Endpoint>], answers: Result<Ve
             Err(StoreError::Stale(_)) => lost(one),
             Err(error) => unrecorded(one, &error),
         }
-        is_settled &= !matches!(one.outcome, Outcome::Retry(_));
+        // What failed may be told of.
+        is_settled &= matches!(one.outcome, Outcome::Delivered);
         is_settled &= one.aftermath.turn.is_none() && one.aftermath.notice.is_none();
     }
     is_settled

@@ -14,7 +14,7 @@ use crate::ingest::budget::Budget;
 use crate::ingest::error::{IngestError, Invalid};
 use crate::ingest::otlp::{Encoding, Traced};
 use crate::ingest::receipt::{Receipt, Refused};
-use crate::ingest::{batch, multipart, normalise, offload, opening, otlp};
+use crate::ingest::{batch, multipart, normalise, offload, opening, otlp, told};
 use crate::model::feedback::Feedback;
 use crate::model::id::{RunId, TenantId};
 use crate::model::merge;
@@ -43,6 +43,8 @@ pub struct Intake {
     pub budget: Budget,
     /// Wakes the scheduler.
     pub scheduler: Poke,
+    /// Wakes the delivery loop.
+    pub delivery: Poke,
 }
 
 /// What a request for one run is about.
@@ -170,8 +172,12 @@ impl Intake {
         let posts: HashSet<RunId> = signposts.iter().map(|part| part.run_id).collect();
         parts.extend(signposts);
         if sent > 0 || feedback > 0 {
+            let given = gathered.feedback.clone();
             let batch = Batch { parts, feedback: gathered.feedback, prices: Arc::clone(&self.prices) };
             let accepted = self.store.accept(tenant, batch, now).await?;
+            if told::tell(self.store.as_ref(), tenant, &given, now).await? {
+                self.delivery.poke();
+            }
             let told = accepted.refused.iter().filter(|refusal| !posts.contains(&refusal.run_id));
             let told = told.map(|refusal| Refused::new(&refusal.run_id.to_string(), &refusal.reason));
             let before = refused.len();

@@ -26,6 +26,7 @@ pub mod otlp;
 mod part_name;
 mod receipt;
 pub mod rehearsal;
+mod told;
 pub(crate) mod value;
 
 pub use body::Incoming;

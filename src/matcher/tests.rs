@@ -31,6 +31,7 @@ fn rule(key: &str, project: &str, filter: &str) -> Rule {
         actions: Actions::default(),
         group_by: None,
         registration: None,
+        event: None,
     }
 }
 

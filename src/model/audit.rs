@@ -165,6 +165,12 @@ actions! {
     DeleteExample "example.delete" "An example was removed.",
     DeleteQueue "annotation-queue.delete" "An annotation queue was removed.",
     DequeueRun "annotation-queue.take-out" "A run was taken out of an annotation queue.",
+    CreateEventType "event-type.create" "An event type was made.",
+    UpdateEventType "event-type.update" "An event type was changed, or put away.",
+    DeleteEventType "event-type.delete" "An event type was removed.",
+    CreateApplication "application.create" "An application was made.",
+    UpdateApplication "application.update" "An application was changed.",
+    DeleteApplication "application.delete" "An application was removed with its endpoints.",
     Wipe "data.wipe" "All data were removed.",
 }
 

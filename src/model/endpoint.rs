@@ -152,6 +152,8 @@ pub enum Format {
     Slack,
     /// An event of PagerDuty's Events API v2.
     Pagerduty,
+    /// What is told as it is: the payload of an event, in its sender's own bytes.
+    Event,
     /// A body of the endpoint's own making: the template's text.
     Template(String),
     /// What LangSmith's alerts send to webhooks. No rule sends it. The body that was asked for is a secret; whether the
@@ -180,6 +182,7 @@ impl Format {
             Self::Huggingface => "huggingface",
             Self::Slack => "slack",
             Self::Pagerduty => "pagerduty",
+            Self::Event => "event",
             Self::Template(_) => "template",
             Self::Alert(_) => "alert",
         }

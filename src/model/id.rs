@@ -113,6 +113,16 @@ id!(
     AuditId
 );
 
+id!(
+    /// A scope of endpoints and events.
+    ApplicationId
+);
+
+impl ApplicationId {
+    /// The tenant as a whole: what is subscribed and what happens outside of any application.
+    pub const TENANT: Self = Self(Uuid::nil());
+}
+
 impl TenantId {
     /// The tenant of a server that was given no other.
     pub const DEFAULT: Self = Self(Uuid::from_u128(0x7a3c_91d2_0b6e_5f44_9a10_6e75_6e68_6f6b));

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::model::id::{AlertId, EndpointId, MessageId, RuleId, TenantId, WindowId};
+use crate::model::id::{AlertId, ApplicationId, EndpointId, MessageId, RuleId, TenantId, WindowId};
 use crate::model::run::BlobKey;
 use crate::model::time::Timestamp;
 
@@ -28,6 +28,8 @@ pub struct Message {
     pub body: Body,
     /// When it was made.
     pub created_at: Timestamp,
+    /// The type of the event it tells; none, when it tells what a rule matched.
+    pub event_type: Option<String>,
 }
 
 /// What a message speaks for.
@@ -40,6 +42,8 @@ pub enum Source {
     Alert(AlertId),
     /// An endpoint that something has happened to.
     Endpoint(EndpointId),
+    /// An application, or the tenant as a whole, in which an event has happened.
+    Application(ApplicationId),
 }
 
 impl Source {
@@ -49,6 +53,9 @@ impl Source {
     /// The word of endpoints.
     pub const ENDPOINT: &'static str = "endpoint";
 
+    /// The word of applications.
+    pub const APPLICATION: &'static str = "application";
+
     /// The id of what it is.
     #[must_use]
     pub fn id(self) -> Uuid {
@@ -56,6 +63,7 @@ impl Source {
             Self::Rule(rule) => rule.0,
             Self::Alert(alert) => alert.0,
             Self::Endpoint(endpoint) => endpoint.0,
+            Self::Application(application) => application.0,
         }
     }
 
@@ -66,6 +74,7 @@ impl Source {
             Self::Rule(_) => None,
             Self::Alert(_) => Some(Self::ALERT),
             Self::Endpoint(_) => Some(Self::ENDPOINT),
+            Self::Application(_) => Some(Self::APPLICATION),
         }
     }
 

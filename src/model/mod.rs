@@ -11,6 +11,7 @@ pub mod cron;
 pub mod delivery;
 pub mod dotted_order;
 pub mod endpoint;
+pub mod event;
 pub mod feedback;
 pub mod glob;
 pub mod health;

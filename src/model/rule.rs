@@ -51,6 +51,9 @@ pub struct Rule {
     /// What is known of a rule that was made through the API. Others come from files.
     #[serde(default)]
     pub registration: Option<Registration>,
+    /// The type of the events it tells of, where it is there for those who subscribe to that and for nobody else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event: Option<String>,
 }
 
 impl Rule {

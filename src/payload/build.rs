@@ -214,5 +214,6 @@ fn message(request: &Request<'_>, (part, parts): (u32, u32), runs: usize, body: 
         runs: u32::try_from(runs).unwrap_or(u32::MAX),
         body: body.into_body(),
         created_at: request.created_at,
+        event_type: None,
     }
 }

@@ -63,5 +63,6 @@ pub fn endpoint_disabled(
         runs: 0,
         body: Body { json: serde_json::to_string(&event)?, links: Vec::new() },
         created_at: disabled.at,
+        event_type: None,
     })
 }

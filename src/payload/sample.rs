@@ -64,6 +64,7 @@ fn rule(tenant_id: TenantId) -> Rule {
         actions: Actions::default(),
         group_by: None,
         registration: None,
+        event: None,
     }
 }
 

@@ -127,6 +127,7 @@ mod tests {
             actions: Actions::default(),
             group_by: None,
             registration: None,
+            event: None,
         }
     }
 

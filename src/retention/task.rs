@@ -47,14 +47,21 @@ enum Step {
     Project { aged: Aged, rules: Arc<Rules>, before: Timestamp },
     Runs(OldRuns),
     Messages { before: Timestamp, after: Option<Ended> },
-    Windows { before: Timestamp },
-    Tokens { before: Timestamp },
-    Incomplete { before: Timestamp },
-    Matches { before: Timestamp },
-    Audit { before: Timestamp },
+    Aged { rows: Rows, before: Timestamp },
     Sweep { before: Timestamp },
     Page { pages: Box<dyn BlobPages>, before: Timestamp },
     Blobs { keys: Vec<BlobKey>, before: Timestamp },
+}
+
+/// What goes by its age alone. An event is one that nobody was sent; all others go with their messages.
+#[derive(Clone, Copy)]
+enum Rows {
+    Events,
+    Windows,
+    Tokens,
+    Incomplete,
+    Matches,
+    Audit,
 }
 
 /// The rules of a round.
@@ -120,11 +127,12 @@ impl Keeper {
             Some(Step::Removed),
             keep.runs.map(|_| Step::Projects),
             before(keep.deliveries).map(|before| Step::Messages { before, after: None }),
-            before(keep.windows).map(|before| Step::Windows { before }),
-            Some(Step::Tokens { before: now }),
-            before(keep.incomplete_runs).map(|before| Step::Incomplete { before }),
-            before(keep.matches).map(|before| Step::Matches { before }),
-            before(keep.audit).map(|before| Step::Audit { before }),
+            before(keep.deliveries).map(|before| Step::Aged { rows: Rows::Events, before }),
+            before(keep.windows).map(|before| Step::Aged { rows: Rows::Windows, before }),
+            Some(Step::Aged { rows: Rows::Tokens, before: now }),
+            before(keep.incomplete_runs).map(|before| Step::Aged { rows: Rows::Incomplete, before }),
+            before(keep.matches).map(|before| Step::Aged { rows: Rows::Matches, before }),
+            before(keep.audit).map(|before| Step::Aged { rows: Rows::Audit, before }),
             before(keep.unnamed_blobs).map(|before| Step::Sweep { before }),
         ];
         steps.into_iter().flatten().collect()
@@ -138,31 +146,8 @@ impl Keeper {
             Step::Projects => self.projects(now).await?,
             Step::Project { aged, rules, before } => self.project(&aged, &rules, before, now).await?,
             Step::Runs(old) => self.runs(old).await?,
-            Step::Messages { before, after } => {
-                let dropped = store.drop_messages(before, after, BATCH).await?;
-                count("message", dropped.messages);
-                count("delivery", dropped.deliveries);
-                dropped.next.map(|next| Step::Messages { before, after: Some(next) }).into_iter().collect()
-            }
-            Step::Windows { before } => {
-                let dropped = store.drop_windows(before, BATCH).await?;
-                again("window", dropped, Step::Windows { before })
-            }
-            Step::Tokens { before } => {
-                let dropped = store.drop_feedback_tokens(before, BATCH).await?;
-                again("feedback_token", dropped, Step::Tokens { before })
-            }
-            Step::Incomplete { before } => {
-                let dropped = store.drop_incomplete(before, BATCH).await?;
-                again("incomplete_run", dropped, Step::Incomplete { before })
-            }
-            Step::Matches { before } => {
-                let dropped = store.forget_matches(before, BATCH).await?;
-                again("match", dropped, Step::Matches { before })
-            }
-            Step::Audit { before } => {
-                again("audit_entry", store.drop_audit(before, BATCH).await?, Step::Audit { before })
-            }
+            Step::Messages { before, after } => self.messages(before, after).await?,
+            Step::Aged { rows, before } => self.aged(rows, before).await?,
             Step::Sweep { before } => {
                 let begun = store.begin_sweep(now, now.before(SWEEP)).await?;
                 begun.then(|| Step::Page { pages: self.parts.blobs.pages(), before }).into_iter().collect()
@@ -175,6 +160,28 @@ impl Keeper {
             }
         };
         Ok(follow)
+    }
+
+    /// Rows that go by their age alone.
+    async fn aged(&self, rows: Rows, before: Timestamp) -> Result<Vec<Step>, StoreError> {
+        let store = &self.parts.store;
+        let (kind, dropped) = match rows {
+            Rows::Events => ("event", store.drop_unheard_events(before, BATCH).await?),
+            Rows::Windows => ("window", store.drop_windows(before, BATCH).await?),
+            Rows::Tokens => ("feedback_token", store.drop_feedback_tokens(before, BATCH).await?),
+            Rows::Incomplete => ("incomplete_run", store.drop_incomplete(before, BATCH).await?),
+            Rows::Matches => ("match", store.forget_matches(before, BATCH).await?),
+            Rows::Audit => ("audit_entry", store.drop_audit(before, BATCH).await?),
+        };
+        Ok(again(kind, dropped, Step::Aged { rows, before }))
+    }
+
+    /// Old messages, and their deliveries.
+    async fn messages(&self, before: Timestamp, after: Option<Ended>) -> Result<Vec<Step>, StoreError> {
+        let dropped = self.parts.store.drop_messages(before, after, BATCH).await?;
+        count("message", dropped.messages);
+        count("delivery", dropped.deliveries);
+        Ok(dropped.next.map(|next| Step::Messages { before, after: Some(next) }).into_iter().collect())
     }
 
     /// The projects with something old in them.

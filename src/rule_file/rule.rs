@@ -115,6 +115,7 @@ impl RuleDraft {
             actions: self.actions.clone(),
             group_by: self.group_by,
             registration: None,
+            event: None,
         }
     }
 }

@@ -17,13 +17,14 @@ use crate::blob::{BlobError, BlobStore};
 use crate::config::Limits;
 use crate::model::collection::{Example, Queued};
 use crate::model::delivery::{Delivery, DeliveryState};
-use crate::model::id::{DeliveryId, RuleId, RunId};
+use crate::model::id::{DeliveryId, EndpointId, RuleId, RunId};
 use crate::model::message::{Message, Source};
 use crate::model::rule::Rule;
 use crate::model::run::StoredRun;
 use crate::model::time::Timestamp;
 use crate::model::window::{Progress, Seq, Window};
 use crate::payload;
+use crate::scheduler::audience::{self, Audience};
 use crate::scheduler::look::{self, Draft, Found, Telling};
 use crate::scheduler::plan::{Reading, Rest, Stretch};
 use crate::store::collections::ActionsTaken;
@@ -157,12 +158,15 @@ impl Evaluation<'_> {
             messages: Vec::new(),
             deliveries: Vec::new(),
             settles,
+            events: Vec::new(),
             actions: ActionsTaken::default(),
             applied_at: self.now,
         };
+        let mut audience = Audience::of(self.store, project.tenant_id);
         for (place, found) in found {
-            if let Some(rule) = stretch.watchers.rule(place) {
-                self.tell(project, &rule.rule, found, &mut commit).await?;
+            if let Some(rule) = stretch.watchers.rule(place).filter(|_| found.ids().next().is_some()) {
+                let hearers = audience.of_rule(&rule.rule).await?;
+                self.tell(project, &rule.rule, found, &hearers, &mut commit).await?;
             }
         }
         let (matches, messages) = (commit.matches.len(), commit.messages.len());
@@ -212,22 +216,29 @@ impl Evaluation<'_> {
         project: &Stirred,
         rule: &Rule,
         found: Found,
+        hearers: &[EndpointId],
         commit: &mut WindowCommit,
     ) -> Result<(), BlobError> {
         let mut telling = found.into_telling();
         if telling.runs.is_empty() {
             return Ok(());
         }
-        // A rule without endpoints remembers its matches and says nothing.
-        let messages = if rule.endpoints.is_empty() {
+        let mut endpoints = rule.endpoints.clone();
+        endpoints.extend(hearers.iter().filter(|hearer| !rule.endpoints.contains(hearer)));
+        // A rule to which nobody listens remembers its matches and says nothing.
+        let messages = if endpoints.is_empty() {
             Vec::new()
         } else {
             self.messages(project, rule, &commit.window, &mut telling).await?
         };
         self.act(rule, &telling.runs, &mut commit.actions);
         commit.matches.extend(telling.runs.iter().map(|stored| (rule.id, stored.run.id)));
-        for message in messages {
-            commit.deliveries.extend(rule.endpoints.iter().map(|endpoint| Delivery {
+        for mut message in messages {
+            message.event_type.clone_from(&rule.event);
+            if !hearers.is_empty() {
+                commit.events.push((message.id, audience::event_of(rule)));
+            }
+            commit.deliveries.extend(endpoints.iter().map(|endpoint| Delivery {
                 tenant_id: rule.tenant_id,
                 id: DeliveryId::of(message.id, *endpoint),
                 message_id: message.id,

@@ -9,6 +9,7 @@
 //! [`evaluate`] commits what they found, [`shares`] says whose turn it is, [`task`] is the loop around it. The first two
 //! are pure.
 
+mod audience;
 mod cadence;
 mod evaluate;
 mod look;

@@ -57,6 +57,9 @@ pub trait KeyStore: Send + Sync {
     /// Removes all data of every tenant; API keys, markers and the audit log stay.
     async fn wipe(&self, told: Option<Entry>) -> Result<()>;
 
+    /// Removes all data of one tenant; its API keys and its audit log stay.
+    async fn wipe_tenant(&self, tenant: TenantId, told: Option<Entry>) -> Result<()>;
+
     /// Finishes what is queued and closes the database.
     async fn close(&self);
 }

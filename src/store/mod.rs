@@ -8,8 +8,10 @@ mod accept;
 pub mod alerts;
 pub mod audit;
 mod body;
+pub mod catalog;
 pub mod collections;
 mod error;
+pub mod events;
 pub mod failed;
 mod failure;
 pub mod feedback_tokens;
@@ -37,8 +39,10 @@ pub mod windows;
 
 pub use alerts::AlertStore;
 pub use audit::AuditStore;
+pub use catalog::CatalogStore;
 pub use collections::CollectionStore;
 pub use error::{Result, StoreError};
+pub use events::EventStore;
 pub use failed::FailedStore;
 pub use feedback_tokens::FeedbackTokenStore;
 pub use keys::KeyStore;
@@ -65,6 +69,8 @@ pub trait Store:
     + OutboxStore
     + FailedStore
     + CollectionStore
+    + CatalogStore
+    + EventStore
     + KeyStore
     + AuditStore
     + NameStore
@@ -84,6 +90,8 @@ impl<T> Store for T where
         + OutboxStore
         + FailedStore
         + CollectionStore
+        + CatalogStore
+        + EventStore
         + KeyStore
         + AuditStore
         + NameStore

@@ -38,6 +38,15 @@ pub(in crate::store) struct EndpointRow<'a> {
     pub(in crate::store) overrides: Option<String>,
 }
 
+impl<'a> EndpointRow<'a> {
+    pub(in crate::store) fn of(endpoint: &'a Endpoint) -> Result<Self> {
+        let (shown, format) = (json_text(&endpoint.shown)?, json_text(&endpoint.format)?);
+        let overrides = &endpoint.overrides;
+        let overrides = if overrides.is_empty() { None } else { Some(json_text(overrides)?) };
+        Ok(Self { endpoint, shown, format, policy: json_text(&endpoint.policy)?, overrides })
+    }
+}
+
 /// The rows that a revision reads and writes. A method is a few statements; nothing here decides.
 #[async_trait]
 pub(in crate::store) trait RuleRows: Send {
@@ -216,14 +225,6 @@ pub(super) async fn put_endpoints(rows: &mut dyn RuleRows, tenant: TenantId, end
     if let Some(twice) = endpoints.iter().find(|endpoint| !ids.insert(endpoint.id)) {
         return Err(StoreError::Conflict(format!("an endpoint with the id {}", twice.id)));
     }
-    let put = endpoints
-        .iter()
-        .map(|endpoint| {
-            let (shown, format) = (json_text(&endpoint.shown)?, json_text(&endpoint.format)?);
-            let overrides = &endpoint.overrides;
-            let overrides = if overrides.is_empty() { None } else { Some(json_text(overrides)?) };
-            Ok(EndpointRow { endpoint, shown, format, policy: json_text(&endpoint.policy)?, overrides })
-        })
-        .collect::<Result<Vec<_>>>()?;
+    let put = endpoints.iter().map(EndpointRow::of).collect::<Result<Vec<_>>>()?;
     if put.is_empty() { Ok(()) } else { rows.put_endpoints(tenant, &put).await }
 }

@@ -96,6 +96,11 @@ impl<'r> Cells<'r> {
         Self { row, table, next: 0 }
     }
 
+    /// The columns behind so many others.
+    pub(super) fn behind(table: &'static str, row: &'r impl Columns, next: usize) -> Self {
+        Self { row, table, next }
+    }
+
     /// The next column, or nothing.
     pub(super) fn take_or_none<T: Cell<'r>>(&mut self) -> Result<Option<T>> {
         let index = self.next;

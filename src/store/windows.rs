@@ -7,7 +7,8 @@ use async_trait::async_trait;
 use uuid::Uuid;
 
 use crate::model::delivery::Delivery;
-use crate::model::id::{ProjectId, RuleId, RunId, TenantId};
+use crate::model::event::Event;
+use crate::model::id::{MessageId, ProjectId, RuleId, RunId, TenantId};
 use crate::model::message::Message;
 use crate::model::time::Timestamp;
 use crate::model::window::{Change, Cursor, GroupKey, Seq, Span, Window};
@@ -66,6 +67,8 @@ pub struct WindowCommit {
     /// Up to where every group of the project has seen its changes with this window, if that is so:
     /// [`WindowStore::settle_project`] in the same transaction. The window counts whether the project settles or not.
     pub settles: Option<Seq>,
+    /// What messages are events of, where somebody subscribes to that.
+    pub events: Vec<(MessageId, Event)>,
     /// What becomes of the matches beside. What cannot be done (its dataset is gone) is noted with the match.
     pub actions: ActionsTaken,
     /// The present.

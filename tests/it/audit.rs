@@ -7,6 +7,7 @@ use std::fs;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
+use crate::support::receiver::Answer::Status;
 use crate::support::receiver::{Receiver, nobody};
 use crate::support::server::{Server, Settings, runhook};
 
@@ -205,6 +206,84 @@ impl Round<'_> {
         self.take("DELETE /sessions/{id}", &[id], Value::Null, ("project.delete", "p")).await;
     }
 
+    async fn catalogue(&mut self) {
+        let made = json!({"name": "order.paid", "description": ""});
+        self.take("POST /event-type", &[], made.clone(), ("event-type.create", "order.paid")).await;
+        for method in ["PUT", "PATCH"] {
+            let route = format!("{method} /event-type/{{name}}");
+            self.take(&route, &["order.paid"], made.clone(), ("event-type.update", "order.paid")).await;
+        }
+        let put_away = ("event-type.update", "order.paid");
+        self.take("DELETE /event-type/{name}", &["order.paid"], Value::Null, put_away).await;
+        self.office.done("DELETE", "/event-type/order.paid?expunge=true", Value::Null).await;
+        assert_eq!(actions(&self.office.entries("?limit=1").await), ["event-type.delete"]);
+        self.take("POST /app", &[], json!({"name": "shop", "uid": "s"}), ("application.create", "shop")).await;
+        for method in ["PUT", "PATCH"] {
+            let route = format!("{method} /app/{{app}}");
+            self.take(&route, &["s"], json!({"name": "shop"}), ("application.update", "shop")).await;
+        }
+    }
+
+    async fn subscribers(&mut self) {
+        let mut unwilling = Receiver::start([Status(400)]).await;
+        let own = json!({"url": unwilling.url(), "uid": "e", "headers": {"A": "planted"}});
+        self.take("POST /app/{app}/endpoint", &["s"], own.clone(), ("endpoint.create", "e")).await;
+        let path = "/app/{app}/endpoint/{endpoint}";
+        let headers = json!({"headers": {"B": "planted"}});
+        let updated = ("endpoint.update", "e");
+        for (route, body) in [
+            (format!("PUT {path}"), own),
+            (format!("PATCH {path}"), json!({"description": "planted"})),
+            (format!("PUT {path}/headers"), headers.clone()),
+            (format!("PATCH {path}/headers"), headers),
+        ] {
+            self.take(&route, &["s", "e"], body, updated).await;
+        }
+        let rotated = ("endpoint.rotate-secret", "e");
+        self.take(&format!("POST {path}/secret/rotate"), &["s", "e"], json!({}), rotated).await;
+        for (disabled, action) in [(true, "endpoint.disable"), (false, "endpoint.enable")] {
+            self.office.done("PATCH", "/app/s/endpoint/e", json!({ "disabled": disabled })).await;
+            assert_eq!(actions(&self.office.entries("?limit=2").await), [action, "endpoint.update"]);
+        }
+        self.office.done("POST", "/event-type", json!({"name": "order.paid", "description": ""})).await;
+        let message = json!({"eventType": "order.paid", "payload": {"a": 1}});
+        let message = self.office.done("POST", "/app/s/msg", message).await;
+        unwilling.next().await;
+        let id = self.failed().await;
+        let replayed = ("delivery.replay", &*id);
+        let resend = "POST /app/{app}/msg/{msg}/endpoint/{endpoint}/resend";
+        self.take(resend, &["s", word(&message["id"]), "e"], Value::Null, replayed).await;
+        unwilling.next().await;
+        self.failed().await;
+        let since = json!({"since": "2020-01-01T00:00:00Z"});
+        self.take(&format!("POST {path}/recover"), &["s", "e"], since, replayed).await;
+        self.take(&format!("DELETE {path}"), &["s", "e"], Value::Null, ("endpoint.delete", "e")).await;
+        self.take("DELETE /app/{app}", &["s"], Value::Null, ("application.delete", "shop")).await;
+    }
+
+    /// The one delivery that has failed, as soon as it has.
+    async fn failed(&self) -> String {
+        loop {
+            let page = self.office.done("GET", "/v1/deliveries?state=failed", Value::Null).await;
+            if let Some(delivery) = page["deliveries"].as_array().unwrap().first() {
+                return word(&delivery["id"]).to_owned();
+            }
+        }
+    }
+
+    async fn listeners(&mut self, hook: &str) {
+        let made = json!({"url": hook, "events": ["record.created"]});
+        let answer = self.office.done("POST", "/webhooks", made).await;
+        assert!(self.left.remove("POST /webhooks"));
+        let id = word(&answer["id"]);
+        let newest = self.office.entries("?limit=1").await.remove(0);
+        assert_eq!((word(&newest["action"]), word(&newest["object"]["key"])), ("endpoint.create", id));
+        let change = json!({"description": "planted"});
+        self.take("PATCH /webhooks/{id}", &[id], change, ("endpoint.update", id)).await;
+        self.take("POST /webhooks/{id}/ping", &[id], Value::Null, ("endpoint.test", id)).await;
+        self.take("DELETE /webhooks/{id}", &[id], Value::Null, ("endpoint.delete", id)).await;
+    }
+
     async fn keys(&mut self) {
         let made = self.take("POST /v1/api-keys", &[], json!({"name": "ci"}), ("api-key.create", "ci")).await;
         let (id, key) = (word(&made["id"]), word(&made["key"]));
@@ -234,6 +313,9 @@ async fn every_route_that_manages_leaves_an_entry_of_who_did_what_from_where() {
     let other = Receiver::start([]).await;
     round.alerts(&other.url()).await;
     round.data(&mut receiver).await;
+    round.catalogue().await;
+    round.subscribers().await;
+    round.listeners(&receiver.url()).await;
     round.keys().await;
     assert!(round.left.is_empty(), "these leave no entry: {:?}", round.left);
 }

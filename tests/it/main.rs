@@ -48,6 +48,7 @@ mod secrets;
 mod serving;
 mod skew;
 mod store;
+mod subscriptions;
 mod support;
 mod survival;
 mod tls;

@@ -8,8 +8,8 @@ use serde_json::Value;
 use crate::support::server::{Server, Settings};
 
 /// Routes that ask for no key: they show nothing of anybody's, or what they show is signed.
-const OPEN: [&str; 7] =
-    ["/info", "/ok", "/healthz", "/readyz", "/metrics", "/blobs/{*key}", "/feedback/tokens/{token}"];
+const OPEN: [&str; 8] =
+    ["/info", "/ok", "/health", "/healthz", "/readyz", "/metrics", "/blobs/{*key}", "/feedback/tokens/{token}"];
 
 const SCOPES: [&str; 3] = ["ingest", "read", "manage"];
 

@@ -3,8 +3,9 @@
 mod alerts;
 pub mod api_keys;
 mod audit;
-mod deliveries;
+pub(in crate::api) mod deliveries;
 mod endpoints;
+mod event_types;
 mod filter;
 mod health;
 pub mod keys;
@@ -29,6 +30,7 @@ pub(crate) fn routes() -> Router<Api> {
         .merge(audit::routes())
         .merge(deliveries::routes())
         .merge(endpoints::routes())
+        .merge(event_types::routes())
         .merge(filter::routes())
         .merge(keys::routes())
         .merge(rules::routes())

@@ -14,7 +14,7 @@ use crate::payload::format::{FormatError, Source, json};
 
 #[derive(Serialize)]
 struct Event<'a> {
-    r#type: &'static str,
+    r#type: &'a str,
     version: u32,
     timestamp: String,
     data: &'a RawValue,
@@ -56,6 +56,19 @@ struct Workspace {
 }
 
 pub(super) fn write(source: Source<'_>) -> Result<Vec<u8>, FormatError> {
+    match &source.message.event_type {
+        Some(event_type) => event(source, event_type),
+        None => record(source),
+    }
+}
+
+/// An event of Argilla's own types, whose payload says what there is to say.
+fn event(source: Source<'_>, event_type: &str) -> Result<Vec<u8>, FormatError> {
+    let data = serde_json::from_slice(source.body).map_err(|_| FormatError("its stored body is no JSON".to_owned()))?;
+    json(&Event { r#type: event_type, version: 1, timestamp: source.message.created_at.to_string(), data })
+}
+
+fn record(source: Source<'_>) -> Result<Vec<u8>, FormatError> {
     let (told, message) = (source.told()?, source.message);
     let (id, external_id) = match told.runs.as_slice() {
         [run] => (run.id.to_string(), run.id.to_string()),

@@ -50,12 +50,12 @@ pub fn write(
 ) -> Result<Bytes, FormatError> {
     let source = Source { message, body: &body, secrets };
     match message.source {
-        message::Source::Rule(_) => {}
+        message::Source::Rule(_) | message::Source::Application(_) => {}
         message::Source::Alert(alert) => return alert::write(format, alert, source).map(Bytes::from),
         message::Source::Endpoint(_) => return notice::write(format, source).map(Bytes::from),
     }
     match format {
-        Format::Langsmith => return Ok(body),
+        Format::Langsmith | Format::Event => return Ok(body),
         Format::Standard => standard::write(source),
         Format::Argilla => argilla::write(source),
         Format::Huggingface => huggingface::write(source),

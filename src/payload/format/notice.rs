@@ -66,7 +66,7 @@ pub(super) fn write(format: &Format, source: Source<'_>) -> Result<Vec<u8>, Form
     let read = || serde_json::from_slice::<Notice<'_>>(source.body);
     let notice = read().map_err(|_| FormatError("its stored body is not a notice".to_owned()))?;
     match format {
-        Format::Langsmith | Format::Standard => Ok(source.body.to_vec()),
+        Format::Langsmith | Format::Standard | Format::Event => Ok(source.body.to_vec()),
         Format::Slack => json(&Text { text: format!("{} ({})", notice.headline(), notice.data.url) }),
         Format::Pagerduty => {
             let details = serde_json::from_slice(source.body).map_err(|_| FormatError("it is no JSON".to_owned()))?;

@@ -6,17 +6,18 @@ use serde_json::value::RawValue;
 
 use crate::payload::format::{FormatError, Source, json};
 
-/// What every notification is.
+/// What every notification is, unless it tells of an event of another type.
 pub(super) const TYPE: &str = "runs.matched";
 
 #[derive(Serialize)]
 struct Event<'a> {
-    r#type: &'static str,
+    r#type: &'a str,
     timestamp: String,
     data: &'a RawValue,
 }
 
 pub(super) fn write(source: Source<'_>) -> Result<Vec<u8>, FormatError> {
     let data = serde_json::from_slice(source.body).map_err(|_| FormatError("its stored body is no JSON".to_owned()))?;
-    json(&Event { r#type: TYPE, timestamp: source.message.created_at.to_string(), data })
+    let r#type = source.message.event_type.as_deref().unwrap_or(TYPE);
+    json(&Event { r#type, timestamp: source.message.created_at.to_string(), data })
 }

@@ -42,6 +42,7 @@ fn rule(key: &str, cadence: Cadence) -> Rule {
         actions: Actions::default(),
         group_by: None,
         registration: None,
+        event: None,
     }
 }
 

@@ -4,6 +4,7 @@ use crate::model::health::Turn;
 use crate::model::id::EndpointId;
 use crate::store::Result;
 use crate::store::outbox::Notice;
+use crate::store::postgres::either::notices;
 use crate::store::postgres::outbox::{fail_endpoints, store_deliveries, store_messages};
 use crate::store::postgres::session::Session;
 use crate::store::postgres::text;
@@ -66,6 +67,7 @@ async fn end(connection: &mut Session, one: &Upshot) -> Result<()> {
         return Ok(());
     }
     fail_endpoints(connection, one.tenant_id, &[one.endpoint_id], disabled.at, ENDPOINT_DISABLED).await?;
+    notices::disabled(connection, one.tenant_id, one.endpoint_id, (&disabled.reason, disabled.at)).await?;
     match notice {
         Some(notice) => tell(connection, notice).await,
         None => Ok(()),

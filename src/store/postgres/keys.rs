@@ -1,6 +1,7 @@
 //! API keys, and the state of the database as a whole.
 
 use async_trait::async_trait;
+use sqlx::AssertSqlSafe;
 
 use crate::model::audit::Entry;
 use crate::model::id::{ApiKeyId, TenantId};
@@ -31,9 +32,41 @@ const SET_MARKER: &str = "INSERT INTO markers (name, value) VALUES ($1, $2) \
 
 const CHECK: &str = "UPDATE counters SET value = $1 WHERE name = 'checked_at'";
 
-const WIPE: &str = "TRUNCATE projects, removed_projects, run_bodies, runs, waiting_parts, incomplete_runs, feedback, \
-     feedback_tokens, changes, rules, rule_starts, rule_spans, group_cursors, matches, windows, window_finds, messages, message_links, endpoints, \
-     deliveries, attempts, project_leases, collections, examples, example_links, queued_runs, alerts";
+/// Every table that holds what is a tenant's, but for API keys.
+const OWNED: [&str; 32] = [
+    "projects",
+    "removed_projects",
+    "run_bodies",
+    "runs",
+    "waiting_parts",
+    "incomplete_runs",
+    "feedback",
+    "feedback_tokens",
+    "changes",
+    "alerts",
+    "rules",
+    "rule_starts",
+    "rule_spans",
+    "group_cursors",
+    "matches",
+    "windows",
+    "window_finds",
+    "messages",
+    "message_links",
+    "endpoints",
+    "deliveries",
+    "attempts",
+    "project_leases",
+    "collections",
+    "examples",
+    "example_links",
+    "queued_runs",
+    "event_types",
+    "applications",
+    "subscriptions",
+    "subscribed_types",
+    "events",
+];
 
 #[async_trait]
 impl KeyStore for PgStore {
@@ -118,6 +151,20 @@ impl KeyStore for PgStore {
         Ok(())
     }
 
+    async fn wipe_tenant(&self, tenant: TenantId, told: Option<Entry>) -> Result<()> {
+        let told = told.as_slice();
+        self.run_long("wipe_tenant", |mut this| {
+            Box::pin(async move {
+                wipe_tenant(&mut this, tenant).await?;
+                audit::write(&mut this, told).await?;
+                Ok(this.done(()))
+            })
+        })
+        .await?;
+        self.poke(Topic::Rules);
+        Ok(())
+    }
+
     async fn close(&self) {
         self.groups.finish().await;
         self.connections.current().pool.close().await;
@@ -147,8 +194,21 @@ async fn put(connection: &mut Session, key: &ApiKey) -> Result<bool> {
 async fn wipe(connection: &mut Session) -> Result<()> {
     take_your_time(connection).await?;
     connection.bump_version().await?;
-    sqlx::query(WIPE).execute(&mut *connection).await?;
+    let truncate = AssertSqlSafe(format!("TRUNCATE {}", OWNED.join(", ")));
+    sqlx::query(truncate).execute(&mut *connection).await?;
     let mut held = Held::by(connection);
     ensure_default(&mut held, TenantId::DEFAULT).await?;
     held.let_go(TenantId::DEFAULT).await
+}
+
+async fn wipe_tenant(connection: &mut Session, tenant: TenantId) -> Result<()> {
+    take_your_time(connection).await?;
+    connection.bump_version().await?;
+    for table in OWNED {
+        let statement = AssertSqlSafe(format!("DELETE FROM {table} WHERE tenant_id = $1"));
+        sqlx::query(statement).bind(tenant.0).execute(&mut *connection).await?;
+    }
+    let mut held = Held::by(connection);
+    ensure_default(&mut held, tenant).await?;
+    held.let_go(tenant).await
 }

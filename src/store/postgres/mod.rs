@@ -11,10 +11,15 @@
 mod accept;
 mod alerts;
 mod audit;
+mod catalog;
 mod clock;
 mod collections;
 mod connections;
+#[expect(clippy::duplicate_mod, reason = "it is this backend's here, and the other's there")]
+#[path = "../either/mod.rs"]
+mod either;
 mod endpoints;
+mod events;
 mod failed;
 mod feedback;
 mod feedback_tokens;
@@ -53,12 +58,19 @@ use sqlx::postgres::PgConnectOptions;
 use url::Url;
 use uuid::Uuid;
 
+use crate::model::delivery::Delivery;
 use crate::model::id::TenantId;
+use crate::model::message::Message;
 use crate::store::{Result, StoreError};
 
 pub use clock::SharedClock;
 pub use inspect::{Inspection, inspect};
 pub use pokes::Topic;
+
+use outbox::fail_endpoints;
+
+/// What statements are run on.
+type Connection = session::Session;
 
 /// The store of many replicas.
 #[derive(Debug, Clone)]
@@ -134,6 +146,17 @@ impl PgStore {
         store.ensure_default(TenantId::DEFAULT).await?;
         Ok(store)
     }
+}
+
+/// Stores messages and their deliveries.
+async fn store_told(
+    connection: &mut Connection,
+    tenant: TenantId,
+    messages: &[Message],
+    deliveries: &[Delivery],
+) -> Result<()> {
+    outbox::store_messages(&mut *connection, tenant, messages).await?;
+    outbox::store_deliveries(connection, tenant, deliveries).await
 }
 
 /// The parameters of a URL that name files.

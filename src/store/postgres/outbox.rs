@@ -14,21 +14,22 @@ use crate::model::time::Timestamp;
 use crate::store::Result;
 use crate::store::body::pack;
 use crate::store::outbox::{Claim, Claimant, DeliveryQuery, Finished, OutboxStore, Share, Waiting, record_apart};
+use crate::store::postgres::either::notices;
 use crate::store::postgres::session::Session;
 use crate::store::postgres::{PgStore, Topic, audit, endpoints, failed, health, ids, text};
 use crate::store::records::{
-    LARGEST_CLAIMED, answers, attempt, attempt_text, claims, delivery, message, messages_of, recorded, state_columns,
-    state_of_word, upshots, verdict, waiting_for, window_column,
+    LARGEST_CLAIMED, answers, attempt, attempt_text, claims, delivery, failure, message, messages_of, recorded,
+    state_columns, state_of_word, upshots, verdict, waiting_for, window_column,
 };
 use crate::store::retention::links_of;
 use crate::store::row::{json_text, readable};
 
 const INSERT_MESSAGES: &str = "INSERT INTO messages (tenant_id, message_id, rule_id, source, window_id, part, parts, runs, \
-     links, body, created_at) \
-     SELECT $1, message_id, rule_id, source, window_id, part, parts, runs, links, body, created_at \
+     links, body, created_at, event_type) \
+     SELECT $1, message_id, rule_id, source, window_id, part, parts, runs, links, body, created_at, event_type \
      FROM unnest($2::uuid[], $3::uuid[], $11::text[], $4::uuid[], $5::bigint[], $6::bigint[], $7::bigint[], $8::text[], \
-     $9::bytea[], $10::bigint[]) \
-     AS put (message_id, rule_id, source, window_id, part, parts, runs, links, body, created_at)";
+     $9::bytea[], $10::bigint[], $12::text[]) \
+     AS put (message_id, rule_id, source, window_id, part, parts, runs, links, body, created_at, event_type)";
 
 const INSERT_LINKS: &str = "INSERT INTO message_links (tenant_id, message_id, blob_key) \
      SELECT $1, message_id, blob_key FROM unnest($2::uuid[], $3::text[]) AS put (message_id, blob_key)";
@@ -47,15 +48,15 @@ const ONE: &str = "SELECT tenant_id, delivery_id, message_id, endpoint_id, rule_
 const PAGE: &str = "SELECT tenant_id, delivery_id, message_id, endpoint_id, rule_id, source, state, reason, attempts, due_at, \
      created_at, finished_at FROM deliveries WHERE tenant_id = ";
 
-const MESSAGE: &str = "SELECT tenant_id, message_id, rule_id, source, window_id, part, parts, runs, links, body, created_at \
-     FROM messages WHERE tenant_id = $1 AND message_id = $2";
+const MESSAGE: &str = "SELECT tenant_id, message_id, rule_id, source, window_id, part, parts, runs, links, body, created_at, \
+     event_type FROM messages WHERE tenant_id = $1 AND message_id = $2";
 
 const ATTEMPTS: &str = "SELECT number, started_at, duration_ms, result FROM attempts \
      WHERE tenant_id = $1 AND delivery_id = $2 ORDER BY number";
 
 /// A body that is stored apart is not read for its length.
 const MESSAGES: &str = "SELECT m.tenant_id, m.message_id, m.rule_id, m.source, m.window_id, m.part, m.parts, m.runs, m.links, \
-     m.body, m.created_at FROM unnest($1::uuid[], $2::uuid[]) AS wanted (tenant_id, message_id) \
+     m.body, m.created_at, m.event_type FROM unnest($1::uuid[], $2::uuid[]) AS wanted (tenant_id, message_id) \
      JOIN messages m ON m.tenant_id = wanted.tenant_id AND m.message_id = wanted.message_id \
      WHERE octet_length(m.body) <= $3";
 
@@ -97,9 +98,10 @@ const FINISH: &str = "WITH f AS MATERIALIZED (SELECT * FROM unnest($1::uuid[], $
      done AS (UPDATE deliveries d SET state = f.state, reason = f.reason, attempts = greatest(d.attempts, f.number), \
      due_at = coalesce(f.due, d.due_at), ready_at = coalesce(f.due, d.ready_at), finished_at = f.finished, \
      holder = NULL FROM f WHERE d.tenant_id = f.tenant_id AND d.delivery_id = f.delivery_id AND d.state = 0 \
-     AND d.holder = f.holder RETURNING f.*) \
-     INSERT INTO attempts (tenant_id, delivery_id, number, started_at, duration_ms, result) \
-     SELECT tenant_id, delivery_id, number, started_at, duration_ms, result FROM done RETURNING delivery_id";
+     AND d.holder = f.holder RETURNING f.*, d.endpoint_id) \
+     INSERT INTO attempts (tenant_id, delivery_id, number, started_at, duration_ms, result, endpoint_id) \
+     SELECT tenant_id, delivery_id, number, started_at, duration_ms, result, (SELECT s.endpoint_id FROM subscriptions s \
+     WHERE s.tenant_id = done.tenant_id AND s.endpoint_id = done.endpoint_id) FROM done RETURNING delivery_id";
 
 /// Attempts of these that are recorded.
 const RECORDED: &str = "SELECT a.delivery_id FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::bigint[]) \
@@ -259,6 +261,7 @@ pub(super) async fn store_messages(connection: &mut Session, tenant: TenantId, m
         .bind(bodies)
         .bind(messages.iter().map(|message| message.created_at.0).collect::<Vec<_>>())
         .bind(messages.iter().map(|message| message.source.word()).collect::<Vec<_>>())
+        .bind(messages.iter().map(|message| message.event_type.as_deref()).collect::<Vec<_>>())
         .execute(&mut *connection)
         .await?;
     let (of, keys): (Vec<Uuid>, Vec<&str>) =
@@ -408,6 +411,11 @@ async fn finish(connection: &mut Session, finished: &[&Finished]) -> Result<Hash
         .bind(results);
     let rows = query.fetch_all(&mut *connection).await?;
     let recorded: HashSet<DeliveryId> = rows.iter().map(recorded).collect::<Result<_>>()?;
+    for one in finished.iter().filter(|one| recorded.contains(&one.lease.delivery_id)) {
+        if let Some(failure) = failure(&one.attempt, &one.outcome) {
+            notices::failed(connection, one.lease.tenant_id, one.lease.delivery_id, failure).await?;
+        }
+    }
     let kept = finished.iter().copied().filter(|one| recorded.contains(&one.lease.delivery_id));
     health::follow(connection, &upshots(kept)).await?;
     Ok(recorded)

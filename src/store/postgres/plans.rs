@@ -22,7 +22,7 @@ use crate::store::search::{Search, Within};
 mod database;
 
 /// Tables that grow with what comes in: no hot statement reads one from end to end.
-const LARGE: [&str; 14] = [
+const LARGE: [&str; 18] = [
     "alerts",
     "projects",
     "run_bodies",
@@ -36,6 +36,10 @@ const LARGE: [&str; 14] = [
     "messages",
     "deliveries",
     "attempts",
+    "events",
+    "event_types",
+    "subscriptions",
+    "subscribed_types",
     "audit_log",
 ];
 
@@ -67,6 +71,12 @@ const FILL: &str = "
     INSERT INTO audit_log SELECT id('tenant', n % 100), id('entry', n), n, 'server', NULL, NULL, NULL, 'rule.update', 'rule ' || n FROM n;
     INSERT INTO alerts SELECT t, id('alert', n), id('project', n), n, 1, n, 10, CASE WHEN n % 100 = 0 THEN 1 ELSE 0 END, '{}', '{}' FROM n;
     INSERT INTO attempts SELECT t, id('delivery', n), 1, n, 1, '{}' FROM n;
+    UPDATE attempts SET endpoint_id = id('endpoint', started_at % 1000);
+    INSERT INTO event_types SELECT t, 'type.' || n, false, '{}' FROM n;
+    INSERT INTO applications SELECT t, id('application', n), 'uid-' || n, n, '{}' FROM n;
+    INSERT INTO subscriptions SELECT t, id('endpoint', n), id('application', n % 100), 'uid-' || n, n, '{}' FROM n;
+    INSERT INTO subscribed_types SELECT t, id('endpoint', n), 'type.' || n % 50, id('application', n % 100) FROM n;
+    INSERT INTO events SELECT t, id('message', n), id('application', n % 20), 'type.' || n % 50, n, '{}' FROM n;
     INSERT INTO rules SELECT t, id('rule', n), 'rule ' || n, 'active', '{}' FROM n;
     INSERT INTO group_cursors SELECT t, id('project', n), 'a', 0, 1, 1 FROM n;
     INSERT INTO rule_starts SELECT t, id('project', n), u, 1 FROM n;
@@ -190,6 +200,7 @@ async fn hot_statements_are_served_by_their_indexes() {
     let Some((_database, mut connection)) = filled().await else { return };
     let mut wrong = Wrong::default();
     served(&mut connection, &mut wrong).await;
+    of_events(&mut connection, &mut wrong).await;
     in_order(&mut connection, &mut wrong).await;
     assert!(wrong.0.is_empty(), "{}", wrong.0);
     connection.close().await.unwrap();
@@ -229,6 +240,20 @@ async fn served(connection: &mut PgConnection, wrong: &mut Wrong) {
         let uses = |index: &&str| plan.contains(&format!("{index} on ")) || plan.contains(&format!("on {index} "));
         if !indexes.iter().all(uses) || scanned_whole(&plan).is_some() {
             wrong.note(statement, &plan, &format!("use {indexes:?}"));
+        }
+    }
+}
+
+/// The catalogue and events are read by their indexes, and lists in their order.
+async fn of_events(connection: &mut PgConnection, wrong: &mut Wrong) {
+    let planned = [either::catalog::PLANNED, either::subscriptions::PLANNED, either::events::PLANNED].concat();
+    let ordered = [either::catalog::ORDERED, either::subscriptions::ORDERED, either::events::ORDERED].concat();
+    let cases = planned.into_iter().map(|case| (case, false)).chain(ordered.into_iter().map(|case| (case, true)));
+    for ((statement, index), in_order) in cases {
+        let plan = plan(connection, statement).await;
+        let index = if index.contains("_by_") { index.to_owned() } else { format!("{index}_pkey") };
+        if !plan.contains(&index) || (in_order && plan.contains("Sort")) || scanned_whole(&plan).is_some() {
+            wrong.note(statement, &plan, &format!("use {index}, in order: {in_order}"));
         }
     }
 }

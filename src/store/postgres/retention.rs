@@ -71,6 +71,8 @@ const DROP_DELIVERIES: &str = "DELETE FROM deliveries WHERE tenant_id = $1 AND m
 
 const DROP_LINKS: &str = "DELETE FROM message_links WHERE tenant_id = $1 AND message_id = ANY($2::uuid[])";
 
+const DROP_EVENTS: &str = "DELETE FROM events WHERE tenant_id = $1 AND message_id = ANY($2::uuid[])";
+
 const DROP_MESSAGES: &str = "DELETE FROM messages WHERE tenant_id = $1 AND message_id = ANY($2::uuid[])";
 
 const DROP_FINDS: &str = "WITH old AS MATERIALIZED (SELECT tenant_id, rule_id, end_at, window_id FROM window_finds \
@@ -289,11 +291,12 @@ async fn drop_messages(
     sqlx::query(HOLD_DELIVERIES).bind(tenant.0).bind(&held).execute(&mut *connection).await?;
     let query = sqlx::query_scalar::<_, Uuid>(ENDED_WHOLE).bind(tenant.0).bind(held).bind(before.0);
     let ended = query.fetch_all(&mut *connection).await?;
-    let mut done = [0; 4];
-    for (statement, done) in [DROP_ATTEMPTS, DROP_DELIVERIES, DROP_LINKS, DROP_MESSAGES].iter().zip(&mut done) {
+    let mut done = [0; 5];
+    let statements = [DROP_ATTEMPTS, DROP_DELIVERIES, DROP_LINKS, DROP_EVENTS, DROP_MESSAGES];
+    for (statement, done) in statements.iter().zip(&mut done) {
         *done = sqlx::query(*statement).bind(tenant.0).bind(&ended).execute(&mut *connection).await?.rows_affected();
     }
-    let [_, deliveries, _, messages] = done;
+    let [_, deliveries, _, _, messages] = done;
     Ok((messages, deliveries))
 }
 

@@ -9,6 +9,7 @@ use crate::model::id::{EndpointId, RuleId, TenantId};
 use crate::model::rule::{Rule, RuleState};
 use crate::model::sealed::Sealed;
 use crate::model::time::Timestamp;
+use crate::store::postgres::either::notices;
 use crate::store::postgres::session::Session;
 use crate::store::postgres::{PgStore, Topic, audit, endpoints, outbox};
 use crate::store::row::readable;
@@ -99,7 +100,8 @@ impl RuleStore for PgStore {
         self.run("set_endpoint_state", |mut this| {
             Box::pin(async move {
                 let there = endpoints::set_disabled(&mut this, tenant, id, disabled).await?;
-                if disabled.is_some() {
+                if let Some(disabled) = disabled.filter(|_| there) {
+                    notices::disabled(&mut this, tenant, id, (&disabled.reason, disabled.at)).await?;
                     outbox::fail_endpoints(&mut this, tenant, &[id], now, records::ENDPOINT_DISABLED).await?;
                 }
                 if there {

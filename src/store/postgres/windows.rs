@@ -11,6 +11,7 @@ use crate::model::window::{Change, Seq, Window};
 use crate::store::collections::outcomes;
 use crate::store::failure::is_repeat;
 use crate::store::outbox::Claimant;
+use crate::store::postgres::either::events;
 use crate::store::postgres::session::Session;
 use crate::store::postgres::{PgStore, Topic, collections, outbox, rules, standing};
 use crate::store::row::json_text;
@@ -194,6 +195,9 @@ async fn commit_window(connection: &mut Session, commit: &WindowCommit) -> Resul
     }
     outbox::store_messages(connection, commit.window.tenant_id, &commit.messages).await?;
     outbox::store_deliveries(connection, commit.window.tenant_id, &commit.deliveries).await?;
+    for (message, event) in &commit.events {
+        events::note(connection, commit.window.tenant_id, *message, event, commit.applied_at).await?;
+    }
     if let Some(seq) = commit.settles {
         let (tenant, project) = (commit.window.tenant_id.0, commit.window.project_id.0);
         sqlx::query(SETTLE_IF_FREE).bind(tenant).bind(project).bind(seq).execute(connection).await?;

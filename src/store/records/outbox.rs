@@ -9,7 +9,7 @@ use crate::model::endpoint::{Disabled, Endpoint};
 use uuid::Uuid;
 
 use crate::model::health::{Sign, Turn};
-use crate::model::id::{AlertId, DeliveryId, EndpointId, MessageId, RuleId, TenantId, WindowId};
+use crate::model::id::{AlertId, ApplicationId, DeliveryId, EndpointId, MessageId, RuleId, TenantId, WindowId};
 use crate::model::message::{Body, Message, Source};
 use crate::model::pace::Pace;
 use crate::model::time::Timestamp;
@@ -28,12 +28,7 @@ pub(in crate::store) fn delivery(row: &impl Columns) -> Result<Delivery> {
         message_id: MessageId(cells.take()?),
         endpoint_id: EndpointId(cells.take()?),
         source: source(&mut cells)?,
-        state: match (cells.take::<i64>()?, cells.take_or_none::<String>()?) {
-            (PENDING, _) => DeliveryState::Pending,
-            (DELIVERED, _) => DeliveryState::Delivered,
-            (FAILED, reason) => DeliveryState::Failed(reason.unwrap_or_default()),
-            (other, _) => return Err(corrupt("deliveries", &format!("state {other} is not known"))),
-        },
+        state: state_of_columns(cells.take()?, cells.take_or_none()?)?,
         attempts: cells.count()?,
         due_at: cells.instant()?,
         created_at: cells.instant()?,
@@ -41,13 +36,24 @@ pub(in crate::store) fn delivery(row: &impl Columns) -> Result<Delivery> {
     })
 }
 
+/// What two columns say of a delivery's state.
+pub(in crate::store) fn state_of_columns(state: i64, reason: Option<String>) -> Result<DeliveryState> {
+    match state {
+        PENDING => Ok(DeliveryState::Pending),
+        DELIVERED => Ok(DeliveryState::Delivered),
+        FAILED => Ok(DeliveryState::Failed(reason.unwrap_or_default())),
+        other => Err(corrupt("deliveries", &format!("state {other} is not known"))),
+    }
+}
+
 /// What a message speaks for, as its two columns.
-pub(super) fn source(cells: &mut Cells<'_>) -> Result<Source> {
+pub(in crate::store) fn source(cells: &mut Cells<'_>) -> Result<Source> {
     let id = cells.take()?;
     match cells.take_or_none::<&str>()? {
         None => Ok(Source::Rule(RuleId(id))),
         Some(Source::ALERT) => Ok(Source::Alert(AlertId(id))),
         Some(Source::ENDPOINT) => Ok(Source::Endpoint(EndpointId(id))),
+        Some(Source::APPLICATION) => Ok(Source::Application(ApplicationId(id))),
         Some(other) => Err(corrupt("messages", &format!("the source {other} is not known"))),
     }
 }
@@ -167,6 +173,12 @@ pub(in crate::store) fn notice_delivery(message: &Message, endpoint_id: Endpoint
     }
 }
 
+/// Why and when a delivery failed for good, if that is what follows.
+pub(in crate::store) fn failure<'o>(attempt: &Attempt, outcome: &'o Outcome) -> Option<(&'o str, Timestamp)> {
+    let (Outcome::Failed(why) | Outcome::Gone(why)) = outcome else { return None };
+    Some((why, attempt.started_at.after(Duration::from_millis(attempt.duration_ms))))
+}
+
 pub(in crate::store) fn verdict(attempt: &Attempt, outcome: &Outcome) -> Verdict {
     let ended = attempt.started_at.after(Duration::from_millis(attempt.duration_ms)).0;
     match outcome {
@@ -243,6 +255,12 @@ pub(in crate::store) fn answers(finished: &[Finished], recorded: &HashSet<Delive
     finished.iter().map(|one| is_recorded(one).then_some(()).ok_or_else(lost)).collect()
 }
 
+/// A delivery, as what an attempt made of it is written, and its endpoint, if that subscribes to something.
+pub(in crate::store) fn subscribed(row: &impl Columns) -> Result<(DeliveryId, Option<EndpointId>)> {
+    let mut cells = Cells::of("deliveries", row);
+    Ok((DeliveryId(cells.take()?), cells.take_or_none()?.map(EndpointId)))
+}
+
 /// A delivery, as what an attempt made of it is written.
 pub(in crate::store) fn recorded(row: &impl Columns) -> Result<DeliveryId> {
     Cells::of("deliveries", row).take().map(DeliveryId)
@@ -264,5 +282,6 @@ pub(in crate::store) fn message(row: &impl Columns) -> Result<Message> {
             Body { json: String::from_utf8(json).map_err(|error| corrupt("messages", &error))?, links }
         },
         created_at: cells.instant()?,
+        event_type: cells.take_or_none()?,
     })
 }

@@ -7,6 +7,7 @@ use crate::model::id::EndpointId;
 use crate::store::Result;
 use crate::store::outbox::Notice;
 use crate::store::records::{ENDPOINT_DISABLED, Upshot, notice_delivery};
+use crate::store::sqlite::either::notices;
 use crate::store::sqlite::outbox::{fail_endpoints, store_deliveries, store_messages};
 use crate::store::sqlite::row::{Repeating, repeat};
 
@@ -73,6 +74,7 @@ async fn end(connection: &mut SqliteConnection, one: &Upshot) -> Result<()> {
         return Ok(());
     }
     fail_endpoints(connection, one.tenant_id, &[one.endpoint_id], disabled.at, ENDPOINT_DISABLED).await?;
+    notices::disabled(connection, one.tenant_id, one.endpoint_id, (&disabled.reason, disabled.at)).await?;
     match notice {
         Some(notice) => tell(connection, notice).await,
         None => Ok(()),

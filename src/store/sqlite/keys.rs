@@ -1,6 +1,7 @@
 //! API keys, and the state of the database as a whole.
 
 use async_trait::async_trait;
+use sqlx::AssertSqlSafe;
 use sqlx::sqlite::SqliteConnection;
 
 use crate::model::audit::Entry;
@@ -29,7 +30,7 @@ const SET_MARKER: &str = "INSERT INTO markers (name, value) VALUES ($1, $2) \
 
 const CHECK: &str = "UPDATE counters SET value = $1 WHERE name = 'checked_at'";
 
-const WIPE: [&str; 26] = [
+const WIPE: [&str; 31] = [
     "DELETE FROM projects",
     "DELETE FROM removed_projects",
     "DELETE FROM run_bodies",
@@ -56,6 +57,11 @@ const WIPE: [&str; 26] = [
     "DELETE FROM examples",
     "DELETE FROM example_links",
     "DELETE FROM queued_runs",
+    "DELETE FROM event_types",
+    "DELETE FROM applications",
+    "DELETE FROM subscriptions",
+    "DELETE FROM subscribed_types",
+    "DELETE FROM events",
 ];
 
 #[async_trait]
@@ -134,6 +140,17 @@ impl KeyStore for SqliteStore {
             .await
     }
 
+    async fn wipe_tenant(&self, tenant: TenantId, told: Option<Entry>) -> Result<()> {
+        self.queue
+            .write(move |connection| {
+                Box::pin(async move {
+                    wipe_tenant(connection, tenant).await?;
+                    audit::write(connection, told.as_slice()).await
+                })
+            })
+            .await
+    }
+
     async fn close(&self) {
         self.queue.close().await;
         self.readers.close().await;
@@ -166,4 +183,13 @@ async fn wipe(connection: &mut SqliteConnection) -> Result<()> {
     }
     connection.bump_version().await?;
     ensure_default(connection, TenantId::DEFAULT).await
+}
+
+async fn wipe_tenant(connection: &mut SqliteConnection, tenant: TenantId) -> Result<()> {
+    for statement in WIPE {
+        let statement = AssertSqlSafe(format!("{statement} WHERE tenant_id = $1"));
+        sqlx::query(statement).bind(tenant.0).execute(&mut *connection).await?;
+    }
+    connection.bump_version().await?;
+    ensure_default(connection, tenant).await
 }

@@ -9,9 +9,14 @@
 mod accept;
 mod alerts;
 mod audit;
+mod catalog;
 mod checkpoints;
 mod collections;
+#[expect(clippy::duplicate_mod, reason = "it is this backend's here, and the other's there")]
+#[path = "../either/mod.rs"]
+mod either;
 mod endpoints;
+mod events;
 mod failed;
 mod failure;
 mod feedback;
@@ -45,15 +50,22 @@ use sqlx::sqlite::{
     SqliteAutoVacuum, SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
     SqliteSynchronous,
 };
-use sqlx::{ConnectOptions, Connection};
+use sqlx::{ConnectOptions, Connection as _};
 use tokio_util::sync::CancellationToken;
 
+use crate::model::delivery::Delivery;
 use crate::model::id::TenantId;
+use crate::model::message::Message;
 use crate::store::group::Bounds;
 use crate::store::{Result, StoreError};
 
 pub use inspect::{Inspection, inspect};
 pub use writer::Writer;
+
+use outbox::fail_endpoints;
+
+/// What statements are run on.
+type Connection = SqliteConnection;
 
 /// The embedded store.
 #[derive(Debug, Clone)]
@@ -127,6 +139,17 @@ impl SqliteStore {
     pub fn writer_died(&self) -> CancellationToken {
         self.queue.stopped()
     }
+}
+
+/// Stores messages and their deliveries.
+async fn store_told(
+    connection: &mut Connection,
+    _tenant: TenantId,
+    messages: &[Message],
+    deliveries: &[Delivery],
+) -> Result<()> {
+    outbox::store_messages(&mut *connection, messages).await?;
+    outbox::store_deliveries(connection, deliveries).await
 }
 
 fn base(file: &Path) -> SqliteConnectOptions {

@@ -1,6 +1,6 @@
 //! Messages, deliveries and attempts.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use async_trait::async_trait;
 use sqlx::sqlite::SqliteConnection;
@@ -16,18 +16,19 @@ use crate::store::Result;
 use crate::store::body::pack;
 use crate::store::outbox::{Claim, Claimant, DeliveryQuery, Finished, OutboxStore, Share, Waiting, record_apart};
 use crate::store::records::{
-    LARGEST_CLAIMED, answers, attempt, attempt_text, claims, delivery, message, messages_of, recorded, state_columns,
-    state_of_word, upshots, verdict, waiting_for, window_column,
+    LARGEST_CLAIMED, answers, attempt, attempt_text, claims, delivery, failure, message, messages_of, state_columns,
+    state_of_word, subscribed, upshots, verdict, waiting_for, window_column,
 };
 use crate::store::retention::links_of;
 use crate::store::row::{json_text, readable};
+use crate::store::sqlite::either::notices;
 use crate::store::sqlite::row::{Insert, Repeating, Values, id_list, insert, repeat};
 use crate::store::sqlite::{SqliteStore, audit, endpoints, failed, health};
 
 const INSERT_MESSAGES: Insert = Insert {
-    head: "INSERT INTO messages (tenant_id, message_id, rule_id, source, window_id, part, parts, runs, links, body, created_at) \
-           VALUES",
-    columns: 11,
+    head: "INSERT INTO messages (tenant_id, message_id, rule_id, source, window_id, part, parts, runs, links, body, \
+           created_at, event_type) VALUES",
+    columns: 12,
     tail: "",
 };
 
@@ -47,15 +48,15 @@ const ONE: &str = "SELECT tenant_id, delivery_id, message_id, endpoint_id, rule_
 const LIST: &str = "SELECT tenant_id, delivery_id, message_id, endpoint_id, rule_id, source, state, reason, attempts, due_at, \
      created_at, finished_at FROM deliveries WHERE tenant_id = ";
 
-const MESSAGE: &str = "SELECT tenant_id, message_id, rule_id, source, window_id, part, parts, runs, links, body, created_at \
-     FROM messages WHERE tenant_id = $1 AND message_id = $2";
+const MESSAGE: &str = "SELECT tenant_id, message_id, rule_id, source, window_id, part, parts, runs, links, body, created_at, \
+     event_type FROM messages WHERE tenant_id = $1 AND message_id = $2";
 
 const ATTEMPTS: &str = "SELECT number, started_at, duration_ms, result FROM attempts \
      WHERE tenant_id = $1 AND delivery_id = $2 ORDER BY number";
 
 /// `CROSS JOIN` keeps the order of the tables. A body's length is known without reading it.
 pub(super) const MESSAGES: &str = "SELECT m.tenant_id, m.message_id, m.rule_id, m.source, m.window_id, m.part, m.parts, m.runs, \
-     m.links, m.body, m.created_at FROM json_each($1) pair CROSS JOIN messages m \
+     m.links, m.body, m.created_at, m.event_type FROM json_each($1) pair CROSS JOIN messages m \
      ON m.tenant_id = unhex(pair.value ->> 0) AND m.message_id = unhex(pair.value ->> 1) WHERE length(m.body) <= $2";
 
 pub(super) const NEXT_READY: &str = "SELECT min(ready_at) FROM deliveries WHERE state = 0";
@@ -94,12 +95,14 @@ pub(super) const FINISH: Repeating = Repeating {
     row: "(?,?,?,?,?,?,?,?)",
     between: ",",
     tail: ") AS f WHERE deliveries.tenant_id = f.column1 AND deliveries.delivery_id = f.column2 \
-           AND deliveries.holder = f.column3 AND +deliveries.state = 0 RETURNING delivery_id",
+           AND deliveries.holder = f.column3 AND +deliveries.state = 0 RETURNING delivery_id, \
+           (SELECT s.endpoint_id FROM subscriptions s \
+           WHERE s.tenant_id = deliveries.tenant_id AND s.endpoint_id = deliveries.endpoint_id)",
 };
 
 const INSERT_ATTEMPTS: Insert = Insert {
-    head: "INSERT INTO attempts (tenant_id, delivery_id, number, started_at, duration_ms, result) VALUES",
-    columns: 6,
+    head: "INSERT INTO attempts (tenant_id, delivery_id, number, started_at, duration_ms, result, endpoint_id) VALUES",
+    columns: 7,
     tail: "",
 };
 
@@ -215,6 +218,7 @@ pub(super) async fn store_messages(connection: &mut SqliteConnection, messages: 
         values.push(message.source.id()).push(message.source.word()).push(window_column(message.window_id));
         values.push(message.part).push(message.parts).push(message.runs);
         values.push(links.as_str()).push(body.as_slice()).push(message.created_at.0);
+        values.push(message.event_type.as_deref());
     })
     .await?;
     insert(connection, &INSERT_LINKS, &links_of(messages), |values, (message, key)| {
@@ -323,15 +327,23 @@ async fn finish(connection: &mut SqliteConnection, finished: Vec<Finished>) -> R
             values.push(verdict.due).push(verdict.finished);
         },
     );
-    let recorded: HashSet<DeliveryId> = rows.await?.iter().map(recorded).collect::<Result<_>>()?;
+    let subscribed: HashMap<DeliveryId, Option<EndpointId>> =
+        rows.await?.iter().map(subscribed).collect::<Result<_>>()?;
+    let recorded: HashSet<DeliveryId> = subscribed.keys().copied().collect();
     let kept = finished.iter().filter(|one| recorded.contains(&one.lease.delivery_id));
     let kept: Vec<(&Finished, String)> =
         kept.map(|one| Ok((one, attempt_text(&one.attempt)?))).collect::<Result<_>>()?;
     insert(&mut *connection, &INSERT_ATTEMPTS, &kept, |values, (Finished { lease, attempt, .. }, result)| {
         values.push(lease.tenant_id.0).push(lease.delivery_id.0).push(attempt.number).push(attempt.started_at.0);
         values.push(i64::try_from(attempt.duration_ms).unwrap_or(i64::MAX)).push(result.as_str());
+        values.push(subscribed.get(&lease.delivery_id).copied().flatten().map(|endpoint| endpoint.0));
     })
     .await?;
+    for (Finished { lease, attempt, outcome, .. }, _) in &kept {
+        if let Some(failure) = failure(attempt, outcome) {
+            notices::failed(connection, lease.tenant_id, lease.delivery_id, failure).await?;
+        }
+    }
     health::follow(connection, &upshots(kept.iter().map(|(one, _)| *one))).await?;
     Ok(answers(&finished, &recorded))
 }

@@ -269,6 +269,26 @@ async fn what_failed_is_read_in_the_order_of_an_index() {
 }
 
 #[tokio::test]
+async fn the_catalogue_and_events_are_read_by_their_indexes() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, writer) = SqliteStore::open(&directory.path().join("runhook.db")).await.unwrap();
+    let planned = [either::catalog::PLANNED, either::subscriptions::PLANNED, either::events::PLANNED].concat();
+    let ordered = [either::catalog::ORDERED, either::subscriptions::ORDERED, either::events::ORDERED].concat();
+    let uses = |found: &str, index: &str| {
+        found.contains(&format!("INDEX {index} ")) || (!index.contains("_by_") && found.contains("USING PRIMARY KEY"))
+    };
+    for (statement, index) in planned.into_iter().chain(ordered.clone()) {
+        let found = plan(&store, statement).await;
+        assert!(uses(&found, index) && !found.contains("SCAN e"), "{statement}\n{found}\nand should use {index}");
+    }
+    for (statement, index) in ordered {
+        let found = plan(&store, statement).await;
+        assert!(!found.contains("TEMP B-TREE"), "{statement}\n{found}\nand should be read in the order of {index}");
+    }
+    drop(writer);
+}
+
+#[tokio::test]
 async fn the_file_is_laid_out_as_it_was_measured() {
     let directory = tempfile::tempdir().unwrap();
     let (store, writer) = SqliteStore::open(&directory.path().join("runhook.db")).await.unwrap();

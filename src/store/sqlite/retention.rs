@@ -64,6 +64,9 @@ const DROP_DELIVERIES: &str = "DELETE FROM deliveries INDEXED BY deliveries_by_m
 const DROP_LINKS: &str =
     "DELETE FROM message_links WHERE tenant_id = $1 AND message_id IN (SELECT unhex(value) FROM json_each($2))";
 
+const DROP_EVENTS: &str =
+    "DELETE FROM events WHERE tenant_id = $1 AND message_id IN (SELECT unhex(value) FROM json_each($2))";
+
 const DROP_MESSAGES: &str =
     "DELETE FROM messages WHERE tenant_id = $1 AND message_id IN (SELECT unhex(value) FROM json_each($2))";
 
@@ -229,12 +232,13 @@ async fn drop_messages(
         let messages = id_list(messages.into_iter().map(|message| message.0));
         let query = sqlx::query_scalar::<_, Uuid>(ENDED_WHOLE).bind(tenant.0).bind(messages).bind(before.0);
         let messages = id_list(query.fetch_all(&mut *connection).await?);
-        let mut done = [0; 4];
-        for (statement, done) in [DROP_ATTEMPTS, DROP_DELIVERIES, DROP_LINKS, DROP_MESSAGES].iter().zip(&mut done) {
+        let mut done = [0; 5];
+        let statements = [DROP_ATTEMPTS, DROP_DELIVERIES, DROP_LINKS, DROP_EVENTS, DROP_MESSAGES];
+        for (statement, done) in statements.iter().zip(&mut done) {
             let query = sqlx::query(*statement).bind(tenant.0).bind(&messages);
             *done = query.execute(&mut *connection).await?.rows_affected();
         }
-        let [_, deliveries, _, messages] = done;
+        let [_, deliveries, _, _, messages] = done;
         dropped.deliveries = dropped.deliveries.saturating_add(deliveries);
         dropped.messages = dropped.messages.saturating_add(messages);
     }

@@ -19,6 +19,7 @@ use crate::store::revision::{EndpointRow, RuleRow, RuleRows};
 use crate::store::row::readable;
 use crate::store::rules::{RuleChanges, RuleSnapshot, RuleStore};
 use crate::store::sqlite::SqliteStore;
+use crate::store::sqlite::either::notices;
 use crate::store::sqlite::row::{Insert, id_list, insert};
 use crate::store::sqlite::{audit, endpoints, outbox, standing};
 use crate::store::{Result, StoreError, records, revision};
@@ -106,7 +107,8 @@ impl RuleStore for SqliteStore {
             .write(move |connection| {
                 Box::pin(async move {
                     let there = endpoints::set_disabled(connection, tenant, id, disabled.as_ref()).await?;
-                    if disabled.is_some() {
+                    if let Some(disabled) = disabled.as_ref().filter(|_| there) {
+                        notices::disabled(connection, tenant, id, (&disabled.reason, disabled.at)).await?;
                         outbox::fail_endpoints(connection, tenant, &[id], now, records::ENDPOINT_DISABLED).await?;
                     }
                     if there {

@@ -13,6 +13,7 @@ use crate::store::collections::outcomes;
 use crate::store::failure::is_repeat;
 use crate::store::outbox::Claimant;
 use crate::store::row::json_text;
+use crate::store::sqlite::either::events;
 use crate::store::sqlite::row::{Insert, insert};
 use crate::store::sqlite::{SqliteStore, collections, outbox, rules, standing};
 use crate::store::windows::{ProjectKey, Standing, Stirred, WindowCommit, WindowStore};
@@ -127,6 +128,9 @@ async fn commit_window(connection: &mut SqliteConnection, commit: WindowCommit) 
     }
     outbox::store_messages(connection, &commit.messages).await?;
     outbox::store_deliveries(connection, &commit.deliveries).await?;
+    for (message, event) in &commit.events {
+        events::note(connection, window.tenant_id, *message, event, commit.applied_at).await?;
+    }
     if let Some(seq) = commit.settles {
         settle(connection, window.tenant_id, window.project_id, seq, commit.rules_version).await?;
     }

@@ -4,7 +4,7 @@ use crate::store::StoreError;
 use crate::store::transfer::{Result, TransferError};
 
 /// Every table of the schema. A test compares this with the schema itself.
-pub const TABLES: [&str; 30] = [
+pub const TABLES: [&str; 35] = [
     "projects",
     "removed_projects",
     "run_bodies",
@@ -31,6 +31,11 @@ pub const TABLES: [&str; 30] = [
     "examples",
     "example_links",
     "queued_runs",
+    "event_types",
+    "applications",
+    "subscriptions",
+    "subscribed_types",
+    "events",
     "api_keys",
     "audit_log",
     "markers",

@@ -192,6 +192,7 @@ impl House {
             actions: Actions::default(),
             group_by: None,
             registration: None,
+            event: None,
         };
         let changes = RuleChanges { put_rules: vec![rule], put_endpoints: vec![endpoint], ..RuleChanges::default() };
         self.store.apply_rules(TENANT, changes, self.clock.now()).await.unwrap();
@@ -232,6 +233,7 @@ impl House {
             matches,
             messages,
             deliveries,
+            events: Vec::new(),
             actions: ActionsTaken::default(),
             applied_at: now,
             settles: None,
@@ -274,6 +276,7 @@ impl House {
             runs: 1,
             body: Body { json: format!(r#"{{"part":{part}}}"#), links: Vec::new() },
             created_at: self.clock.now().before(age),
+            event_type: None,
         }
     }
 

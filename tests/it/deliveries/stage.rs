@@ -228,6 +228,7 @@ impl Stage {
             runs: 0,
             body: Body { json, links: vec![link] },
             created_at,
+            event_type: None,
         };
         let delivery = Delivery {
             tenant_id,

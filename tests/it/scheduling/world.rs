@@ -126,6 +126,7 @@ pub(super) fn rule(key: &str) -> Rule {
         actions: Actions::default(),
         group_by: None,
         registration: None,
+        event: None,
     }
 }
 

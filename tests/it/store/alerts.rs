@@ -100,6 +100,7 @@ fn fired(kept: &Kept, minute: i64) -> AlertCommit {
         runs: 0,
         body: Body { json: "{}".into(), links: Vec::new() },
         created_at: at(minute * MINUTE),
+        event_type: None,
     };
     let endpoint_id = alert.actions[0].endpoint_id;
     let delivery = Delivery {

@@ -8,6 +8,7 @@ mod audit;
 mod broken;
 mod collections;
 mod evaluation;
+mod events;
 mod failed;
 mod feedback_tokens;
 mod health;
@@ -94,6 +95,14 @@ macro_rules! store_suite {
                 queued_runs_come_in_their_order_and_once,
                 what_a_match_asks_for_happens_with_it_or_not_at_all,
                 what_collections_hold_of_a_run_is_told;
+            events: event_types_are_listed_by_name_and_come_back_when_they_are_made_again,
+                applications_and_subscribers_keep_the_order_in_which_they_were_made,
+                an_event_goes_to_whoever_hears_of_it_and_once,
+                events_are_listed_newest_first_by_application_type_and_instant,
+                attempts_are_listed_newest_first_by_endpoint_and_by_message,
+                an_event_goes_when_it_is_old_whether_anybody_heard_it_or_not,
+                a_failure_is_told_to_those_who_ask_for_it_and_no_further,
+                one_tenant_is_wiped_and_others_stay;
             placement: a_new_rule_sees_what_comes_after_it,
                 a_backfilled_rule_sees_every_change_since_that_instant_once,
                 a_rule_that_moves_to_a_group_ahead_sees_every_change_once,

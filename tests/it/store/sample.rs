@@ -141,6 +141,7 @@ pub(crate) fn rule(key: &str, every: u64) -> Rule {
         actions: Actions::default(),
         group_by: None,
         registration: None,
+        event: None,
     }
 }
 
@@ -200,7 +201,17 @@ pub(crate) async fn found(
     let rules_version = store.rules_version().await.expect("readable");
     let (matches, applied_at) = (matches.to_vec(), window.end_time);
     let actions = ActionsTaken::default();
-    WindowCommit { window, rules_version, matches, messages, deliveries, settles: None, actions, applied_at }
+    WindowCommit {
+        window,
+        rules_version,
+        matches,
+        messages,
+        deliveries,
+        settles: None,
+        events: Vec::new(),
+        actions,
+        applied_at,
+    }
 }
 
 pub(crate) fn message(window: &Window, rule: RuleId) -> Message {
@@ -214,6 +225,7 @@ pub(crate) fn message(window: &Window, rule: RuleId) -> Message {
         runs: 1,
         body: Body { json: format!(r#"{{"runs": ["{}"]}}"#, "x".repeat(1000)), links: vec![] },
         created_at: window.end_time,
+        event_type: None,
     }
 }
 

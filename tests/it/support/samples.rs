@@ -45,6 +45,7 @@ pub(crate) fn rule(batch: BatchLimits) -> Rule {
         actions: Actions::default(),
         group_by: None,
         registration: None,
+        event: None,
     }
 }
 

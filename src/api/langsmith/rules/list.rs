@@ -22,6 +22,7 @@ pub(super) async fn list(State(api): State<Api>, principal: Principal, params: P
     let datasets: Vec<DatasetId> = params.ids("dataset_id")?;
     let contains = params.one("name_contains").map(str::to_lowercase);
     let mut rules = api.store.list_rules(tenant).await?;
+    rules.retain(|rule| rule.event.is_none());
     if !datasets.is_empty() || params.one("type").is_some_and(|kind| kind != "session") {
         // Rules here watch sessions.
         rules.clear();

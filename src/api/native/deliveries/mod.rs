@@ -20,6 +20,7 @@ use crate::model::id::DeliveryId;
 use selection::Selection;
 use shown::Names;
 
+pub(in crate::api) use replay::act;
 pub(super) use selection::instant;
 pub(in crate::api) use shown::said;
 

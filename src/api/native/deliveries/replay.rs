@@ -91,7 +91,7 @@ pub(super) async fn replay(State(api): State<Api>, by: By, Whole(body): Whole) -
 }
 
 /// What the audit log tells of a page: how many there were, and the first of them.
-fn act(ids: &[DeliveryId]) -> Act {
+pub(in crate::api) fn act(ids: &[DeliveryId]) -> Act {
     let object = match ids {
         [id] => Object::of_id(id.0),
         ids => Object::new(&format!("{} deliveries", ids.len()), None),

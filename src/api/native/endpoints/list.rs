@@ -11,7 +11,7 @@ use crate::api::auth::Principal;
 use crate::api::problem::Problem;
 use crate::store::names::EndpointMark;
 
-use super::shown::shown;
+use super::shown::with_subscriptions;
 
 /// Endpoints on a page, unless asked otherwise.
 const PAGE: u32 = 200;
@@ -39,7 +39,7 @@ pub(super) async fn list(
     let size = usize::try_from(limit).unwrap_or(usize::MAX);
     let page: Vec<_> = found.iter().take(size).collect();
     let next = page.last().filter(|_| found.len() > size).map(|last| write_cursor(&EndpointMark::of(last)));
-    let endpoints: Vec<Value> = page.into_iter().map(shown).collect();
+    let endpoints = with_subscriptions(&api, principal.tenant_id, &page).await?;
     Ok(Json(json!({ "endpoints": endpoints, "next": next })))
 }
 

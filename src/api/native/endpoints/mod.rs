@@ -18,9 +18,9 @@ use axum::{Json, Router};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::api::Api;
 use crate::api::auth::Principal;
 use crate::api::problem::Problem;
+use crate::api::{Api, subscribing};
 use crate::model::audit::Object;
 use crate::model::endpoint::Endpoint;
 use crate::model::id::{EndpointId, TenantId};
@@ -38,7 +38,9 @@ pub(super) fn routes() -> Router<Api> {
 }
 
 async fn show(State(api): State<Api>, principal: Principal, Path(key): Path<String>) -> Result<Json<Value>, Problem> {
-    Ok(Json(shown::shown(&find(&api, principal.tenant_id, &key).await?)))
+    let endpoint = find(&api, principal.tenant_id, &key).await?;
+    let shown = shown::with_subscriptions(&api, principal.tenant_id, &[&endpoint]).await?;
+    Ok(Json(shown.into_iter().next().unwrap_or_default()))
 }
 
 /// Reads a body, or the nothing that stands for an empty one.
@@ -77,6 +79,9 @@ async fn find_own(api: &Api, tenant: TenantId, key: &str) -> Result<Endpoint, Pr
     }
     let (place, what) = match (&endpoint.key, &endpoint.origin) {
         (Some(key), Some(origin)) => (format!("the endpoint `{key}` is written in {origin}"), "the file"),
+        (None, Some(origin)) if origin == subscribing::ORIGIN => {
+            ("the endpoint subscribes to events".to_owned(), "the API it was made through (docs/events.md)")
+        }
         _ if endpoint.alert_id.is_some() => ("the endpoint is written inside an alert".to_owned(), "the alert"),
         _ => ("the endpoint is written inside a rule".to_owned(), "the rule"),
     };

@@ -84,7 +84,8 @@ async fn show(
 
 /// YAML for those who accept it, and YAML inside JSON for all others.
 async fn export(State(api): State<Api>, principal: Principal, headers: HeaderMap) -> Result<Response, Problem> {
-    let rules = api.store.list_rules(principal.tenant_id).await?;
+    let mut rules = api.store.list_rules(principal.tenant_id).await?;
+    rules.retain(|rule| rule.event.is_none());
     let mut endpoints = api.store.list_endpoints(principal.tenant_id).await?;
     endpoints.sort_by(|a, b| a.key.cmp(&b.key));
     let yaml = rule_file::export(&rules, &endpoints);

@@ -1,6 +1,7 @@
 //! A store that fails, or lets something else happen first, where it is told to. All else goes to the real one.
 
 mod asides;
+mod events;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex};
@@ -454,6 +455,10 @@ impl KeyStore for FaultyStore {
 
     async fn wipe(&self, told: Option<Entry>) -> Result<()> {
         self.real.wipe(told).await
+    }
+
+    async fn wipe_tenant(&self, tenant: TenantId, told: Option<Entry>) -> Result<()> {
+        self.real.wipe_tenant(tenant, told).await
     }
 
     async fn close(&self) {

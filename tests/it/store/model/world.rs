@@ -238,6 +238,7 @@ impl<'a> World<'a> {
             matches,
             messages,
             deliveries,
+            events: Vec::new(),
             actions: ActionsTaken::default(),
             applied_at: self.now,
             settles,

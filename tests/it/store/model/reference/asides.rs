@@ -24,7 +24,7 @@ use uuid::Uuid;
 
 use super::Reference;
 
-fn not_asked<T>() -> Result<T> {
+pub(super) fn not_asked<T>() -> Result<T> {
     Err(StoreError::Unusable("no history asks for this".to_owned()))
 }
 

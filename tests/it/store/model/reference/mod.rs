@@ -4,6 +4,7 @@
 //! What is pure and has laws and tests of its own (how parts merge into a run, how ids are derived) is taken from `model`.
 
 mod asides;
+mod events;
 mod names;
 mod outbox;
 mod projects;
@@ -183,6 +184,15 @@ impl KeyStore for Reference {
         self.change(|state| {
             state.tenants.clear();
             state.tenant(TenantId::DEFAULT).ensure_default(TenantId::DEFAULT);
+            state.rules_version += 1;
+            Ok(())
+        })
+    }
+
+    async fn wipe_tenant(&self, tenant: TenantId, _: Option<Entry>) -> Result<()> {
+        self.change(|state| {
+            state.tenants.remove(&tenant);
+            state.tenant(tenant).ensure_default(tenant);
             state.rules_version += 1;
             Ok(())
         })

@@ -1,0 +1,117 @@
+//! What the store tells of by itself, in the transaction in which it happens: deliveries that failed, and endpoints that were
+//! disabled. Nothing is told of what tells of these, so that no failure tells of its own telling without end.
+
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::model::delivery::Delivery;
+use crate::model::event::Event;
+use crate::model::id::{ApplicationId, DeliveryId, EndpointId, MessageId, TenantId, derived};
+use crate::model::message::{Body, Message, Source};
+use crate::model::time::Timestamp;
+use crate::store::Result;
+use crate::store::events::Reach;
+use crate::store::records::source;
+use crate::store::row::{Cells, Columns};
+
+use super::{Connection, events, store_told};
+
+const DELIVERY_FAILED: &str = "delivery.failed";
+const ENDPOINT_DISABLED: &str = "endpoint.disabled";
+
+pub(super) const FAILED: &str = "SELECT d.message_id, d.endpoint_id, d.rule_id, d.source, d.attempts, m.event_type FROM deliveries d \
+     LEFT JOIN messages m ON m.tenant_id = d.tenant_id AND m.message_id = d.message_id \
+     WHERE d.tenant_id = $1 AND d.delivery_id = $2";
+
+/// A delivery that failed.
+struct Lost {
+    message: Uuid,
+    endpoint: Uuid,
+    source: Source,
+    attempts: i64,
+    event_type: Option<String>,
+}
+
+fn lost(row: &impl Columns) -> Result<Lost> {
+    let mut cells = Cells::of("deliveries", row);
+    Ok(Lost {
+        message: cells.take()?,
+        endpoint: cells.take()?,
+        source: source(&mut cells)?,
+        attempts: cells.take()?,
+        event_type: cells.take_or_none()?,
+    })
+}
+
+/// Tells that a delivery failed.
+pub(in crate::store) async fn failed(
+    connection: &mut Connection,
+    tenant: TenantId,
+    delivery: DeliveryId,
+    (reason, at): (&str, Timestamp),
+) -> Result<()> {
+    let to = hearers(connection, tenant, DELIVERY_FAILED).await?;
+    if to.is_empty() {
+        return Ok(());
+    }
+    let row = sqlx::query(FAILED).bind(tenant.0).bind(delivery.0).fetch_optional(&mut *connection).await?;
+    let Some(row) = row else { return Ok(()) };
+    let Lost { message, endpoint, source, attempts, event_type } = lost(&row)?;
+    if event_type.as_deref().is_some_and(|told| [DELIVERY_FAILED, ENDPOINT_DISABLED].contains(&told)) {
+        return Ok(());
+    }
+    let body = json!({
+        "delivery_id": delivery, "message_id": message, "endpoint_id": endpoint, "rule_id": source.rule(), "attempts": attempts,
+        "event_type": event_type.as_deref().unwrap_or("rule.matched"), "reason": reason, "failed_at": at.to_string(),
+    });
+    let id = MessageId(derived(DELIVERY_FAILED, &[delivery.0.as_bytes(), &attempts.to_be_bytes()]));
+    tell(connection, tenant, (id, DELIVERY_FAILED, at), &body, without(to, EndpointId(endpoint))).await
+}
+
+/// Tells that an endpoint was disabled.
+pub(in crate::store) async fn disabled(
+    connection: &mut Connection,
+    tenant: TenantId,
+    endpoint: EndpointId,
+    (reason, at): (&str, Timestamp),
+) -> Result<()> {
+    let to = without(hearers(connection, tenant, ENDPOINT_DISABLED).await?, endpoint);
+    let body = json!({ "endpoint_id": endpoint, "reason": reason, "disabled_at": at.to_string() });
+    let id = MessageId(derived(ENDPOINT_DISABLED, &[endpoint.0.as_bytes(), &at.0.to_be_bytes()]));
+    tell(connection, tenant, (id, ENDPOINT_DISABLED, at), &body, to).await
+}
+
+async fn hearers(connection: &mut Connection, tenant: TenantId, event_type: &str) -> Result<Vec<EndpointId>> {
+    events::hearers(connection, tenant, &Event::of_tenant(event_type), Reach::Tenant).await
+}
+
+fn without(mut endpoints: Vec<EndpointId>, one: EndpointId) -> Vec<EndpointId> {
+    endpoints.retain(|endpoint| *endpoint != one);
+    endpoints
+}
+
+async fn tell(
+    connection: &mut Connection,
+    tenant_id: TenantId,
+    (id, event_type, at): (MessageId, &str, Timestamp),
+    body: &Value,
+    to: Vec<EndpointId>,
+) -> Result<()> {
+    if to.is_empty() || !events::note(connection, tenant_id, id, &Event::of_tenant(event_type), at).await? {
+        return Ok(());
+    }
+    let message = Message {
+        tenant_id,
+        id,
+        source: Source::Application(ApplicationId::TENANT),
+        window_id: None,
+        part: 1,
+        parts: 1,
+        runs: 0,
+        body: Body { json: body.to_string(), links: Vec::new() },
+        created_at: at,
+        event_type: Some(event_type.to_owned()),
+    };
+    let deliveries: Vec<Delivery> = to.into_iter().map(|endpoint| events::delivery(&message, endpoint, at)).collect();
+    store_told(connection, tenant_id, std::slice::from_ref(&message), &deliveries).await
+}
