@@ -10,6 +10,7 @@ use std::sync::OnceLock;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
 
+use crate::filter::eval::text::{Words, has_plain_case};
 use crate::filter::field::Root;
 pub(crate) use crate::filter::flatten::Entry;
 use crate::filter::flatten::{Scalar, below, rows, rows_below};
@@ -38,6 +39,7 @@ pub struct Facts<'a> {
     thread_id: OnceLock<Option<String>>,
     feedback_rows: OnceLock<Vec<FeedbackRow<'a>>>,
     text: OnceLock<String>,
+    raw: OnceLock<Option<String>>,
     seen: SeenMarks,
 }
 
@@ -80,6 +82,7 @@ impl<'a> Facts<'a> {
             thread_id: OnceLock::new(),
             feedback_rows: OnceLock::new(),
             text: OnceLock::new(),
+            raw: OnceLock::new(),
             seen: SeenMarks::default(),
         }
     }
@@ -130,6 +133,27 @@ impl<'a> Facts<'a> {
         root.pick(metadata, extra, inputs, outputs).get_or_init(|| mark::values(root, self.entries(root)))
     }
 
+    /// Whether full text search finds all of these words. What is not in the bodies as they were sent is not looked for in
+    /// them taken apart.
+    pub(crate) fn says(&self, words: &Words) -> bool {
+        let may_say = || self.raw().is_none_or(|raw| words.may_be_in(raw));
+        (self.text.get().is_some() || may_say()) && words.are_in(self.text())
+    }
+
+    /// What text is taken from, as it was sent, in ASCII's small letters; nothing where that can mislead.
+    fn raw(&self) -> Option<&str> {
+        let join = || {
+            let bodies = [&self.run.inputs, &self.run.outputs].map(|payload| payload.as_ref().map(seen));
+            let bodies = bodies.into_iter().flatten().map(RawJson::text);
+            let parts =
+                [self.run.name.as_str(), self.run.error.as_deref().unwrap_or_default()].into_iter().chain(bodies);
+            let mut raw = parts.collect::<Vec<_>>().join("\n");
+            raw.make_ascii_lowercase();
+            has_plain_case(&raw).then_some(raw)
+        };
+        self.raw.get_or_init(join).as_deref()
+    }
+
     /// All that full text search looks through, in lower case: name, error, and the text and numbers of inputs and
     /// outputs, without their keys.
     pub(crate) fn text(&self) -> &str {
@@ -155,10 +179,14 @@ impl<'a> Facts<'a> {
 }
 
 fn payload_rows(payload: Option<&Payload>) -> Vec<Entry> {
+    payload.map(|payload| json_rows(seen(payload))).unwrap_or_default()
+}
+
+/// What is seen of a payload.
+fn seen(payload: &Payload) -> &RawJson {
     match payload {
-        Some(Payload::Inline(json)) => json_rows(json),
-        Some(Payload::Blob(blob)) => json_rows(&blob.extract),
-        None => Vec::new(),
+        Payload::Inline(json) => json,
+        Payload::Blob(blob) => &blob.extract,
     }
 }
 

@@ -64,7 +64,8 @@ impl Number {
         Self::of_f64(self.approximate() + other.approximate())
     }
 
-    fn approximate(self) -> f64 {
+    /// The nearest float.
+    pub(crate) fn approximate(self) -> f64 {
         match self {
             Self::Exact(exact) => exact.to_f64().unwrap_or_default(),
             Self::Real(real) => real,

@@ -256,14 +256,26 @@ fn instant(json: &RawJson) -> Option<Timestamp> {
     }
 }
 
-/// Makes each run's usage that of its subtree: its own and that of all runs below it.
-///
-/// The runs are those of one trace, in any order; a parent that is not among them gets nothing. Runs whose parents form
-/// a circle keep their own.
+/// Makes each run's usage that of its subtree ([`sums`]).
 pub fn roll_up(runs: &mut [Run]) {
-    let index: HashMap<RunId, usize> = runs.iter().enumerate().map(|(at, run)| (run.id, at)).collect();
+    let own: Vec<_> = runs.iter().map(|run| (run.id, run.parent_run_id, &run.usage)).collect();
+    let sums = sums(&own);
+    for (run, sum) in runs.iter_mut().zip(sums) {
+        run.usage = sum;
+    }
+}
+
+/// What the subtree of each of these runs used: its own and that of all runs below it. Each comes with its parent and with
+/// what it used by itself.
+///
+/// The runs are those of whole traces, in any order; a parent that is not among them gets nothing. Runs whose parents form
+/// a circle keep their own.
+#[must_use]
+pub fn sums(runs: &[(RunId, Option<RunId>, &Usage)]) -> Vec<Usage> {
+    let index: HashMap<RunId, usize> = runs.iter().enumerate().map(|(at, (run, ..))| (*run, at)).collect();
     let parents: Vec<Option<usize>> =
-        runs.iter().map(|run| run.parent_run_id.and_then(|parent| index.get(&parent).copied())).collect();
+        runs.iter().map(|(_, parent, _)| parent.and_then(|parent| index.get(&parent).copied())).collect();
+    let mut totals: Vec<Usage> = runs.iter().map(|(.., own)| (*own).clone()).collect();
     let mut waiting = vec![0_usize; runs.len()];
     for parent in parents.iter().flatten() {
         if let Some(count) = waiting.get_mut(*parent) {
@@ -274,16 +286,17 @@ pub fn roll_up(runs: &mut [Run]) {
     let mut ready: Vec<usize> =
         waiting.iter().enumerate().filter(|(_, count)| **count == 0).map(|(at, _)| at).collect();
     while let Some(at) = ready.pop() {
-        let (Some(run), Some(children)) = (runs.get_mut(at), below.get(at)) else { continue };
-        run.usage.add(children);
+        let (Some(total), Some(children)) = (totals.get_mut(at), below.get(at)) else { continue };
+        total.add(children);
         let Some(parent) = parents.get(at).copied().flatten() else { continue };
         let (Some(sum), Some(count)) = (below.get_mut(parent), waiting.get_mut(parent)) else { continue };
-        sum.add(&run.usage);
+        sum.add(total);
         *count = count.saturating_sub(1);
         if *count == 0 {
             ready.push(parent);
         }
     }
+    totals
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@
 //! look at very many candidates ends early rather than late, as long as it has found something; one that is empty is the
 //! last.
 
+mod family;
 pub mod feedback;
 mod finder;
 mod page;
@@ -21,11 +22,11 @@ use crate::filter::Filter;
 use crate::model::id::{ProjectId, RunId, TraceId};
 use crate::model::time::Timestamp;
 
+pub use family::{Family, families, sums};
 pub use finder::Finder;
 pub use page::{Page, page};
 pub use stats::{Spread, Stats, of_project, stats};
 pub use threads::{Thread, Threads, threads};
-pub use tree::{Family, families};
 
 /// What is asked.
 #[derive(Debug, Clone)]

@@ -7,9 +7,9 @@ use crate::model::id::{RunId, TenantId};
 use crate::model::run::{Run, Status, StoredRun};
 use crate::model::time::Timestamp;
 use crate::model::usage::Usage;
+use crate::query::families;
 use crate::query::feedback::Summaries;
 use crate::query::stats::{Spread, spread};
-use crate::query::tree::families;
 use crate::query::{Finder, Question};
 use crate::store::{Result, Store};
 

@@ -1,6 +1,6 @@
-//! Traces as trees: who is below whom, and what was used there together.
+//! Whole traces, each run with what its subtree used.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::filter::Facts;
 use crate::matcher::{Trace, trace_passes};
@@ -16,17 +16,6 @@ pub(super) const TRACES: usize = 32;
 /// Where a trace is: its project and its id.
 pub(super) type Place = (ProjectId, TraceId);
 
-/// What surrounds a run in its trace.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Family {
-    /// Its children, in the order of their paths.
-    pub children: Vec<RunId>,
-    /// All runs below it, in that order.
-    pub descendants: Vec<RunId>,
-    /// What it used together with them.
-    pub usage: Usage,
-}
-
 /// A whole trace; each run's usage is that of its subtree.
 pub(super) struct Tree {
     pub(super) id: TraceId,
@@ -34,22 +23,6 @@ pub(super) struct Tree {
     /// What those used by themselves that have others below them.
     own: HashMap<RunId, Usage>,
     index: HashMap<RunId, usize>,
-    children: HashMap<RunId, Vec<RunId>>,
-}
-
-/// The family of each of these runs.
-pub async fn families(store: &dyn Store, tenant: TenantId, runs: &[&Run]) -> Result<HashMap<RunId, Family>> {
-    let places: BTreeSet<Place> = runs.iter().map(|run| (run.project_id, run.trace_id)).collect();
-    let mut families = HashMap::new();
-    for batch in places.into_iter().collect::<Vec<_>>().chunks(TRACES) {
-        let trees = load(store, tenant, batch).await?;
-        for run in runs {
-            if let Some(family) = trees.get(&(run.project_id, run.trace_id)).and_then(|tree| tree.family(run.id)) {
-                families.insert(run.id, family);
-            }
-        }
-    }
-    Ok(families)
 }
 
 /// These traces.
@@ -84,13 +57,7 @@ impl Tree {
             .collect();
         runs.sort_by(|one, other| (&one.run.dotted_order, one.run.id).cmp(&(&other.run.dotted_order, other.run.id)));
         let index = runs.iter().enumerate().map(|(at, stored)| (stored.run.id, at)).collect();
-        let mut children: HashMap<RunId, Vec<RunId>> = HashMap::new();
-        for stored in &runs {
-            if let Some(parent) = stored.run.parent_run_id {
-                children.entry(parent).or_default().push(stored.run.id);
-            }
-        }
-        Self { id, runs, own, index, children }
+        Self { id, runs, own, index }
     }
 
     /// One of its runs.
@@ -136,20 +103,5 @@ impl Tree {
             parent = stored.run.parent_run_id;
         }
         false
-    }
-
-    /// What surrounds one of its runs.
-    fn family(&self, id: RunId) -> Option<Family> {
-        let children = self.children.get(&id).cloned().unwrap_or_default();
-        let mut found: HashSet<RunId> = children.iter().copied().collect();
-        let mut waiting = children.clone();
-        while let Some(next) = waiting.pop() {
-            let further = self.children.get(&next).into_iter().flatten().copied();
-            waiting.extend(further.filter(|run| *run != id && found.insert(*run)));
-        }
-        // Found in no order: put into that of their paths without a look at the rest of the trace.
-        let mut descendants: Vec<RunId> = found.into_iter().collect();
-        descendants.sort_by_key(|run| self.index.get(run).copied());
-        Some(Family { children, descendants, usage: self.run(id)?.run.usage.clone() })
     }
 }

@@ -42,6 +42,17 @@ pub struct Refusal {
     pub reason: String,
 }
 
+/// Whose child a run is, in which trace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Kin {
+    /// The run.
+    pub run_id: RunId,
+    /// Its trace.
+    pub trace_id: TraceId,
+    /// Its parent; a root has none.
+    pub parent_run_id: Option<RunId>,
+}
+
 /// Which runs a page lists, newest start first.
 #[derive(Debug, Clone, Default)]
 pub struct RunQuery {
@@ -102,6 +113,9 @@ pub trait RunStore: Send + Sync {
 
     /// All runs of these traces within a project, in no order.
     async fn traces(&self, tenant: TenantId, project: ProjectId, ids: &[TraceId]) -> Result<Vec<StoredRun>>;
+
+    /// Whose child each run of these traces within a project is, in no order. What else a run holds is not looked at.
+    async fn kin(&self, tenant: TenantId, project: ProjectId, ids: &[TraceId]) -> Result<Vec<Kin>>;
 
     /// A page of runs.
     async fn list_runs(&self, tenant: TenantId, query: &RunQuery) -> Result<Vec<StoredRun>>;

@@ -23,7 +23,7 @@ pub(crate) fn holds(condition: &Condition, facts: &Facts<'_>) -> bool {
             Some(_) => pair::joined(std::slice::from_ref(condition), facts),
             None => compare::field(field, test, facts),
         },
-        Condition::Words(words) => words.are_in(facts.text()),
+        Condition::Words(words) => facts.says(words),
         Condition::HasKey(root, key) => facts.entries(*root).iter().any(|entry| *entry.path == **key),
         Condition::Contains(root, within, contained) => contains(*root, within.as_deref(), contained, facts),
     }

@@ -150,12 +150,22 @@ impl Needle {
 pub(crate) struct Words {
     text: String,
     lower: Vec<String>,
+    /// Those that stand in JSON as they are, wherever they stand in a text of it.
+    plain: Vec<String>,
 }
 
 impl Words {
     /// Takes text apart into words.
     pub(crate) fn new(text: &str) -> Self {
-        Self { text: text.to_owned(), lower: text.split_whitespace().map(str::to_lowercase).collect() }
+        let lower: Vec<String> = text.split_whitespace().map(str::to_lowercase).collect();
+        let plain = lower.iter().filter(|word| is_plain(word)).cloned().collect();
+        Self { text: text.to_owned(), lower, plain }
+    }
+
+    /// Whether all may be in a document, by its JSON and whatever else is looked through, in ASCII's small letters. If not,
+    /// they are not in its texts either.
+    pub(crate) fn may_be_in(&self, raw: &str) -> bool {
+        self.plain.iter().all(|word| raw.contains(word.as_str()))
     }
 
     /// The words as written.
@@ -167,6 +177,18 @@ impl Words {
     pub(crate) fn are_in(&self, lower: &str) -> bool {
         self.lower.iter().all(|word| lower.contains(word.as_str()))
     }
+}
+
+/// Whether a word has no character that JSON writes in another way, and one that is in no number.
+fn is_plain(word: &str) -> bool {
+    let is_kept = |c: char| c.is_ascii_graphic() && !matches!(c, '"' | '\\' | '/');
+    word.chars().all(is_kept) && word.chars().any(|c| c.is_ascii_alphabetic() && c != 'e')
+}
+
+/// Whether small letters of ASCII are in a text's small letters just where ASCII's own are: two letters beyond ASCII have
+/// small ones within, and JSON may write any by its number.
+pub(crate) fn has_plain_case(json: &str) -> bool {
+    !json.contains(['\u{130}', '\u{212a}']) && !json.contains("\\u")
 }
 
 #[cfg(test)]
@@ -208,6 +230,20 @@ mod tests {
         for (pattern, text, expected) in cases {
             assert_eq!(Pattern::parse(pattern).matches(text), expected, "{pattern} on {text}");
         }
+    }
+
+    #[test]
+    fn a_text_without_a_plain_word_is_told_from_its_json() {
+        let may = |words: &str, json: &str| Words::new(words).may_be_in(&json.to_ascii_lowercase());
+        assert!(may("Fox jumps", r#"{"a":"the fox","b":["JUMPS"]}"#));
+        assert!(!may("fox hides", r#"{"a":"the fox","b":["jumps"]}"#));
+        // These may be written otherwise: what is not there in so many words may be there all the same.
+        for hidden in ["100", "1e5", "a/b", "say\"so", "caf\u{e9}", "back\\slash"] {
+            assert!(may(hidden, "{}"), "{hidden}");
+        }
+        assert!(!has_plain_case("\u{212a}elvin") && !has_plain_case(r#""\u0066ox""#) && has_plain_case("caf\u{c9}"));
+        let within = |c: &char| !c.is_ascii() && c.to_lowercase().any(|small| small.is_ascii());
+        assert_eq!(('\0'..=char::MAX).filter(within).collect::<String>(), "\u{130}\u{212a}");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What a database can decide of a filter: a description of conditions on columns, and nothing of SQL itself.
 //!
-//! A database knows a run's hot columns and the keys of its feedback; the rest of a run is packed. So a filter becomes
+//! A database knows a run's hot columns and the keys and scores of its feedback; the rest of a run is packed. So a filter becomes
 //! two bounds. Every run that passes the filter passes the upper one, every run that passes the lower one passes the
 //! filter, and where both are the same the database's word is final. What it cannot decide is "perhaps": true in the
 //! upper bound, false in the lower one, and `not` exchanges the two.
@@ -103,13 +103,18 @@ pub enum Piece {
 
 /// A test of a feedback record.
 #[derive(Debug, Clone, PartialEq)]
-pub struct FeedbackTest {
-    /// The column.
-    pub column: FeedbackColumn,
-    /// The words it is one of.
-    pub words: Vec<String>,
-    /// Whether it must be none of them instead.
-    pub negated: bool,
+pub enum FeedbackTest {
+    /// A column is one of some words.
+    Words {
+        /// The column.
+        column: FeedbackColumn,
+        /// The words.
+        words: Vec<String>,
+        /// Whether it must be none of them instead.
+        negated: bool,
+    },
+    /// There is a score, which stands so to this number.
+    Score(Order, f64),
 }
 
 /// A column of a feedback record.

@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 use crate::ingest::error::{IngestError, Invalid};
 use crate::ingest::otlp::check_count;
 use crate::ingest::otlp::protobuf::double;
-use crate::ingest::otlp::span::{self, Attributes, Event, Sheet, Span};
+use crate::ingest::otlp::span::{self, Attributes, Event, Link, Sheet, Span};
 
 /// The status of a span that failed.
 const ERROR: &str = "STATUS_CODE_ERROR";
@@ -62,6 +62,7 @@ struct SpanKeys {
     end_time_unix_nano: Option<Whole>,
     attributes: Option<Vec<Pair>>,
     events: Option<Vec<EventKeys>>,
+    links: Option<Vec<LinkKeys>>,
     status: Option<StatusKeys>,
 }
 
@@ -70,6 +71,14 @@ struct SpanKeys {
 struct EventKeys {
     name: Option<String>,
     time_unix_nano: Option<Whole>,
+    attributes: Option<Vec<Pair>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct LinkKeys {
+    trace_id: Option<String>,
+    span_id: Option<String>,
     attributes: Option<Vec<Pair>>,
 }
 
@@ -139,6 +148,7 @@ fn read_span(raw: &RawValue) -> Result<Span, Invalid> {
         None => false,
     };
     let events = keys.events.unwrap_or_default().into_iter().map(event).collect::<Result<_, _>>()?;
+    let links = keys.links.unwrap_or_default().into_iter().map(link).collect::<Result<_, _>>()?;
     Ok(Span {
         trace_id: span::own_id("traceId", &id("traceId", keys.trace_id, 16)?)?,
         id: span::own_id("spanId", &id("spanId", keys.span_id, 8)?)?,
@@ -148,6 +158,7 @@ fn read_span(raw: &RawValue) -> Result<Span, Invalid> {
         end: span::instant(whole("endTimeUnixNano", keys.end_time_unix_nano)?),
         attributes: attributes(keys.attributes),
         events,
+        links,
         failure: failed.then(|| status.message.unwrap_or_default()),
     })
 }
@@ -155,6 +166,14 @@ fn read_span(raw: &RawValue) -> Result<Span, Invalid> {
 fn event(keys: EventKeys) -> Result<Event, Invalid> {
     let at = span::instant(whole("timeUnixNano", keys.time_unix_nano)?).unwrap_or_default();
     Ok(Event { name: keys.name.unwrap_or_default(), at, attributes: attributes(keys.attributes) })
+}
+
+fn link(keys: LinkKeys) -> Result<Link, Invalid> {
+    Ok(Link {
+        trace_id: span::own_id("links.traceId", &id("links.traceId", keys.trace_id, 16)?)?,
+        id: span::own_id("links.spanId", &id("links.spanId", keys.span_id, 8)?)?,
+        attributes: attributes(keys.attributes),
+    })
 }
 
 fn attributes(pairs: Option<Vec<Pair>>) -> Attributes {

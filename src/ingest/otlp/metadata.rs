@@ -4,7 +4,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::ingest::otlp::span::{Attributes, Sheet, Span, below, first_text, says, unpacked};
+use crate::ingest::otlp::span::{Attributes, Link, Sheet, Span, below, first_text, says, unpacked};
 
 /// Attributes that are somewhere else in the run.
 const ELSEWHERE: [&str; 21] = [
@@ -100,6 +100,9 @@ fn metadata(span: &Span, sheet: &Sheet) -> Map<String, Value> {
     }
     say("OTEL_TRACE_ID", hexadecimal(&span.trace_id).into());
     say("OTEL_SPAN_ID", hexadecimal(&span.id).into());
+    if !span.links.is_empty() {
+        say("OTEL_LINKS", span.links.iter().map(link).collect());
+    }
     say("ls_provider", first_text(attributes, &PROVIDERS).into());
     say("ls_model_name", first_text(attributes, &MODELS).into());
     for prefix in ["traceloop.association.properties.", "langsmith.metadata."] {
@@ -115,6 +118,17 @@ fn metadata(span: &Span, sheet: &Sheet) -> Map<String, Value> {
         metadata.extend(said.map(|(key, value)| (key.to_owned(), value)));
     }
     metadata
+}
+
+/// A link, under the names that the linked run's own metadata has.
+fn link(link: &Link) -> Value {
+    let mut said = Map::new();
+    said.insert("OTEL_TRACE_ID".to_owned(), hexadecimal(&link.trace_id).into());
+    said.insert("OTEL_SPAN_ID".to_owned(), hexadecimal(&link.id).into());
+    if !link.attributes.is_empty() {
+        said.insert("attributes".to_owned(), link.attributes.clone().into_iter().collect());
+    }
+    Value::Object(said)
 }
 
 fn is_elsewhere(key: &str) -> bool {

@@ -14,7 +14,7 @@ use serde_json::{Map, Number, Value};
 
 use crate::ingest::error::{IngestError, Invalid};
 use crate::ingest::otlp::check_count;
-use crate::ingest::otlp::span::{self, Attributes, Event, Sheet, Span};
+use crate::ingest::otlp::span::{self, Attributes, Event, Link, Sheet, Span};
 use crate::ingest::otlp::weight::Weight;
 
 /// `ExportTraceServiceRequest`, its spans still bytes.
@@ -81,6 +81,7 @@ fn read_span(bytes: Bytes) -> Result<Span, Invalid> {
         end: span::instant(read.end_time_unix_nano),
         attributes: attributes(read.attributes),
         events: read.events.into_iter().map(event).collect(),
+        links: read.links.into_iter().map(link).collect::<Result<_, _>>()?,
         failure: (status.code == StatusCode::Error as i32).then_some(status.message),
     })
 }
@@ -88,6 +89,14 @@ fn read_span(bytes: Bytes) -> Result<Span, Invalid> {
 fn event(event: wire::span::Event) -> Event {
     let at = span::instant(event.time_unix_nano).unwrap_or_default();
     Event { name: event.name, at, attributes: attributes(event.attributes) }
+}
+
+fn link(link: wire::span::Link) -> Result<Link, Invalid> {
+    Ok(Link {
+        trace_id: span::own_id("links.trace_id", &link.trace_id)?,
+        id: span::own_id("links.span_id", &link.span_id)?,
+        attributes: attributes(link.attributes),
+    })
 }
 
 fn attributes(pairs: Vec<KeyValue>) -> Attributes {

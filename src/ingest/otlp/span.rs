@@ -30,6 +30,7 @@ pub(super) struct Span {
     pub(super) end: Option<Timestamp>,
     pub(super) attributes: Attributes,
     pub(super) events: Vec<Event>,
+    pub(super) links: Vec<Link>,
     /// Its status is ERROR, with this message.
     pub(super) failure: Option<String>,
 }
@@ -39,6 +40,14 @@ pub(super) struct Span {
 pub(super) struct Event {
     pub(super) name: String,
     pub(super) at: Timestamp,
+    pub(super) attributes: Attributes,
+}
+
+/// Another span that this one has to do with, in whatever trace.
+#[derive(Debug)]
+pub(super) struct Link {
+    pub(super) trace_id: [u8; 16],
+    pub(super) id: [u8; 8],
     pub(super) attributes: Attributes,
 }
 

@@ -6,7 +6,8 @@
 //! while it is still moving, and nothing is forgotten.
 //!
 //! What is told of a run's tokens and costs is what its subtree used, whichever rule found it. For runs that were found by
-//! themselves the traces are read once they have been found: that costs by matches, not by changes.
+//! themselves what is below them is read once they have been found: that costs by matches, not by changes, and next to
+//! nothing for a run that has no children.
 //!
 //! Rules that are told by threads see whole threads in the same way ([`threads`]).
 //!
@@ -22,9 +23,10 @@ use crate::filter::Facts;
 use crate::matcher::{Candidates, CompiledRule, RuleSet, Slot, Trace};
 use crate::model::id::{RunId, TraceId};
 use crate::model::run::{Payload, StoredRun};
-use crate::model::usage::{Usage, roll_up};
+use crate::model::usage::roll_up;
 use crate::model::window::{Change, Seq};
 use crate::payload;
+use crate::query::sums;
 use crate::scheduler::plan::{Cut, Place, Reading, Rest, Stretch};
 use crate::scheduler::sample;
 use crate::store::windows::Stirred;
@@ -33,9 +35,6 @@ use threads::FoundThread;
 
 /// Changes whose runs are in memory together.
 const BATCH: usize = 256;
-
-/// Traces that are in memory together for the sake of their sums.
-const TRACES: usize = 32;
 
 /// The same where whole threads are: each is many runs.
 const BATCH_OF_THREADS: usize = 32;
@@ -165,18 +164,14 @@ async fn sum_found(
     drafts: &mut [Draft],
 ) -> Result<(), StoreError> {
     let runs = drafts.iter().flat_map(|draft| draft.found.values()).flat_map(|found| found.runs.values());
-    let found = runs.filter(|stored| alone.contains(&stored.run.id));
-    let traces: Vec<TraceId> = found.map(|stored| stored.run.trace_id).collect::<BTreeSet<_>>().into_iter().collect();
-    if traces.is_empty() {
+    let mut asked: BTreeMap<TraceId, Vec<RunId>> = BTreeMap::new();
+    for stored in runs.filter(|stored| alone.contains(&stored.run.id)) {
+        asked.entry(stored.run.trace_id).or_default().push(stored.run.id);
+    }
+    if asked.is_empty() {
         return Ok(());
     }
-    let mut sums: HashMap<RunId, Usage> = HashMap::new();
-    for some in traces.chunks(TRACES) {
-        for trace in by_trace(store.traces(project.tenant_id, project.project_id, some).await?) {
-            let asked = trace.runs.iter().filter(|stored| alone.contains(&stored.run.id));
-            sums.extend(asked.map(|stored| (stored.run.id, stored.run.usage.clone())));
-        }
-    }
+    let sums = sums(store, project.tenant_id, project.project_id, &asked).await?;
     for stored in drafts.iter_mut().flat_map(|draft| draft.found.values_mut()).flat_map(|found| found.runs.values_mut())
     {
         if let Some(sum) = sums.get(&stored.run.id).filter(|sum| **sum != stored.run.usage) {

@@ -14,7 +14,7 @@ use crate::store::audit::AuditQuery;
 use crate::store::failed::FailedQuery;
 use crate::store::outbox::DeliveryQuery;
 use crate::store::runs::{FeedbackQuery, RunQuery};
-use crate::store::search::path::Ordered;
+use crate::store::search::path::{Ordered, probes};
 use crate::store::search::render::{self, Way};
 use crate::store::search::{Search, Within};
 
@@ -92,6 +92,8 @@ const SEARCHED: &str = "
         FROM s;
     INSERT INTO feedback SELECT id('tenant', 0), id('judged', n), id('searched', n), id('searched', 0), 'stars', 'api', n,
         '{}' FROM s WHERE n <= 20;
+    INSERT INTO feedback SELECT id('tenant', 0), id('graded', n), id('searched', n), id('searched', 0), 'grade', 'api', n,
+        '{\"score\":' || n % 100 || '.0}' FROM s;
     ANALYZE runs, feedback";
 
 #[tokio::test]
@@ -114,14 +116,34 @@ async fn searches_are_served_by_the_indexes_that_lead_to_them() {
         (Search { after, newest_first: false, ..of("eq(is_root, true)") }, "runs_by_start", true),
         (Search { after, ..of("eq(status, \"error\")") }, "runs_failed", false),
         (Search { after, ..of("eq(name, \"rare\")") }, "runs_by_name", false),
-        (of("eq(feedback_key, \"stars\")"), "feedback_by_key", false),
         (Search::of(trace, 100), "runs_by_trace", false),
         (Search::of(Within::Runs(vec![RunId(Uuid::nil())]), 100), "run_bodies_pkey", false),
     ];
+    let few: Vec<Uuid> = (1..=100).map(Uuid::from_u128).collect();
+    let judged = of("eq(feedback_key, \"grade\")");
+    let low = of("and(eq(feedback_key, \"grade\"), lt(feedback_score, 1))");
+    let failed_in_trace = Search { tree: clause("eq(status, \"error\")"), ..of("eq(is_root, true)") };
+    let counted = [(&judged, "feedback_by_key"), (&low, "feedback_by_score"), (&failed_in_trace, "runs_failed")];
+    let counted = counted.map(|(search, index)| {
+        let mut sql = QueryBuilder::new("EXPLAIN ");
+        render::probe(&mut sql, tenant, &probes(search)[0].0);
+        (sql, index, false)
+    });
+    let mut related = QueryBuilder::new("EXPLAIN ");
+    render::relatives(&mut related, tenant, project, &few);
+    let found = |search: &Search, way: Way| {
+        let mut sql = QueryBuilder::new("EXPLAIN ");
+        render::search(&mut sql, tenant, search, &way);
+        sql
+    };
+    let looked_up = [
+        (found(&low, Way::Runs(few.clone(), low.run.clone())), "runs_pkey", false),
+        (found(&failed_in_trace, Way::Traces(few.clone(), None)), "runs_by_trace", false),
+        (related, "runs_pkey", false),
+    ];
+    let cases = cases.map(|(search, index, in_order)| (found(&search, Way::Along(Ordered::Start)), index, in_order));
     let mut wrong = Wrong::default();
-    for (search, index, in_order) in cases {
-        let mut explained = QueryBuilder::new("EXPLAIN ");
-        render::search(&mut explained, tenant, &search, &Way::Along(Ordered::Start));
+    for (mut explained, index, in_order) in cases.into_iter().chain(counted).chain(looked_up) {
         let query = explained.build_query_scalar::<String>().persistent(false);
         let plan = query.fetch_all(&mut connection).await.unwrap().join("\n");
         let uses = plan.contains(&format!("{index} on ")) || plan.contains(&format!("on {index} "));

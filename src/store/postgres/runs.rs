@@ -11,7 +11,8 @@ use crate::model::run::StoredRun;
 use crate::model::time::Timestamp;
 use crate::store::postgres::runner::Reader;
 use crate::store::postgres::{PgStore, Topic, audit, feedback, ids, search};
-use crate::store::runs::{Accepted, Batch, FeedbackQuery, RunQuery, RunStore};
+use crate::store::row::readable;
+use crate::store::runs::{Accepted, Batch, FeedbackQuery, Kin, RunQuery, RunStore};
 use crate::store::search::{Found, Search};
 use crate::store::{Result, records};
 
@@ -22,6 +23,9 @@ const RUNS: &str = "SELECT r.run_id, r.project_id, r.changed_seq, r.modified_at,
 const TRACES: &str = "SELECT r.run_id, r.project_id, r.changed_seq, r.modified_at, b.body FROM runs r \
      JOIN run_bodies b ON b.tenant_id = r.tenant_id AND b.run_id = r.run_id \
      WHERE r.tenant_id = $1 AND r.project_id = $2 AND r.trace_id = ANY($3::uuid[])";
+
+const KIN: &str = "SELECT run_id, trace_id, parent_run_id FROM runs \
+     WHERE tenant_id = $1 AND project_id = $2 AND trace_id = ANY($3::uuid[])";
 
 const PAGE: &str = "SELECT r.run_id, r.project_id, r.changed_seq, r.modified_at, b.body FROM runs r \
      JOIN run_bodies b ON b.tenant_id = r.tenant_id AND b.run_id = r.run_id WHERE r.tenant_id = ";
@@ -60,6 +64,14 @@ impl RunStore for PgStore {
             let query = sqlx::query(TRACES).bind(tenant.0).bind(project.0).bind(ids(traces, |trace| trace.0));
             let rows = query.fetch_all(&mut *reader).await?;
             with_feedback(&mut reader, tenant, &rows).await
+        })
+        .await
+    }
+
+    async fn kin(&self, tenant: TenantId, project: ProjectId, traces: &[TraceId]) -> Result<Vec<Kin>> {
+        self.read(async {
+            let query = sqlx::query(KIN).bind(tenant.0).bind(project.0).bind(ids(traces, |trace| trace.0));
+            readable(&query.fetch_all(&mut *self.reader().await?).await?, records::kin)
         })
         .await
     }
@@ -142,5 +154,8 @@ async fn with_feedback(reader: &mut Reader, tenant: TenantId, rows: &[PgRow]) ->
 
 /// Hot statements, each with the indexes that serve it.
 #[cfg(test)]
-pub(super) const PLANNED: &[(&str, &[&str])] =
-    &[(RUNS, &["run_bodies_pkey", "runs_pkey"]), (TRACES, &["runs_by_trace", "run_bodies_pkey"])];
+pub(super) const PLANNED: &[(&str, &[&str])] = &[
+    (RUNS, &["run_bodies_pkey", "runs_pkey"]),
+    (TRACES, &["runs_by_trace", "run_bodies_pkey"]),
+    (KIN, &["runs_by_trace"]),
+];

@@ -29,6 +29,7 @@ use crate::store::placement::Ground;
 use crate::store::retention::{Aged, Candidate, Ended};
 use crate::store::row::{Cells, Columns, corrupt, if_readable, pass_over_run};
 use crate::store::rules::RuleSnapshot;
+use crate::store::runs::Kin;
 use crate::store::search::Found;
 use crate::store::threads::Turn;
 use crate::store::windows::{ProjectKey, Standing, Stirred};
@@ -168,6 +169,12 @@ pub(super) fn found(row: &impl Columns) -> Result<Found> {
     let mut cells = Cells::of("runs", row);
     let (run_id, project_id, trace_id) = (RunId(cells.take()?), ProjectId(cells.take()?), TraceId(cells.take()?));
     Ok(Found { run_id, project_id, trace_id, start_time: cells.instant()? })
+}
+
+pub(super) fn kin(row: &impl Columns) -> Result<Kin> {
+    let mut cells = Cells::of("runs", row);
+    let (run_id, trace_id) = (RunId(cells.take()?), TraceId(cells.take()?));
+    Ok(Kin { run_id, trace_id, parent_run_id: cells.take_or_none()?.map(RunId) })
 }
 
 /// A run, if it is complete, without its feedback.

@@ -1,8 +1,9 @@
 //! Searching runs: which of them pass what a database can decide, page by page in the order of their start.
 //!
 //! A search names the runs it is about by a project, a trace or their ids, and says in [`Clause`]s what their columns are
-//! like. It is written down as SQL in one place, [`render`], for both backends. Which index serves it is decided here and
-//! not left to SQLite, which knows nothing of what a column holds; PostgreSQL does, and decides itself.
+//! like. It is written down as SQL in one place, [`render`], for both backends. What is few is
+//! counted first and looked up one by one ([`path`]): SQLite knows nothing of what a column holds, and PostgreSQL, which
+//! does, supposes that what is few is met evenly on the way, and takes whole projects for that.
 
 pub(super) mod path;
 pub(super) mod render;

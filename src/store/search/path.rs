@@ -6,6 +6,7 @@
 use crate::filter::sql::{Clause, Column, FeedbackColumn, FeedbackTest, Test};
 use crate::model::id::ProjectId;
 use crate::model::run::Status;
+use crate::store::search::render::Relation;
 use crate::store::search::{Search, Within};
 
 /// How many are few.
@@ -25,10 +26,21 @@ pub(in crate::store) enum Ordered {
 /// Something to count.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(in crate::store) enum Probe<'s> {
-    /// Runs with feedback under one of these keys.
-    Feedback(&'s [String]),
+    /// Runs with a record of feedback that passes these tests.
+    Judged(&'s [FeedbackTest]),
     /// Traces of a project with a run of which this holds, found by this index.
-    Traces { project: ProjectId, of: &'s Clause, root: bool, by: Ordered },
+    Traces { project: ProjectId, of: &'s Clause, relation: Relation, by: Ordered },
+}
+
+/// What the few things are that were counted.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(in crate::store) enum Few<'s> {
+    /// The runs that are looked for, of which this holds.
+    Runs(&'s Clause),
+    /// Their traces, of which this run passes.
+    Traces(Relation),
+    /// Runs in those traces.
+    Relatives(ProjectId),
 }
 
 impl Ordered {
@@ -59,23 +71,30 @@ impl Ordered {
 }
 
 /// What is worth counting before a search sets out, the most telling first.
-pub(in crate::store) fn probes(search: &Search) -> Vec<Probe<'_>> {
+pub(in crate::store) fn probes(search: &Search) -> Vec<(Probe<'_>, Few<'_>)> {
     let Within::Project(project) = search.within else { return Vec::new() };
     if Ordered::of(&search.run) == Ordered::Name {
         return Vec::new();
     }
-    let mut probes: Vec<Probe<'_>> = search.run.conjuncts().filter_map(feedback).collect();
-    for (of, root) in [(&search.root, true), (&search.tree, false)] {
+    let judged = |part| Some((judged(part)?, Few::Runs(part)));
+    let mut probes: Vec<_> = search.run.conjuncts().filter_map(judged).collect();
+    for (of, relation) in [(&search.root, Relation::Root), (&search.tree, Relation::Any)] {
         let by = Ordered::of(of);
         if by != Ordered::Start {
-            probes.push(Probe::Traces { project, of, root, by });
+            probes.push((Probe::Traces { project, of, relation, by }, Few::Traces(relation)));
         }
+        probes.extend(of.conjuncts().filter_map(self::judged).map(|probe| (probe, Few::Relatives(project))));
     }
     probes
 }
 
-fn feedback(part: &Clause) -> Option<Probe<'_>> {
-    let Clause::Feedback(tests) = part else { return None };
-    let names_a_key = |test: &&FeedbackTest| test.column == FeedbackColumn::Key && !test.negated;
-    tests.iter().find(names_a_key).map(|test| Probe::Feedback(&test.words))
+fn judged(part: &Clause) -> Option<Probe<'_>> {
+    match part {
+        Clause::Feedback(tests) if tests.iter().any(names_a_key) => Some(Probe::Judged(tests)),
+        _ => None,
+    }
+}
+
+fn names_a_key(test: &FeedbackTest) -> bool {
+    matches!(test, FeedbackTest::Words { column: FeedbackColumn::Key, negated: false, .. })
 }

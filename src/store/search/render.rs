@@ -6,7 +6,7 @@
 use uuid::Uuid;
 
 use crate::filter::sql::{Clause, Column, FeedbackColumn, FeedbackTest, Order, Shape, Test};
-use crate::model::id::TenantId;
+use crate::model::id::{ProjectId, TenantId};
 use crate::model::run::Status;
 use crate::store::search::path::{FEW, Ordered, Probe};
 use crate::store::search::{Search, Within};
@@ -19,8 +19,12 @@ pub(in crate::store) trait Statement {
     fn id(&mut self, id: Uuid);
     /// A number.
     fn number(&mut self, number: i64);
+    /// A number that need not be whole.
+    fn real(&mut self, number: f64);
     /// A word.
     fn word(&mut self, word: &str);
+    /// The score in a record of feedback, in the words of the index of scores.
+    fn score(&mut self);
     /// ` IN (…)`, or what means the same, of ids.
     fn in_ids(&mut self, ids: &[Uuid]);
     /// ` IN (…)`, or what means the same, of words.
@@ -29,8 +33,20 @@ pub(in crate::store) trait Statement {
     fn is_named(&mut self, column: &str, name: &str);
     /// The text in this column has this shape.
     fn is_like(&mut self, column: &str, shape: &Shape);
+    /// `runs r WHERE …`, or what means the same: the runs of a project of a tenant with one of these ids in a column, each id
+    /// looked up, by this index if not by the key.
+    fn one_by_one(&mut self, of: (Uuid, Uuid), column: &str, index: Option<&str>, ids: &[Uuid]);
     /// Names the index to use, where databases are told.
     fn by_index(&mut self, index: &str);
+}
+
+/// Which run of a trace is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::store) enum Relation {
+    /// Its root.
+    Root,
+    /// Any.
+    Any,
 }
 
 /// How the runs of a search are reached.
@@ -38,33 +54,38 @@ pub(in crate::store) trait Statement {
 pub(in crate::store) enum Way {
     /// Along an index, in order.
     Along(Ordered),
-    /// One by one.
-    Runs(Vec<Uuid>),
-    /// Trace by trace.
-    Traces(Vec<Uuid>),
+    /// One by one, when this holds of them all.
+    Runs(Vec<Uuid>, Clause),
+    /// Trace by trace, when of each it is known that its root passes, or that some run of it does.
+    Traces(Vec<Uuid>, Option<Relation>),
 }
 
 /// The statement of a search: run, project, trace and start of each run.
 pub(in crate::store) fn search(sql: &mut dyn Statement, tenant: TenantId, search: &Search, way: &Way) {
     sql.sql("SELECT r.run_id, r.project_id, r.trace_id, r.start_at FROM ");
     among(sql, tenant, search, way);
-    for part in [&search.run].into_iter().filter(|part| **part != Clause::Always) {
+    let is_new = |part: &&Clause| match way {
+        Way::Runs(_, known) => *part != known,
+        Way::Along(_) | Way::Traces(..) => true,
+    };
+    for part in search.run.conjuncts().filter(|part| **part != Clause::Always).filter(is_new) {
         sql.sql(" AND ");
         clause(sql, "r", part);
     }
-    for (part, root) in [(&search.root, true), (&search.tree, false)] {
-        if *part != Clause::Always {
+    for (part, relation) in [(&search.root, Relation::Root), (&search.tree, Relation::Any)] {
+        let is_known = matches!(way, Way::Traces(_, Some(known)) if *known == relation);
+        if *part != Clause::Always && !is_known {
             sql.sql(" AND EXISTS (SELECT 1 FROM runs t");
             sql.by_index("runs_by_trace");
             sql.sql(
                 " WHERE t.tenant_id = r.tenant_id AND t.project_id = r.project_id AND t.trace_id = r.trace_id AND ",
             );
-            of_trace(sql, part, root);
+            of_trace(sql, part, relation);
             sql.sql(")");
         }
     }
     // SQLite would rather read all of a project in this order than sort a few runs; what is computed no index is by.
-    let start_at = if matches!(way, Way::Runs(_)) { "+r.start_at" } else { "r.start_at" };
+    let start_at = if matches!(way, Way::Runs(..)) { "+r.start_at" } else { "r.start_at" };
     let (than, order) = if search.newest_first { ("<", "DESC") } else { (">", "ASC") };
     if let Some((start, run)) = search.after {
         sql.sql(&format!(" AND ({start_at}, r.run_id) {than} ("));
@@ -86,11 +107,20 @@ fn among(sql: &mut dyn Statement, tenant: TenantId, search: &Search, way: &Way) 
         sql.sql(" AND b.run_id");
         return sql.in_ids(&runs);
     }
+    match (&search.within, way) {
+        (Within::Project(project), Way::Runs(runs, _)) => {
+            return sql.one_by_one((tenant.0, project.0), "run_id", None, runs);
+        }
+        (Within::Project(project), Way::Traces(traces, _)) => {
+            return sql.one_by_one((tenant.0, project.0), "trace_id", Some("runs_by_trace"), traces);
+        }
+        _ => {}
+    }
     sql.sql("runs r");
     match (&search.within, way) {
-        (Within::Project(_), Way::Along(by)) => sql.by_index(by.name()),
-        (Within::Project(_), Way::Runs(_)) | (Within::Runs(_), _) => {}
-        (Within::Project(_), Way::Traces(_)) | (Within::Trace(_), _) => sql.by_index("runs_by_trace"),
+        (Within::Trace(_), _) => sql.by_index("runs_by_trace"),
+        (_, Way::Along(by)) => sql.by_index(by.name()),
+        _ => {}
     }
     sql.sql(" WHERE r.tenant_id = ");
     sql.id(tenant.0);
@@ -108,31 +138,23 @@ fn among(sql: &mut dyn Statement, tenant: TenantId, search: &Search, way: &Way) 
         }
         Within::Runs(_) => {}
     }
-    match way {
-        Way::Along(_) => {}
-        Way::Runs(runs) => {
-            sql.sql(" AND r.run_id");
-            sql.in_ids(runs);
-        }
-        Way::Traces(traces) => {
-            sql.sql(" AND r.trace_id");
-            sql.in_ids(traces);
-        }
-    }
 }
 
 /// The statement that counts something, as far as it is few: it gives the ids.
 pub(in crate::store) fn probe(sql: &mut dyn Statement, tenant: TenantId, probe: &Probe<'_>) {
     match probe {
-        Probe::Feedback(keys) => {
+        Probe::Judged(tests) => {
+            let by_score = tests.iter().any(|test| matches!(test, FeedbackTest::Score(..)));
             sql.sql("SELECT DISTINCT f.run_id FROM feedback f");
-            sql.by_index("feedback_by_key");
+            sql.by_index(if by_score { "feedback_by_score" } else { "feedback_by_key" });
             sql.sql(" WHERE f.run_id IS NOT NULL AND f.tenant_id = ");
             sql.id(tenant.0);
-            sql.sql(" AND f.key");
-            sql.in_words(keys);
+            for test in *tests {
+                sql.sql(" AND ");
+                feedback(sql, test);
+            }
         }
-        Probe::Traces { project, of, root, by } => {
+        Probe::Traces { project, of, relation, by } => {
             sql.sql("SELECT DISTINCT t.trace_id FROM runs t");
             sql.by_index(by.name());
             sql.sql(" WHERE t.tenant_id = ");
@@ -140,16 +162,22 @@ pub(in crate::store) fn probe(sql: &mut dyn Statement, tenant: TenantId, probe: 
             sql.sql(" AND t.project_id = ");
             sql.id(project.0);
             sql.sql(" AND ");
-            of_trace(sql, of, *root);
+            of_trace(sql, of, *relation);
         }
     }
     sql.sql(" LIMIT ");
     sql.number(i64::from(FEW).saturating_add(1));
 }
 
-/// What holds of a run of the trace, which is its root or any.
-fn of_trace(sql: &mut dyn Statement, part: &Clause, root: bool) {
-    if root {
+/// The statement that finds the traces of a project in which these runs are.
+pub(in crate::store) fn relatives(sql: &mut dyn Statement, tenant: TenantId, project: ProjectId, runs: &[Uuid]) {
+    sql.sql("SELECT DISTINCT r.trace_id FROM ");
+    sql.one_by_one((tenant.0, project.0), "run_id", None, runs);
+}
+
+/// What holds of a run of the trace.
+fn of_trace(sql: &mut dyn Statement, part: &Clause, relation: Relation) {
+    if relation == Relation::Root {
         sql.sql("(t.is_root OR t.run_id = t.trace_id) AND ");
     }
     clause(sql, "t", part);
@@ -265,15 +293,26 @@ fn expression(of: &str, column: Column) -> String {
 }
 
 fn feedback(sql: &mut dyn Statement, test: &FeedbackTest) {
-    let name = match test.column {
+    match test {
+        FeedbackTest::Words { column, words, negated } => worded(sql, *column, words, *negated),
+        FeedbackTest::Score(order, number) => {
+            sql.score();
+            sql.sql(&format!(" {} ", sign(*order)));
+            sql.real(*number);
+        }
+    }
+}
+
+fn worded(sql: &mut dyn Statement, column: FeedbackColumn, words: &[String], negated: bool) {
+    let name = match column {
         FeedbackColumn::Key => "f.key",
         FeedbackColumn::Source => "f.source",
     };
-    sql.sql(if test.negated { "NOT (" } else { "(" });
-    if test.column == FeedbackColumn::Source {
+    sql.sql(if negated { "NOT (" } else { "(" });
+    if column == FeedbackColumn::Source {
         sql.sql("f.source IS NOT NULL AND ");
     }
-    match test.words.as_slice() {
+    match words {
         [word] => {
             sql.sql(&format!("{name} = "));
             sql.word(word);

@@ -1,6 +1,6 @@
 //! The plans of the statements that loops and requests run: a lost index is a test that fails, not a slow server.
 
-use sqlx::{AssertSqlSafe, Row};
+use sqlx::{AssertSqlSafe, QueryBuilder, Row};
 use tokio_util::sync::CancellationToken;
 
 use super::*;
@@ -14,7 +14,7 @@ use crate::store::failed::FailedQuery;
 use crate::store::outbox::DeliveryQuery;
 use crate::store::runs::{FeedbackQuery, RunQuery};
 use crate::store::search::path::{Ordered, probes};
-use crate::store::search::render::Way;
+use crate::store::search::render::{self, Relation, Way};
 use crate::store::search::{Search, Within};
 
 /// The steps of a statement's plan.
@@ -45,6 +45,7 @@ async fn hot_statements_are_served_by_their_indexes() {
         (runs::RUNS, "SEARCH b USING INDEX sqlite_autoindex_run_bodies_1 (tenant_id=? AND run_id=?)"),
         (runs::RUNS, "SEARCH r USING PRIMARY KEY (tenant_id=? AND project_id=? AND run_id=?)"),
         (runs::TRACES, "SEARCH r USING INDEX runs_by_trace (tenant_id=? AND project_id=? AND trace_id=?)"),
+        (runs::KIN, "SEARCH runs USING INDEX runs_by_trace (tenant_id=? AND project_id=? AND trace_id=?)"),
         (runs::TRACES, "SEARCH b USING INDEX sqlite_autoindex_run_bodies_1 (tenant_id=? AND run_id=?)"),
     ];
     let windows = [
@@ -194,21 +195,30 @@ async fn what_is_few_is_counted_and_looked_up_by_an_index() {
     let few = || vec![id, uuid::Uuid::from_u128(1)];
     let failed_in_trace = Search { tree: clause("eq(status, \"error\")"), ..in_project("eq(is_root, true)") };
     let judged = in_project("eq(feedback_key, \"stars\")");
+    let low = in_project("and(eq(feedback_key, \"stars\"), lt(feedback_score, 0.5))");
     let of_trace = Search { within: Within::Trace(TraceId(id)), ..judged.clone() };
     let named = Search { within: Within::Runs(vec![RunId(id)]), ..judged.clone() };
     let statement = |search: &Search, way: Way| search::statement(TenantId::DEFAULT, search, &way);
-    let counted = |search: &Search| search::count(TenantId::DEFAULT, &probes(search)[0]);
+    let counted = |search: &Search| search::count(TenantId::DEFAULT, &probes(search)[0].0);
+    let of_few = |search: &Search| Way::Runs(few(), search.run.clone());
+    let related = || {
+        let mut sql = QueryBuilder::new("");
+        render::relatives(&mut sql, TenantId::DEFAULT, ProjectId(id), &few());
+        sql
+    };
     let along = || Way::Along(Ordered::Start);
     let cases = [
         (counted(&judged), "f USING COVERING INDEX feedback_by_key (tenant_id=? AND key=?"),
         (counted(&failed_in_trace), "t USING INDEX runs_failed (tenant_id=? AND project_id=?)"),
-        (statement(&judged, Way::Runs(few())), "r USING PRIMARY KEY (tenant_id=? AND project_id=? AND run_id=?)"),
+        (counted(&low), "f USING COVERING INDEX feedback_by_score (tenant_id=? AND key=? AND <expr><?"),
+        (related(), "r USING PRIMARY KEY (tenant_id=? AND project_id=? AND run_id=?)"),
+        (statement(&judged, of_few(&judged)), "r USING PRIMARY KEY (tenant_id=? AND project_id=? AND run_id=?)"),
         (
-            statement(&Search { after: Some((Timestamp(0), RunId(id))), ..judged.clone() }, Way::Runs(few())),
+            statement(&Search { after: Some((Timestamp(0), RunId(id))), ..judged.clone() }, of_few(&judged)),
             "r USING PRIMARY KEY (tenant_id=? AND project_id=? AND run_id=?)",
         ),
         (
-            statement(&failed_in_trace, Way::Traces(few())),
+            statement(&failed_in_trace, Way::Traces(few(), Some(Relation::Any))),
             "r USING INDEX runs_by_trace (tenant_id=? AND project_id=? AND trace_id=?)",
         ),
         (statement(&of_trace, along()), "r USING INDEX runs_by_trace (tenant_id=? AND project_id=? AND trace_id=?)"),

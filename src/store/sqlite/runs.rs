@@ -9,7 +9,8 @@ use crate::model::feedback::Feedback;
 use crate::model::id::{FeedbackId, ProjectId, RunId, TenantId, TraceId};
 use crate::model::run::StoredRun;
 use crate::model::time::Timestamp;
-use crate::store::runs::{Accepted, Batch, FeedbackQuery, RunQuery, RunStore};
+use crate::store::row::readable;
+use crate::store::runs::{Accepted, Batch, FeedbackQuery, Kin, RunQuery, RunStore};
 use crate::store::search::{Found, Search};
 use crate::store::sqlite::row::id_list;
 use crate::store::sqlite::{SqliteStore, audit, feedback, search};
@@ -22,6 +23,9 @@ pub(super) const RUNS: &str = "SELECT r.run_id, r.project_id, r.changed_seq, r.m
 pub(super) const TRACES: &str = "SELECT r.run_id, r.project_id, r.changed_seq, r.modified_at, b.body FROM runs r \
      INDEXED BY runs_by_trace JOIN run_bodies b ON b.tenant_id = r.tenant_id AND b.run_id = r.run_id \
      WHERE r.tenant_id = $1 AND r.project_id = $2 AND r.trace_id IN (SELECT unhex(value) FROM json_each($3))";
+
+pub(super) const KIN: &str = "SELECT run_id, trace_id, parent_run_id FROM runs INDEXED BY runs_by_trace \
+     WHERE tenant_id = $1 AND project_id = $2 AND trace_id IN (SELECT unhex(value) FROM json_each($3))";
 
 const LIST: &str = "SELECT r.run_id, r.project_id, r.changed_seq, r.modified_at, b.body FROM runs r";
 
@@ -55,6 +59,12 @@ impl RunStore for SqliteStore {
         let query = sqlx::query(TRACES).bind(tenant.0).bind(project.0).bind(ids);
         let rows = query.fetch_all(&self.readers).await?;
         self.with_feedback(tenant, &rows).await
+    }
+
+    async fn kin(&self, tenant: TenantId, project: ProjectId, ids: &[TraceId]) -> Result<Vec<Kin>> {
+        let ids = id_list(ids.iter().map(|id| id.0));
+        let query = sqlx::query(KIN).bind(tenant.0).bind(project.0).bind(ids);
+        readable(&query.fetch_all(&self.readers).await?, records::kin)
     }
 
     async fn list_runs(&self, tenant: TenantId, query: &RunQuery) -> Result<Vec<StoredRun>> {

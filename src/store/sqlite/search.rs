@@ -1,13 +1,13 @@
 //! Searching runs. SQLite keeps no statistics here, so it is told which index to use.
 
-use sqlx::sqlite::SqlitePool;
+use sqlx::sqlite::{SqlitePool, SqliteRow};
 use sqlx::{QueryBuilder, Sqlite};
 use uuid::Uuid;
 
 use crate::filter::sql::{Piece, Shape};
 use crate::model::id::TenantId;
 use crate::store::row::{Cells, json_text};
-use crate::store::search::path::{FEW, Ordered, Probe, probes};
+use crate::store::search::path::{FEW, Few, Ordered, Probe, probes};
 use crate::store::search::render::{self, Statement, Way};
 use crate::store::search::{Found, Search, Within};
 use crate::store::sqlite::row::id_list;
@@ -26,8 +26,16 @@ impl Statement for QueryBuilder<Sqlite> {
         self.push_bind(number);
     }
 
+    fn real(&mut self, number: f64) {
+        self.push_bind(number);
+    }
+
     fn word(&mut self, word: &str) {
         self.push_bind(word.to_owned());
+    }
+
+    fn score(&mut self) {
+        self.push("CASE WHEN json_valid(f.body) THEN json_extract(f.body, '$.score') END");
     }
 
     fn in_ids(&mut self, ids: &[Uuid]) {
@@ -49,6 +57,16 @@ impl Statement for QueryBuilder<Sqlite> {
         let (join, cut) = if shape.in_doubt { (" OR ", "> 0") } else { (" AND ", "= 0") };
         self.push(column).push(" GLOB ").push_bind(glob(shape)).push(join);
         self.push("instr(").push(column).push(", char(0)) ").push(cut);
+    }
+
+    fn one_by_one(&mut self, (tenant, project): (Uuid, Uuid), column: &str, index: Option<&str>, ids: &[Uuid]) {
+        // From each id to its runs: `CROSS JOIN` keeps the order.
+        self.push("json_each(").push_bind(id_list(ids.iter().copied())).push(") way CROSS JOIN runs r");
+        if let Some(index) = index {
+            self.by_index(index);
+        }
+        self.push(" WHERE r.tenant_id = ").push_bind(tenant).push(" AND r.project_id = ").push_bind(project);
+        self.push(" AND r.").push(column).push(" = unhex(way.value)");
     }
 
     fn by_index(&mut self, index: &str) {
@@ -103,15 +121,24 @@ async fn way(readers: &SqlitePool, tenant: TenantId, search: &Search) -> Result<
     if !matches!(search.within, Within::Project(_)) {
         return Ok(Way::Along(Ordered::Start));
     }
-    for probe in probes(search) {
-        let rows = count(tenant, &probe).build().fetch_all(readers).await?;
-        if rows.len() <= FEW as usize {
-            let ids = rows.iter().map(|row| Cells::of("runs", row).take()).collect::<Result<Vec<Uuid>>>()?;
-            return Ok(match probe {
-                Probe::Feedback(_) => Way::Runs(ids),
-                Probe::Traces { .. } => Way::Traces(ids),
-            });
+    for (probe, few) in probes(search) {
+        let found = ids(&count(tenant, &probe).build().fetch_all(readers).await?)?;
+        if found.len() > FEW as usize {
+            continue;
         }
+        return Ok(match few {
+            Few::Runs(known) => Way::Runs(found, known.clone()),
+            Few::Traces(relation) => Way::Traces(found, Some(relation)),
+            Few::Relatives(project) => {
+                let mut sql = QueryBuilder::new("");
+                render::relatives(&mut sql, tenant, project, &found);
+                Way::Traces(ids(&sql.build().fetch_all(readers).await?)?, None)
+            }
+        });
     }
     Ok(Way::Along(Ordered::of(&search.run)))
+}
+
+fn ids(rows: &[SqliteRow]) -> Result<Vec<Uuid>> {
+    rows.iter().map(|row| Cells::of("runs", row).take()).collect()
 }

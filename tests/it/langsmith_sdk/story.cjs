@@ -57,6 +57,12 @@ async function search() {
   assert.equal(await count({ filter: 'eq(run_type, "llm")', traceFilter: 'has(tags, "even")' }), 35);
   assert.equal(await count({ isRoot: true, treeFilter: 'eq(status, "error")' }), 7);
   assert.equal(await count({ isRoot: true, limit: 5 }), 5);
+  // All three filters, over three pages.
+  const filter = 'in(name, ["agent", "plan", "look_up"])';
+  const every = { filter, traceFilter: 'eq(name, "agent")', treeFilter: 'eq(run_type, "tool")' };
+  const found = await all(client.listRuns({ projectName: PROJECT, ...every }));
+  assert.equal(new Set(found.map((run) => run.id)).size, found.length);
+  assert.equal(found.length, 3 * TRACES);
   const stats = await client.getRunStats({ projectNames: [PROJECT], isRoot: true });
   assert.deepEqual([stats.run_count, stats.total_tokens], [TRACES, 5 * TRACES]);
 }

@@ -6,6 +6,7 @@ server, so it is left unsaid.
 import asyncio
 import datetime
 import importlib.metadata
+import urllib.parse
 import uuid
 import warnings
 
@@ -86,6 +87,10 @@ def search():
     assert count(filter='eq(name, "plan")', trace_filter='has(tags, "odd")', tree_filter='eq(status, "error")') == 0
     assert count(filter='and(eq(metadata_key, "number"), eq(metadata_value, 7))', is_root=True) == 1
     assert count(is_root=True, limit=5) == 5
+    # All three filters, over three pages.
+    every = dict(filter='in(name, ["agent", "plan", "look_up"])', trace_filter='eq(name, "agent")', tree_filter='eq(run_type, "tool")')
+    found = [run.id for run in client.list_runs(project_name=PROJECT, **every)]
+    assert len(found) == len(set(found)) == 3 * TRACES > 200, len(found)
     assert count(start_time=datetime.datetime(2020, 1, 1), run_type="tool") == TRACES
     assert count(start_time=datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(hours=1)) == 0
     stats = client.get_run_stats(project_names=[PROJECT], is_root=True)
@@ -119,6 +124,10 @@ def attach():
     if VERSION >= (0, 3):
         assert run.attachments["note"]["reader"].read() == b"a note of some bytes", run.attachments
         assert run.attachments["note"]["mime_type"] == "text/plain"
+    else:  # it sends them and does not read them
+        told = client.request_with_retries("GET", f"/runs/{run_id}").json()["s3_urls"]["attachment.note"]
+        kept = client.session.get(urllib.parse.urljoin(client.api_url + "/", told["presigned_url"]))
+        assert (kept.status_code, kept.content) == (200, b"a note of some bytes"), kept
 
 
 def judge(root):

@@ -7,7 +7,7 @@ use proptest::strategy::ValueTree as _;
 use proptest::test_runner::TestRunner;
 use runhook::filter::sql::Clause;
 use runhook::filter::{Facts, Filter, Mode};
-use runhook::model::feedback::Feedback;
+use runhook::model::feedback::{Feedback, Score};
 use runhook::model::id::{RunId, TraceId};
 use runhook::model::run::{Fields, PartKind, StoredRun};
 use runhook::store::Store;
@@ -36,6 +36,40 @@ const WORDS: [&str; 13] = [
     "pending",
 ];
 
+/// Scores that are close to one another, far from all others, or none.
+const SCORES: [Option<Score>; 14] = [
+    None,
+    Some(Score::Bool(true)),
+    Some(Score::Bool(false)),
+    Some(Score::Number(0.0)),
+    Some(Score::Number(1.0)),
+    Some(Score::Number(2.0)),
+    Some(Score::Number(0.3)),
+    Some(Score::Number(0.1 + 0.2)),
+    Some(Score::Number(-1.5)),
+    Some(Score::Number(5e-324)),
+    Some(Score::Number(1.659858444735414e-256)),
+    Some(Score::Number(4.360694846688099e186)),
+    Some(Score::Number(-1e300)),
+    Some(Score::Number(123_456_789.123_456_78)),
+];
+
+const THRESHOLDS: [&str; 13] = [
+    "0",
+    "1",
+    "2",
+    "0.3",
+    "0.30000000000000004",
+    "0.30000000000000001",
+    "-1.5",
+    "5e-324",
+    "1.659858444735414e-256",
+    "4.360694846688099e186",
+    "-1e300",
+    "123456789.12345678",
+    "null",
+];
+
 fn word() -> impl Strategy<Value = &'static str> {
     proptest::sample::select(WORDS.to_vec())
 }
@@ -61,11 +95,15 @@ fn some_run(number: u32) -> impl Strategy<Value = Fields> {
 }
 
 fn some_feedback() -> impl Strategy<Value = Feedback> {
-    (0_u32..5000, 0..RUNS, word(), proptest::option::of(word()), 0_u8..3).prop_map(
+    (0_u32..5000, 0..RUNS, word(), proptest::option::of(word()), 0..SCORES.len()).prop_map(
         |(number, run, key, source, score)| {
+            let score = SCORES[score];
             let source = source.map(|word| json(&serde_json::json!({ "type": word }).to_string()));
             let key = if key.is_empty() { "k" } else { key }.to_owned();
-            Feedback { key, source, ..feedback(number, run_id(run), f64::from(score)) }
+            // What a client says of itself must not be taken for the score.
+            let extra = Some(json(r#"{"score": 2, "more": {"score": true}}"#));
+            let value = extra.clone();
+            Feedback { key, source, score, value, extra, ..feedback(number, run_id(run), 0.0) }
         },
     )
 }
@@ -97,7 +135,10 @@ fn leaf() -> impl Strategy<Value = String> {
             .prop_map(|(call, field, at)| format!("{call}({field}, {at})")),
         3 => (order(), seconds).prop_map(|(call, seconds)| format!("{call}(latency, {seconds})")),
         2 => (equal(), any::<bool>()).prop_map(|(call, yes)| format!("{call}(is_root, {yes})")),
-        2 => (order(), 0_u8..3).prop_map(|(call, score)| format!("{call}(feedback_score, {score})")),
+        4 => (order(), proptest::sample::select(THRESHOLDS.to_vec()))
+            .prop_map(|(call, score)| format!("{call}(feedback_score, {score})")),
+        1 => (order(), quoted(), proptest::sample::select(THRESHOLDS.to_vec()))
+            .prop_map(|(call, key, score)| format!("and(eq(feedback_key, {key}), {call}(feedback_score, {score}))")),
         1 => proptest::sample::select(vec![
             "eq(metadata_value, 1)", "eq(metadata_value, \"1\")", "eq(metadata_value, true)", "neq(metadata_key, \"n\")",
             "has(tags, \"tag\")", "eq(error, null)", "search(\"agent\")", "gt(total_tokens, 5)", "eq(metadata.none, null)",

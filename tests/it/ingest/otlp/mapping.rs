@@ -420,3 +420,36 @@ async fn a_status_of_error_fails_a_run_and_objects_keep_their_bytes() {
         }
     }
 }
+
+#[tokio::test]
+async fn the_links_of_a_span_are_metadata_that_finds_what_they_lead_to() {
+    let mut linked = span(2, Some(1), json!({}));
+    linked["links"] = json!([
+        { "traceId": format!("{:032x}", 0xdef), "spanId": format!("{:016x}", 9), "attributes": pairs(&json!({"why": "retry of"})) },
+        { "traceId": format!("{:032x}", 0xabc), "spanId": format!("{:016x}", 1) },
+    ]);
+    let expected = json!([
+        { "OTEL_TRACE_ID": format!("{:032x}", 0xdef), "OTEL_SPAN_ID": format!("{:016x}", 9), "attributes": { "why": "retry of" } },
+        { "OTEL_TRACE_ID": format!("{:032x}", 0xabc), "OTEL_SPAN_ID": format!("{:016x}", 1) },
+    ]);
+    let spans = [span(1, None, json!({})), linked];
+    for request in super::every_way(&spans) {
+        let engine = Engine::start().await;
+        engine.send(request).await.expect(200);
+        let run = engine.run(&super::run_of(2)).await.unwrap();
+        assert_eq!(told(&run).pointer("/extra/metadata/OTEL_LINKS"), Some(&expected));
+        let led = &expected[1]["OTEL_SPAN_ID"];
+        let filter = format!("and(eq(metadata_key, \"OTEL_SPAN_ID\"), eq(metadata_value, {led}))");
+        let session = engine.get("/sessions?name=default").await.json()[0]["id"].clone();
+        let found =
+            engine.post("/runs/query", &json!({ "session": [session], "filter": filter })).await.expect(200).json();
+        let found: Vec<&Value> = found["runs"].as_array().unwrap().iter().map(|run| &run["id"]).collect();
+        assert_eq!(found, [&json!(super::root())]);
+    }
+    let mut broken = span(3, Some(1), json!({}));
+    broken["links"] = json!([{ "traceId": "00", "spanId": "01" }]);
+    let engine = Engine::start().await;
+    let said = send(&engine, &[span(1, None, json!({})), broken]).await.expect(200).json();
+    assert_eq!(said["partialSuccess"]["rejectedSpans"], "1");
+    assert!(said["partialSuccess"]["errorMessage"].as_str().unwrap().contains("links.traceId"), "{said}");
+}

@@ -74,6 +74,12 @@ fn protobuf(request: &Value) -> ExportTraceServiceRequest {
         attributes: list(&event["attributes"]).iter().map(pair).collect(),
         dropped_attributes_count: 0,
     };
+    let link = |link: &Value| wire::span::Link {
+        trace_id: bytes(&link["traceId"]),
+        span_id: bytes(&link["spanId"]),
+        attributes: list(&link["attributes"]).iter().map(pair).collect(),
+        ..wire::span::Link::default()
+    };
     let span = |span: &Value| wire::Span {
         trace_id: bytes(&span["traceId"]),
         span_id: bytes(&span["spanId"]),
@@ -83,6 +89,7 @@ fn protobuf(request: &Value) -> ExportTraceServiceRequest {
         end_time_unix_nano: whole(&span["endTimeUnixNano"]),
         attributes: list(&span["attributes"]).iter().map(pair).collect(),
         events: list(&span["events"]).iter().map(event).collect(),
+        links: list(&span["links"]).iter().map(link).collect(),
         status: Some(wire::Status {
             code: i32::try_from(span["status"]["code"].as_i64().unwrap_or(0)).unwrap(),
             message: text(&span["status"]["message"]),

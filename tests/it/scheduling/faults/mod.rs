@@ -28,7 +28,7 @@ use runhook::store::projects::ProjectQuery;
 use runhook::store::retention::{Aged, Dropped, DroppedMessages, DroppedRuns, Ended, OldRuns};
 use runhook::store::rule_log::{LogEntry, LogQuery};
 use runhook::store::rules::{RuleChanges, RuleSnapshot};
-use runhook::store::runs::{Accepted, Batch, FeedbackQuery, RunQuery};
+use runhook::store::runs::{Accepted, Batch, FeedbackQuery, Kin, RunQuery};
 use runhook::store::search::{Found, Search};
 use runhook::store::threads::{ThreadStore, Turn};
 use runhook::store::windows::{ProjectKey, Standing, Stirred, WindowCommit};
@@ -210,6 +210,11 @@ impl RunStore for FaultyStore {
     async fn traces(&self, tenant: TenantId, project: ProjectId, ids: &[TraceId]) -> Result<Vec<StoredRun>> {
         self.faults.read();
         self.real.traces(tenant, project, ids).await
+    }
+
+    async fn kin(&self, tenant: TenantId, project: ProjectId, ids: &[TraceId]) -> Result<Vec<Kin>> {
+        self.faults.read();
+        self.real.kin(tenant, project, ids).await
     }
 
     async fn list_runs(&self, tenant: TenantId, query: &RunQuery) -> Result<Vec<StoredRun>> {

@@ -14,7 +14,7 @@ use runhook::model::thread;
 use runhook::model::time::Timestamp;
 use runhook::model::window::Change;
 use runhook::store::Result;
-use runhook::store::runs::{Accepted, Batch, FeedbackQuery, Refusal, RunQuery, RunStore};
+use runhook::store::runs::{Accepted, Batch, FeedbackQuery, Kin, Refusal, RunQuery, RunStore};
 use runhook::store::search::{Found, Search};
 use uuid::Uuid;
 
@@ -39,6 +39,11 @@ impl RunStore for Reference {
         let mut runs = self.look_at(tenant, Tenant::all_stored);
         runs.retain(|stored| stored.run.project_id == project && ids.contains(&stored.run.trace_id));
         Ok(runs)
+    }
+
+    async fn kin(&self, tenant: TenantId, project: ProjectId, ids: &[TraceId]) -> Result<Vec<Kin>> {
+        let runs = self.traces(tenant, project, ids).await?.into_iter().map(|stored| stored.run);
+        Ok(runs.map(|run| Kin { run_id: run.id, trace_id: run.trace_id, parent_run_id: run.parent_run_id }).collect())
     }
 
     async fn list_runs(&self, tenant: TenantId, query: &RunQuery) -> Result<Vec<StoredRun>> {

@@ -56,12 +56,17 @@ fn holds(clause: &Clause, stored: &StoredRun) -> bool {
         Clause::Not(inner) => !holds(inner, stored),
         Clause::Column(column, test) => passes(*column, test, stored),
         Clause::Feedback(tests) => stored.feedback.iter().any(|record| {
-            tests.iter().all(|FeedbackTest { column, words, negated }| {
-                let word = match column {
-                    FeedbackColumn::Key => Some(record.key.clone()),
-                    FeedbackColumn::Source => source_type(record),
-                };
-                word.is_some_and(|word| words.contains(&word)) != *negated
+            tests.iter().all(|test| match test {
+                FeedbackTest::Words { column, words, negated } => {
+                    let word = match column {
+                        FeedbackColumn::Key => Some(record.key.clone()),
+                        FeedbackColumn::Source => source_type(record),
+                    };
+                    word.is_some_and(|word| words.contains(&word)) != *negated
+                }
+                FeedbackTest::Score(order, wanted) => {
+                    record.score.is_some_and(|score| stands(*order, &score.number(), wanted))
+                }
             })
         }),
     }
@@ -94,12 +99,16 @@ fn passes(column: Column, test: &Test, StoredRun { run, .. }: &StoredRun) -> boo
         Test::Number(wanted) => number == Some(*wanted),
         Test::Nothing => id.is_none() && word.is_none() && number.is_none() && column != Column::IsRoot,
         Test::Like(shape) => word.is_some_and(|word| is_like(word, shape)),
-        Test::Order(order, wanted) => number.is_some_and(|number| match order {
-            Order::Gt => number > *wanted,
-            Order::Gte => number >= *wanted,
-            Order::Lt => number < *wanted,
-            Order::Lte => number <= *wanted,
-        }),
+        Test::Order(order, wanted) => number.is_some_and(|number| stands(*order, &number, wanted)),
+    }
+}
+
+fn stands<T: PartialOrd>(order: Order, number: &T, to: &T) -> bool {
+    match order {
+        Order::Gt => number > to,
+        Order::Gte => number >= to,
+        Order::Lt => number < to,
+        Order::Lte => number <= to,
     }
 }
 
