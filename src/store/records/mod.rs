@@ -37,8 +37,8 @@ use crate::store::{Result, StoreError};
 pub(super) use attempts::{attempt, attempt_text, failed_count};
 pub(super) use collections::{collection, example, log_entry, queued_run, source_run};
 pub(super) use outbox::{
-    LARGEST_CLAIMED, Upshot, answers, claims, delivery, message, messages_of, notice_delivery, recorded, state_columns,
-    state_of_word, upshots, verdict, waiting_for, window_column,
+    End, LARGEST_CLAIMED, Upshot, answers, claims, delivery, message, messages_of, notice_delivery, recorded,
+    state_columns, state_of_word, upshots, verdict, waiting_for, window_column,
 };
 
 /// Why deliveries fail whose rule was removed.
