@@ -1,7 +1,8 @@
 //! Who acts, for the audit log.
 //!
 //! A handler that does what `manage` is for takes [`By`] instead of a principal, and gives the store an entry with the
-//! change. The address is the other end of the connection: what a header says of it anyone can write.
+//! change. The address is the other end of the connection, or what a trusted proxy there says ([`forwarded`]): what a header
+//! says otherwise anyone can write.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -13,7 +14,7 @@ use uuid::Uuid;
 use crate::api::auth::InProcess;
 use crate::api::observe::REQUEST_ID;
 use crate::api::problem::Problem;
-use crate::api::{Api, needs};
+use crate::api::{Api, forwarded, needs};
 use crate::crypto;
 use crate::model::audit::{Action, Actor, Entry, Object};
 use crate::model::id::{AuditId, TenantId};
@@ -97,7 +98,7 @@ impl FromRequestParts<Api> for By {
         Ok(Self {
             tenant_id,
             actor,
-            address: peer.map(|ConnectInfo(peer)| peer.ip().to_canonical()),
+            address: peer.map(|ConnectInfo(peer)| forwarded::client(peer.ip(), &parts.headers, &api.trusted_proxies)),
             request_id: id.map(|id| id.chars().take(LONGEST_ID).collect()),
         })
     }

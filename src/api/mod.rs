@@ -7,6 +7,7 @@ mod argilla;
 pub mod audit;
 pub mod auth;
 mod blobs;
+mod forwarded;
 mod gate;
 pub mod langsmith;
 pub mod native;
@@ -27,6 +28,7 @@ use axum::http::{Method, StatusCode, Uri};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::{Router, routing};
+use ipnet::IpNet;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::watch;
 use tower::ServiceBuilder;
@@ -67,6 +69,8 @@ pub struct Api {
     pub prices: Arc<Prices>,
     /// How many bytes of bodies may be in memory, over all requests.
     pub budget: Budget,
+    /// Proxies that are believed when they say who asks.
+    pub trusted_proxies: Arc<[IpNet]>,
     /// Which targets are allowed.
     pub vetting: Vetting,
     /// Gives the client that the delivery loop sends with.

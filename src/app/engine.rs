@@ -148,6 +148,7 @@ impl Engine {
             budget: Budget::new(&config.limits),
             limits: Arc::new(config.limits.clone()),
             prices: Arc::new(config.prices.clone()),
+            trusted_proxies: config.trusted_proxies.clone().into(),
             auth,
             scheduler: Poke::default(),
             delivery: Poke::default(),

@@ -136,9 +136,16 @@ pub enum Exit {
     Fine,
     /// The thing asked about is wrong (1).
     Wrong,
-    /// It could not run (3). Usage errors (2) are clap's.
+    /// It was called wrongly (2). Most of that is found by clap.
+    Usage,
+    /// It could not run (3).
     CouldNotRun,
 }
+
+/// A value on the command line that the command itself has to judge. The text repeats no secret.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct WrongValue(String);
 
 impl Exit {
     /// The process's exit code.
@@ -147,6 +154,7 @@ impl Exit {
         match self {
             Self::Fine => 0,
             Self::Wrong => 1,
+            Self::Usage => 2,
             Self::CouldNotRun => 3,
         }
     }
@@ -242,6 +250,7 @@ fn report(error: &anyhow::Error, context: &mut Context) -> Exit {
     let call = error.downcast_ref::<CallError>();
     let exit = match error.downcast_ref::<FolderError>() {
         Some(FolderError::NotText { .. }) => Exit::Wrong,
+        _ if error.is::<WrongValue>() => Exit::Usage,
         _ => call.map_or(Exit::CouldNotRun, CallError::exit),
     };
     let said = match (context.output, call) {

@@ -36,6 +36,9 @@ pub(super) struct Arguments {
     /// The proxy through which all notifications leave [default: none, whatever the environment names]
     #[arg(long, env = "RUNHOOK_EGRESS_PROXY", value_name = "URL", hide_env_values = true)]
     egress_proxy: Option<EgressProxy>,
+    /// Networks of proxies in front of this server, whose X-Forwarded-For the audit log believes: 10.0.0.0/8 [default: none]
+    #[arg(long, env = "RUNHOOK_TRUSTED_PROXIES", value_name = "CIDR,…", value_parser = networks)]
+    trusted_proxies: Option<Networks>,
 }
 
 /// A list of networks, which clap would otherwise take for many values.
@@ -94,6 +97,7 @@ impl From<Arguments> for Overrides {
             roles: arguments.roles,
             allow_targets: arguments.allow_targets.map(|networks| networks.0),
             egress_proxy: arguments.egress_proxy,
+            trusted_proxies: arguments.trusted_proxies.map(|networks| networks.0),
             ..Self::default()
         }
     }

@@ -51,6 +51,9 @@ pub struct Document {
     /// The proxy through which all notifications leave, such as `http://USER:PASSWORD@HOST:PORT`. Without it they leave
     /// directly, whatever proxy the environment names.
     pub egress_proxy: Option<EgressProxy>,
+    /// Networks of the proxies in front of this server: the audit log takes a client's address from `X-Forwarded-For`
+    /// where one of these says it. Without it: nobody is believed, and a proxy's own address stands there.
+    pub trusted_proxies: Option<Vec<Network>>,
     /// How long a stopping server waits for requests and deliveries it has begun.
     pub stop_within: Option<Period>,
     /// What becomes of endpoints that fail.

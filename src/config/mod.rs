@@ -21,6 +21,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use url::Url;
 
+use crate::config::amount::Network;
 use crate::model::price::Prices;
 
 pub use database_url::{DatabaseUrl, InvalidDatabaseUrl, PostgresUrl};
@@ -74,6 +75,8 @@ pub struct Config {
     pub allow_targets: Vec<IpNet>,
     /// The proxy through which notifications leave; none when absent, whatever the environment names.
     pub egress_proxy: Option<EgressProxy>,
+    /// Networks of proxies that are believed when they say who asks.
+    pub trusted_proxies: Vec<IpNet>,
     /// How long a stopping server waits for what it has begun.
     pub stop_within: Duration,
     /// What becomes of endpoints that fail.
@@ -109,6 +112,8 @@ pub struct Overrides {
     pub allow_targets: Option<Vec<IpNet>>,
     /// `--egress-proxy`
     pub egress_proxy: Option<EgressProxy>,
+    /// `--trusted-proxies`
+    pub trusted_proxies: Option<Vec<IpNet>>,
 }
 
 /// The address served when nobody says another.
@@ -130,6 +135,7 @@ impl Default for Config {
             roles: Roles::default(),
             allow_targets: Vec::new(),
             egress_proxy: None,
+            trusted_proxies: Vec::new(),
             stop_within: Duration::from_secs(30),
             endpoints: Endpoints::default(),
             retention: Retention::default(),
@@ -161,7 +167,8 @@ impl Config {
     #[must_use]
     pub fn resolve(document: Document, overrides: Overrides) -> Self {
         let default = Self::default();
-        let allowed = document.allow_targets.map(|list| list.into_iter().map(|network| network.0).collect());
+        let plain = |list: Vec<Network>| list.into_iter().map(|network| network.0).collect();
+        let (allowed, trusted) = (document.allow_targets.map(plain), document.trusted_proxies.map(plain));
         Self {
             listen: overrides.listen.or(document.listen).unwrap_or(default.listen),
             public_url: overrides.public_url.or(document.public_url),
@@ -173,6 +180,7 @@ impl Config {
             roles: overrides.roles.or(document.roles).unwrap_or_default(),
             allow_targets: overrides.allow_targets.or(allowed).unwrap_or_default(),
             egress_proxy: overrides.egress_proxy.or(document.egress_proxy),
+            trusted_proxies: overrides.trusted_proxies.or(trusted).unwrap_or_default(),
             stop_within: document.stop_within.map_or(default.stop_within, |period| period.0),
             endpoints: document.endpoints.into(),
             retention: document.retention.into(),

@@ -3,19 +3,33 @@
 //! An endpoint that only fails is disabled after a while (`endpoints.disable_after`). Since when it fails is a column of its
 //! row and not a count of anything, so it holds over restarts, and for an endpoint that is sent a message a month. So that
 //! one bad moment does not disable such a one, the attempt that does it must be the last of its delivery, or the probe of
-//! an open circuit. What is disabled, this way or by 410, is told to the endpoint that the operator named.
+//! an open circuit. What is disabled, this way or by 410, is told to the endpoint that the operator named, and to the audit
+//! log.
+//!
+//! What waits for an endpoint whose circuit opens again and again makes no attempts, so no policy ends it. It ends when it
+//! has waited as long as its policy would have gone on trying.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::json;
+
 use crate::delivery::breaker::{Breakers, Noted};
+use crate::delivery::policy::Course;
 use crate::model::amount::duration_text;
+use crate::model::audit::{Action, Actor, Entry};
 use crate::model::delivery::{Attempt, Outcome};
 use crate::model::endpoint::{Disabled, Endpoint};
 use crate::model::health::{Circuit, Turn};
+use crate::model::id::{AuditId, derived};
 use crate::model::time::{Clock, Timestamp};
 use crate::payload::notice;
-use crate::store::outbox::{Aftermath, Claim, GivenUp, Notice};
+use crate::store::outbox::{Aftermath, Claim, GivenUp, Notice, Overdue};
+
+/// Why an endpoint is disabled, in a word: its receiver says that it is gone...
+const GONE: &str = "gone";
+/// ...or it has failed for too long.
+const FAILING: &str = "failing";
 
 /// When endpoints are given up, and who hears of it.
 #[derive(Debug, Clone, Default)]
@@ -47,8 +61,17 @@ impl Consequences {
             (_, Some(given_up)) => Some(given_up.disabled.clone()),
             _ => None,
         };
-        let notice = disabled.and_then(|disabled| self.notice(endpoint, &disabled));
-        Aftermath { turn, given_up, notice }
+        let notice = disabled.as_ref().and_then(|disabled| self.notice(endpoint, disabled));
+        let told = disabled.map(|disabled| told(endpoint, &disabled, given_up.is_some()));
+        let overdue = matches!(turn, Some(Turn::Open(_))).then(|| self.overdue(claim));
+        Aftermath { turn, given_up, notice, told, overdue }
+    }
+
+    /// What waits for an open circuit makes no attempts, so it has no last one. It ends when the circuit opens once more.
+    fn overdue(&self, claim: &Claim) -> Overdue {
+        let (at, lasts) = (self.clock.now(), Course::of(&claim.endpoint, claim.delivery.id).lasts());
+        let reason = format!("waited {} for an endpoint that does not answer", duration_text(lasts));
+        Overdue { ready_until: at.before(lasts), at, reason }
     }
 
     fn given_up(&self, endpoint: &Endpoint, attempt: &Attempt, outcome: &Outcome, at: Timestamp) -> Option<GivenUp> {
@@ -73,14 +96,30 @@ impl Consequences {
     }
 }
 
+/// What the audit log says of an endpoint that is disabled.
+fn told(endpoint: &Endpoint, disabled: &Disabled, is_given_up: bool) -> Entry {
+    let parts = [endpoint.tenant_id.0.as_bytes().as_slice(), endpoint.id.0.as_bytes(), &disabled.at.0.to_be_bytes()];
+    Entry {
+        tenant_id: endpoint.tenant_id,
+        id: AuditId(derived("audit endpoint.disable", &parts)),
+        at: disabled.at,
+        actor: Actor::Server,
+        address: None,
+        request_id: None,
+        action: Action::DisableEndpoint,
+        object: endpoint.object(),
+        detail: Some(json!({"why": if is_given_up { FAILING } else { GONE }})),
+    }
+}
+
 /// Says what became of an endpoint.
 pub(super) fn report(endpoint: &Endpoint, outcome: &Outcome, aftermath: &Aftermath) {
     if let Some(turn) = aftermath.turn {
         report_turn(endpoint, turn);
     }
     let (why, reason) = match (outcome, &aftermath.given_up) {
-        (Outcome::Gone(reason), _) => ("gone", reason.as_str()),
-        (_, Some(given_up)) => ("failing", given_up.disabled.reason.as_str()),
+        (Outcome::Gone(reason), _) => (GONE, reason.as_str()),
+        (_, Some(given_up)) => (FAILING, given_up.disabled.reason.as_str()),
         _ => return,
     };
     metrics::counter!("runhook_endpoints_disabled_total", "why" => why).increment(1);

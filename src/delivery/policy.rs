@@ -37,6 +37,9 @@ const STANDARD: [Duration; 9] = [
 /// The longest wait a receiver can ask for.
 const LONGEST_WAIT: Duration = Duration::from_hours(24);
 
+/// The least that a delivery may wait for an endpoint that does not answer. LangSmith's ten seconds are for one that is asked.
+const SHORTEST_LAST: Duration = Duration::from_hours(24);
+
 /// How much longer or shorter than said `standard` waits at most, in hundredths: those that failed together do not come
 /// back together.
 const JITTER: u64 = 10;
@@ -90,13 +93,29 @@ impl<'a> Course<'a> {
         Self { policy: endpoint.policy, retries: endpoint.overrides.retries.as_deref(), seed: high ^ low }
     }
 
-    /// The wait before a retry, when so many were made.
-    fn wait(&self, retried: usize) -> Option<Duration> {
+    /// The waits before retries, and their jitter.
+    fn waits(&self) -> (&'a [Duration], u64) {
         let (waits, jitter): (&[Duration], u64) = match self.policy {
             Policy::Langsmith => (&LANGSMITH, 0),
             Policy::Standard => (&STANDARD, JITTER),
         };
-        let wait = *self.retries.unwrap_or(waits).get(retried)?;
+        (self.retries.unwrap_or(waits), jitter)
+    }
+
+    /// How long a delivery may wait for an endpoint that does not answer: at least as long as it would be tried again and
+    /// again, in whole hours, and no less than a day.
+    #[must_use]
+    pub fn lasts(&self) -> Duration {
+        let (waits, jitter) = self.waits();
+        let seconds = waits.iter().fold(0_u64, |sum, wait| sum.saturating_add(wait.as_secs()));
+        let seconds = seconds.saturating_add(seconds.saturating_mul(jitter) / 100);
+        Duration::from_hours(seconds.div_ceil(3600)).max(SHORTEST_LAST)
+    }
+
+    /// The wait before a retry, when so many were made.
+    fn wait(&self, retried: usize) -> Option<Duration> {
+        let (waits, jitter) = self.waits();
+        let wait = *waits.get(retried)?;
         let spread = jitter.saturating_mul(2).saturating_add(1);
         // Hundredths, from 100 - jitter to 100 + jitter.
         let share = (self.seed.wrapping_add(retried as u64) % spread).saturating_add(100).saturating_sub(jitter);
@@ -210,6 +229,19 @@ mod tests {
 
     /// A seed whose first wait is neither longer nor shorter than said.
     const STEADY: Course<'_> = Course { policy: Policy::Standard, retries: None, seed: 10 };
+
+    #[test]
+    fn a_delivery_may_wait_as_long_as_it_would_be_tried_and_a_day_at_least() {
+        let week = [Duration::from_hours(24 * 7), Duration::from_secs(1)];
+        for (course, hours) in [
+            (PLAIN, 24),
+            (STEADY, 84),
+            (Course { retries: Some(&[]), ..STEADY }, 24),
+            (Course { retries: Some(&week), ..PLAIN }, 24 * 7 + 1),
+        ] {
+            assert_eq!(course.lasts(), Duration::from_hours(hours), "{course:?}");
+        }
+    }
 
     /// One letter an attempt: digits are the hundreds of a status, `n`ot connected, `b`roken, `t`imed out, `r`efused,
     /// `l`ater (429), `e`arly (425), `w`aited for (408), `g`one (410).

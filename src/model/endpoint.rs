@@ -6,6 +6,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
+use crate::model::audit::Object;
 use crate::model::health::Health;
 use crate::model::id::{AlertId, EndpointId, RuleId, TenantId};
 use crate::model::pace::Pace;
@@ -49,6 +50,13 @@ impl Endpoint {
     #[must_use]
     pub fn is_own(&self) -> bool {
         self.key.is_some() && self.origin.is_none()
+    }
+
+    /// What the audit log calls it.
+    #[must_use]
+    pub fn object(&self) -> Object {
+        let id = self.id.0;
+        self.key.as_ref().map_or_else(|| Object::of_id(id), |key| Object::new(key, id))
     }
 }
 

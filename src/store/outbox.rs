@@ -87,6 +87,21 @@ pub struct Aftermath {
     pub given_up: Option<GivenUp>,
     /// What is told if this attempt is what disables it.
     pub notice: Option<Notice>,
+    /// What the audit log says then.
+    pub told: Option<Entry>,
+    /// What has waited for it for too long.
+    pub overdue: Option<Overdue>,
+}
+
+/// Deliveries that have waited too long for an endpoint that does not answer: they fail.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Overdue {
+    /// Those that could have been claimed since then or before.
+    pub ready_until: Timestamp,
+    /// When it is noticed.
+    pub at: Timestamp,
+    /// Why they fail.
+    pub reason: String,
 }
 
 /// An endpoint that has failed for too long: it is disabled if it still fails since then.
@@ -172,8 +187,8 @@ pub trait OutboxStore: Send + Sync {
     async fn claim_deliveries(&self, claimant: Claimant, shares: &[Share]) -> Result<Vec<Claim>>;
 
     /// Records attempts and what follows, for deliveries and endpoints, all in one transaction: since when an endpoint fails
-    /// (the first failure after the last success), its circuit, that it is disabled, and the message that tells it. A
-    /// message is stored once however many attempts disable an endpoint, and not if its receiver is that endpoint, is
+    /// (the first failure after the last success), its circuit, that it is disabled, the message that tells it and its entry in
+    /// the audit log, and the end of what has waited for it for too long. A message is stored once however many attempts disable an endpoint, and not if its receiver is that endpoint, is
     /// disabled or is not there. The answers are in the order of the attempts: `Stale`
     /// where the lease is lost, another error where that one could not be stored; then nothing was recorded of it. An
     /// error for all means that nothing was recorded of any, or that nobody knows.

@@ -370,6 +370,23 @@ async fn the_folder_of_rules_is_the_servers_own_act_when_it_changes_something() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_address_is_the_clients_where_a_trusted_proxy_says_it_and_the_connections_otherwise() {
+    for (arguments, expected) in [
+        (&["--trusted-proxies", "127.0.0.0/8,10.0.0.0/8"][..], "6.6.6.6"),
+        (&["--trusted-proxies", "10.0.0.0/8"], "127.0.0.1"),
+        (&[], "127.0.0.1"),
+    ] {
+        let mut settings = Settings::with::<0>([]);
+        settings.arguments.extend(arguments.iter().map(|&one| one.to_owned()));
+        let office = Office::open(settings);
+        let made = office.done("POST", "/v1/api-keys", json!({"name": "ci"})).await;
+        let found = office.entries(&format!("?object={}", word(&made["id"]))).await;
+        assert_eq!(actions(&found), ["api-key.create"], "found by the id of what it is about");
+        assert_eq!(word(&found[0]["address"]), expected, "{arguments:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_command_on_the_database_is_told_as_such_and_pages_follow_one_another() {
     let home = crate::support::home::Home::new();
     let run = |arguments: &[&str]| {

@@ -4,6 +4,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use url::form_urlencoded;
 
 use crate::app::Received;
+use crate::cli::WrongValue;
 use crate::crypto::{Signed, Verifier};
 use crate::model::time::Timestamp;
 
@@ -65,11 +66,11 @@ impl Checks {
         query: Option<String>,
         header: Option<String>,
         signing_secret: Option<&SecretString>,
-    ) -> anyhow::Result<Self> {
+    ) -> Result<Self, WrongValue> {
         let is_plain = secret.is_some() && query.is_none() && header.is_none();
         let query = if is_plain { Some(QUERY.to_owned()) } else { query };
         let verifier = signing_secret.map(Verifier::parse).transpose();
-        let verifier = verifier.map_err(|error| anyhow::anyhow!("the signing secret cannot be used: {error}"))?;
+        let verifier = verifier.map_err(|error| WrongValue(format!("the signing secret cannot be used: {error}")))?;
         Ok(Self { secret, query, header, verifier })
     }
 

@@ -86,10 +86,41 @@ pub(super) async fn write(connection: &mut Session, entries: &[Entry]) -> Result
     Ok(())
 }
 
-/// A page of entries, newest first.
+/// A page of entries, newest first. What is asked for by an id may have it as its key or beside it, and each is read by an
+/// index of its own.
 pub(super) fn page(tenant: TenantId, query: &AuditQuery) -> QueryBuilder<Postgres> {
-    let mut sql = QueryBuilder::new(PAGE);
-    sql.push_bind(tenant.0);
+    let mut sql = QueryBuilder::new("");
+    let Some(word) = &query.object else {
+        part(&mut sql, tenant, query, |_| {});
+        return sql;
+    };
+    let by_key = |sql: &mut QueryBuilder<Postgres>| {
+        sql.push(" AND object = ").push_bind(text(word).into_owned());
+    };
+    let Some(id) = as_id(word) else {
+        part(&mut sql, tenant, query, by_key);
+        return sql;
+    };
+    sql.push("SELECT * FROM (");
+    part(&mut sql, tenant, query, by_key);
+    sql.push(") AS by_key UNION SELECT * FROM (");
+    part(&mut sql, tenant, query, |sql| {
+        sql.push(" AND object_id = ").push_bind(id);
+    });
+    sql.push(") AS by_id");
+    newest(&mut sql, query);
+    sql
+}
+
+/// The newest entries of which this and all else holds.
+fn part(
+    sql: &mut QueryBuilder<Postgres>,
+    tenant: TenantId,
+    query: &AuditQuery,
+    narrow: impl FnOnce(&mut QueryBuilder<Postgres>),
+) {
+    sql.push(PAGE).push_bind(tenant.0);
+    narrow(sql);
     if let Some(since) = query.since {
         sql.push(" AND at >= ").push_bind(since.0);
     }
@@ -105,13 +136,12 @@ pub(super) fn page(tenant: TenantId, query: &AuditQuery) -> QueryBuilder<Postgre
         let words: Vec<&str> = query.actions.iter().map(|action| action.word()).collect();
         sql.push(" AND action = ANY(").push_bind(words).push(")");
     }
-    if let Some(object) = &query.object {
-        sql.push(" AND (object = ").push_bind(text(object).into_owned());
-        sql.push(" OR object_id = ").push_bind(as_id(object)).push(")");
-    }
     if let Some((at, id)) = query.before {
         sql.push(" AND (at, entry_id) < (").push_bind(at.0).push(", ").push_bind(id.0).push(")");
     }
+    newest(sql, query);
+}
+
+fn newest(sql: &mut QueryBuilder<Postgres>, query: &AuditQuery) {
     sql.push(" ORDER BY at DESC, entry_id DESC LIMIT ").push_bind(i64::from(query.limit));
-    sql
 }

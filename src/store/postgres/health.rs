@@ -3,12 +3,13 @@
 use crate::model::health::Turn;
 use crate::model::id::EndpointId;
 use crate::store::Result;
-use crate::store::outbox::Notice;
+use crate::store::outbox::{Notice, Overdue};
+use crate::store::postgres::audit;
 use crate::store::postgres::either::notices;
 use crate::store::postgres::outbox::{fail_endpoints, store_deliveries, store_messages};
 use crate::store::postgres::session::Session;
 use crate::store::postgres::text;
-use crate::store::records::{ENDPOINT_DISABLED, Upshot, notice_delivery};
+use crate::store::records::{ENDPOINT_DISABLED, End, Upshot, notice_delivery};
 
 /// Writes only where something changes: nothing, of endpoints that do well.
 const NOTE: &str = "UPDATE endpoints e SET failing_since = CASE WHEN f.recovered THEN f.since \
@@ -24,6 +25,9 @@ const TURN: &str =
 const END: &str = "UPDATE endpoints SET disabled_at = $3, disabled_why = $4, failing_since = NULL, circuit_until = NULL, \
      circuit_openings = NULL WHERE tenant_id = $1 AND endpoint_id = $2 AND disabled_at IS NULL \
      AND ($5::bigint IS NULL OR failing_since = $5)";
+
+const GIVE_UP: &str = "UPDATE deliveries SET state = 2, reason = $5, finished_at = $4, holder = NULL \
+     WHERE state = 0 AND endpoint_id = $2 AND least(attempts, 1) IN (0, 1) AND ready_at <= $3 AND tenant_id = $1";
 
 const RECEIVER: &str = "SELECT endpoint_id FROM endpoints WHERE tenant_id = $1 AND key = $2 AND disabled_at IS NULL";
 
@@ -43,8 +47,11 @@ pub(super) async fn follow(connection: &mut Session, upshots: &[Upshot]) -> Resu
         if let Some(turn) = one.turn {
             turned(connection, one, turn).await?;
         }
-        if one.end.is_some() {
-            end(connection, one).await?;
+        if let Some(overdue) = &one.overdue {
+            give_up(connection, one, overdue).await?;
+        }
+        if let Some(end) = &one.end {
+            disable(connection, one, end).await?;
         }
     }
     Ok(())
@@ -58,9 +65,16 @@ async fn turned(connection: &mut Session, one: &Upshot, turn: Turn) -> Result<()
     Ok(())
 }
 
+/// Ends what has waited for too long. What is under way is leased, and ready later.
+async fn give_up(connection: &mut Session, one: &Upshot, Overdue { ready_until, at, reason }: &Overdue) -> Result<()> {
+    let query = sqlx::query(GIVE_UP).bind(one.tenant_id.0).bind(one.endpoint_id.0).bind(ready_until.0);
+    query.bind(at.0).bind(text(reason)).execute(connection).await?;
+    Ok(())
+}
+
 /// Disables an endpoint, ends what waits for it, and tells it.
-async fn end(connection: &mut Session, one: &Upshot) -> Result<()> {
-    let Some((disabled, since, notice)) = one.ending() else { return Ok(()) };
+async fn disable(connection: &mut Session, one: &Upshot, end: &End) -> Result<()> {
+    let End { disabled, since, notice, told } = end;
     let query = sqlx::query(END).bind(one.tenant_id.0).bind(one.endpoint_id.0).bind(disabled.at.0);
     let query = query.bind(text(&disabled.reason)).bind(since.map(|since| since.0));
     if query.execute(&mut *connection).await?.rows_affected() == 0 {
@@ -68,6 +82,7 @@ async fn end(connection: &mut Session, one: &Upshot) -> Result<()> {
     }
     fail_endpoints(connection, one.tenant_id, &[one.endpoint_id], disabled.at, ENDPOINT_DISABLED).await?;
     notices::disabled(connection, one.tenant_id, one.endpoint_id, (&disabled.reason, disabled.at)).await?;
+    audit::write(connection, told.as_slice()).await?;
     match notice {
         Some(notice) => tell(connection, notice).await,
         None => Ok(()),
@@ -83,4 +98,5 @@ async fn tell(connection: &mut Session, Notice { to, message }: &Notice) -> Resu
 
 /// Hot statements, each with the indexes that serve it.
 #[cfg(test)]
-pub(super) const PLANNED: &[(&str, &[&str])] = &[(NOTE, &["endpoints_by_id"]), (RECEIVER, &["endpoints_by_key"])];
+pub(super) const PLANNED: &[(&str, &[&str])] =
+    &[(NOTE, &["endpoints_by_id"]), (RECEIVER, &["endpoints_by_key"]), (GIVE_UP, &["deliveries_waiting"])];

@@ -291,7 +291,12 @@ async fn in_order(connection: &mut PgConnection, wrong: &mut Wrong) {
         (sent(DeliveryQuery { rule_id, before: sent_before, ..DeliveryQuery::default() }), "deliveries_by_rule"),
     ];
     let told = |query: AuditQuery| audit::page(TenantId::DEFAULT, &query).sql().as_str().to_owned();
-    let log = [(told(AuditQuery::default()), "audit_log_pkey"), (alerts::due(), "alerts_pkey")];
+    let object = Some("rule 7".to_owned());
+    let log = [
+        (told(AuditQuery::default()), "audit_log_pkey"),
+        (told(AuditQuery { object, ..AuditQuery::default() }), "audit_log_by_object"),
+        (alerts::due(), "alerts_pkey"),
+    ];
     let ordered =
         windows::ORDERED.iter().chain(outbox::ORDERED).map(|(statement, index)| ((*statement).to_owned(), *index));
     for (statement, index) in cases.into_iter().chain(log).chain(ordered) {

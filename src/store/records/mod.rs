@@ -38,7 +38,7 @@ use crate::store::{Result, StoreError};
 pub(super) use attempts::{attempt, attempt_text, failed_count};
 pub(super) use collections::{collection, example, log_entry, queued_run, source_run};
 pub(super) use outbox::{
-    LARGEST_CLAIMED, Upshot, answers, claims, delivery, failure, message, messages_of, notice_delivery, recorded,
+    End, LARGEST_CLAIMED, Upshot, answers, claims, delivery, failure, message, messages_of, notice_delivery, recorded,
     source, state_columns, state_of_columns, state_of_word, subscribed, upshots, verdict, waiting_for, window_column,
 };
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::model::audit::Entry;
 use crate::model::delivery::{Attempt, Delivery, DeliveryState, Lease, Outcome};
 use crate::model::endpoint::{Disabled, Endpoint};
 use uuid::Uuid;
@@ -14,7 +15,7 @@ use crate::model::message::{Body, Message, Source};
 use crate::model::pace::Pace;
 use crate::model::time::Timestamp;
 use crate::store::body::unpack;
-use crate::store::outbox::{Claim, Claimant, Finished, GivenUp, Notice, Waiting};
+use crate::store::outbox::{Claim, Claimant, Finished, GivenUp, Notice, Overdue, Waiting};
 use crate::store::row::{Cells, Columns, corrupt};
 use crate::store::{Result, StoreError};
 
@@ -91,7 +92,7 @@ pub(in crate::store) struct Verdict {
 }
 
 /// What attempts that were recorded together tell of one endpoint.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(in crate::store) struct Upshot {
     pub(in crate::store) tenant_id: TenantId,
     pub(in crate::store) endpoint_id: EndpointId,
@@ -100,32 +101,24 @@ pub(in crate::store) struct Upshot {
     /// When the first one failed since, or at all.
     pub(in crate::store) failing_since: Option<Timestamp>,
     pub(in crate::store) turn: Option<Turn>,
-    pub(in crate::store) end: Option<(Ending, Option<Notice>)>,
+    pub(in crate::store) overdue: Option<Overdue>,
+    pub(in crate::store) end: Option<End>,
 }
 
-/// Why an endpoint is disabled.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::store) enum Ending {
-    /// Its receiver says so.
-    Gone(Disabled),
-    /// It has failed for too long.
-    GivenUp(GivenUp),
+/// That an endpoint is disabled.
+#[derive(Debug, Clone, PartialEq)]
+pub(in crate::store) struct End {
+    pub(in crate::store) disabled: Disabled,
+    /// Since when it must have failed for that; nothing where its receiver said so.
+    pub(in crate::store) since: Option<Timestamp>,
+    pub(in crate::store) notice: Option<Notice>,
+    pub(in crate::store) told: Option<Entry>,
 }
 
 impl Upshot {
     fn of(lease: &Lease) -> Self {
         let (tenant_id, endpoint_id) = (lease.tenant_id, lease.endpoint_id);
-        Self { tenant_id, endpoint_id, recovered: false, failing_since: None, turn: None, end: None }
-    }
-
-    /// That it is disabled: how, since when it must have failed for that, and what is told.
-    pub(in crate::store) fn ending(&self) -> Option<(&Disabled, Option<Timestamp>, Option<&Notice>)> {
-        let (end, notice) = self.end.as_ref()?;
-        let (disabled, since) = match end {
-            Ending::Gone(disabled) => (disabled, None),
-            Ending::GivenUp(given_up) => (&given_up.disabled, Some(given_up.failing_since)),
-        };
-        Some((disabled, since, notice.as_ref()))
+        Self { tenant_id, endpoint_id, recovered: false, failing_since: None, turn: None, overdue: None, end: None }
     }
 
     fn note(&mut self, Finished { attempt, outcome, aftermath, .. }: &Finished) {
@@ -136,12 +129,15 @@ impl Upshot {
             Sign::Nothing => {}
         }
         self.turn = aftermath.turn.or(self.turn);
-        let end = match outcome {
-            Outcome::Gone(reason) => Some(Ending::Gone(Disabled { at: ended, reason: reason.clone() })),
-            _ => aftermath.given_up.clone().map(Ending::GivenUp),
+        self.overdue = aftermath.overdue.clone().or(self.overdue.take());
+        let end = match (outcome, &aftermath.given_up) {
+            (Outcome::Gone(reason), _) => Some((Disabled { at: ended, reason: reason.clone() }, None)),
+            (_, Some(GivenUp { failing_since, disabled })) => Some((disabled.clone(), Some(*failing_since))),
+            _ => None,
         };
-        if self.end.is_none() {
-            self.end = end.map(|end| (end, aftermath.notice.clone()));
+        if let (None, Some((disabled, since))) = (&self.end, end) {
+            let (notice, told) = (aftermath.notice.clone(), aftermath.told.clone());
+            self.end = Some(End { disabled, since, notice, told });
         }
     }
 }

@@ -5,8 +5,9 @@ use sqlx::sqlite::SqliteConnection;
 use crate::model::health::Turn;
 use crate::model::id::EndpointId;
 use crate::store::Result;
-use crate::store::outbox::Notice;
-use crate::store::records::{ENDPOINT_DISABLED, Upshot, notice_delivery};
+use crate::store::outbox::{Notice, Overdue};
+use crate::store::records::{ENDPOINT_DISABLED, End, Upshot, notice_delivery};
+use crate::store::sqlite::audit;
 use crate::store::sqlite::either::notices;
 use crate::store::sqlite::outbox::{fail_endpoints, store_deliveries, store_messages};
 use crate::store::sqlite::row::{Repeating, repeat};
@@ -30,6 +31,9 @@ const END: &str = "UPDATE endpoints SET disabled_at = $3, disabled_why = $4, fai
      circuit_openings = NULL WHERE tenant_id = $1 AND endpoint_id = $2 AND disabled_at IS NULL \
      AND ($5 IS NULL OR failing_since = $5)";
 
+const GIVE_UP: &str = "UPDATE deliveries SET state = 2, reason = $5, finished_at = $4, holder = NULL \
+     WHERE state = 0 AND endpoint_id = $2 AND min(attempts, 1) IN (0, 1) AND ready_at <= $3 AND +tenant_id = $1";
+
 const RECEIVER: &str = "SELECT endpoint_id FROM endpoints WHERE tenant_id = $1 AND key = $2 AND disabled_at IS NULL";
 
 /// Follows what attempts told.
@@ -50,8 +54,11 @@ pub(super) async fn follow(connection: &mut SqliteConnection, upshots: &[Upshot]
         if let Some(turn) = one.turn {
             turned(connection, one, turn).await?;
         }
-        if one.end.is_some() {
-            end(connection, one).await?;
+        if let Some(overdue) = &one.overdue {
+            give_up(connection, one, overdue).await?;
+        }
+        if let Some(end) = &one.end {
+            disable(connection, one, end).await?;
         }
     }
     Ok(())
@@ -65,9 +72,20 @@ async fn turned(connection: &mut SqliteConnection, one: &Upshot, turn: Turn) -> 
     Ok(())
 }
 
+/// Ends what has waited for too long. What is under way is leased, and ready later.
+async fn give_up(
+    connection: &mut SqliteConnection,
+    one: &Upshot,
+    Overdue { ready_until, at, reason }: &Overdue,
+) -> Result<()> {
+    let query = sqlx::query(GIVE_UP).bind(one.tenant_id.0).bind(one.endpoint_id.0).bind(ready_until.0);
+    query.bind(at.0).bind(reason.clone()).execute(connection).await?;
+    Ok(())
+}
+
 /// Disables an endpoint, ends what waits for it, and tells it.
-async fn end(connection: &mut SqliteConnection, one: &Upshot) -> Result<()> {
-    let Some((disabled, since, notice)) = one.ending() else { return Ok(()) };
+async fn disable(connection: &mut SqliteConnection, one: &Upshot, end: &End) -> Result<()> {
+    let End { disabled, since, notice, told } = end;
     let query = sqlx::query(END).bind(one.tenant_id.0).bind(one.endpoint_id.0).bind(disabled.at.0);
     let query = query.bind(disabled.reason.clone()).bind(since.map(|since| since.0));
     if query.execute(&mut *connection).await?.rows_affected() == 0 {
@@ -75,6 +93,7 @@ async fn end(connection: &mut SqliteConnection, one: &Upshot) -> Result<()> {
     }
     fail_endpoints(connection, one.tenant_id, &[one.endpoint_id], disabled.at, ENDPOINT_DISABLED).await?;
     notices::disabled(connection, one.tenant_id, one.endpoint_id, (&disabled.reason, disabled.at)).await?;
+    audit::write(connection, told.as_slice()).await?;
     match notice {
         Some(notice) => tell(connection, notice).await,
         None => Ok(()),
@@ -90,7 +109,8 @@ async fn tell(connection: &mut SqliteConnection, Notice { to, message }: &Notice
 
 /// Statements that loops run, each with the step its plan must have.
 #[cfg(test)]
-pub(super) const PLANNED: [(&str, &str); 2] = [
+pub(super) const PLANNED: [(&str, &str); 3] = [
+    (GIVE_UP, "SEARCH deliveries USING INDEX deliveries_waiting (endpoint_id=? AND <expr>=? AND ready_at<?)"),
     (END, "SEARCH endpoints USING INDEX endpoints_by_id (endpoint_id=?"),
     (RECEIVER, "SEARCH endpoints USING INDEX endpoints_by_key (tenant_id=? AND key=?)"),
 ];

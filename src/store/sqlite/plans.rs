@@ -92,6 +92,14 @@ async fn pages_of_the_audit_log_are_read_in_the_order_of_its_key() {
     let found = plan(&store, audit::page(TenantId::DEFAULT, &page).sql().as_str()).await;
     assert!(found.contains("SEARCH audit_log USING PRIMARY KEY (tenant_id=? AND (at,entry_id)<(?,?))"), "{found}");
     assert!(!found.contains("TEMP B-TREE"), "{found}");
+    let of = |object: &str| AuditQuery { object: Some(object.to_owned()), before, ..AuditQuery::default() };
+    let by_key = "audit_log_by_object (tenant_id=? AND object=? AND (at,entry_id)<(?,?))";
+    let found = plan(&store, audit::page(TenantId::DEFAULT, &of("oncall")).sql().as_str()).await;
+    assert!(found.contains(by_key) && !found.contains("TEMP B-TREE"), "{found}");
+    let id = uuid::Uuid::nil().to_string();
+    let found = plan(&store, audit::page(TenantId::DEFAULT, &of(&id)).sql().as_str()).await;
+    let by_id = "audit_log_by_object_id (tenant_id=? AND object_id=? AND (at,entry_id)<(?,?))";
+    assert!(found.contains(by_key) && found.contains(by_id), "{found}");
     drop(writer);
 }
 

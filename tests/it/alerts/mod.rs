@@ -105,6 +105,7 @@ impl House {
             public_url: base,
             clock: Arc::<ManualClock>::clone(&clock),
             budget: Budget::new(&limits),
+            trusted_proxies: [].into(),
             limits,
             vetting,
             client: Arc::new(move || Ok(client.clone())),

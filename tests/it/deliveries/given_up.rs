@@ -43,6 +43,7 @@ async fn an_endpoint_that_takes_nothing_for_five_days_is_disabled_and_the_operat
     again(&mut house, id).await;
     let reason = format!("every attempt has failed for 5d, since {since}");
     assert_eq!(shown(&house).await["disabled"]["reason"], reason.as_str());
+    assert_eq!(disabled_by_the_server(&house).await, ["failing"]);
     house.clock.advance(Duration::from_secs(1));
     house.round().await;
     let told = ops.next().await;
@@ -96,6 +97,54 @@ async fn a_receiver_that_is_gone_is_told_of_too() {
     assert_eq!(ops.next().await.json()["data"]["reason"], "answered 410: the receiver is gone for good");
     house.round().await;
     assert_eq!(ops.requests().len(), 1, "once, however many attempts found it");
+    assert_eq!(disabled_by_the_server(&house).await, ["gone"], "once in the log, too");
+}
+
+/// Why the audit log says that the server disabled the endpoint, each time.
+async fn disabled_by_the_server(house: &House) -> Vec<String> {
+    let page = house.get("/v1/audit?object=oncall&actor=server&action=endpoint.disable").await;
+    let entries = page["entries"].as_array().unwrap();
+    entries.iter().map(|entry| entry["detail"]["why"].as_str().unwrap().to_owned()).collect()
+}
+
+/// The deliveries in this state, each with its reason.
+async fn reasons(house: &House, state: &str) -> Vec<String> {
+    let page = house.get(&format!("/v1/deliveries?state={state}&limit=100")).await;
+    let text = |delivery: &Value| delivery["reason"].as_str().unwrap_or_default().to_owned();
+    page["deliveries"].as_array().unwrap().iter().map(text).collect()
+}
+
+#[tokio::test]
+async fn what_waits_for_a_dead_endpoint_ends_as_its_policy_says_even_where_none_is_ever_disabled() {
+    for (is_standard, hours, text) in [(false, 24, "1d"), (true, 84, "84h")] {
+        let receiver = Receiver::start([Answer::Close]).await;
+        let conduct = Conduct { disable_after: None, notices: None };
+        let mut house = House::with_conduct(&receiver.url(), conduct).await;
+        if is_standard {
+            house.set_standard().await;
+        }
+        let ids = house.matched(60).await;
+        house.round().await;
+        house.clock.advance(Duration::from_hours(hours - 1));
+        house.round().await;
+        assert_eq!(reasons(&house, "pending").await.len(), ids.len(), "a probe failed, and all wait on");
+        house.clock.advance(Duration::from_hours(2));
+        house.round().await;
+        let expected = format!("waited {text} for an endpoint that does not answer");
+        let ended = reasons(&house, "failed").await;
+        assert!(ended.len() > 50 && ended.iter().all(|reason| *reason == expected), "{ended:?}");
+        // What was probed meanwhile has waited less, and is tried again.
+        for _ in 0..100 {
+            house.clock.advance(Duration::from_hours(hours));
+            house.round().await;
+        }
+        assert_eq!(reasons(&house, "failed").await.len(), ids.len());
+        assert_eq!(shown(&house).await["disabled"], Value::Null);
+        receiver.answer_always(Answer::Status(200));
+        house.clock.advance(Duration::from_mins(10));
+        again(&mut house, ids[0]).await;
+        assert_eq!(reasons(&house, "delivered").await.len(), 1, "it can be sent again");
+    }
 }
 
 #[tokio::test]

@@ -135,6 +135,7 @@ impl House {
             public_url: "http://runhook.test".parse().unwrap(),
             clock: Arc::<ManualClock>::clone(&clock),
             budget: Budget::new(&limits),
+            trusted_proxies: [].into(),
             limits,
             prices: Arc::default(),
             vetting: Vetting::new(Arc::new(Guard::default()), Vec::new()),

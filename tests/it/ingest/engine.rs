@@ -100,6 +100,7 @@ impl Engine {
             public_url: base,
             clock: Arc::<ManualClock>::clone(&clock),
             budget: Budget::new(&limits),
+            trusted_proxies: [].into(),
             limits: Arc::new(limits),
             prices: Arc::new(prices),
             vetting: runhook::delivery::Vetting::new(Arc::default(), Vec::new()),

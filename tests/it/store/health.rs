@@ -1,14 +1,17 @@
 //! What attempts leave on their endpoints: since when one fails, its circuit, that it is disabled, and who hears of it.
 
+use runhook::model::audit::Action;
 use runhook::model::delivery::{DeliveryState, Outcome};
 use runhook::model::endpoint::{Disabled, Endpoint};
 use runhook::model::health::{Circuit, Health, Turn};
 use runhook::model::message::Source;
 use runhook::payload::notice;
 use runhook::store::Store;
-use runhook::store::outbox::{Aftermath, Claim, Finished, GivenUp, Notice};
+use runhook::store::audit::AuditQuery;
+use runhook::store::outbox::{Aftermath, Claim, Finished, GivenUp, Notice, Overdue};
 use runhook::store::rules::RuleChanges;
 
+use super::audit::{entry, listed};
 use super::outbox::{attempt, claim, sent_to, three_endpoints};
 use super::sample::{TENANT, at, endpoint};
 
@@ -95,6 +98,8 @@ fn given_up(number: u32, since: i64, second: i64) -> Aftermath {
         turn: None,
         given_up: Some(GivenUp { failing_since: at(since), disabled: disabled(second) }),
         notice: Some(Notice { to: "endpoint-2".to_owned(), message }),
+        told: Some(entry(number, 1, Action::DisableEndpoint)),
+        overdue: None,
     }
 }
 
@@ -106,11 +111,13 @@ pub(crate) async fn an_endpoint_that_is_given_up_is_disabled_and_told_of_once(st
         (claimed(store, 2, 1, 200).await, claimed(store, 3, 1, 200).await, claimed(store, 4, 1, 200).await);
     finish(store, vec![answered(&early, 200, 500, given_up(1, 90, 201))]).await;
     assert_eq!(stored(store, 1).await.disabled, None, "it has failed since another instant than was thought");
+    assert!(listed(store, AuditQuery::default()).await.is_empty());
     let waits = sent_to(store, 5, &[1]).await.deliveries[0].clone();
     let both = [answered(&one, 201, 500, given_up(1, 101, 202)), answered(&other, 202, 500, given_up(1, 101, 203))];
     finish(store, both.to_vec()).await;
     let gone = stored(store, 1).await;
     assert_eq!((gone.disabled, gone.health), (Some(disabled(202)), Health::default()));
+    assert_eq!(listed(store, AuditQuery::default()).await, [1], "the log says it once");
     let (ended, _) = store.delivery(TENANT, waits.id).await.unwrap().unwrap();
     assert_eq!(ended.state, DeliveryState::Failed("endpoint disabled".to_owned()));
     let told = claim(store, 9, 300, 310, 10).await;
@@ -119,6 +126,39 @@ pub(crate) async fn an_endpoint_that_is_given_up_is_disabled_and_told_of_once(st
     let message = store.message(TENANT, told[0].delivery.message_id).await.unwrap().unwrap();
     assert_eq!((message.source, message.window_id), (Source::Endpoint(endpoint(1, None).id), None));
     assert_eq!(Some(message), given_up(1, 101, 202).notice.map(|notice| notice.message));
+}
+
+pub(crate) async fn what_has_waited_too_long_ends_and_what_is_under_way_does_not(store: &dyn Store) {
+    three_endpoints(store, 9).await;
+    let probe = claimed(store, 1, 1, 100).await;
+    let under_way = claimed(store, 2, 1, 100).await;
+    let tried = claimed(store, 3, 1, 100).await;
+    let retried = Outcome::Retry(at(150));
+    finish(store, vec![Finished::new(tried.lease.clone(), attempt(&tried, at(100), 500), retried)]).await;
+    let mut waits = Vec::new();
+    for (run, number) in [(4, 1), (5, 1), (6, 2)] {
+        waits.push(sent_to(store, run, &[number]).await.deliveries[0].clone());
+    }
+    let until = waits[0].due_at;
+    assert!(until < at(100), "they have waited longer than the others");
+    let overdue = |ready_until| Aftermath {
+        overdue: Some(Overdue { ready_until, at: at(200), reason: "waited 1d".to_owned() }),
+        ..Aftermath::default()
+    };
+    let state = async |id| store.delivery(TENANT, id).await.unwrap().unwrap().0;
+    finish(store, vec![answered(&under_way, 101, 500, overdue(until.before(std::time::Duration::from_micros(1))))])
+        .await;
+    assert_eq!(state(waits[0].id).await.state, DeliveryState::Pending);
+    finish(store, vec![answered(&probe, 101, 500, overdue(at(150)))]).await;
+    let ended = DeliveryState::Failed("waited 1d".to_owned());
+    let first = state(waits[0].id).await;
+    assert_eq!((&first.state, first.finished_at), (&ended, Some(at(200))));
+    assert_eq!((state(waits[1].id).await.state, state(tried.delivery.id).await.state), (ended.clone(), ended));
+    assert_eq!(state(waits[2].id).await.state, DeliveryState::Pending, "that of another endpoint");
+    let late = claimed(store, 7, 1, 300).await;
+    let other = claimed(store, 8, 1, 300).await;
+    finish(store, vec![answered(&late, 301, 500, overdue(at(305)))]).await;
+    assert_eq!(state(other.delivery.id).await.state, DeliveryState::Pending, "it is under way");
 }
 
 pub(crate) async fn nothing_is_told_to_who_is_not_there_or_is_disabled_too(store: &dyn Store) {

@@ -13,7 +13,7 @@ use crate::api::problem::Problem;
 use crate::model::audit::Action;
 use crate::store::rules::{Demand, RuleChanges};
 
-use super::{find_own, object};
+use super::find_own;
 
 /// Rules that are named; the rest are counted.
 const NAMED: usize = 20;
@@ -29,7 +29,7 @@ pub(super) async fn delete(State(api): State<Api>, by: By, Path(key): Path<Strin
         return Err(used(&endpoint.key.unwrap_or_default(), using));
     }
     let demands = vec![(endpoint.id, Demand::Unused)];
-    let told = vec![by.entry(&api, Act::new(Action::DeleteEndpoint, object(&endpoint)))];
+    let told = vec![by.entry(&api, Act::new(Action::DeleteEndpoint, endpoint.object()))];
     let changes = RuleChanges { remove_endpoints: vec![endpoint.id], demands, told, ..RuleChanges::default() };
     api.store.apply_rules(tenant, changes, api.clock.now()).await?;
     Ok(Json(json!({"endpoint": endpoint.key, "endpoint_id": endpoint.id, "deleted": true})))

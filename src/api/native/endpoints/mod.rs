@@ -21,7 +21,6 @@ use serde_json::Value;
 use crate::api::auth::Principal;
 use crate::api::problem::Problem;
 use crate::api::{Api, subscribing};
-use crate::model::audit::Object;
 use crate::model::endpoint::Endpoint;
 use crate::model::id::{EndpointId, TenantId};
 
@@ -50,12 +49,6 @@ fn read<'b, T: Default + Deserialize<'b>>(body: &'b [u8], shape: &str) -> Result
     }
     let read = serde_json::from_slice::<Option<T>>(body).map(Option::unwrap_or_default);
     read.map_err(|error| Problem::malformed(format!("the body is not {shape}: {error}")))
-}
-
-/// The endpoint, for the audit log.
-fn object(endpoint: &Endpoint) -> Object {
-    let id = endpoint.id.0;
-    endpoint.key.as_ref().map_or_else(|| Object::of_id(id), |key| Object::new(key, id))
 }
 
 /// The endpoint with this key or id.

@@ -16,13 +16,13 @@ use crate::model::audit::Action;
 use crate::model::delivery::AttemptResult;
 use crate::model::id::MessageId;
 
-use super::{find, object};
+use super::find;
 
 pub(super) async fn test(State(api): State<Api>, by: By, Path(key): Path<String>) -> Result<Json<Value>, Problem> {
     let endpoint = find(&api, by.tenant_id, &key).await?;
     let message = MessageId(Uuid::from_bytes(crypto::random()));
     let client = (api.client)().map_err(|error| Problem::internal(&error))?;
-    api.store.note(by.entry(&api, Act::new(Action::TestEndpoint, object(&endpoint)))).await?;
+    api.store.note(by.entry(&api, Act::new(Action::TestEndpoint, endpoint.object()))).await?;
     let started_at = api.clock.now();
     let Probe { sent, result, duration_ms } = probe(&client, &api.keyring, &endpoint, message, started_at).await;
     let is_taken = matches!(result, AttemptResult::Answered { status: 200..=299, .. });

@@ -20,7 +20,7 @@ use crate::model::signing::{GRACE, LONGEST_GRACE, Signature, SignatureKind};
 use crate::store::rules::{Demand, RuleChanges};
 
 use super::shown::shown;
-use super::{find, object, read};
+use super::{find, read};
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -58,7 +58,7 @@ pub(super) async fn rotate_secret(
     let (shown_target, health) = (crypto::shown(&target), Health::default());
     let endpoint = Endpoint { target: sealed, shown: shown_target, health, ..endpoint };
     let demands = vec![(endpoint.id, Demand::There)];
-    let told = vec![by.entry(&api, Act::new(Action::RotateEndpoint, object(&endpoint)))];
+    let told = vec![by.entry(&api, Act::new(Action::RotateEndpoint, endpoint.object()))];
     let changes = RuleChanges { put_endpoints: vec![endpoint.clone()], demands, told, ..RuleChanges::default() };
     api.store.apply_rules(by.tenant_id, changes, now).await?;
     let mut answer = shown(&endpoint);

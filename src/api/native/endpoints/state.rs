@@ -15,7 +15,7 @@ use crate::model::endpoint::{Disabled, Endpoint};
 use crate::model::health::Health;
 
 use super::shown::shown;
-use super::{find, object, read};
+use super::{find, read};
 
 /// Characters of the longest reason that is kept.
 const LONGEST_REASON: usize = 300;
@@ -45,7 +45,7 @@ pub(super) async fn enable(State(api): State<Api>, by: By, Path(key): Path<Strin
 async fn set_state(api: &Api, by: &By, key: &str, disabled: Option<Disabled>) -> Result<Json<Value>, Problem> {
     let endpoint = find(api, by.tenant_id, key).await?;
     let action = if disabled.is_some() { Action::DisableEndpoint } else { Action::EnableEndpoint };
-    let told = Some(by.entry(api, Act::new(action, object(&endpoint))));
+    let told = Some(by.entry(api, Act::new(action, endpoint.object())));
     let now = api.clock.now();
     let there = api.store.set_endpoint_state(by.tenant_id, endpoint.id, disabled.clone(), now, told).await?;
     if !there {
