@@ -38,7 +38,7 @@ pub(super) use attempts::{attempt, attempt_text, failed_count};
 pub(super) use collections::{collection, example, log_entry, queued_run, source_run};
 pub(super) use outbox::{
     End, LARGEST_CLAIMED, Upshot, answers, claims, delivery, message, messages_of, notice_delivery, recorded,
-    state_columns, state_of_word, upshots, verdict, waiting_for, window_column,
+    state_columns, state_of_word, upshots, verdict, waiting_for, window_column, with_messages,
 };
 
 /// Why deliveries fail whose rule was removed.

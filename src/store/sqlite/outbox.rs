@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use async_trait::async_trait;
-use sqlx::sqlite::SqliteConnection;
+use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use sqlx::{QueryBuilder, Sqlite};
 use uuid::Uuid;
 
@@ -12,17 +12,17 @@ use crate::model::delivery::{Attempt, Delivery};
 use crate::model::id::{DeliveryId, EndpointId, MessageId, TenantId};
 use crate::model::message::Message;
 use crate::model::time::Timestamp;
-use crate::store::Result;
 use crate::store::body::pack;
 use crate::store::outbox::{Claim, Claimant, DeliveryQuery, Finished, OutboxStore, Share, Waiting, record_apart};
 use crate::store::records::{
-    LARGEST_CLAIMED, answers, attempt, attempt_text, claims, delivery, message, messages_of, recorded, state_columns,
-    state_of_word, upshots, verdict, waiting_for, window_column,
+    LARGEST_CLAIMED, attempt, attempt_text, claims, delivery, message, messages_of, state_columns, state_of_word,
+    upshots, verdict, waiting_for, window_column, with_messages,
 };
 use crate::store::retention::links_of;
 use crate::store::row::{json_text, readable};
-use crate::store::sqlite::row::{Insert, Repeating, Values, id_list, insert, repeat};
+use crate::store::sqlite::row::{Insert, Repeating, Values, change, id_list, insert, repeat};
 use crate::store::sqlite::{SqliteStore, audit, endpoints, failed, health};
+use crate::store::{Result, StoreError};
 
 const INSERT_MESSAGES: Insert = Insert {
     head: "INSERT INTO messages (tenant_id, message_id, rule_id, source, window_id, part, parts, runs, links, body, created_at) \
@@ -64,7 +64,7 @@ pub(super) const NEXT_READY: &str = "SELECT min(ready_at) FROM deliveries WHERE 
 pub(super) const WAITING: &str = "WITH RECURSIVE hop (endpoint_id) AS (\
      SELECT min(endpoint_id) FROM deliveries WHERE state = 0 AND endpoint_id > $1 \
      UNION ALL SELECT (SELECT min(d.endpoint_id) FROM deliveries d WHERE d.state = 0 AND d.endpoint_id > hop.endpoint_id) \
-     FROM hop WHERE hop.endpoint_id IS NOT NULL LIMIT $2) \
+     FROM hop WHERE hop.endpoint_id IS NOT NULL LIMIT $2 + 0) \
      SELECT hop.endpoint_id, \
      (SELECT tenant_id FROM deliveries d WHERE d.state = 0 AND d.endpoint_id = hop.endpoint_id LIMIT 1), \
      (SELECT min(ready_at) FROM deliveries d \
@@ -77,7 +77,7 @@ pub(super) const WAITING: &str = "WITH RECURSIVE hop (endpoint_id) AS (\
 pub(super) const CLAIM: Repeating = Repeating {
     head: "UPDATE deliveries SET holder = ?, ready_at = ? FROM (",
     row: "SELECT * FROM (SELECT tenant_id AS owner, delivery_id AS id FROM deliveries WHERE state = 0 AND endpoint_id = ? \
-          AND min(attempts, 1) = ? AND ready_at <= ? ORDER BY ready_at LIMIT ?)",
+          AND min(attempts, 1) = ? AND ready_at <= ? ORDER BY ready_at LIMIT ? + 0)",
     between: " UNION ALL ",
     tail: ") AS due WHERE tenant_id = due.owner AND delivery_id = due.id RETURNING tenant_id, delivery_id, message_id, \
            endpoint_id, rule_id, source, state, reason, attempts, due_at, created_at, finished_at",
@@ -94,7 +94,7 @@ pub(super) const FINISH: Repeating = Repeating {
     row: "(?,?,?,?,?,?,?,?)",
     between: ",",
     tail: ") AS f WHERE deliveries.tenant_id = f.column1 AND deliveries.delivery_id = f.column2 \
-           AND deliveries.holder = f.column3 AND +deliveries.state = 0 RETURNING delivery_id",
+           AND deliveries.holder = f.column3 AND +deliveries.state = 0",
 };
 
 const INSERT_ATTEMPTS: Insert = Insert {
@@ -131,7 +131,10 @@ impl OutboxStore for SqliteStore {
 
     async fn claim_deliveries(&self, claimant: Claimant, shares: &[Share]) -> Result<Vec<Claim>> {
         let lanes: Vec<Lane> = shares.iter().flat_map(lanes_of).collect();
-        self.queue.write(move |connection| Box::pin(claim(connection, claimant, lanes))).await
+        let (claims, messages) =
+            self.queue.write(move |connection| Box::pin(claim(connection, claimant, lanes))).await?;
+        // Unpacked here, and not while others wait for the writer.
+        Ok(with_messages(claims, readable(&messages, message)?))
     }
 
     async fn finish_attempts(&self, finished: &[Finished]) -> Result<Vec<Result<()>>> {
@@ -277,7 +280,12 @@ fn lanes_of(share: &Share) -> impl Iterator<Item = Lane> {
     lanes.into_iter().filter(|lane| lane.take > 0)
 }
 
-async fn claim(connection: &mut SqliteConnection, claimant: Claimant, lanes: Vec<Lane>) -> Result<Vec<Claim>> {
+/// Claims, and the rows of their messages.
+async fn claim(
+    connection: &mut SqliteConnection,
+    claimant: Claimant,
+    lanes: Vec<Lane>,
+) -> Result<(Vec<Claim>, Vec<SqliteRow>)> {
     let lease = |values: &mut Values| {
         values.push(claimant.holder).push(claimant.until.0);
     };
@@ -288,19 +296,19 @@ async fn claim(connection: &mut SqliteConnection, claimant: Claimant, lanes: Vec
     let endpoints: HashSet<EndpointId> = lanes.iter().map(|lane| lane.endpoint).collect();
     let endpoints = endpoints::by_id(connection, endpoints).await?;
     let messages = messages(connection, &deliveries).await?;
-    let (claims, lost) = claims(claimant, deliveries, endpoints, messages);
+    let (claims, lost) = claims(claimant, deliveries, endpoints);
     for (tenant, endpoint, why) in lost {
         fail_endpoints(connection, tenant, &[endpoint], claimant.now, why).await?;
     }
-    Ok(claims)
+    Ok((claims, messages))
 }
 
 /// The messages of deliveries, save the large ones.
-async fn messages(connection: &mut SqliteConnection, deliveries: &[Delivery]) -> Result<Vec<Message>> {
+async fn messages(connection: &mut SqliteConnection, deliveries: &[Delivery]) -> Result<Vec<SqliteRow>> {
     let hex = |id: Uuid| id.simple().to_string();
     let wanted = messages_of(deliveries).into_iter().map(|(tenant, message)| [hex(tenant.0), hex(message.0)]);
     let wanted = json_text(&wanted.collect::<Vec<_>>())?;
-    readable(&sqlx::query(MESSAGES).bind(wanted).bind(LARGEST_CLAIMED).fetch_all(connection).await?, message)
+    Ok(sqlx::query(MESSAGES).bind(wanted).bind(LARGEST_CLAIMED).fetch_all(connection).await?)
 }
 
 impl SqliteStore {
@@ -311,29 +319,25 @@ impl SqliteStore {
 }
 
 async fn finish(connection: &mut SqliteConnection, finished: Vec<Finished>) -> Result<Vec<Result<()>>> {
-    let rows = repeat(
-        &mut *connection,
-        &FINISH,
-        &finished,
-        |_| {},
-        |values, Finished { lease, attempt, outcome, .. }| {
-            let verdict = verdict(attempt, outcome);
-            values.push(lease.tenant_id.0).push(lease.delivery_id.0).push(lease.holder);
-            values.push(verdict.state).push(verdict.reason).push(attempt.number);
-            values.push(verdict.due).push(verdict.finished);
-        },
-    );
-    let recorded: HashSet<DeliveryId> = rows.await?.iter().map(recorded).collect::<Result<_>>()?;
-    let kept = finished.iter().filter(|one| recorded.contains(&one.lease.delivery_id));
-    let kept: Vec<(&Finished, String)> =
-        kept.map(|one| Ok((one, attempt_text(&one.attempt)?))).collect::<Result<_>>()?;
-    insert(&mut *connection, &INSERT_ATTEMPTS, &kept, |values, (Finished { lease, attempt, .. }, result)| {
+    let recorded = change(&mut *connection, &FINISH, &finished, |values, Finished { lease, attempt, outcome, .. }| {
+        let verdict = verdict(attempt, outcome);
+        values.push(lease.tenant_id.0).push(lease.delivery_id.0).push(lease.holder);
+        values.push(verdict.state).push(verdict.reason).push(attempt.number);
+        values.push(verdict.due).push(verdict.finished);
+    });
+    if usize::try_from(recorded.await?) != Ok(finished.len()) {
+        // Whose it is shows when each is recorded by itself.
+        return Err(StoreError::Stale("the lease is lost"));
+    }
+    let attempts: Vec<(&Finished, String)> =
+        finished.iter().map(|one| Ok((one, attempt_text(&one.attempt)?))).collect::<Result<_>>()?;
+    insert(&mut *connection, &INSERT_ATTEMPTS, &attempts, |values, (Finished { lease, attempt, .. }, result)| {
         values.push(lease.tenant_id.0).push(lease.delivery_id.0).push(attempt.number).push(attempt.started_at.0);
         values.push(i64::try_from(attempt.duration_ms).unwrap_or(i64::MAX)).push(result.as_str());
     })
     .await?;
-    health::follow(connection, &upshots(kept.iter().map(|(one, _)| *one))).await?;
-    Ok(answers(&finished, &recorded))
+    health::follow(connection, &upshots(finished.iter())).await?;
+    Ok(finished.iter().map(|_| Ok(())).collect())
 }
 
 /// Further statements that requests and loops run, each with the step its plan must have.
