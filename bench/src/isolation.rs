@@ -1,5 +1,8 @@
 //! Isolation: what a slow and a dead endpoint cost the other eight of ten, and what two hundred that fail at once cost the
 //! server's memory. With and without the bad ones in one run, each on a fresh directory.
+//!
+//! Each run is an event for all ten: a rule tells it to ten endpoints. So 150 runs a second are 1,500 messages, and what is
+//! measured is sending and not how many requests a second the server takes beside it.
 
 use std::collections::HashSet;
 use std::fmt::Write as _;
@@ -17,7 +20,7 @@ use crate::clock::Clock;
 use crate::load::{Latencies, Plan, Spread};
 use crate::record::{Ack, Notice};
 use crate::rules::Wanted;
-use crate::run_id::{RunId, project_name};
+use crate::run_id::project_name;
 use crate::say;
 use crate::sink::{Script, Sink};
 use crate::suite::Settings;
@@ -29,7 +32,7 @@ use crate::suite::table::number;
 /// Endpoints, and those of them that are never bad.
 const ALL: u16 = 10;
 const GOOD: u16 = 8;
-/// Runs a second for each endpoint.
+/// Runs a second, each for every endpoint.
 const EACH: f64 = 150.0;
 /// What the slow one waits before it answers.
 const SLOW_MS: u64 = 5_000;
@@ -43,7 +46,7 @@ pub(crate) struct Arguments {
     /// The server's binary [default: the one built beside this]
     #[arg(long, value_name = "FILE")]
     binary: Option<PathBuf>,
-    /// Runs of each endpoint where they come as fast as they are taken
+    /// Runs, each for every endpoint, where they come as fast as they are taken
     #[arg(long, default_value_t = 1_500)]
     unpaced: u64,
     #[command(flatten)]
@@ -66,7 +69,7 @@ impl Arguments {
             "| ten endpoints | messages/s of the eight | p50 ms | p99 ms | max ms | RSS at the end, peak MB |\n\
              |---|---|---|---|---|---|\n",
         );
-        for (name, each) in [("150 runs/s to each", Some(EACH)), ("as fast as it goes", None)] {
+        for (name, each) in [("150 messages/s to each", Some(EACH)), ("as fast as it goes", None)] {
             for (with, bad) in [("all well", false), ("one answers after 5 s, one is dead", true)] {
                 let seen = self.ten(&place, each, bad).await?;
                 let Seen { per_second, spread: Spread { p50, p99, max, .. }, rss_mb, peak_mb } = seen;
@@ -84,7 +87,7 @@ impl Arguments {
         Ok(out)
     }
 
-    /// Ten endpoints, each with a rule and a project of its own.
+    /// Ten endpoints of one rule.
     async fn ten(&self, place: &Place, each: Option<f64>, bad: bool) -> anyhow::Result<Seen> {
         let mut stage = Stage::set(place, &[], &[]).await?;
         let slow =
@@ -93,20 +96,19 @@ impl Arguments {
         let url = |number: u16| match number {
             GOOD if bad => slow.url(),
             number if bad && number > GOOD => dead.clone(),
-            _ => stage.sink.url(),
+            number => format!("{}/{number}", stage.sink.url()),
         };
-        let rules: Vec<_> = (0..ALL).map(|number| own(number, url(number))).collect();
-        stage.apply(&rules).await?;
+        let urls = (0..ALL).map(url).collect();
+        stage.apply(&[Wanted { max_runs: Some(1), urls, ..Wanted::errors("ten", "immediate") }]).await?;
         let mut plan = Plan { servers: vec![stage.server.address], ..failing(0, 2_000, 1) };
-        (plan.recipe.projects, plan.recipe.batch, plan.connections) = (ALL, 1, 32);
-        plan.rate = each.map(|rate| rate * f64::from(ALL));
+        (plan.recipe.projects, plan.recipe.batch, plan.connections) = (1, 1, 32);
+        plan.rate = each;
         (plan.runs, plan.time) = match each {
             Some(_) => (None, Some(Duration::from_secs_f64(self.settings.seconds * 2.0))),
-            None => (Some(self.unpaced * u64::from(ALL)), None),
+            None => (Some(self.unpaced), None),
         };
         stage.load(plan).await?;
-        let wanted: HashSet<Uuid> = stage.acks.iter().map(|ack| ack.run).filter(|run| is_good(*run)).collect();
-        arrived(&stage.sink, &wanted).await?;
+        arrived(&stage.sink, &stage.acks).await?;
         let usage = stage.usage()?;
         let Stage { home, server, sink, acks, .. } = stage;
         server.stop()?;
@@ -117,10 +119,10 @@ impl Arguments {
     }
 }
 
-/// A rule with an endpoint of its own, at this URL. It may take long to answer.
+/// A rule with a project and an endpoint of its own, at this URL. It may take long to answer.
 fn own(number: u16, url: String) -> Wanted<'static> {
     let rule = Wanted::own_endpoint(number.into(), &project_name(number));
-    Wanted { url: Some(url), ..rule }
+    Wanted { urls: vec![url], ..rule }
 }
 
 /// An address where nobody listens.
@@ -128,23 +130,25 @@ fn nobody() -> anyhow::Result<SocketAddr> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
 }
 
-fn is_good(run: Uuid) -> bool {
-    RunId::of(run).is_some_and(|id| id.project < GOOD)
+/// What the eight were told: which endpoint, and of which run.
+fn told_to_good(notices: &[Notice]) -> impl Iterator<Item = ((u16, Uuid), u64)> {
+    let good = notices.iter().filter_map(|notice| Some((notice, notice.endpoint.filter(|number| *number < GOOD)?)));
+    good.flat_map(|(notice, endpoint)| notice.runs.iter().map(move |run| ((endpoint, *run), notice.at)))
 }
 
-/// Waits until these runs were told.
-async fn arrived(sink: &Sink, wanted: &HashSet<Uuid>) -> anyhow::Result<()> {
-    let begun = Instant::now();
+/// Waits until each of the eight was told of each of these runs.
+async fn arrived(sink: &Sink, acks: &[Ack]) -> anyhow::Result<()> {
+    let (begun, wanted) = (Instant::now(), acks.len() * usize::from(GOOD));
     loop {
         // Cheap first: each message tells one run.
-        if sink.messages() >= wanted.len() as u64 {
-            let told: HashSet<Uuid> = sink.notices().into_iter().flat_map(|notice| notice.runs).collect();
-            if wanted.is_subset(&told) {
+        if sink.messages() >= wanted as u64 {
+            let told: HashSet<(u16, Uuid)> = told_to_good(&sink.notices()).map(|(what, _)| what).collect();
+            if told.len() >= wanted {
                 return Ok(());
             }
         }
         if begun.elapsed() > REST {
-            bail!("{} of {} messages came", sink.messages(), wanted.len());
+            bail!("{} of {wanted} messages came", sink.messages());
         }
         sleep(Duration::from_millis(20)).await;
     }
@@ -163,13 +167,11 @@ fn pace_of(acks: &[Ack], notices: &[Notice]) -> (f64, Spread) {
     let intended: std::collections::HashMap<Uuid, u64> = acks.iter().map(|ack| (ack.run, ack.intended)).collect();
     let (mut latencies, mut seen) = (Latencies::new(), HashSet::new());
     let (mut first, mut last) = (u64::MAX, 0);
-    for notice in notices {
-        for run in notice.runs.iter().copied().filter(|run| is_good(*run)) {
-            let Some(sent) = intended.get(&run) else { continue };
-            if seen.insert(run) {
-                latencies.add(Duration::from_micros(notice.at.saturating_sub(*sent)));
-                (first, last) = (first.min(*sent), last.max(notice.at));
-            }
+    for (what, at) in told_to_good(notices) {
+        let Some(sent) = intended.get(&what.1) else { continue };
+        if seen.insert(what) {
+            latencies.add(Duration::from_micros(at.saturating_sub(*sent)));
+            (first, last) = (first.min(*sent), last.max(at));
         }
     }
     let seconds = Duration::from_micros(last.saturating_sub(first)).as_secs_f64();

@@ -9,7 +9,7 @@ use anyhow::{Context as _, bail};
 use uuid::Uuid;
 
 const ACKS: &[u8; 16] = b"runhook-acks-01\n";
-const NOTICES: &[u8; 16] = b"runhook-told-01\n";
+const NOTICES: &[u8; 16] = b"runhook-told-02\n";
 
 /// Something the server said it has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +33,8 @@ pub(crate) struct Notice {
     pub(crate) message: Uuid,
     /// The rule it is from.
     pub(crate) rule: Uuid,
+    /// The endpoint it came to, where that has a number.
+    pub(crate) endpoint: Option<u16>,
     /// What the sink answered.
     pub(crate) status: u16,
     /// The runs it tells.
@@ -58,6 +60,7 @@ pub(crate) fn write_notices(file: &Path, notices: &[Notice]) -> anyhow::Result<(
             put(out, notice.at)?;
             out.write_all(notice.message.as_bytes())?;
             out.write_all(notice.rule.as_bytes())?;
+            put(out, notice.endpoint.map_or(u64::MAX, u64::from))?;
             put(out, notice.status.into())?;
             put(out, notice.runs.len() as u64)?;
             notice.runs.iter().try_for_each(|run| out.write_all(run.as_bytes()))
@@ -79,9 +82,10 @@ pub(crate) fn read_notices(file: &Path) -> anyhow::Result<Vec<Notice>> {
     read(file, NOTICES, |source| {
         let Some(at) = next::<8>(source)? else { return Ok(None) };
         let (message, rule) = (id(source)?, id(source)?);
+        let endpoint = u16::try_from(number(source)?).ok();
         let status = u16::try_from(number(source)?).unwrap_or_default();
         let runs = (0..number(source)?).map(|_| id(source)).collect::<io::Result<_>>()?;
-        Ok(Some(Notice { at: u64::from_le_bytes(at), message, rule, status, runs }))
+        Ok(Some(Notice { at: u64::from_le_bytes(at), message, rule, endpoint, status, runs }))
     })
 }
 
@@ -144,8 +148,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (acks, notices) = (dir.path().join("acks"), dir.path().join("notices"));
         let ack = Ack { run: Uuid::from_u128(7), feedback: true, intended: 3, acked: 9 };
-        let told = |runs| Notice { at: 5, message: Uuid::from_u128(1), rule: Uuid::from_u128(2), status: 200, runs };
-        let told = vec![told(vec![]), told(vec![Uuid::from_u128(7), Uuid::from_u128(8)])];
+        let (message, rule) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        let told = |endpoint, runs| Notice { at: 5, message, rule, endpoint, status: 200, runs };
+        let told = vec![told(None, vec![]), told(Some(0), vec![Uuid::from_u128(7), Uuid::from_u128(8)])];
         write_acks(&acks, &[ack, ack]).unwrap();
         write_notices(&notices, &told).unwrap();
         assert_eq!(read_acks(&acks).unwrap(), [ack, ack]);

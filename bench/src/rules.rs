@@ -15,8 +15,8 @@ pub(crate) struct Wanted<'a> {
     pub(crate) max_runs: Option<u32>,
     /// The number of its own endpoint; none: the one that all share.
     pub(crate) endpoint: Option<u32>,
-    /// Where that is, and that it may take long to answer; none: below the sink's URL.
-    pub(crate) url: Option<String>,
+    /// Endpoints of its own, which may take long to answer; none: as the number says.
+    pub(crate) urls: Vec<String>,
 }
 
 /// What everything that is sent is signed with. No secret: it guards a sink that checks nothing.
@@ -39,7 +39,7 @@ impl<'a> Wanted<'a> {
             settle: None,
             max_runs: None,
             endpoint: None,
-            url: None,
+            urls: Vec::new(),
         }
     }
 
@@ -114,9 +114,11 @@ fn listed(rules: &[Wanted<'_>], url: &str) -> Result<String, std::fmt::Error> {
             writeln!(out, "    batch: {{ max_runs: {max} }}")?;
         }
         match rule.endpoint {
-            Some(_) if rule.url.is_some() => {
-                let url = quoted(rule.url.as_deref().unwrap_or_default());
-                writeln!(out, "    webhooks: [{{ url: {url}, signing_secret: {SECRET}, timeout: 15s }}]")?;
+            _ if !rule.urls.is_empty() => {
+                writeln!(out, "    webhooks:")?;
+                for url in &rule.urls {
+                    writeln!(out, "      - {{ url: {}, signing_secret: {SECRET}, timeout: 15s }}", quoted(url))?;
+                }
             }
             Some(number) => {
                 let url = quoted(&format!("{url}/{number}"));

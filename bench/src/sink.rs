@@ -153,6 +153,7 @@ async fn serve(listener: TcpListener, shared: Arc<Shared>, mut stopped: oneshot:
 
 async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Answer, hyper::Error> {
     let message = request.headers().get("webhook-id").and_then(|value| value.to_str().ok()?.parse::<Uuid>().ok());
+    let endpoint = request.uri().path().rsplit('/').next().and_then(|number| number.parse().ok());
     let body = request.into_body().collect().await?.to_bytes();
     let at = shared.clock.micros();
     let script = &shared.script;
@@ -162,7 +163,7 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Answe
         (Some(message), Ok(told)) => {
             let status = if fails { 503 } else { 200 };
             let runs: Vec<Uuid> = told.runs.into_iter().map(|run| run.id).collect();
-            shared.note(Notice { at, message, rule: told.rule_id, status, runs });
+            shared.note(Notice { at, message, rule: told.rule_id, endpoint, status, runs });
             status
         }
         _ => 400,

@@ -27,6 +27,7 @@ pub mod request;
 mod share;
 mod slots;
 mod task;
+mod turns;
 
 pub use aftermath::Conduct;
 pub use client::{Client, Clients};

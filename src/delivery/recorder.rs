@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use crate::delivery::aftermath::{self, Consequences};
 use crate::delivery::slots::{Slot, Slots};
@@ -22,6 +23,12 @@ use crate::store::{OutboxStore, Result, StoreError};
 
 /// The most that is recorded in one transaction.
 const MOST: usize = 256;
+
+/// So many are recorded without waiting for more...
+const MANY: usize = 64;
+
+/// ...and fewer after this time. Their endpoints are asked something else meanwhile.
+const MOMENT: Duration = Duration::from_millis(10);
 
 /// How often recording is tried while the database is busy or its disk is full.
 const RECORDINGS: u32 = 5;
@@ -46,7 +53,7 @@ pub(super) async fn run(
     mut made: mpsc::Receiver<Made>,
 ) {
     let mut group = Vec::new();
-    while made.recv_many(&mut group, MOST).await > 0 {
+    while gather(&mut made, &mut group, &slots).await {
         let (finished, (endpoints, places)): (Vec<_>, (Vec<_>, Vec<_>)) =
             group.drain(..).map(|made| apart(&mut consequences, made)).unzip();
         let answers = AssertUnwindSafe(record(store.as_ref(), &finished)).catch_unwind().await;
@@ -60,6 +67,22 @@ pub(super) async fn run(
             slots.wake();
         }
     }
+}
+
+/// Takes what has come, and waits a moment for more of what is under way. Whether there is anything.
+async fn gather(made: &mut mpsc::Receiver<Made>, group: &mut Vec<Made>, slots: &Slots) -> bool {
+    if made.recv_many(group, MOST).await == 0 {
+        return false;
+    }
+    let until = Instant::now().checked_add(MOMENT);
+    while group.len() < MANY.min(slots.soon()) {
+        let Some(until) = until else { break };
+        let more = tokio::time::timeout_at(until, made.recv_many(group, MOST.saturating_sub(group.len())));
+        if !more.await.is_ok_and(|came| came > 0) {
+            break;
+        }
+    }
+    true
 }
 
 fn apart(consequences: &mut Consequences, made: Made) -> (Finished, (Arc<Endpoint>, Slot)) {

@@ -7,7 +7,9 @@
 //! endpoint, first attempts and retries take turns: however much is to be tried again, what is new gets its chance.
 //!
 //! An endpoint gets no more than it has room for ([`Room`]): its own concurrency, what its rate leaves, and nothing while
-//! its circuit is open. What waits for room waits in its rows.
+//! its circuit is open. What waits for room waits in its rows. An attempt holds its slot until it is recorded, but the
+//! endpoint is done with it when it has answered: it is asked something else meanwhile. One that answers steadily, well and
+//! quickly, has more claimed than it is asked at once, or it would wait for every claim.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
@@ -20,6 +22,12 @@ use crate::store::outbox::{Share, Waiting};
 /// A tenant leaves one slot in so many, and one more, to others.
 const LEFT_BY_TENANTS: usize = 7;
 
+/// So many attempts that went well and quickly, one after the other, make an endpoint steady...
+const STEADY: usize = 32;
+
+/// ...and a steady one has so many times more claimed than it is asked at once.
+const AHEAD: usize = 4;
+
 /// What is under way.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Load {
@@ -29,6 +37,10 @@ pub(super) struct Load {
     pub(super) retries: usize,
     /// By endpoint.
     pub(super) endpoints: HashMap<EndpointId, usize>,
+    /// Those of an endpoint's that have come to their end and are yet to be recorded: the endpoint is done with them.
+    pub(super) ended: HashMap<EndpointId, usize>,
+    /// How many attempts have gone well and quickly at an endpoint, one after the other, while it holds some.
+    pub(super) quick: HashMap<EndpointId, usize>,
     /// By tenant.
     pub(super) tenants: HashMap<TenantId, usize>,
 }
@@ -45,7 +57,9 @@ pub(super) struct Bounds {
 /// What an endpoint has room for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Room {
-    /// Attempts under way.
+    /// Attempts that it is asked at a time.
+    pub(super) at_once: usize,
+    /// Attempts under way, those among them that are yet to be recorded.
     pub(super) held: usize,
     /// Further attempts now.
     pub(super) more: u32,
@@ -56,19 +70,19 @@ pub(super) struct Room {
 impl Room {
     /// Of an endpoint to which nothing is sent before an instant.
     fn none_until(at: Timestamp) -> Self {
-        Self { held: 0, more: 0, again: Some(at) }
+        Self { at_once: 0, held: 0, more: 0, again: Some(at) }
     }
 
     /// That of an endpoint, given what its rate leaves.
     pub(super) fn of(waiting: &Waiting, left: Left, now: Timestamp) -> Self {
-        let concurrency = waiting.pace.concurrency.map_or(usize::MAX, |most| usize::try_from(most.get()).unwrap_or(1));
+        let at_once = waiting.pace.concurrency.map_or(usize::MAX, |most| usize::try_from(most.get()).unwrap_or(1));
         let held = match waiting.circuit {
             Some(circuit) if circuit.until > now => return Self::none_until(circuit.until),
-            // A probe.
+            // A probe: what it found must be known before there is another.
             Some(_) => 1,
-            None => concurrency,
+            None => usize::MAX,
         };
-        Self { held, more: left.count, again: left.again }
+        Self { at_once, held, more: left.count, again: left.again }
     }
 }
 
@@ -135,17 +149,49 @@ impl Load {
         *held = held.saturating_add(1);
     }
 
-    /// One has come to its end.
-    pub(super) fn end(&mut self, tenant: TenantId, endpoint: EndpointId, is_retry: bool) {
+    /// One has come to its end, well and quickly or not.
+    pub(super) fn end(&mut self, endpoint: EndpointId, is_quick: bool) {
+        let ended = self.ended.entry(endpoint).or_default();
+        *ended = ended.saturating_add(1);
+        if is_quick {
+            let quick = self.quick.entry(endpoint).or_default();
+            *quick = quick.saturating_add(1);
+        } else {
+            self.quick.remove(&endpoint);
+        }
+    }
+
+    /// How many times what it is asked at once an endpoint may have claimed.
+    fn ahead(&self, endpoint: EndpointId) -> usize {
+        if self.quick.get(&endpoint).is_some_and(|quick| *quick >= STEADY) { AHEAD } else { 1 }
+    }
+
+    /// One that has come to its end is recorded.
+    pub(super) fn record(&mut self, tenant: TenantId, endpoint: EndpointId, is_retry: bool) {
+        lower(&mut self.ended, &endpoint);
         self.all = self.all.saturating_sub(1);
         self.retries = self.retries.saturating_sub(usize::from(is_retry));
         lower(&mut self.endpoints, &endpoint);
+        if !self.endpoints.contains_key(&endpoint) {
+            self.quick.remove(&endpoint);
+        }
         lower(&mut self.tenants, &tenant);
     }
 
+    /// Attempts that an endpoint is being asked, or will be as soon as it is its turn.
+    pub(super) fn asked(&self, endpoint: EndpointId) -> usize {
+        self.held(endpoint).saturating_sub(self.ended.get(&endpoint).copied().unwrap_or_default())
+    }
+
+    /// Those that an endpoint holds, and those yet to be recorded among them.
+    fn held(&self, endpoint: EndpointId) -> usize {
+        self.endpoints.get(&endpoint).copied().unwrap_or_default()
+    }
+
+    /// What its tenant holds, and what an endpoint is being asked.
     fn of(&self, waiting: &Waiting) -> (usize, usize) {
         let of_tenant = self.tenants.get(&waiting.tenant_id).copied().unwrap_or_default();
-        (of_tenant, self.endpoints.get(&waiting.endpoint_id).copied().unwrap_or_default())
+        (of_tenant, self.asked(waiting.endpoint_id))
     }
 }
 
@@ -180,16 +226,19 @@ pub(super) fn divide(now: Timestamp, waiting: &[(Waiting, Room)], load: &Load, b
     let mut passed_over = false;
     while let Some(Reverse((held, at))) = queue.pop() {
         let Some(candidate) = candidates.get_mut(at) else { continue };
-        let (of_tenant, of_endpoint) = key(&load, candidate);
-        if held != (of_tenant, of_endpoint) {
-            queue.push(Reverse(((of_tenant, of_endpoint), at)));
+        let (of_tenant, asked) = key(&load, candidate);
+        if held != (of_tenant, asked) {
+            queue.push(Reverse(((of_tenant, asked), at)));
             continue;
         }
         if candidate.is_full() {
             continue;
         }
         let free = bounds.slots.saturating_sub(load.all);
-        let may_hold_more = of_endpoint < free.min(bounds.of_endpoint).min(candidate.room.held)
+        let endpoint = candidate.waiting.endpoint_id;
+        let at_once = bounds.of_endpoint.min(candidate.room.at_once);
+        let may_hold_more = asked < free.min(at_once.saturating_mul(load.ahead(endpoint)))
+            && load.held(endpoint) < candidate.room.held
             && of_tenant < free.saturating_mul(LEFT_BY_TENANTS);
         let retries_left = load.retries < (bounds.slots / 2).max(1);
         let taken = if may_hold_more { candidate.take(retries_left) } else { None };
@@ -227,7 +276,7 @@ mod tests {
 
     /// With all the room there is.
     fn roomy(waiting: &[Waiting]) -> Vec<(Waiting, Room)> {
-        let room = Room { held: usize::MAX, more: u32::MAX, again: None };
+        let room = Room { at_once: usize::MAX, held: usize::MAX, more: u32::MAX, again: None };
         waiting.iter().map(|one| (*one, room)).collect()
     }
 
@@ -362,5 +411,45 @@ mod tests {
             assert_eq!(given(&division), expected, "{why}");
             assert_eq!(division.next, next, "{why}");
         }
+    }
+
+    #[test]
+    fn an_endpoint_is_done_with_what_it_has_answered_and_a_probe_is_not_before_it_is_recorded() {
+        let one = waiting(1, 1, DUE, None);
+        let (bounds, mut busy) = (Bounds { slots: 256, of_endpoint: 8 }, load(&[(1, 1, 8)]));
+        let given = |load: &Load, one: Waiting| {
+            let room = Room::of(&one, Left { count: u32::MAX, again: None }, NOW);
+            divide(NOW, &[(one, room)], load, bounds).shares.first().map_or(0, |share| share.firsts)
+        };
+        assert_eq!(given(&busy, one), 0);
+        (0..3).for_each(|_| busy.end(endpoint(1), true));
+        assert_eq!(given(&busy, one), 3);
+        busy.record(TenantId(Uuid::from_u128(1)), endpoint(1), false);
+        assert_eq!((busy.all, given(&busy, one)), (7, 3), "recording it makes no more room there");
+        let probed = Waiting { circuit: Some(Circuit { until: NOW, openings: 1 }), ..one };
+        let mut probing = load(&[(1, 1, 1)]);
+        probing.end(endpoint(1), true);
+        assert_eq!(given(&probing, probed), 0);
+    }
+
+    #[test]
+    fn a_steady_endpoint_has_more_claimed_until_one_attempt_is_slow_or_fails() {
+        let one = waiting(1, 1, DUE, None);
+        let given = |load: &Load, slots| {
+            let bounds = Bounds { slots, of_endpoint: 8 };
+            divide(NOW, &roomy(&[one]), load, bounds).shares.first().map_or(0, |share| share.firsts)
+        };
+        let mut steady = load(&[(1, 1, 1)]);
+        (0..STEADY).for_each(|_| steady.end(endpoint(1), true));
+        steady.ended.clear();
+        assert_eq!(given(&steady, 256), 31);
+        assert_eq!(given(&steady, 32), 15, "and never more than are left");
+        steady.end(endpoint(1), false);
+        steady.ended.clear();
+        assert_eq!(given(&steady, 256), 7);
+        (0..STEADY).for_each(|_| steady.end(endpoint(1), true));
+        steady.ended.clear();
+        steady.record(TenantId(Uuid::from_u128(1)), endpoint(1), false);
+        assert_eq!(steady, Load::default(), "nothing is remembered of one that holds none");
     }
 }

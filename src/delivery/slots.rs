@@ -13,6 +13,8 @@ use crate::task::Poke;
 #[derive(Debug, Clone)]
 pub(super) struct Slots {
     taken: Arc<watch::Sender<Taken>>,
+    /// How many there are.
+    all: usize,
     poke: Poke,
 }
 
@@ -21,7 +23,13 @@ struct Taken {
     load: Load,
     /// Something is due for which there was no place.
     wanted: bool,
+    /// Attempts that have come to their end since it was looked for.
+    ended: usize,
 }
+
+/// The loop is poked when so many attempts have ended and a third of all, or all to one endpoint: a claim costs the same for
+/// one delivery as for a dozen. What is recorded pokes it too, so nothing waits for others that end late.
+const ENOUGH: usize = 12;
 
 /// A place for one attempt. However it is left, whoever waits for one hears of it.
 #[derive(Debug)]
@@ -30,13 +38,20 @@ pub(super) struct Slot {
     tenant: TenantId,
     endpoint: EndpointId,
     is_retry: bool,
+    is_ended: bool,
     is_left: bool,
 }
 
 impl Slots {
-    /// None taken. The loop that is poked takes them.
-    pub(super) fn new(poke: Poke) -> Self {
-        Self { taken: Arc::new(watch::Sender::default()), poke }
+    /// So many, and none taken. The loop that is poked takes them.
+    pub(super) fn new(all: usize, poke: Poke) -> Self {
+        Self { taken: Arc::new(watch::Sender::default()), all, poke }
+    }
+
+    /// How many attempts may be recorded together soon: those under way, or none where places are scarce.
+    pub(super) fn soon(&self) -> usize {
+        let taken = self.taken.borrow().load.all;
+        if taken > self.all / 2 { 0 } else { taken }
     }
 
     /// What is under way.
@@ -49,12 +64,12 @@ impl Slots {
         let (tenant, endpoint) = (claim.delivery.tenant_id, claim.delivery.endpoint_id);
         let is_retry = claim.delivery.attempts > 0;
         self.taken.send_modify(|taken| taken.load.begin(tenant, endpoint, is_retry));
-        Slot { of: self.clone(), tenant, endpoint, is_retry, is_left: false }
+        Slot { of: self.clone(), tenant, endpoint, is_retry, is_ended: false, is_left: false }
     }
 
     /// Notes whether something waits for a place: then the loop is poked when one is left.
     pub(super) fn want(&self, wanted: bool) {
-        self.taken.send_modify(|taken| taken.wanted = wanted);
+        self.taken.send_modify(|taken| (taken.wanted, taken.ended) = (wanted, 0));
     }
 
     /// Leaves places together, so that the loop finds them all at once.
@@ -79,12 +94,35 @@ impl Slots {
         self.taken.send_modify(|taken| {
             for slot in slots.iter_mut().filter(|slot| !slot.is_left) {
                 slot.is_left = true;
-                taken.load.end(slot.tenant, slot.endpoint, slot.is_retry);
+                if !slot.is_ended {
+                    taken.load.end(slot.endpoint, false);
+                }
+                taken.load.record(slot.tenant, slot.endpoint, slot.is_retry);
             }
             wanted = taken.wanted;
         });
         if wanted {
             self.poke.poke();
+        }
+    }
+}
+
+impl Slot {
+    /// Notes that the attempt has come to its end, well and quickly or not. The place is held until it is recorded.
+    pub(super) fn end(&mut self, is_quick: bool) {
+        self.is_ended = true;
+        let (endpoint, mut poke) = (self.endpoint, false);
+        self.of.taken.send_modify(|taken| {
+            taken.load.end(endpoint, is_quick);
+            taken.ended = taken.ended.saturating_add(1);
+            let is_enough = taken.ended >= ENOUGH.max(taken.load.all / 3);
+            poke = taken.wanted && (is_enough || taken.load.asked(endpoint) == 0);
+            if poke {
+                taken.ended = 0;
+            }
+        });
+        if poke {
+            self.of.poke.poke();
         }
     }
 }

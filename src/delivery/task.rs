@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::FutureExt;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
@@ -29,20 +29,28 @@ use crate::delivery::rate::Rates;
 use crate::delivery::recorder::{self, Made};
 use crate::delivery::share::{Bounds, Division, Room, divide};
 use crate::delivery::slots::Slots;
+use crate::delivery::turns::Turns;
 use crate::model::delivery::{Attempt, Outcome};
 use crate::model::endpoint::Policy;
+use crate::model::health::Sign;
 use crate::model::id::derived;
 use crate::model::pace::Rate;
 use crate::model::time::{Clock, Timestamp};
-use crate::store::outbox::{Claim, Claimant, Waiting};
+use crate::store::outbox::{Claim, Claimant, Share, Waiting};
 use crate::store::{OutboxStore, StoreError};
 use crate::task::{Activity, Next, Poke};
 
-/// How long a lease lasts beyond the waits of an attempt: preparing, reading the rest of an answer, recording.
-const SLACK: Duration = PREPARING.saturating_add(Duration::from_secs(5));
+/// How long a lease lasts beyond the waits of an attempt: its turn, preparing, reading the rest of an answer, recording.
+const SLACK: Duration = PREPARING.saturating_add(PREPARING).saturating_add(Duration::from_secs(5));
+
+/// The longest that a quick attempt takes.
+const QUICK_MS: u64 = 50;
 
 /// Endpoints looked at in one statement.
 const PAGE: u32 = 512;
+
+/// After a claim no other follows at once for less than one in so many of the attempts under way: their ends poke the loop.
+const LITTLE: usize = 3;
 
 /// What a [`Sender`] is made of.
 pub struct Parts {
@@ -74,6 +82,7 @@ pub struct Sender {
     instance: Uuid,
     bounds: Bounds,
     slots: Slots,
+    turns: Turns,
     rates: Rates,
     claims_made: u64,
     in_flight: JoinSet<()>,
@@ -90,7 +99,6 @@ impl Sender {
     #[must_use]
     pub fn new(parts: Parts) -> Self {
         let Parts { store, blobs, keyring, clock, limits, client, patience, conduct, poke, instance } = parts;
-        let number = |limit: u32| usize::try_from(limit).unwrap_or(1).max(1);
         let bounds = Bounds {
             slots: number(limits.concurrent_deliveries),
             of_endpoint: number(limits.concurrent_deliveries_per_endpoint),
@@ -102,7 +110,8 @@ impl Sender {
             tools,
             instance,
             bounds,
-            slots: Slots::new(poke),
+            slots: Slots::new(bounds.slots, poke),
+            turns: Turns::default(),
             rates: Rates::new(usual),
             claims_made: 0,
             in_flight: JoinSet::new(),
@@ -123,13 +132,17 @@ impl Sender {
     }
 
     fn start(&mut self, claim: Claim, opening: Arc<Opening>) {
-        let slot = self.slots.take(&claim);
+        let mut slot = self.slots.take(&claim);
+        let endpoint = claim.endpoint.as_ref();
+        let own = endpoint.overrides.pace.concurrency.map_or(usize::MAX, |most| number(most.get()));
+        let turns = self.turns.of(endpoint.id, self.bounds.of_endpoint.min(own));
         let (tools, slots, made) = (Arc::clone(&self.tools), self.slots.clone(), self.made.clone());
         self.in_flight.spawn(async move {
-            let Some((attempt, outcome)) = attempt(&tools, &claim, &opening).await else {
+            let Some((attempt, outcome)) = attempt(&tools, &claim, &opening, &turns).await else {
                 drop(slot);
                 return slots.wake();
             };
+            slot.end(is_quick(&attempt));
             // Where nobody records any more the loop is being dropped.
             made.send(Made { claim, attempt, outcome, slot }).await.unwrap_or_default();
         });
@@ -171,8 +184,26 @@ impl Sender {
     }
 }
 
-/// Makes an attempt, and brings one that panics to an end too.
-async fn attempt(tools: &Tools, claim: &Claim, opening: &Opening) -> Option<(Attempt, Outcome)> {
+/// How many deliveries these shares let be claimed.
+fn given(shares: &[Share]) -> usize {
+    let of = |share: &Share| usize::try_from(share.firsts.saturating_add(share.retries)).unwrap_or(usize::MAX);
+    shares.iter().map(of).fold(0, usize::saturating_add)
+}
+
+fn number(limit: u32) -> usize {
+    usize::try_from(limit).unwrap_or(1).max(1)
+}
+
+/// Whether an attempt went so that more may be claimed for its endpoint than that is asked at once.
+fn is_quick(attempt: &Attempt) -> bool {
+    attempt.result.sign() == Sign::Taken && attempt.duration_ms <= QUICK_MS
+}
+
+/// Makes an attempt when it is its turn, and brings one that panics to an end too.
+async fn attempt(tools: &Tools, claim: &Claim, opening: &Opening, turns: &Semaphore) -> Option<(Attempt, Outcome)> {
+    let Ok(Ok(_turn)) = tokio::time::timeout(PREPARING, turns.acquire()).await else {
+        return attempt::postpone(claim, "the endpoint was busy with others");
+    };
     if let Ok(attempted) = AssertUnwindSafe(attempt::make(tools, claim, opening)).catch_unwind().await {
         return attempted;
     }
@@ -189,17 +220,22 @@ impl Activity for Sender {
     async fn pass(&mut self) -> Result<Next, Box<dyn std::error::Error + Send + Sync>> {
         self.start_recorder();
         while self.in_flight.try_join_next().is_some() {}
+        self.turns.forget_idle();
+        let mut is_first = true;
         loop {
             // Said before looking: a slot that is left while we look is not missed.
             self.slots.want(true);
             let waiting = self.waiting().await?;
             let now = self.tools.clock.now();
             let waiting = self.rooms(waiting, now);
-            let Division { shares, passed_over, next } = divide(now, &waiting, &self.slots.load(), self.bounds);
-            if shares.is_empty() {
-                self.slots.want(passed_over);
+            let load = self.slots.load();
+            let Division { shares, passed_over, next } = divide(now, &waiting, &load, self.bounds);
+            let is_too_little = !is_first && given(&shares).saturating_mul(LITTLE) < load.all;
+            if shares.is_empty() || is_too_little {
+                self.slots.want(passed_over || is_too_little);
                 return Ok(next.map_or(Next::Idle, Next::At));
             }
+            is_first = false;
             let claimant = self.claimant();
             let claims = self.tools.store.claim_deliveries(claimant, &shares).await?;
             for (claim, opening) in together(claims) {

@@ -154,8 +154,8 @@ pub struct DeliveryQuery {
     pub limit: u32,
 }
 
-/// Records attempts by `record`, which records all or none. Where one cannot be stored they are recorded one by one, so
-/// that it fails alone.
+/// Records attempts by `record`, which records all or none. Where one cannot be stored, or its lease is lost, they are recorded
+/// one by one, so that it fails alone.
 pub(super) async fn record_apart<'a, F>(
     finished: &'a [Finished],
     record: impl Fn(&'a [Finished]) -> F,
@@ -164,14 +164,14 @@ where
     F: Future<Output = Result<Vec<Result<()>>>>,
 {
     match record(finished).await {
-        Err(StoreError::Internal(_)) if finished.len() > 1 => {
+        Err(StoreError::Internal(_) | StoreError::Stale(_)) if finished.len() > 1 => {
             let mut answers = Vec::with_capacity(finished.len());
             for one in finished.chunks(1) {
                 answers.push(record(one).await.and_then(|answers| answers.into_iter().collect()));
             }
             Ok(answers)
         }
-        Err(error @ StoreError::Internal(_)) => Ok(vec![Err(error)]),
+        Err(error @ (StoreError::Internal(_) | StoreError::Stale(_))) => Ok(vec![Err(error)]),
         answered => answered,
     }
 }

@@ -41,6 +41,7 @@ fn in_order() -> Evidence {
         at: 9,
         message: Uuid::from_u128(message),
         rule,
+        endpoint: None,
         status: 200,
         runs: runs.to_vec(),
     };
@@ -245,7 +246,8 @@ async fn checked(file: &Path) -> Verdict {
         let evidence = in_order();
         let runs: Vec<Uuid> = evidence.acks.iter().filter(|ack| !ack.feedback).map(|ack| ack.run).collect();
         let failing = runs.iter().step_by(2).copied().collect();
-        let told = Notice { at: 1, message: Uuid::from_u128(1), rule: RULE, status: 200, runs: failing };
+        let told =
+            Notice { at: 1, message: Uuid::from_u128(1), rule: RULE, endpoint: None, status: 200, runs: failing };
         (evidence.acks.into_iter().filter(|ack| !ack.feedback).collect(), vec![told])
     };
     check(&format!("sqlite://{}", file.display()), acks, Some(notices), Leniency::default()).await.unwrap()

@@ -19,7 +19,7 @@ use crate::store::postgres::session::Session;
 use crate::store::postgres::{PgStore, Topic, audit, endpoints, failed, health, ids, text};
 use crate::store::records::{
     LARGEST_CLAIMED, answers, attempt, attempt_text, claims, delivery, failure, message, messages_of, recorded,
-    state_columns, state_of_word, upshots, verdict, waiting_for, window_column,
+    state_columns, state_of_word, upshots, verdict, waiting_for, window_column, with_messages,
 };
 use crate::store::retention::links_of;
 use crate::store::row::{json_text, readable};
@@ -343,11 +343,11 @@ async fn claim(connection: &mut Session, claimant: Claimant, shares: &[Share], i
     let deliveries = readable(&rows, delivery)?;
     let endpoints = endpoints::by_id(connection, endpoints).await?;
     let messages = messages(connection, &deliveries).await?;
-    let (claims, lost) = claims(claimant, deliveries, endpoints, messages);
+    let (claims, lost) = claims(claimant, deliveries, endpoints);
     for (tenant, endpoint, why) in lost {
         fail_endpoints(connection, tenant, &[endpoint], claimant.now, why).await?;
     }
-    Ok(claims)
+    Ok(with_messages(claims, messages))
 }
 
 /// An endpoint, whether its deliveries were tried, and how many of them are taken.

@@ -189,19 +189,15 @@ pub(in crate::store) fn verdict(attempt: &Attempt, outcome: &Outcome) -> Verdict
 /// A message whose stored body is larger than this does not come with the claim of its deliveries.
 pub(in crate::store) const LARGEST_CLAIMED: i64 = 32 * 1024;
 
-/// Claimed deliveries with their endpoints and messages, oldest due first, and where those wanted to go that cannot, each
-/// with why.
+/// Claimed deliveries with their endpoints, oldest due first, and where those wanted to go that cannot, each with why.
 pub(in crate::store) fn claims(
     claimant: Claimant,
     mut deliveries: Vec<Delivery>,
     endpoints: Vec<Endpoint>,
-    messages: Vec<Message>,
 ) -> (Vec<Claim>, Vec<(TenantId, EndpointId, &'static str)>) {
     deliveries.sort_by_key(|delivery| (delivery.due_at, delivery.created_at, delivery.id));
     let endpoints: HashMap<EndpointId, Arc<Endpoint>> =
         endpoints.into_iter().map(|endpoint| (endpoint.id, Arc::new(endpoint))).collect();
-    let messages: HashMap<MessageId, Arc<Message>> =
-        messages.into_iter().map(|message| (message.id, Arc::new(message))).collect();
     let (mut claims, mut lost) = (Vec::with_capacity(deliveries.len()), Vec::new());
     for delivery in deliveries {
         let Some(endpoint) = endpoints.get(&delivery.endpoint_id) else {
@@ -220,10 +216,19 @@ pub(in crate::store) fn claims(
             until: claimant.until,
             attempt: delivery.attempts.saturating_add(1),
         };
-        let message = messages.get(&delivery.message_id).map(Arc::clone);
-        claims.push(Claim { lease, delivery, endpoint: Arc::clone(endpoint), message });
+        claims.push(Claim { lease, delivery, endpoint: Arc::clone(endpoint), message: None });
     }
     (claims, lost)
+}
+
+/// Claims with their messages. Claims of one message share it.
+pub(in crate::store) fn with_messages(mut claims: Vec<Claim>, messages: Vec<Message>) -> Vec<Claim> {
+    let messages: HashMap<MessageId, Arc<Message>> =
+        messages.into_iter().map(|message| (message.id, Arc::new(message))).collect();
+    for claim in &mut claims {
+        claim.message = messages.get(&claim.delivery.message_id).map(Arc::clone);
+    }
+    claims
 }
 
 /// The messages of deliveries, each once.

@@ -10,7 +10,7 @@ use crate::store::records::{ENDPOINT_DISABLED, End, Upshot, notice_delivery};
 use crate::store::sqlite::audit;
 use crate::store::sqlite::either::notices;
 use crate::store::sqlite::outbox::{fail_endpoints, store_deliveries, store_messages};
-use crate::store::sqlite::row::{Repeating, repeat};
+use crate::store::sqlite::row::{Repeating, change};
 
 /// Writes only where something changes: nothing, of endpoints that do well.
 pub(super) const NOTE: Repeating = Repeating {
@@ -19,8 +19,7 @@ pub(super) const NOTE: Repeating = Repeating {
     row: "(?,?,?,?)",
     between: ",",
     tail: ") AS f WHERE endpoints.tenant_id = f.column1 AND endpoints.endpoint_id = f.column2 \
-           AND (f.column3 AND failing_since IS NOT NULL OR f.column4 IS NOT NULL AND (f.column3 OR failing_since IS NULL)) \
-           RETURNING endpoint_id",
+           AND (f.column3 AND failing_since IS NOT NULL OR f.column4 IS NOT NULL AND (f.column3 OR failing_since IS NULL))",
 };
 
 const TURN: &str =
@@ -39,16 +38,10 @@ const RECEIVER: &str = "SELECT endpoint_id FROM endpoints WHERE tenant_id = $1 A
 /// Follows what attempts told.
 pub(super) async fn follow(connection: &mut SqliteConnection, upshots: &[Upshot]) -> Result<()> {
     let noted: Vec<&Upshot> = upshots.iter().filter(|one| one.recovered || one.failing_since.is_some()).collect();
-    repeat(
-        &mut *connection,
-        &NOTE,
-        &noted,
-        |_| {},
-        |values, one| {
-            values.push(one.tenant_id.0).push(one.endpoint_id.0).push(one.recovered);
-            values.push(one.failing_since.map(|at| at.0));
-        },
-    )
+    change(&mut *connection, &NOTE, &noted, |values, one| {
+        values.push(one.tenant_id.0).push(one.endpoint_id.0).push(one.recovered);
+        values.push(one.failing_since.map(|at| at.0));
+    })
     .await?;
     for one in upshots {
         if let Some(turn) = one.turn {

@@ -3,6 +3,9 @@
 //! What is answered is on the disk: WAL with `synchronous=FULL`, and an answer only after the commit. Readers never
 //! wait for the writer, and see what was committed before they asked. The file belongs to one process.
 //!
+//! A bare `LIMIT ?` is looked at when a statement is planned, so SQLite plans it anew each time it is bound; the hot ones
+//! say `LIMIT ? + 0`.
+//!
 //! Statements are constants, so that their plans can be tested; their texts do not depend on how many rows they are
 //! about, save for INSERTs, which come in a few sizes.
 
@@ -169,6 +172,8 @@ async fn connect(file: &Path, options: &Options) -> Result<SqliteConnection> {
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
         .pragma("cache_size", "-49152")
+        // What takes a statement or a savepoint back is a few pages, for which no file need be made and removed.
+        .pragma("temp_store", "MEMORY")
         .pragma("wal_autocheckpoint", CHECKPOINT_PAGES.to_string())
         .pragma("journal_size_limit", "67108864");
     if let Some(pages) = options.max_pages {

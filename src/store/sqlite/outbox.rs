@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use async_trait::async_trait;
-use sqlx::sqlite::SqliteConnection;
+use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use sqlx::{QueryBuilder, Sqlite};
 use uuid::Uuid;
 
@@ -12,10 +12,10 @@ use crate::model::delivery::{Attempt, Delivery};
 use crate::model::id::{DeliveryId, EndpointId, MessageId, TenantId};
 use crate::model::message::Message;
 use crate::model::time::Timestamp;
-use crate::store::Result;
 use crate::store::body::pack;
 use crate::store::outbox::{Claim, Claimant, DeliveryQuery, Finished, OutboxStore, Share, Waiting, record_apart};
 use crate::store::records::{
+<<<<<<< HEAD
     LARGEST_CLAIMED, answers, attempt, attempt_text, claims, delivery, failure, message, messages_of, state_columns,
     state_of_word, subscribed, upshots, verdict, waiting_for, window_column,
 };
@@ -23,7 +23,16 @@ use crate::store::retention::links_of;
 use crate::store::row::{json_text, readable};
 use crate::store::sqlite::either::notices;
 use crate::store::sqlite::row::{Insert, Repeating, Values, id_list, insert, repeat};
+=======
+    LARGEST_CLAIMED, attempt, attempt_text, claims, delivery, message, messages_of, state_columns, state_of_word,
+    upshots, verdict, waiting_for, window_column, with_messages,
+};
+use crate::store::retention::links_of;
+use crate::store::row::{json_text, readable};
+use crate::store::sqlite::row::{Insert, Repeating, Values, change, id_list, insert, repeat};
+>>>>>>> sender
 use crate::store::sqlite::{SqliteStore, audit, endpoints, failed, health};
+use crate::store::{Result, StoreError};
 
 const INSERT_MESSAGES: Insert = Insert {
     head: "INSERT INTO messages (tenant_id, message_id, rule_id, source, window_id, part, parts, runs, links, body, \
@@ -65,7 +74,7 @@ pub(super) const NEXT_READY: &str = "SELECT min(ready_at) FROM deliveries WHERE 
 pub(super) const WAITING: &str = "WITH RECURSIVE hop (endpoint_id) AS (\
      SELECT min(endpoint_id) FROM deliveries WHERE state = 0 AND endpoint_id > $1 \
      UNION ALL SELECT (SELECT min(d.endpoint_id) FROM deliveries d WHERE d.state = 0 AND d.endpoint_id > hop.endpoint_id) \
-     FROM hop WHERE hop.endpoint_id IS NOT NULL LIMIT $2) \
+     FROM hop WHERE hop.endpoint_id IS NOT NULL LIMIT $2 + 0) \
      SELECT hop.endpoint_id, \
      (SELECT tenant_id FROM deliveries d WHERE d.state = 0 AND d.endpoint_id = hop.endpoint_id LIMIT 1), \
      (SELECT min(ready_at) FROM deliveries d \
@@ -78,7 +87,7 @@ pub(super) const WAITING: &str = "WITH RECURSIVE hop (endpoint_id) AS (\
 pub(super) const CLAIM: Repeating = Repeating {
     head: "UPDATE deliveries SET holder = ?, ready_at = ? FROM (",
     row: "SELECT * FROM (SELECT tenant_id AS owner, delivery_id AS id FROM deliveries WHERE state = 0 AND endpoint_id = ? \
-          AND min(attempts, 1) = ? AND ready_at <= ? ORDER BY ready_at LIMIT ?)",
+          AND min(attempts, 1) = ? AND ready_at <= ? ORDER BY ready_at LIMIT ? + 0)",
     between: " UNION ALL ",
     tail: ") AS due WHERE tenant_id = due.owner AND delivery_id = due.id RETURNING tenant_id, delivery_id, message_id, \
            endpoint_id, rule_id, source, state, reason, attempts, due_at, created_at, finished_at",
@@ -95,9 +104,13 @@ pub(super) const FINISH: Repeating = Repeating {
     row: "(?,?,?,?,?,?,?,?)",
     between: ",",
     tail: ") AS f WHERE deliveries.tenant_id = f.column1 AND deliveries.delivery_id = f.column2 \
+<<<<<<< HEAD
            AND deliveries.holder = f.column3 AND +deliveries.state = 0 RETURNING delivery_id, \
            (SELECT s.endpoint_id FROM subscriptions s \
            WHERE s.tenant_id = deliveries.tenant_id AND s.endpoint_id = deliveries.endpoint_id)",
+=======
+           AND deliveries.holder = f.column3 AND +deliveries.state = 0",
+>>>>>>> sender
 };
 
 const INSERT_ATTEMPTS: Insert = Insert {
@@ -134,7 +147,10 @@ impl OutboxStore for SqliteStore {
 
     async fn claim_deliveries(&self, claimant: Claimant, shares: &[Share]) -> Result<Vec<Claim>> {
         let lanes: Vec<Lane> = shares.iter().flat_map(lanes_of).collect();
-        self.queue.write(move |connection| Box::pin(claim(connection, claimant, lanes))).await
+        let (claims, messages) =
+            self.queue.write(move |connection| Box::pin(claim(connection, claimant, lanes))).await?;
+        // Unpacked here, and not while others wait for the writer.
+        Ok(with_messages(claims, readable(&messages, message)?))
     }
 
     async fn finish_attempts(&self, finished: &[Finished]) -> Result<Vec<Result<()>>> {
@@ -281,7 +297,12 @@ fn lanes_of(share: &Share) -> impl Iterator<Item = Lane> {
     lanes.into_iter().filter(|lane| lane.take > 0)
 }
 
-async fn claim(connection: &mut SqliteConnection, claimant: Claimant, lanes: Vec<Lane>) -> Result<Vec<Claim>> {
+/// Claims, and the rows of their messages.
+async fn claim(
+    connection: &mut SqliteConnection,
+    claimant: Claimant,
+    lanes: Vec<Lane>,
+) -> Result<(Vec<Claim>, Vec<SqliteRow>)> {
     let lease = |values: &mut Values| {
         values.push(claimant.holder).push(claimant.until.0);
     };
@@ -292,19 +313,19 @@ async fn claim(connection: &mut SqliteConnection, claimant: Claimant, lanes: Vec
     let endpoints: HashSet<EndpointId> = lanes.iter().map(|lane| lane.endpoint).collect();
     let endpoints = endpoints::by_id(connection, endpoints).await?;
     let messages = messages(connection, &deliveries).await?;
-    let (claims, lost) = claims(claimant, deliveries, endpoints, messages);
+    let (claims, lost) = claims(claimant, deliveries, endpoints);
     for (tenant, endpoint, why) in lost {
         fail_endpoints(connection, tenant, &[endpoint], claimant.now, why).await?;
     }
-    Ok(claims)
+    Ok((claims, messages))
 }
 
 /// The messages of deliveries, save the large ones.
-async fn messages(connection: &mut SqliteConnection, deliveries: &[Delivery]) -> Result<Vec<Message>> {
+async fn messages(connection: &mut SqliteConnection, deliveries: &[Delivery]) -> Result<Vec<SqliteRow>> {
     let hex = |id: Uuid| id.simple().to_string();
     let wanted = messages_of(deliveries).into_iter().map(|(tenant, message)| [hex(tenant.0), hex(message.0)]);
     let wanted = json_text(&wanted.collect::<Vec<_>>())?;
-    readable(&sqlx::query(MESSAGES).bind(wanted).bind(LARGEST_CLAIMED).fetch_all(connection).await?, message)
+    Ok(sqlx::query(MESSAGES).bind(wanted).bind(LARGEST_CLAIMED).fetch_all(connection).await?)
 }
 
 impl SqliteStore {
@@ -315,6 +336,7 @@ impl SqliteStore {
 }
 
 async fn finish(connection: &mut SqliteConnection, finished: Vec<Finished>) -> Result<Vec<Result<()>>> {
+<<<<<<< HEAD
     let rows = repeat(
         &mut *connection,
         &FINISH,
@@ -334,11 +356,27 @@ async fn finish(connection: &mut SqliteConnection, finished: Vec<Finished>) -> R
     let kept: Vec<(&Finished, String)> =
         kept.map(|one| Ok((one, attempt_text(&one.attempt)?))).collect::<Result<_>>()?;
     insert(&mut *connection, &INSERT_ATTEMPTS, &kept, |values, (Finished { lease, attempt, .. }, result)| {
+=======
+    let recorded = change(&mut *connection, &FINISH, &finished, |values, Finished { lease, attempt, outcome, .. }| {
+        let verdict = verdict(attempt, outcome);
+        values.push(lease.tenant_id.0).push(lease.delivery_id.0).push(lease.holder);
+        values.push(verdict.state).push(verdict.reason).push(attempt.number);
+        values.push(verdict.due).push(verdict.finished);
+    });
+    if usize::try_from(recorded.await?) != Ok(finished.len()) {
+        // Whose it is shows when each is recorded by itself.
+        return Err(StoreError::Stale("the lease is lost"));
+    }
+    let attempts: Vec<(&Finished, String)> =
+        finished.iter().map(|one| Ok((one, attempt_text(&one.attempt)?))).collect::<Result<_>>()?;
+    insert(&mut *connection, &INSERT_ATTEMPTS, &attempts, |values, (Finished { lease, attempt, .. }, result)| {
+>>>>>>> sender
         values.push(lease.tenant_id.0).push(lease.delivery_id.0).push(attempt.number).push(attempt.started_at.0);
         values.push(i64::try_from(attempt.duration_ms).unwrap_or(i64::MAX)).push(result.as_str());
         values.push(subscribed.get(&lease.delivery_id).copied().flatten().map(|endpoint| endpoint.0));
     })
     .await?;
+<<<<<<< HEAD
     for (Finished { lease, attempt, outcome, .. }, _) in &kept {
         if let Some(failure) = failure(attempt, outcome) {
             notices::failed(connection, lease.tenant_id, lease.delivery_id, failure).await?;
@@ -346,6 +384,10 @@ async fn finish(connection: &mut SqliteConnection, finished: Vec<Finished>) -> R
     }
     health::follow(connection, &upshots(kept.iter().map(|(one, _)| *one))).await?;
     Ok(answers(&finished, &recorded))
+=======
+    health::follow(connection, &upshots(finished.iter())).await?;
+    Ok(finished.iter().map(|_| Ok(())).collect())
+>>>>>>> sender
 }
 
 /// Further statements that requests and loops run, each with the step its plan must have.

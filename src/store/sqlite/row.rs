@@ -105,6 +105,25 @@ pub(super) async fn repeat<T>(
     Ok(returned)
 }
 
+/// Runs a statement that returns nothing over rows, many at a time. How many rows it has changed.
+pub(super) async fn change<T>(
+    connection: &mut SqliteConnection,
+    statement: &Repeating,
+    rows: &[T],
+    bind: impl Fn(&mut Values, &T),
+) -> sqlx::Result<u64> {
+    let mut changed = 0_u64;
+    for chunk in chunks(rows) {
+        let mut values = Values::default();
+        for row in chunk {
+            bind(&mut values, row);
+        }
+        let query = sqlx::query_with(AssertSqlSafe(statement.text(chunk.len())), values.done()?);
+        changed = changed.saturating_add(query.execute(&mut *connection).await?.rows_affected());
+    }
+    Ok(changed)
+}
+
 /// Rows in chunks of a few sizes.
 fn chunks<T>(rows: &[T]) -> impl Iterator<Item = &[T]> {
     let mut rest = rows;

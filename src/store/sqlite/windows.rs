@@ -25,7 +25,7 @@ pub(super) const STIRRED: &str = "SELECT tenant_id, project_id, name, last_seq F
      JOIN projects p ON p.tenant_id = s.tenant_id AND p.project_id = s.project_id";
 
 pub(super) const CHANGES: &str = "SELECT seq, run_id, trace_id, changed_at, left_thread_id FROM changes \
-     WHERE tenant_id = $1 AND project_id = $2 AND seq > $3 AND changed_at <= $4 ORDER BY seq LIMIT $5";
+     WHERE tenant_id = $1 AND project_id = $2 AND seq > $3 AND changed_at <= $4 ORDER BY seq LIMIT $5 + 0";
 
 /// `CROSS JOIN` keeps the order of the tables: SQLite would read all matches of the tenant for each pair otherwise.
 pub(super) const MATCHED: &str = "SELECT m.rule_id, m.run_id FROM json_each($2) pair \
