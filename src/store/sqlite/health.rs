@@ -5,8 +5,8 @@ use sqlx::sqlite::SqliteConnection;
 use crate::model::health::Turn;
 use crate::model::id::EndpointId;
 use crate::store::Result;
-use crate::store::outbox::Notice;
-use crate::store::records::{ENDPOINT_DISABLED, Upshot, notice_delivery};
+use crate::store::outbox::{Finished, Notice};
+use crate::store::records::{ENDPOINT_DISABLED, Upshot, failure, notice_delivery, upshots};
 use crate::store::sqlite::either::notices;
 use crate::store::sqlite::outbox::{fail_endpoints, store_deliveries, store_messages};
 use crate::store::sqlite::row::{Repeating, repeat};
@@ -32,8 +32,10 @@ const END: &str = "UPDATE endpoints SET disabled_at = $3, disabled_why = $4, fai
 
 const RECEIVER: &str = "SELECT endpoint_id FROM endpoints WHERE tenant_id = $1 AND key = $2 AND disabled_at IS NULL";
 
-/// Follows what attempts told.
-pub(super) async fn follow(connection: &mut SqliteConnection, upshots: &[Upshot]) -> Result<()> {
+/// Follows what attempts that were recorded tell. Failures are told when it is known since when their endpoints fail, and
+/// before these are disabled.
+pub(super) async fn follow(connection: &mut SqliteConnection, recorded: &[&Finished]) -> Result<()> {
+    let upshots = upshots(recorded.iter().copied());
     let noted: Vec<&Upshot> = upshots.iter().filter(|one| one.recovered || one.failing_since.is_some()).collect();
     repeat(
         &mut *connection,
@@ -46,7 +48,12 @@ pub(super) async fn follow(connection: &mut SqliteConnection, upshots: &[Upshot]
         },
     )
     .await?;
-    for one in upshots {
+    for one in recorded {
+        if let Some(failure) = failure(&one.attempt, &one.outcome) {
+            notices::failed(connection, one.lease.tenant_id, one.lease.delivery_id, failure).await?;
+        }
+    }
+    for one in &upshots {
         if let Some(turn) = one.turn {
             turned(connection, one, turn).await?;
         }

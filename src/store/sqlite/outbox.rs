@@ -16,12 +16,11 @@ use crate::store::Result;
 use crate::store::body::pack;
 use crate::store::outbox::{Claim, Claimant, DeliveryQuery, Finished, OutboxStore, Share, Waiting, record_apart};
 use crate::store::records::{
-    LARGEST_CLAIMED, answers, attempt, attempt_text, claims, delivery, failure, message, messages_of, state_columns,
-    state_of_word, subscribed, upshots, verdict, waiting_for, window_column,
+    LARGEST_CLAIMED, answers, attempt, attempt_text, claims, delivery, message, messages_of, state_columns,
+    state_of_word, subscribed, verdict, waiting_for, window_column,
 };
 use crate::store::retention::links_of;
 use crate::store::row::{json_text, readable};
-use crate::store::sqlite::either::notices;
 use crate::store::sqlite::row::{Insert, Repeating, Values, id_list, insert, repeat};
 use crate::store::sqlite::{SqliteStore, audit, endpoints, failed, health};
 
@@ -339,12 +338,8 @@ async fn finish(connection: &mut SqliteConnection, finished: Vec<Finished>) -> R
         values.push(subscribed.get(&lease.delivery_id).copied().flatten().map(|endpoint| endpoint.0));
     })
     .await?;
-    for (Finished { lease, attempt, outcome, .. }, _) in &kept {
-        if let Some(failure) = failure(attempt, outcome) {
-            notices::failed(connection, lease.tenant_id, lease.delivery_id, failure).await?;
-        }
-    }
-    health::follow(connection, &upshots(kept.iter().map(|(one, _)| *one))).await?;
+    let kept: Vec<&Finished> = kept.into_iter().map(|(one, _)| one).collect();
+    health::follow(connection, &kept).await?;
     Ok(answers(&finished, &recorded))
 }
 
