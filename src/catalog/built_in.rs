@@ -34,6 +34,8 @@ const RUNS: &str = "runs";
 const DELIVERY: &str = "delivery";
 /// The schema of what tells of an endpoint.
 const ENDPOINT: &str = "endpoint";
+/// The schema of what tells of a rule.
+const RULE: &str = "rule";
 /// The schema of anything.
 const OBJECT: &str = "object";
 
@@ -41,7 +43,7 @@ const RUNHOOK: [(&str, &str, &str); 7] = [
     ("delivery.failed", "A delivery failed and will not be tried again.", DELIVERY),
     ("endpoint.disabled", "An endpoint was disabled: nothing is sent to it any more.", ENDPOINT),
     ("feedback.created", "Somebody gave feedback on a run.", OBJECT),
-    ("rule.failing", "What a rule has to say does not arrive.", OBJECT),
+    ("rule.failing", "What a rule has to say does not arrive at an endpoint any more.", RULE),
     ("rule.matched", "A rule matched runs: the documented notification.", RUNS),
     ("run.completed", "Runs ended well.", RUNS),
     ("run.failed", "Runs ended with an error.", RUNS),
@@ -121,6 +123,14 @@ fn schema(kind: &str) -> serde_json::Value {
             "type": "object",
             "required": ["endpoint_id", "reason"],
             "properties": { "endpoint_id": text, "reason": text },
+        }),
+        RULE => json!({
+            "type": "object",
+            "required": ["rule_id", "endpoint_id", "delivery_id", "reason", "failing_since"],
+            "properties": {
+                "rule_id": text, "endpoint_id": text, "delivery_id": text, "message_id": text, "reason": text,
+                "failing_since": text, "failed_at": text,
+            },
         }),
         _ => json!({ "type": "object" }),
     }

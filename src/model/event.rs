@@ -120,7 +120,7 @@ pub struct Subscription {
     pub metadata: BTreeMap<String, String>,
     /// A version, as its owner wrote it down.
     pub version: u32,
-    /// Messages a second, as its owner wrote it down. Nothing is held back by it.
+    /// Messages a second, as its owner wrote it down. The pace of the endpoint is what holds them back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate_limit: Option<u32>,
     /// When it was made.

@@ -73,7 +73,7 @@ const TALLY: &str = "SELECT state, count(*) FROM deliveries \
      WHERE tenant_id = $1 AND endpoint_id = $2 AND created_at >= $3 AND created_at < $4 GROUP BY state";
 
 /// A subquery that gives a value is asked for each event: one that says whether there is any would be joined to all deliveries.
-const UNHEARD: &str = "SELECT e.tenant_id, e.message_id FROM events e WHERE e.created_at < $1 AND \
+pub(in crate::store) const UNHEARD: &str = "SELECT e.tenant_id, e.message_id FROM events e WHERE e.created_at < $1 AND \
      (SELECT d.message_id FROM deliveries d WHERE d.tenant_id = e.tenant_id AND d.message_id = e.message_id LIMIT 1) IS NULL \
      ORDER BY e.created_at LIMIT $2";
 

@@ -3,13 +3,13 @@
 use crate::model::health::Turn;
 use crate::model::id::EndpointId;
 use crate::store::Result;
-use crate::store::outbox::{Notice, Overdue};
+use crate::store::outbox::{Finished, Notice, Overdue};
 use crate::store::postgres::audit;
 use crate::store::postgres::either::notices;
 use crate::store::postgres::outbox::{fail_endpoints, store_deliveries, store_messages};
 use crate::store::postgres::session::Session;
 use crate::store::postgres::text;
-use crate::store::records::{ENDPOINT_DISABLED, End, Upshot, notice_delivery};
+use crate::store::records::{ENDPOINT_DISABLED, End, Upshot, failure, notice_delivery, upshots};
 
 /// Writes only where something changes: nothing, of endpoints that do well.
 const NOTE: &str = "UPDATE endpoints e SET failing_since = CASE WHEN f.recovered THEN f.since \
@@ -31,8 +31,10 @@ const GIVE_UP: &str = "UPDATE deliveries SET state = 2, reason = $5, finished_at
 
 const RECEIVER: &str = "SELECT endpoint_id FROM endpoints WHERE tenant_id = $1 AND key = $2 AND disabled_at IS NULL";
 
-/// Follows what attempts told.
-pub(super) async fn follow(connection: &mut Session, upshots: &[Upshot]) -> Result<()> {
+/// Follows what attempts that were recorded tell. Failures are told when it is known since when their endpoints fail, and
+/// before these are disabled.
+pub(super) async fn follow(connection: &mut Session, recorded: &[&Finished]) -> Result<()> {
+    let upshots = upshots(recorded.iter().copied());
     let noted: Vec<&Upshot> = upshots.iter().filter(|one| one.recovered || one.failing_since.is_some()).collect();
     if !noted.is_empty() {
         sqlx::query(NOTE)
@@ -43,7 +45,12 @@ pub(super) async fn follow(connection: &mut Session, upshots: &[Upshot]) -> Resu
             .execute(&mut *connection)
             .await?;
     }
-    for one in upshots {
+    for one in recorded {
+        if let Some(failure) = failure(&one.attempt, &one.outcome) {
+            notices::failed(connection, one.lease.tenant_id, one.lease.delivery_id, failure).await?;
+        }
+    }
+    for one in &upshots {
         if let Some(turn) = one.turn {
             turned(connection, one, turn).await?;
         }

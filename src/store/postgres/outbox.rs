@@ -14,12 +14,11 @@ use crate::model::time::Timestamp;
 use crate::store::Result;
 use crate::store::body::pack;
 use crate::store::outbox::{Claim, Claimant, DeliveryQuery, Finished, OutboxStore, Share, Waiting, record_apart};
-use crate::store::postgres::either::notices;
 use crate::store::postgres::session::Session;
 use crate::store::postgres::{PgStore, Topic, audit, endpoints, failed, health, ids, text};
 use crate::store::records::{
-    LARGEST_CLAIMED, answers, attempt, attempt_text, claims, delivery, failure, message, messages_of, recorded,
-    state_columns, state_of_word, upshots, verdict, waiting_for, window_column, with_messages,
+    LARGEST_CLAIMED, answers, attempt, attempt_text, claims, delivery, message, messages_of, recorded, state_columns,
+    state_of_word, verdict, waiting_for, window_column, with_messages,
 };
 use crate::store::retention::links_of;
 use crate::store::row::{json_text, readable};
@@ -411,13 +410,9 @@ async fn finish(connection: &mut Session, finished: &[&Finished]) -> Result<Hash
         .bind(results);
     let rows = query.fetch_all(&mut *connection).await?;
     let recorded: HashSet<DeliveryId> = rows.iter().map(recorded).collect::<Result<_>>()?;
-    for one in finished.iter().filter(|one| recorded.contains(&one.lease.delivery_id)) {
-        if let Some(failure) = failure(&one.attempt, &one.outcome) {
-            notices::failed(connection, one.lease.tenant_id, one.lease.delivery_id, failure).await?;
-        }
-    }
-    let kept = finished.iter().copied().filter(|one| recorded.contains(&one.lease.delivery_id));
-    health::follow(connection, &upshots(kept)).await?;
+    let kept: Vec<&Finished> =
+        finished.iter().copied().filter(|one| recorded.contains(&one.lease.delivery_id)).collect();
+    health::follow(connection, &kept).await?;
     Ok(recorded)
 }
 

@@ -201,6 +201,7 @@ async fn hot_statements_are_served_by_their_indexes() {
     let mut wrong = Wrong::default();
     served(&mut connection, &mut wrong).await;
     of_events(&mut connection, &mut wrong).await;
+    of_unheard_events(&mut connection, &mut wrong).await;
     in_order(&mut connection, &mut wrong).await;
     assert!(wrong.0.is_empty(), "{}", wrong.0);
     connection.close().await.unwrap();
@@ -255,6 +256,15 @@ async fn of_events(connection: &mut PgConnection, wrong: &mut Wrong) {
         if !plan.contains(&index) || (in_order && plan.contains("Sort")) || scanned_whole(&plan).is_some() {
             wrong.note(statement, &plan, &format!("use {index}, in order: {in_order}"));
         }
+    }
+}
+
+/// Whether anybody heard an event is looked up event by event, however many deliveries there are.
+async fn of_unheard_events(connection: &mut PgConnection, wrong: &mut Wrong) {
+    let plan = plan(connection, either::events::UNHEARD).await;
+    let steps = ["events_by_age", "deliveries_by_message", "SubPlan"];
+    if steps.iter().any(|step| !plan.contains(step)) || plan.contains("Hash") || plan.contains("Sort") {
+        wrong.note(either::events::UNHEARD, &plan, &format!("have {steps:?}, and no more"));
     }
 }
 

@@ -84,10 +84,10 @@ const DROP_WINDOWS: &str = "WITH old AS MATERIALIZED (SELECT tenant_id, window_i
      WHERE end_at < $1 ORDER BY end_at LIMIT $2 FOR UPDATE SKIP LOCKED) \
      DELETE FROM windows w USING old WHERE w.tenant_id = old.tenant_id AND w.window_id = old.window_id";
 
-const UNHEARD: &str =
+const INCOMPLETE: &str =
     "SELECT tenant_id, run_id FROM incomplete_runs WHERE touched_at < $1 ORDER BY touched_at LIMIT $2";
 
-const STILL_UNHEARD: &str = "SELECT run_id FROM incomplete_runs WHERE tenant_id = $1 AND run_id = ANY($2::uuid[]) \
+const STILL_INCOMPLETE: &str = "SELECT run_id FROM incomplete_runs WHERE tenant_id = $1 AND run_id = ANY($2::uuid[]) \
      AND touched_at < $3";
 
 const FORGET_INCOMPLETE: &str = "DELETE FROM incomplete_runs WHERE tenant_id = $1 AND run_id = ANY($2::uuid[])";
@@ -178,7 +178,7 @@ impl RetentionStore for PgStore {
     }
 
     async fn drop_incomplete(&self, before: Timestamp, limit: u32) -> Result<Dropped> {
-        let query = sqlx::query(UNHEARD).bind(before.0).bind(i64::from(limit));
+        let query = sqlx::query(INCOMPLETE).bind(before.0).bind(i64::from(limit));
         let rows = query.fetch_all(&mut *self.reader().await?).await?;
         let unheard = rows.iter().map(records::tenant_and_run).collect::<Result<Vec<_>>>()?;
         let mut dropped = Dropped { rows: 0, more: unheard.len() as u64 >= u64::from(limit) };
@@ -313,7 +313,7 @@ async fn drop_incomplete(connection: &mut Session, tenant: TenantId, runs: &[Run
     held.lock_runs(tenant, runs, &[]).await?;
     let places = held.places(tenant, runs).await?;
     let complete: HashSet<Uuid> = places.into_iter().map(|(run, _, _)| run.0).collect();
-    let query = sqlx::query_scalar::<_, Uuid>(STILL_UNHEARD).bind(tenant.0).bind(ids(runs, |run| run.0));
+    let query = sqlx::query_scalar::<_, Uuid>(STILL_INCOMPLETE).bind(tenant.0).bind(ids(runs, |run| run.0));
     let unheard = query.bind(before.0).fetch_all(held.connection()).await?;
     let gone: Vec<Uuid> = unheard.iter().filter(|run| !complete.contains(*run)).copied().collect();
     for statement in [accept::DELETE_WAITING].into_iter().chain(DROP_WITH_RUNS) {

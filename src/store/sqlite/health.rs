@@ -5,8 +5,8 @@ use sqlx::sqlite::SqliteConnection;
 use crate::model::health::Turn;
 use crate::model::id::EndpointId;
 use crate::store::Result;
-use crate::store::outbox::{Notice, Overdue};
-use crate::store::records::{ENDPOINT_DISABLED, End, Upshot, notice_delivery};
+use crate::store::outbox::{Finished, Notice, Overdue};
+use crate::store::records::{ENDPOINT_DISABLED, End, Upshot, failure, notice_delivery, upshots};
 use crate::store::sqlite::audit;
 use crate::store::sqlite::either::notices;
 use crate::store::sqlite::outbox::{fail_endpoints, store_deliveries, store_messages};
@@ -35,15 +35,22 @@ const GIVE_UP: &str = "UPDATE deliveries SET state = 2, reason = $5, finished_at
 
 const RECEIVER: &str = "SELECT endpoint_id FROM endpoints WHERE tenant_id = $1 AND key = $2 AND disabled_at IS NULL";
 
-/// Follows what attempts told.
-pub(super) async fn follow(connection: &mut SqliteConnection, upshots: &[Upshot]) -> Result<()> {
+/// Follows what attempts that were recorded tell. Failures are told when it is known since when their endpoints fail, and
+/// before these are disabled.
+pub(super) async fn follow(connection: &mut SqliteConnection, recorded: &[&Finished]) -> Result<()> {
+    let upshots = upshots(recorded.iter().copied());
     let noted: Vec<&Upshot> = upshots.iter().filter(|one| one.recovered || one.failing_since.is_some()).collect();
     change(&mut *connection, &NOTE, &noted, |values, one| {
         values.push(one.tenant_id.0).push(one.endpoint_id.0).push(one.recovered);
         values.push(one.failing_since.map(|at| at.0));
     })
     .await?;
-    for one in upshots {
+    for one in recorded {
+        if let Some(failure) = failure(&one.attempt, &one.outcome) {
+            notices::failed(connection, one.lease.tenant_id, one.lease.delivery_id, failure).await?;
+        }
+    }
+    for one in &upshots {
         if let Some(turn) = one.turn {
             turned(connection, one, turn).await?;
         }

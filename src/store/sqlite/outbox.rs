@@ -12,27 +12,17 @@ use crate::model::delivery::{Attempt, Delivery};
 use crate::model::id::{DeliveryId, EndpointId, MessageId, TenantId};
 use crate::model::message::Message;
 use crate::model::time::Timestamp;
+use crate::store::Result;
 use crate::store::body::pack;
 use crate::store::outbox::{Claim, Claimant, DeliveryQuery, Finished, OutboxStore, Share, Waiting, record_apart};
 use crate::store::records::{
-<<<<<<< HEAD
-    LARGEST_CLAIMED, answers, attempt, attempt_text, claims, delivery, failure, message, messages_of, state_columns,
-    state_of_word, subscribed, upshots, verdict, waiting_for, window_column,
+    LARGEST_CLAIMED, answers, attempt, attempt_text, claims, delivery, message, messages_of, state_columns,
+    state_of_word, subscribed, verdict, waiting_for, window_column, with_messages,
 };
 use crate::store::retention::links_of;
 use crate::store::row::{json_text, readable};
-use crate::store::sqlite::either::notices;
 use crate::store::sqlite::row::{Insert, Repeating, Values, id_list, insert, repeat};
-=======
-    LARGEST_CLAIMED, attempt, attempt_text, claims, delivery, message, messages_of, state_columns, state_of_word,
-    upshots, verdict, waiting_for, window_column, with_messages,
-};
-use crate::store::retention::links_of;
-use crate::store::row::{json_text, readable};
-use crate::store::sqlite::row::{Insert, Repeating, Values, change, id_list, insert, repeat};
->>>>>>> sender
 use crate::store::sqlite::{SqliteStore, audit, endpoints, failed, health};
-use crate::store::{Result, StoreError};
 
 const INSERT_MESSAGES: Insert = Insert {
     head: "INSERT INTO messages (tenant_id, message_id, rule_id, source, window_id, part, parts, runs, links, body, \
@@ -104,13 +94,9 @@ pub(super) const FINISH: Repeating = Repeating {
     row: "(?,?,?,?,?,?,?,?)",
     between: ",",
     tail: ") AS f WHERE deliveries.tenant_id = f.column1 AND deliveries.delivery_id = f.column2 \
-<<<<<<< HEAD
            AND deliveries.holder = f.column3 AND +deliveries.state = 0 RETURNING delivery_id, \
            (SELECT s.endpoint_id FROM subscriptions s \
            WHERE s.tenant_id = deliveries.tenant_id AND s.endpoint_id = deliveries.endpoint_id)",
-=======
-           AND deliveries.holder = f.column3 AND +deliveries.state = 0",
->>>>>>> sender
 };
 
 const INSERT_ATTEMPTS: Insert = Insert {
@@ -336,7 +322,6 @@ impl SqliteStore {
 }
 
 async fn finish(connection: &mut SqliteConnection, finished: Vec<Finished>) -> Result<Vec<Result<()>>> {
-<<<<<<< HEAD
     let rows = repeat(
         &mut *connection,
         &FINISH,
@@ -356,38 +341,14 @@ async fn finish(connection: &mut SqliteConnection, finished: Vec<Finished>) -> R
     let kept: Vec<(&Finished, String)> =
         kept.map(|one| Ok((one, attempt_text(&one.attempt)?))).collect::<Result<_>>()?;
     insert(&mut *connection, &INSERT_ATTEMPTS, &kept, |values, (Finished { lease, attempt, .. }, result)| {
-=======
-    let recorded = change(&mut *connection, &FINISH, &finished, |values, Finished { lease, attempt, outcome, .. }| {
-        let verdict = verdict(attempt, outcome);
-        values.push(lease.tenant_id.0).push(lease.delivery_id.0).push(lease.holder);
-        values.push(verdict.state).push(verdict.reason).push(attempt.number);
-        values.push(verdict.due).push(verdict.finished);
-    });
-    if usize::try_from(recorded.await?) != Ok(finished.len()) {
-        // Whose it is shows when each is recorded by itself.
-        return Err(StoreError::Stale("the lease is lost"));
-    }
-    let attempts: Vec<(&Finished, String)> =
-        finished.iter().map(|one| Ok((one, attempt_text(&one.attempt)?))).collect::<Result<_>>()?;
-    insert(&mut *connection, &INSERT_ATTEMPTS, &attempts, |values, (Finished { lease, attempt, .. }, result)| {
->>>>>>> sender
         values.push(lease.tenant_id.0).push(lease.delivery_id.0).push(attempt.number).push(attempt.started_at.0);
         values.push(i64::try_from(attempt.duration_ms).unwrap_or(i64::MAX)).push(result.as_str());
         values.push(subscribed.get(&lease.delivery_id).copied().flatten().map(|endpoint| endpoint.0));
     })
     .await?;
-<<<<<<< HEAD
-    for (Finished { lease, attempt, outcome, .. }, _) in &kept {
-        if let Some(failure) = failure(attempt, outcome) {
-            notices::failed(connection, lease.tenant_id, lease.delivery_id, failure).await?;
-        }
-    }
-    health::follow(connection, &upshots(kept.iter().map(|(one, _)| *one))).await?;
+    let kept: Vec<&Finished> = kept.into_iter().map(|(one, _)| one).collect();
+    health::follow(connection, &kept).await?;
     Ok(answers(&finished, &recorded))
-=======
-    health::follow(connection, &upshots(finished.iter())).await?;
-    Ok(finished.iter().map(|_| Ok(())).collect())
->>>>>>> sender
 }
 
 /// Further statements that requests and loops run, each with the step its plan must have.

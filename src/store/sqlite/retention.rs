@@ -76,7 +76,7 @@ const DROP_FINDS: &str = "DELETE FROM window_finds WHERE (tenant_id, rule_id, en
 const DROP_WINDOWS: &str = "DELETE FROM windows WHERE (tenant_id, window_id) IN \
      (SELECT tenant_id, window_id FROM windows WHERE end_at < $1 ORDER BY end_at LIMIT $2)";
 
-const UNHEARD: &str =
+const INCOMPLETE: &str =
     "SELECT tenant_id, run_id FROM incomplete_runs WHERE touched_at < $1 ORDER BY touched_at LIMIT $2";
 
 const FORGET_INCOMPLETE: &str =
@@ -252,7 +252,7 @@ async fn drop_windows(connection: &mut SqliteConnection, before: Timestamp, limi
 }
 
 async fn drop_incomplete(connection: &mut SqliteConnection, before: Timestamp, limit: u32) -> Result<Dropped> {
-    let rows = sqlx::query(UNHEARD).bind(before.0).bind(limit).fetch_all(&mut *connection).await?;
+    let rows = sqlx::query(INCOMPLETE).bind(before.0).bind(limit).fetch_all(&mut *connection).await?;
     let more = rows.len() as u64 >= u64::from(limit);
     let unheard = rows.iter().map(records::tenant_and_run).collect::<Result<Vec<_>>>()?;
     let mut dropped = 0_u64;
@@ -299,7 +299,7 @@ pub(super) const PLANNED: [(&str, &str); 22] = [
     (DROP_LINKS, "SEARCH message_links USING PRIMARY KEY (tenant_id=? AND message_id=?)"),
     (DROP_FINDS, "INDEX window_finds_by_end (end_at<?)"),
     (DROP_WINDOWS, "INDEX windows_by_end (end_at<?)"),
-    (UNHEARD, "INDEX incomplete_runs_by_age (touched_at<?)"),
+    (INCOMPLETE, "INDEX incomplete_runs_by_age (touched_at<?)"),
     (KEEP_MATCHES, "INDEX matches_by_drop (run_dropped_at<?)"),
     (FORGET_MATCHES, "INDEX matches_by_drop (run_dropped_at<?)"),
     (NAMING_RUNS, "INDEX sqlite_autoindex_run_bodies_1 (tenant_id=? AND run_id=?)"),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use runhook::delivery::Conduct;
-use runhook::model::id::DeliveryId;
+use runhook::model::id::{DeliveryId, TenantId};
 use runhook::model::time::Clock;
 use serde_json::Value;
 
@@ -19,7 +19,7 @@ async fn shown(house: &House) -> Value {
 /// Sends it again, and waits for what comes of it.
 async fn again(house: &mut House, id: DeliveryId) {
     let now = house.clock.now();
-    let replayed = house.store.replay(runhook::model::id::TenantId::DEFAULT, &[id], now, None).await.unwrap();
+    let replayed = house.store.replay(TenantId::DEFAULT, &[id], now, None).await.unwrap();
     assert_eq!(replayed, 1);
     house.round().await;
 }

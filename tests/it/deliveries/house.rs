@@ -1,5 +1,6 @@
 //! A delivery loop and its API on a real database, with a rule that has matched.
 
+use std::collections::BTreeMap;
 use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,8 +15,11 @@ use runhook::delivery::{Conduct, Guard, Parts, Sender, Vetting};
 use runhook::ingest::Budget;
 use runhook::model::delivery::{Delivery, DeliveryState};
 use runhook::model::endpoint::{Endpoint, Format, Overrides, Policy, Target};
+use runhook::model::event::Subscription;
 use runhook::model::health::Health;
-use runhook::model::id::{DeliveryId, EndpointId, MessageId, ProjectId, RuleId, RunId, TenantId, TraceId, WindowId};
+use runhook::model::id::{
+    ApplicationId, DeliveryId, EndpointId, MessageId, ProjectId, RuleId, RunId, TenantId, TraceId, WindowId,
+};
 use runhook::model::merge;
 use runhook::model::message::{Body, Message, Source};
 use runhook::model::project::ProjectRef;
@@ -25,6 +29,7 @@ use runhook::model::signing::{Signature, Signing};
 use runhook::model::time::{Clock, ManualClock, Timestamp};
 use runhook::model::window::{GroupKey, Progress, Window};
 use runhook::store::Store;
+use runhook::store::catalog::{Presence, Subscriber};
 use runhook::store::collections::ActionsTaken;
 use runhook::store::rules::RuleChanges;
 use runhook::store::runs::Batch;
@@ -81,6 +86,35 @@ impl House {
     pub(super) async fn set_standard(&self) {
         let endpoint = self.store.endpoint_of_key(TENANT, "oncall").await.unwrap().unwrap();
         self.put(Endpoint { policy: Policy::Standard, ..endpoint }).await;
+    }
+
+    /// An endpoint at this URL that hears of these types in an application.
+    pub(super) async fn put_subscriber(
+        &self,
+        app: ApplicationId,
+        number: u128,
+        url: &str,
+        types: &[&str],
+    ) -> EndpointId {
+        let id = EndpointId(Uuid::from_u128(number));
+        let made = self.made(id, "", &target(url));
+        let endpoint = Endpoint { key: None, format: Format::Event, policy: Policy::Standard, ..made };
+        let subscription = Subscription {
+            endpoint_id: id,
+            application_id: app,
+            uid: None,
+            number: 0,
+            event_types: Some(types.iter().map(|name| (*name).to_owned()).collect()),
+            channels: None,
+            description: String::new(),
+            metadata: BTreeMap::new(),
+            version: 1,
+            rate_limit: None,
+            created_at: self.clock.now(),
+            updated_at: self.clock.now(),
+        };
+        let subscriber = Subscriber { endpoint, subscription };
+        self.store.subscribe(TENANT, subscriber, Presence::New, None).await.unwrap().endpoint_id
     }
 
     async fn put(&self, endpoint: Endpoint) {

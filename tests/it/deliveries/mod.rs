@@ -12,4 +12,5 @@ mod proxied;
 mod remembered;
 mod sending;
 mod stage;
+mod subscribed;
 mod targets;

@@ -67,7 +67,13 @@ fn subscriber(number: u32, application: u32, types: &[&str], channels: &[&str]) 
     Subscriber { endpoint, subscription }
 }
 
-async fn subscribe(store: &dyn Store, number: u32, application: u32, types: &[&str], channels: &[&str]) -> EndpointId {
+pub(super) async fn subscribe(
+    store: &dyn Store,
+    number: u32,
+    application: u32,
+    types: &[&str],
+    channels: &[&str],
+) -> EndpointId {
     let put = subscriber(number, application, types, channels);
     store.subscribe(TENANT, put, Presence::New, None).await.unwrap().endpoint_id
 }

@@ -3,17 +3,22 @@
 use runhook::model::audit::Action;
 use runhook::model::delivery::{DeliveryState, Outcome};
 use runhook::model::endpoint::{Disabled, Endpoint};
+use runhook::model::event::Told;
 use runhook::model::health::{Circuit, Health, Turn};
+use runhook::model::id::{ApplicationId, DeliveryId};
 use runhook::model::message::Source;
 use runhook::payload::notice;
 use runhook::store::Store;
 use runhook::store::audit::AuditQuery;
-use runhook::store::outbox::{Aftermath, Claim, Finished, GivenUp, Notice, Overdue};
+use runhook::store::events::EventQuery;
+use runhook::store::outbox::{Aftermath, Claim, DeliveryQuery, Finished, GivenUp, Notice, Overdue};
 use runhook::store::rules::RuleChanges;
+use serde_json::Value;
 
 use super::audit::{entry, listed};
+use super::events::subscribe;
 use super::outbox::{attempt, claim, sent_to, three_endpoints};
-use super::sample::{TENANT, at, endpoint};
+use super::sample::{TENANT, at, endpoint, rule};
 
 async fn stored(store: &dyn Store, number: u32) -> Endpoint {
     store.endpoints(TENANT, &[endpoint(number, None).id]).await.unwrap().pop().unwrap()
@@ -179,4 +184,58 @@ pub(crate) async fn nothing_is_told_to_who_is_not_there_or_is_disabled_too(store
     let three = claimed(store, 3, 3, 200).await;
     finish(store, vec![gone(&three, "endpoint-2")]).await;
     assert!(store.waiting(None, 5).await.unwrap().is_empty());
+}
+
+/// What was told of rules that fail, newest first.
+async fn told_to_fail(store: &dyn Store) -> Vec<Told> {
+    let query = EventQuery {
+        application_id: Some(ApplicationId::TENANT),
+        event_type: Some("rule.failing".to_owned()),
+        limit: 9,
+        ..EventQuery::default()
+    };
+    store.events(TENANT, &query).await.unwrap()
+}
+
+pub(crate) async fn a_rule_is_told_to_fail_once_until_its_endpoint_takes_something_again(store: &dyn Store) {
+    three_endpoints(store, 9).await;
+    let unheard = claimed(store, 1, 3, 50).await;
+    finish(store, vec![answered(&unheard, 50, 500, none())]).await;
+    assert!(told_to_fail(store).await.is_empty(), "nobody asks");
+    let watching = subscribe(store, 10, 2, &["rule.failing", "delivery.failed"], &[]).await;
+    let first = claimed(store, 2, 1, 100).await;
+    let again = Outcome::Retry(at(150));
+    finish(store, vec![Finished::new(first.lease.clone(), attempt(&first, at(100), 500), again)]).await;
+    assert!(told_to_fail(store).await.is_empty(), "it is tried again");
+
+    let (first, second) = (claim_of(store, 12, 1, 150).await, claimed(store, 3, 1, 150).await);
+    finish(store, vec![answered(&first, 150, 500, none()), answered(&second, 151, 404, none())]).await;
+    let third = claimed(store, 4, 1, 200).await;
+    finish(store, vec![answered(&third, 200, 404, none())]).await;
+    let told = told_to_fail(store).await;
+    assert_eq!(told.len(), 1, "three deliveries failed, and one thing became of the rule");
+    let body: Value = serde_json::from_str(&told[0].message.body.json).unwrap();
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    assert_eq!((text(&body["rule"]), text(&body["rule_id"])), (rule("a", 60).key, rule("a", 60).id.to_string()));
+    assert_eq!(text(&body["endpoint_id"]), endpoint(1, None).id.to_string());
+    assert_eq!((text(&body["failing_since"]), text(&body["reason"])), (at(101).to_string(), "no".to_owned()));
+    let waits = store.delivery(TENANT, DeliveryId::of(told[0].message.id, watching)).await.unwrap().unwrap().0;
+
+    let (fourth, fifth) = (claimed(store, 5, 1, 300).await, claimed(store, 6, 1, 300).await);
+    finish(store, vec![answered(&fourth, 300, 500, none()), answered(&fifth, 301, 200, none())]).await;
+    assert_eq!(told_to_fail(store).await.len(), 1, "it is well when this is recorded");
+    let sixth = claimed(store, 7, 1, 400).await;
+    finish(store, vec![answered(&sixth, 400, 500, none())]).await;
+    assert_eq!(told_to_fail(store).await.len(), 2, "it fails anew");
+    let gone = claimed(store, 8, 2, 500).await;
+    let outcome = Outcome::Gone("answered 410".to_owned());
+    finish(store, vec![Finished::new(gone.lease.clone(), attempt(&gone, at(500), 410), outcome)]).await;
+    assert_eq!(told_to_fail(store).await.len(), 3, "at another endpoint, which is disabled by it");
+
+    let telling = claim(store, 20, 600, 610, 9).await;
+    let telling = telling.into_iter().find(|claim| claim.delivery.id == waits.id).unwrap();
+    let before = store.list_deliveries(TENANT, &DeliveryQuery { limit: 99, ..DeliveryQuery::default() }).await.unwrap();
+    finish(store, vec![answered(&telling, 600, 500, none())]).await;
+    let after = store.list_deliveries(TENANT, &DeliveryQuery { limit: 99, ..DeliveryQuery::default() }).await.unwrap();
+    assert_eq!(after.len(), before.len(), "of a telling that fails nothing is told");
 }

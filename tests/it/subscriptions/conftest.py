@@ -9,6 +9,9 @@ import pytest
 
 from swh.webhooks.interface import EventType, Webhooks
 
+# A Kafka of its own, for the tests of their journal client.
+pytest_plugins = ["swh.journal.pytest_plugin"]
+
 URL, TOKEN = os.environ["SVIX_TEST_URL"], os.environ["SVIX_TEST_TOKEN"]
 
 

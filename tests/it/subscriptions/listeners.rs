@@ -58,7 +58,7 @@ async fn run(server: &Server) {
     done(server, "POST", "/runs", &run).await;
 }
 
-async fn rule(server: &Server, receiver: &Receiver) {
+pub(super) async fn rule(server: &Server, receiver: &Receiver) {
     let webhooks = format!("[{{ url: \"{}\" }}]", receiver.url());
     let text =
         format!("version: 1\nrules:\n  - key: all\n    project: p\n    every: immediate\n    webhooks: {webhooks}\n");

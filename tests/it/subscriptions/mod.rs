@@ -3,8 +3,10 @@
 
 mod catalogue;
 mod clients;
+mod endpoints;
 mod kills;
 mod listeners;
+mod prompt;
 
 use std::path::{Path, PathBuf};
 

@@ -164,6 +164,14 @@ impl Receiver {
         self.shared.requests.lock().unwrap().clone()
     }
 
+    /// Requests that were not taken yet, in order of arrival; waits for one.
+    pub(crate) async fn rest(&mut self) -> Vec<Received> {
+        self.arrived(self.taken + 1).await;
+        let rest = self.shared.requests.lock().unwrap()[self.taken..].to_vec();
+        self.taken += rest.len();
+        rest
+    }
+
     /// How many connections were made so far.
     pub(crate) fn connections(&self) -> usize {
         self.shared.seen.borrow().1

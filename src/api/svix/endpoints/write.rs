@@ -1,6 +1,7 @@
 //! Making endpoints and changing them.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 
 use axum::Json;
 use axum::extract::{Path, State};
@@ -15,14 +16,22 @@ use crate::api::svix::applications::{self, checked_metadata, checked_uid, laid_o
 use crate::api::svix::{Answer, Fault, Manager};
 use crate::api::{Api, subscribing};
 use crate::model::audit::Action;
-use crate::model::endpoint::{Format, Target};
+use crate::model::endpoint::{Endpoint, Format, Overrides, Target};
 use crate::model::event::{MOST_CHANNELS, Subscription, is_channel, is_name};
 use crate::model::id::{ApplicationId, EndpointId};
+use crate::model::pace::{Pace, Rate};
 use crate::model::signing::{Signature, Signing};
 use crate::store::StoreError;
 use crate::store::catalog::{Presence, Subscriber};
 
 use super::{Out, find, find_in};
+
+/// As many a second as are asked for; where nothing is asked, as many as the server's limits allow.
+fn paced(endpoint: Endpoint, rate_limit: Option<u32>) -> Endpoint {
+    let rate = rate_limit.and_then(NonZeroU32::new).map(Rate::per_second);
+    let pace = Pace { rate, ..endpoint.overrides.pace };
+    Endpoint { overrides: Overrides { pace, ..endpoint.overrides }, ..endpoint }
+}
 
 /// Event types of one endpoint at most.
 const MOST_TYPES: usize = 200;
@@ -50,6 +59,10 @@ async fn checked(api: &Api, wanted: &In) -> Answer<()> {
     checked_uid(wanted.uid.as_deref())?;
     checked_metadata(wanted.metadata.as_ref().unwrap_or(&BTreeMap::new()))?;
     subscribing::check_headers(api, wanted.headers.iter().flatten())?;
+    if wanted.rate_limit.is_some_and(|rate| !(1..=Rate::MOST).contains(&rate)) {
+        let detail = format!("`rateLimit` is 1 to {} messages a second; leave it out for no limit", Rate::MOST);
+        return Err(Fault::invalid(&["body", "rateLimit"], detail));
+    }
     let types = wanted.filter_types.as_deref();
     if types
         .is_some_and(|types| types.is_empty() || types.len() > MOST_TYPES || !types.iter().all(|name| is_name(name)))
@@ -116,7 +129,7 @@ async fn add(api: &Api, by: &By, application: ApplicationId, mut wanted: In) -> 
         secrets: Vec::new(),
         signing: Signing::with(secret, Signature::Standard),
     };
-    let endpoint = subscribing::made(api, by.tenant_id, &target, Format::Event)?;
+    let endpoint = paced(subscribing::made(api, by.tenant_id, &target, Format::Event)?, wanted.rate_limit);
     let disabled = wanted.disabled.unwrap_or(false);
     let subscription = subscription(api, application, endpoint.id, wanted);
     put(api, by, Subscriber { endpoint, subscription }, disabled, Presence::New).await
@@ -144,6 +157,7 @@ async fn replace(api: &Api, by: &By, there: Subscriber, wanted: In) -> Answer<Ou
         target.url = wanted.url.clone().into();
         endpoint = subscribing::retargeted(api, endpoint, &target)?;
     }
+    endpoint = paced(endpoint, wanted.rate_limit);
     let disabled = wanted.disabled.unwrap_or(false);
     let now = subscription(api, before.application_id, endpoint.id, wanted);
     let subscription = Subscription { created_at: before.created_at, ..now };
