@@ -14,6 +14,7 @@ use crate::support::server::Server;
 const PROMISED: Duration = Duration::from_millis(100);
 
 /// Prints times, and gives the one that 99 in 100 keep.
+#[expect(clippy::print_stdout, reason = "this is what a measurement is for")]
 fn told(what: &str, mut times: Vec<Duration>) -> Duration {
     times.sort();
     let at = |share: usize| times[(times.len() - 1) * share / 100];
