@@ -203,7 +203,7 @@ async fn a_queue_is_full_when_it_holds_enough_bytes() {
 
 #[tokio::test]
 async fn a_full_disk_refuses_the_batch_and_recovers_when_there_is_space() {
-    let options = Options { max_pages: Some(120), ..Options::default() };
+    let options = Options { max_pages: Some(160), ..Options::default() };
     let backend = Embedded::open_in(tempfile::tempdir().unwrap(), &options).await;
     let large = |number: u32| {
         // Text that does not shrink.
