@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use runhook::config::Limits;
 use serde_json::{Value, json};
+use sqlx::{Connection, SqliteConnection};
 
 use crate::command_line::{apply_rule, json_of};
 use crate::ingest::engine::Engine;
@@ -175,20 +176,28 @@ fn a_server_that_stopped_leaves_everything_in_one_file() {
     assert!(!names.iter().any(|name| name.to_string_lossy().ends_with("-wal")), "{names:?}");
 }
 
-#[test]
-fn a_damaged_database_is_named_and_said_once() {
+#[tokio::test]
+async fn a_damaged_database_is_named_and_said_once() {
     let server = serve();
     let data_dir = server.data_dir();
     server.signal("TERM");
     let home = server.wait();
     let file = data_dir.join("runhook.db");
+    let mut database = SqliteConnection::connect(file.to_str().unwrap()).await.unwrap();
+    let roots = sqlx::query_scalar::<_, u32>("SELECT rootpage FROM sqlite_schema WHERE rootpage > 0");
+    let roots = roots.fetch_all(&mut database).await.unwrap();
+    database.close().await.unwrap();
     let mut bytes = fs::read(&file).unwrap();
-    bytes.iter_mut().skip(3 * 16_384).step_by(97).for_each(|byte| *byte ^= 0x5a);
+    // The schema is whole: one that is not fails when the file is opened.
+    for page in roots {
+        let at = (page as usize - 1) * 16_384;
+        bytes[at..at + 16_384].iter_mut().step_by(97).for_each(|byte| *byte ^= 0x5a);
+    }
     fs::write(&file, bytes).unwrap();
     let refused = run(&home, ["serve", "--listen", "127.0.0.1:0"]);
     assert_eq!(code(&refused), 3);
     let said = err(&refused);
-    assert!(said.contains("data/runhook.db "), "{said}");
+    assert!(said.contains("data/runhook.db fails: "), "{said}");
     assert_eq!((said.matches("malformed").count(), said.lines().count()), (1, 1), "{said}");
 }
 
