@@ -90,7 +90,11 @@ impl Watcher {
         let place = Place { public_url: &self.parts.public_url, project: &kept.project };
         // An alert that tells nobody has nothing to say.
         let said: &[Turn] = if alert.actions.is_empty() { &[] } else { turns.as_slice() };
-        let messages: Vec<_> = said.iter().map(|turn| notice::message(alert, &place, turn, now)).collect();
+        // Turns that are found together are told one after the other: each is from its own instant.
+        let behind = (0..said.len()).rev().filter_map(|left| u64::try_from(left).ok());
+        let instants = behind.map(|left| now.before(Duration::from_micros(left)));
+        let messages: Vec<_> =
+            said.iter().zip(instants).map(|(turn, at)| notice::message(alert, &place, turn, at)).collect();
         let deliveries: Vec<_> = messages.iter().flat_map(|message| notice::deliveries(alert, message)).collect();
         let is_told = !deliveries.is_empty();
         let commit = AlertCommit {

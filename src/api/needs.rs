@@ -19,6 +19,7 @@ const LANGSMITH: &[Need] = &[
     ("POST", "/runs/query", Read),
     ("POST", "/runs/query/validate", Read),
     ("POST", "/runs/stats", Read),
+    ("POST", "/runs/delete", Manage),
     ("POST", "/runs/group", Read),
     ("POST", "/runs/group/stats", Read),
     ("POST", "/v2/runs/query", Read),

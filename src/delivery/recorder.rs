@@ -129,6 +129,8 @@ fn settle(finished: &[Finished], endpoints: &[Arc<Endpoint>], answers: Result<Ve
         // What failed may be told of.
         is_settled &= matches!(one.outcome, Outcome::Delivered);
         is_settled &= one.aftermath.turn.is_none() && one.aftermath.notice.is_none();
+        // What an alert said later may have waited for this.
+        is_settled &= endpoint.alert_id.is_none();
     }
     is_settled
 }

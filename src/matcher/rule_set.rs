@@ -26,6 +26,8 @@ pub struct RuleSet {
     ask_runs: bool,
     ask_traces: bool,
     ask_threads: Asked,
+    /// Those that look at threads.
+    on_threads: Box<[Slot]>,
 }
 
 /// How the candidates of a rule set are found.
@@ -64,6 +66,7 @@ impl RuleSet {
             threads: by_filter(Way::Thread),
             ask_traces: ways.iter().any(|way| matches!(way, Way::Member | Way::Root)),
             ask_threads: Asked::of(&rules),
+            on_threads: (0..).zip(&ways).filter(|(_, way)| **way == Way::Thread).map(|(slot, _)| slot).collect(),
             cadence,
             settle,
             rules: rules.into(),
@@ -110,6 +113,11 @@ impl RuleSet {
     #[must_use]
     pub fn asks_threads(&self) -> bool {
         self.ask_threads != Asked::Nothing
+    }
+
+    /// The rules that look at threads.
+    pub fn on_threads(&self) -> impl Iterator<Item = (Slot, &Arc<CompiledRule>)> {
+        self.on_threads.iter().filter_map(move |slot| Some((*slot, self.rule(*slot)?)))
     }
 
     /// Whether some rule that looks at threads looks at whole traces of theirs.

@@ -160,6 +160,7 @@ actions! {
     Reseal "sealing-key.reseal" "It was asked to seal everything anew.",
     DropKeys "sealing-key.drop" "It was asked to drop the sealing keys that seal nothing.",
     DeleteProject "project.delete" "A project was removed.",
+    DeleteTraces "trace.delete" "Traces of a project were removed.",
     DeleteFeedback "feedback.delete" "Feedback was removed.",
     DeleteDataset "dataset.delete" "A dataset was removed.",
     DeleteExample "example.delete" "An example was removed.",

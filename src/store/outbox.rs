@@ -183,7 +183,8 @@ pub trait OutboxStore: Send + Sync {
     async fn waiting(&self, after: Option<EndpointId>, limit: u32) -> Result<Vec<Waiting>>;
 
     /// Leases pending deliveries that are due and not leased, no more to each endpoint than its share, those first that
-    /// can be claimed longest. No endpoint has two shares.
+    /// can be claimed longest. No endpoint has two shares. What an alert says waits for what it said to the same endpoint
+    /// before, until that is not pending any more: until then it is due to nobody.
     async fn claim_deliveries(&self, claimant: Claimant, shares: &[Share]) -> Result<Vec<Claim>>;
 
     /// Records attempts and what follows, for deliveries and endpoints, all in one transaction: since when an endpoint fails

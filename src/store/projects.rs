@@ -8,7 +8,21 @@ use crate::model::id::{ProjectId, TenantId};
 use crate::model::project::Project;
 use crate::store::Result;
 
-/// Which projects a page lists, newest first.
+/// The order of a list of projects. Those that are alike in it follow one another by their ids.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ProjectOrder {
+    /// By their starts, the last one first.
+    #[default]
+    NewestFirst,
+    /// By their starts, the first one first.
+    OldestFirst,
+    /// By their names, character by character.
+    Name,
+    /// The same, backwards.
+    NameBackwards,
+}
+
+/// Which projects a page lists, and in which order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ProjectQuery {
     /// With these ids; empty means any.
@@ -21,6 +35,8 @@ pub struct ProjectQuery {
     pub reference_datasets: Vec<Uuid>,
     /// Only experiments, or only what is none.
     pub is_experiment: Option<bool>,
+    /// In this order.
+    pub order: ProjectOrder,
     /// At most this many.
     pub limit: u32,
     /// After skipping this many.

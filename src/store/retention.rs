@@ -14,6 +14,7 @@ use std::collections::{HashMap, HashSet};
 use async_trait::async_trait;
 use serde::Deserialize;
 
+use crate::model::audit::Entry;
 use crate::model::id::{DeliveryId, ProjectId, RunId, TenantId, TraceId};
 use crate::model::message::Message;
 use crate::model::run::{BlobKey, Fields, Layers};
@@ -99,6 +100,18 @@ pub trait RetentionStore: Send + Sync {
     /// the matches of a dropped run when that was. `Stale` if the rules have another version: a rule that has just
     /// arrived may have to see these changes.
     async fn drop_runs(&self, old: OldRuns) -> Result<DroppedRuns>;
+
+    /// Drops all runs of these traces of a project with their feedback and their newest changes, because somebody asks for
+    /// it and whatever their age. It is noted with their matches when that was. How many runs there were; if there were
+    /// none nothing is told. A run of which something is sent again begins anew.
+    async fn drop_traces(
+        &self,
+        tenant: TenantId,
+        project: ProjectId,
+        traces: &[TraceId],
+        now: Timestamp,
+        told: Option<Entry>,
+    ) -> Result<u64>;
 
     /// Looks at up to `limit` deliveries that ended before an instant, and behind a place, in that order. A message all
     /// of whose deliveries did is dropped with them, their attempts and its links; one of which a single delivery is

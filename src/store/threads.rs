@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 
 use crate::model::id::{ProjectId, RunId, TenantId, ThreadId};
+use crate::model::time::Timestamp;
 use crate::model::window::Seq;
 use crate::store::Result;
 
@@ -13,6 +14,8 @@ pub struct Turn {
     pub thread: ThreadId,
     /// The root. A trace is named by its root: whatever else the root says of its trace, runs that name it so are its.
     pub run_id: RunId,
+    /// When the root started.
+    pub start_time: Timestamp,
     /// The number of the newest change of the root or of a run of its trace.
     pub newest: Seq,
 }

@@ -203,6 +203,8 @@ impl Round<'_> {
         self.take("DELETE /annotation-queues/{id}", &[queue], Value::Null, told).await;
         let session = self.office.done("GET", "/sessions?name=p", Value::Null).await;
         let id = word(&session[0]["id"]);
+        let traces = json!({"session_id": id, "trace_ids": [run]});
+        self.take("POST /runs/delete", &[], traces, ("trace.delete", "p")).await;
         self.take("DELETE /sessions/{id}", &[id], Value::Null, ("project.delete", "p")).await;
     }
 

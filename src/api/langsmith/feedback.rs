@@ -51,7 +51,10 @@ struct Shown<'a> {
     feedback_source: Option<&'a RawJson>,
     session_id: Option<ProjectId>,
     error: Option<bool>,
+    /// Whether it is about the root of a trace, as far as is known: about which trace a run belongs to it may come first.
+    is_root: bool,
     extra: Option<RawJson>,
+    feedback_thread_id: Option<RawJson>,
     feedback_group_id: Option<RawJson>,
     comparative_experiment_id: Option<RawJson>,
 }
@@ -74,6 +77,8 @@ impl<'a> From<&'a Feedback> for Shown<'a> {
             feedback_source: feedback.source.as_ref(),
             session_id: feedback.session_id,
             error: feedback.error,
+            is_root: feedback.run_id.is_some_and(|run| feedback.trace_id == Some(run.into())),
+            feedback_thread_id: further.remove("feedback_thread_id"),
             extra: further.remove("extra"),
             feedback_group_id: further.remove("feedback_group_id"),
             comparative_experiment_id: further.remove("comparative_experiment_id"),

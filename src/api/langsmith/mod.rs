@@ -4,6 +4,7 @@
 pub(in crate::api) mod alerts;
 mod batch;
 mod datasets;
+mod delete;
 mod examples;
 mod fault;
 mod feedback;
@@ -29,6 +30,7 @@ pub(crate) fn routes() -> Router<Api> {
     Router::new()
         .merge(info::routes())
         .merge(runs::routes())
+        .merge(delete::routes())
         .merge(batch::routes())
         .merge(multipart::routes())
         .merge(sessions::routes())

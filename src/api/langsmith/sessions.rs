@@ -29,7 +29,7 @@ use crate::model::project::{DEFAULT_PROJECT, Project};
 use crate::model::time::Timestamp;
 use crate::query;
 use crate::store::StoreError;
-use crate::store::projects::ProjectQuery;
+use crate::store::projects::{ProjectOrder, ProjectQuery};
 
 /// A page when the client does not say how long.
 const PAGE: u32 = 100;
@@ -126,6 +126,18 @@ fn metadata(params: &Params) -> Result<Option<Map<String, Value>>, Problem> {
     params.one("metadata").map(read).transpose()
 }
 
+/// `sort_by` and `sort_by_desc`. What is counted of a session is not what it is found by.
+fn order(params: &Params) -> Result<ProjectOrder, Problem> {
+    let backwards = params.flag_or_none("sort_by_desc")?.unwrap_or(true);
+    match (params.one("sort_by"), backwards) {
+        (None | Some("start_time"), true) => Ok(ProjectOrder::NewestFirst),
+        (None | Some("start_time"), false) => Ok(ProjectOrder::OldestFirst),
+        (Some("name"), false) => Ok(ProjectOrder::Name),
+        (Some("name"), true) => Ok(ProjectOrder::NameBackwards),
+        (Some(_), _) => Err(wrong("sort_by", "must be name or start_time: this server sorts by nothing else")),
+    }
+}
+
 async fn list(State(api): State<Api>, principal: Principal, params: Params) -> Result<Response, Fault> {
     params.refuse(&["filter"])?;
     let query = ProjectQuery {
@@ -134,6 +146,7 @@ async fn list(State(api): State<Api>, principal: Principal, params: Params) -> R
         name_contains: params.one("name_contains").map(str::to_owned),
         reference_datasets: params.ids::<DatasetId>("reference_dataset")?.into_iter().map(|id| id.0).collect(),
         is_experiment: params.flag_or_none("reference_free")?.map(|is_free| !is_free),
+        order: order(&params)?,
         limit: params.limit(PAGE)?,
         offset: params.offset()?,
     };
@@ -143,7 +156,8 @@ async fn list(State(api): State<Api>, principal: Principal, params: Params) -> R
         return Ok(all_shown(&api, &projects, &params).await?);
     }
     let mut projects = api.store.list_projects(tenant, &query).await?;
-    let asks_for_any = ProjectQuery { name: None, limit: 0, ..query.clone() } == ProjectQuery::default();
+    let asked = ProjectQuery { name: None, limit: 0, order: ProjectOrder::default(), ..query.clone() };
+    let asks_for_any = asked == ProjectQuery::default();
     if projects.is_empty() && asks_for_any && query.name.as_deref().is_none_or(|name| name == DEFAULT_PROJECT) {
         // Clients learn their tenant from the first project there is: there always is one.
         make_default(&api, tenant).await?;

@@ -5,17 +5,20 @@
 //! remembered about it. A root that goes over to another thread may take the newest change of the one it leaves along:
 //! so the change with which it left leads to that one, too, and what is left of it is looked at there.
 //!
-//! How much of a thread is looked at is bounded: a program may name the same thread for ever.
+//! How much of a thread is looked at is bounded: a program may name the same thread for ever. And what was told is not read
+//! again: a thread that goes on is found by what is new, and only if that does not pass is the rest of it asked, turn by turn.
+//! One of which all is told costs its outline.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::{Draft, by_trace};
 use crate::filter::Facts;
-use crate::matcher::{Candidates, Slot, Trace};
-use crate::model::id::{RunId, ThreadId, TraceId};
+use crate::matcher::{Candidates, CompiledRule, Slot, Trace};
+use crate::model::id::{RuleId, RunId, ThreadId, TraceId};
 use crate::model::run::StoredRun;
 use crate::model::thread;
+use crate::model::time::Timestamp;
 use crate::model::window::{Change, Seq};
 use crate::payload;
 use crate::scheduler::plan::{Place, Reading};
@@ -26,6 +29,9 @@ use crate::store::{Store, StoreError};
 
 /// Changes whose threads are looked up together.
 const TOGETHER: usize = 1024;
+
+/// Pairs of rules and turns that are asked about together.
+const MOST_PAIRS: usize = 20_000;
 
 /// The threads that changes lead to.
 #[derive(Debug, Default)]
@@ -38,21 +44,35 @@ pub(super) struct Leads {
 
 /// A thread as it stands.
 #[derive(Debug)]
+struct Outline {
+    id: ThreadId,
+    newest: Seq,
+    /// In the order of their starts.
+    turns: Vec<Turn>,
+}
+
+/// The same with turns of it: those of which some rule has not told yet, or all.
+#[derive(Debug)]
 struct Loaded {
     id: ThreadId,
     name: String,
     newest: Seq,
-    /// In the order of their starts.
+    /// All turns, in the order of their starts.
+    all: Vec<(RunId, Timestamp)>,
+    /// Those that are loaded, in the same order.
     turns: Vec<LoadedTurn>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct LoadedTurn {
     root: Arc<StoredRun>,
     /// The runs of its trace, where a rule asks for them; the root alone otherwise.
     trace: Vec<Arc<StoredRun>>,
     is_alone: bool,
 }
+
+/// What rules have told of turns.
+type Told = HashSet<(RuleId, RunId)>;
 
 /// A thread that a rule has found.
 #[derive(Debug, Clone)]
@@ -63,18 +83,18 @@ pub(super) struct FoundThread {
 impl FoundThread {
     /// The thread, for its message.
     pub(super) fn told(&self) -> payload::Thread {
-        let start = |turn: Option<&LoadedTurn>| turn.map(|turn| turn.root.run.start_time).unwrap_or_default();
+        let start = |turn: Option<&(RunId, Timestamp)>| turn.map(|(_, at)| *at).unwrap_or_default();
         payload::Thread {
             name: self.thread.name.clone(),
-            count: self.thread.turns.len(),
-            first: start(self.thread.turns.first()),
-            last: start(self.thread.turns.last()),
+            count: self.thread.all.len(),
+            first: start(self.thread.all.first()),
+            last: start(self.thread.all.last()),
         }
     }
 
     /// Its turns, in the order of their starts.
     pub(super) fn turns(&self) -> impl Iterator<Item = RunId> {
-        self.thread.turns.iter().map(|turn| turn.root.run.id)
+        self.thread.all.iter().map(|(turn, _)| *turn)
     }
 }
 
@@ -123,14 +143,17 @@ pub(super) async fn show(
     if threads.is_empty() {
         return Ok(alone);
     }
-    let whole = drafts.iter().any(Draft::asks_traces_of_threads);
+    let resting = resting(store, project, &threads, leads, (last.seq, limit)).await?;
+    let told = told(store, project, &resting, drafts).await?;
     let mut candidates = Candidates::default();
-    let bounds = Bounds { last: last.seq, limit, whole };
-    for thread in load(store, project, &threads, leads, bounds).await? {
+    for thread in load(store, project, resting, &told, drafts, limit).await? {
+        // One that changed while it was read moves to a later window.
+        if thread.newest > last.seq {
+            continue;
+        }
         let thread = Arc::new(thread);
         alone.extend(thread.turns.iter().filter(|turn| turn.is_alone).map(|turn| turn.root.run.id));
-        let traces: Vec<Vec<Facts<'_>>> =
-            thread.turns.iter().map(|turn| turn.trace.iter().map(|stored| Facts::of(stored)).collect()).collect();
+        let traces = thread.facts();
         for draft in drafts.iter_mut().filter(|draft| draft.covers(thread.newest)) {
             draft.see_thread(&thread, &traces, &mut candidates);
         }
@@ -138,41 +161,99 @@ pub(super) async fn show(
     Ok(alone)
 }
 
-/// How much of threads is loaded.
-#[derive(Clone, Copy)]
-struct Bounds {
-    /// Nothing of threads that have changed behind this.
-    last: Seq,
-    /// So many turns.
-    limit: u32,
-    /// Whether the traces of the turns, too.
-    whole: bool,
-}
-
 /// Those of these threads that have not changed behind `last`, in the order of their newest changes.
-async fn load(
+async fn resting(
     store: &dyn Store,
     project: &Stirred,
     threads: &[ThreadId],
     leads: &Leads,
-    Bounds { last, limit, whole }: Bounds,
-) -> Result<Vec<Loaded>, StoreError> {
+    (last, limit): (Seq, u32),
+) -> Result<Vec<Outline>, StoreError> {
     let (tenant, id) = (project.tenant_id, project.project_id);
-    let mut resting: BTreeMap<ThreadId, (Seq, Vec<RunId>)> = BTreeMap::new();
-    for Turn { thread, run_id, newest } in store.turns(tenant, id, threads, limit.saturating_add(1)).await? {
-        let led = leads.newest.get(&thread).copied().unwrap_or(0);
-        let of_trace = leads.of_traces.get(&run_id.into()).copied().unwrap_or(0);
-        let (seq, turns) = resting.entry(thread).or_default();
-        *seq = newest.max(led).max(of_trace).max(*seq);
-        turns.push(run_id);
+    let mut resting: BTreeMap<ThreadId, Outline> = BTreeMap::new();
+    for turn in store.turns(tenant, id, threads, limit.saturating_add(1)).await? {
+        let led = leads.newest.get(&turn.thread).copied().unwrap_or(0);
+        let of_trace = leads.of_traces.get(&turn.run_id.into()).copied().unwrap_or(0);
+        let outline = resting.entry(turn.thread).or_insert(Outline { id: turn.thread, newest: 0, turns: Vec::new() });
+        outline.newest = turn.newest.max(led).max(of_trace).max(outline.newest);
+        outline.turns.push(turn);
     }
-    resting.retain(|_, (newest, _)| *newest <= last);
-    let roots: Vec<RunId> = resting.values().flat_map(|(_, turns)| turns.iter().copied()).collect();
-    if roots.is_empty() {
-        return Ok(Vec::new());
+    let mut resting: Vec<Outline> = resting.into_values().filter(|outline| outline.newest <= last).collect();
+    for outline in &mut resting {
+        outline.turns.sort_by_key(|turn| (turn.start_time, turn.run_id));
     }
+    resting.sort_by_key(|outline| (outline.newest, outline.id));
+    Ok(resting)
+}
+
+/// What the rules that look at these threads have told of their turns. Where that is too much to ask it is as if they had
+/// told nothing.
+async fn told(store: &dyn Store, project: &Stirred, threads: &[Outline], drafts: &[Draft]) -> Result<Told, StoreError> {
+    let mut pairs: Vec<(RuleId, RunId)> = Vec::new();
+    for thread in threads {
+        for rule in lookers(drafts, thread.id, thread.newest) {
+            pairs.extend(thread.turns.iter().map(|turn| (rule.rule.id, turn.run_id)));
+            if pairs.len() > MOST_PAIRS {
+                return Ok(Told::new());
+            }
+        }
+    }
+    if pairs.is_empty() { Ok(Told::new()) } else { store.matched(project.tenant_id, &pairs).await }
+}
+
+/// The rules that look at a thread and take it.
+fn lookers(drafts: &[Draft], thread: ThreadId, newest: Seq) -> impl Iterator<Item = &Arc<CompiledRule>> {
+    drafts
+        .iter()
+        .flat_map(move |draft| (0..draft.sets()).flat_map(move |nth| draft.lookers(nth, thread, newest)))
+        .map(|(_, rule)| rule)
+}
+
+/// These threads, each with the turns of which some rule has not told, or with all turns if one that has something to tell
+/// does not pass by those. Those of which all is told are left out.
+async fn load(
+    store: &dyn Store,
+    project: &Stirred,
+    threads: Vec<Outline>,
+    told: &Told,
+    drafts: &[Draft],
+    limit: u32,
+) -> Result<Vec<Loaded>, StoreError> {
+    let fresh = |thread: &Outline| -> Vec<RunId> {
+        let rules: Vec<RuleId> = lookers(drafts, thread.id, thread.newest).map(|rule| rule.rule.id).collect();
+        let is_fresh = |turn: &&Turn| rules.iter().any(|rule| !told.contains(&(*rule, turn.run_id)));
+        thread.turns.iter().filter(is_fresh).map(|turn| turn.run_id).collect()
+    };
+    let mut asked: HashSet<RunId> = threads.iter().flat_map(fresh).collect();
+    let mut runs = load_turns(store, project, drafts, asked.iter().copied().collect()).await?;
+    let mut candidates = Candidates::default();
+    let mut wanting = Vec::new();
+    for thread in threads.iter().filter(|thread| thread.turns.iter().any(|turn| !asked.contains(&turn.run_id))) {
+        let Some(loaded) = Loaded::of(thread, &asked, &runs, limit) else { continue };
+        let traces = loaded.facts();
+        let covering = || drafts.iter().filter(|draft| draft.covers(loaded.newest));
+        if covering().any(|draft| draft.wants_more(&loaded, &traces, told, &mut candidates)) {
+            wanting.extend(thread.turns.iter().map(|turn| turn.run_id).filter(|turn| !asked.contains(turn)));
+        }
+    }
+    runs.extend(load_turns(store, project, drafts, wanting.clone()).await?);
+    asked.extend(wanting);
+    Ok(threads.iter().filter_map(|thread| Loaded::of(thread, &asked, &runs, limit)).collect())
+}
+
+/// Turns, with their traces if some draft asks for these.
+async fn load_turns(
+    store: &dyn Store,
+    project: &Stirred,
+    drafts: &[Draft],
+    roots: Vec<RunId>,
+) -> Result<HashMap<RunId, LoadedTurn>, StoreError> {
+    let (tenant, id) = (project.tenant_id, project.project_id);
     let mut runs: HashMap<RunId, LoadedTurn> = HashMap::new();
-    if whole {
+    if roots.is_empty() {
+        return Ok(runs);
+    }
+    if drafts.iter().any(Draft::asks_traces_of_threads) {
         let traces: Vec<TraceId> = roots.iter().map(|root| TraceId::from(*root)).collect();
         for trace in by_trace(store.traces(tenant, id, &traces).await?) {
             let root = trace.runs.iter().find(|stored| stored.run.id == trace.id.into()).map(Arc::clone);
@@ -185,39 +266,74 @@ async fn load(
         let alone = |root| LoadedTurn { trace: vec![Arc::clone(&root)], root, is_alone: true };
         runs.extend(roots.map(|root| (root.run.id, alone(root))));
     }
-    let loaded = resting.into_iter().filter_map(|(thread, (newest, turns))| {
-        let turns = turns.iter().filter_map(|root| runs.remove(root)).collect();
-        Loaded::of(thread, newest, turns, limit).filter(|thread| thread.newest <= last)
-    });
-    let mut loaded: Vec<Loaded> = loaded.collect();
-    loaded.sort_by_key(|thread| (thread.newest, thread.id));
-    Ok(loaded)
+    Ok(runs)
 }
 
 impl Loaded {
-    /// A thread of these turns. One that has gone over to another thread since it was looked up changed behind everything
-    /// that was read: it counts for when the thread changed, and then not as a turn.
-    fn of(id: ThreadId, newest: Seq, mut turns: Vec<LoadedTurn>, limit: u32) -> Option<Self> {
-        let runs = turns.iter().flat_map(|turn| turn.trace.iter().map(|stored| stored.changed_seq));
-        let newest = runs.chain([newest]).max()?;
+    /// A thread with those of its turns that were asked for. One that has gone over to another thread since it was looked up
+    /// changed behind everything that was read: it counts for when the thread changed, and then not as a turn.
+    fn of(outline: &Outline, asked: &HashSet<RunId>, runs: &HashMap<RunId, LoadedTurn>, limit: u32) -> Option<Self> {
+        let loaded = outline.turns.iter().filter_map(|turn| runs.get(&turn.run_id));
+        let seqs = loaded.flat_map(|turn| turn.trace.iter().map(|stored| stored.changed_seq));
+        let newest = seqs.chain([outline.newest]).max()?;
         let name_of = |turn: &LoadedTurn| turn.root.run.extra.as_ref().and_then(thread::named);
-        turns
-            .retain(|turn| turn.root.run.is_root() && name_of(turn).is_some_and(|name| ThreadId::of_name(&name) == id));
-        turns.sort_by_key(|turn| (turn.root.run.start_time, turn.root.run.id));
-        let name = turns.last().and_then(name_of)?;
-        let excess = turns.len().saturating_sub(usize::try_from(limit).unwrap_or(usize::MAX));
-        if excess > 0 {
-            tracing::warn!(thread = %id, limit, "a thread is longer than is looked at; its first turns are passed over");
+        let is_of_it = |turn: &LoadedTurn| {
+            turn.root.run.is_root() && name_of(turn).is_some_and(|name| ThreadId::of_name(&name) == outline.id)
+        };
+        let is_there = |turn: &&Turn| !asked.contains(&turn.run_id) || runs.get(&turn.run_id).is_some_and(is_of_it);
+        let mut all: Vec<_> =
+            outline.turns.iter().filter(is_there).map(|turn| (turn.run_id, turn.start_time)).collect();
+        let excess = all.len().saturating_sub(usize::try_from(limit).unwrap_or(usize::MAX));
+        if all.drain(..excess).any(|(turn, _)| asked.contains(&turn)) {
+            tracing::warn!(thread = %outline.id, limit, "a thread is longer than is looked at; its first turns are passed over");
             metrics::counter!("runhook_threads_cut_total").increment(1);
-            turns.drain(..excess);
         }
-        Some(Self { id, name, newest, turns })
+        let turns: Vec<LoadedTurn> = all.iter().filter_map(|(turn, _)| runs.get(turn)).cloned().collect();
+        let name = turns.last().and_then(name_of)?;
+        Some(Self { id: outline.id, name, newest, all, turns })
+    }
+
+    fn facts(&self) -> Vec<Vec<Facts<'_>>> {
+        self.turns.iter().map(|turn| turn.trace.iter().map(|stored| Facts::of(stored)).collect()).collect()
     }
 }
 
 impl Draft {
     pub(super) fn asks_threads(&self) -> bool {
         self.stretch.watchers.sets().iter().any(|set| set.asks_threads())
+    }
+
+    fn sets(&self) -> usize {
+        self.stretch.watchers.sets().len()
+    }
+
+    /// The rules of a set that look at a thread with this newest change, and take it.
+    fn lookers(&self, nth: usize, thread: ThreadId, newest: Seq) -> impl Iterator<Item = (Slot, &Arc<CompiledRule>)> {
+        let sets = self.stretch.watchers.sets().get(nth).into_iter().filter(move |_| self.covers(newest));
+        sets.flat_map(|set| set.on_threads()).filter(move |(_, rule)| self.takes_thread(rule, thread, newest))
+    }
+
+    fn takes_thread(&self, rule: &CompiledRule, thread: ThreadId, newest: Seq) -> bool {
+        self.stretch.watchers.looks(rule, newest) && sample::takes_thread(rule.rule.id, thread, rule.rule.sampling_rate)
+    }
+
+    /// Whether some rule has something to tell of what is loaded of a thread, and no turn of that passes it: one of the
+    /// others may.
+    fn wants_more<'t>(
+        &self,
+        thread: &Loaded,
+        traces: &'t [Vec<Facts<'t>>],
+        told: &Told,
+        candidates: &mut Candidates,
+    ) -> bool {
+        (0..self.sets()).any(|nth| {
+            let passing = self.passing(nth, thread, traces, candidates);
+            self.lookers(nth, thread.id, thread.newest).any(|(slot, rule)| {
+                let is_news =
+                    |turn: &LoadedTurn| tells(rule, turn) && !told.contains(&(rule.rule.id, turn.root.run.id));
+                !passing.contains(&slot) && thread.turns.iter().any(is_news)
+            })
+        })
     }
 
     fn asks_traces_of_threads(&self) -> bool {
@@ -231,9 +347,8 @@ impl Draft {
             for slot in self.passing(nth, thread, traces, candidates) {
                 let place = Place { set: nth, slot };
                 let Some(rule) = self.stretch.watchers.rule(place).map(Arc::clone) else { continue };
-                let turns = thread.turns.iter().map(|turn| &turn.root);
-                for root in turns.filter(|root| root.run.is_finished() || rule.filter.asks_pending()) {
-                    self.add(place, root);
+                for turn in thread.turns.iter().filter(|turn| tells(&rule, turn)) {
+                    self.add(place, &turn.root);
                 }
                 let found = self.found.entry(place).or_default();
                 found.threads.push(FoundThread { thread: Arc::clone(thread) });
@@ -260,8 +375,7 @@ impl Draft {
                     continue;
                 }
                 let Some(rule) = set.rule(*slot) else { continue };
-                let takes = || sample::takes_thread(rule.rule.id, thread.id, rule.rule.sampling_rate);
-                if !self.stretch.watchers.looks(rule, thread.newest) || !takes() {
+                if !self.takes_thread(rule, thread.id, thread.newest) {
                     barred.insert(*slot);
                 } else if rule.matches_run(root) && rule.matches_trace(&shown) {
                     passing.insert(*slot);
@@ -270,4 +384,9 @@ impl Draft {
         }
         passing
     }
+}
+
+/// Whether a turn is one that the rule tells: it is finished, or the rule asks for pending ones.
+fn tells(rule: &CompiledRule, turn: &LoadedTurn) -> bool {
+    turn.root.run.is_finished() || rule.filter.asks_pending()
 }

@@ -138,7 +138,8 @@ async fn searches_are_served_by_the_indexes_that_lead_to_them() {
     };
     let looked_up = [
         (found(&low, Way::Runs(few.clone(), low.run.clone())), "runs_pkey", false),
-        (found(&failed_in_trace, Way::Traces(few.clone(), None)), "runs_by_trace", false),
+        (found(&failed_in_trace, Way::Traces(few.clone(), None)), "runs_roots", false),
+        (found(&of(""), Way::Traces(few.clone(), None)), "runs_by_trace", false),
         (related, "runs_pkey", false),
     ];
     let cases = cases.map(|(search, index, in_order)| (found(&search, Way::Along(Ordered::Start)), index, in_order));

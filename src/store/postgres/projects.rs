@@ -11,7 +11,7 @@ use crate::store::postgres::rules::own_version;
 use crate::store::postgres::runner::take_your_time;
 use crate::store::postgres::session::Session;
 use crate::store::postgres::{PgStore, audit, ids, removal, text};
-use crate::store::projects::{ProjectQuery, ProjectStore};
+use crate::store::projects::{ProjectOrder, ProjectQuery, ProjectStore};
 use crate::store::records::project;
 use crate::store::{Result, StoreError, revision};
 
@@ -126,7 +126,13 @@ fn page(tenant: TenantId, query: &ProjectQuery) -> QueryBuilder<Postgres> {
     if let Some(is_experiment) = query.is_experiment {
         sql.push(" AND reference_dataset_id IS").push(if is_experiment { " NOT NULL" } else { " NULL" });
     }
-    sql.push(" ORDER BY start_at DESC, project_id LIMIT ").push_bind(i64::from(query.limit));
+    sql.push(match query.order {
+        ProjectOrder::NewestFirst => " ORDER BY start_at DESC, project_id LIMIT ",
+        ProjectOrder::OldestFirst => " ORDER BY start_at, project_id LIMIT ",
+        ProjectOrder::Name => " ORDER BY name COLLATE \"C\", project_id LIMIT ",
+        ProjectOrder::NameBackwards => " ORDER BY name COLLATE \"C\" DESC, project_id LIMIT ",
+    });
+    sql.push_bind(i64::from(query.limit));
     sql.push(" OFFSET ").push_bind(i64::from(query.offset));
     sql
 }

@@ -9,12 +9,14 @@ use crate::store::postgres::session::Session;
 use async_trait::async_trait;
 use uuid::Uuid;
 
-use crate::model::id::{MessageId, RunId, TenantId};
+use crate::model::audit::Entry;
+use crate::model::id::{MessageId, ProjectId, RunId, TenantId, TraceId};
 use crate::model::run::BlobKey;
 use crate::model::time::Timestamp;
+use crate::model::window::Seq;
 use crate::store::accept::Rows as _;
 use crate::store::postgres::accept::Held;
-use crate::store::postgres::{PgStore, accept, ids, rules};
+use crate::store::postgres::{PgStore, accept, audit, ids, rules};
 use crate::store::retention::{
     Aged, Candidate, Dropped, DroppedMessages, DroppedRuns, Ended, Naming, OldRuns, Plan, RetentionStore, by_tenant,
     next_ending, plan, traces_of,
@@ -36,6 +38,14 @@ const LIVING: &str = "SELECT DISTINCT trace_id FROM runs WHERE tenant_id = $1 AN
 /// Those of these runs that no batch is at work on; none will be until the transaction ends.
 const HOLD: &str = "SELECT run_id FROM run_bodies WHERE tenant_id = $1 AND run_id = ANY($2::uuid[]) \
      ORDER BY run_id FOR UPDATE SKIP LOCKED";
+
+/// The same when a batch that is at work is waited for.
+const WAIT_FOR: &str = "SELECT run_id FROM run_bodies WHERE tenant_id = $1 AND run_id IN (SELECT run_id FROM runs \
+     WHERE tenant_id = $1 AND project_id = $2 AND trace_id = ANY($3::uuid[])) ORDER BY run_id FOR UPDATE";
+
+/// A run may have gone over to another trace meanwhile.
+const OF_TRACES: &str = "SELECT run_id, changed_seq FROM runs WHERE tenant_id = $1 AND project_id = $2 \
+     AND run_id = ANY($3::uuid[]) AND trace_id = ANY($4::uuid[])";
 
 const DROP_RUNS: &str = "DELETE FROM runs WHERE tenant_id = $1 AND project_id = $2 AND run_id = ANY($3::uuid[]) \
      AND changed_seq <= $4 RETURNING run_id";
@@ -138,6 +148,38 @@ impl RetentionStore for PgStore {
             Box::pin(async move {
                 let dropped = drop_runs(&mut this, old, plan).await?;
                 Ok(this.done(dropped))
+            })
+        })
+        .await
+    }
+
+    async fn drop_traces(
+        &self,
+        tenant: TenantId,
+        project: ProjectId,
+        traces: &[TraceId],
+        now: Timestamp,
+        told: Option<Entry>,
+    ) -> Result<u64> {
+        let traces = ids(traces, |trace| trace.0);
+        let (traces, told) = (&traces, told.as_slice());
+        self.run("drop_traces", |mut this| {
+            Box::pin(async move {
+                let query = sqlx::query_scalar::<_, Uuid>(WAIT_FOR).bind(tenant.0).bind(project.0).bind(traces);
+                let held = query.fetch_all(&mut *this).await?;
+                let query = sqlx::query_as::<_, (Uuid, Seq)>(OF_TRACES).bind(tenant.0).bind(project.0).bind(held);
+                let (runs, seqs): (Vec<_>, Vec<_>) =
+                    query.bind(traces).fetch_all(&mut *this).await?.into_iter().unzip();
+                if runs.is_empty() {
+                    return Ok(this.done(0));
+                }
+                let query = sqlx::query(DROP_RUNS).bind(tenant.0).bind(project.0).bind(&runs).bind(Seq::MAX);
+                query.execute(&mut *this).await?;
+                drop_with_runs(&mut this, tenant, &runs, now).await?;
+                let query = sqlx::query(DROP_CHANGES).bind(tenant.0).bind(project.0).bind(seqs);
+                query.execute(&mut *this).await?;
+                audit::write(&mut this, told).await?;
+                Ok(this.done(runs.len() as u64))
             })
         })
         .await
@@ -269,13 +311,19 @@ async fn drop_runs(connection: &mut Session, old: &OldRuns, plan: &Plan) -> Resu
     let held = query.fetch_all(&mut *connection).await?;
     let query = sqlx::query_scalar::<_, Uuid>(DROP_RUNS).bind(tenant).bind(project).bind(held).bind(old.through);
     let runs = query.fetch_all(&mut *connection).await?;
-    for statement in DROP_WITH_RUNS {
-        sqlx::query(statement).bind(tenant).bind(&runs).execute(&mut *connection).await?;
-    }
-    sqlx::query(STAMP_MATCHES).bind(tenant).bind(&runs).bind(old.now.0).execute(&mut *connection).await?;
+    drop_with_runs(connection, old.tenant_id, &runs, old.now).await?;
     let dropped: Vec<RunId> = runs.into_iter().map(RunId).collect();
     let query = sqlx::query(DROP_CHANGES).bind(tenant).bind(project).bind(plan.changes(&dropped));
     Ok(plan.outcome(&dropped, query.execute(connection).await?.rows_affected()))
+}
+
+/// Drops what goes with runs, and notes it with their matches.
+async fn drop_with_runs(connection: &mut Session, tenant: TenantId, runs: &[Uuid], now: Timestamp) -> Result<()> {
+    for statement in DROP_WITH_RUNS {
+        sqlx::query(statement).bind(tenant.0).bind(runs).execute(&mut *connection).await?;
+    }
+    sqlx::query(STAMP_MATCHES).bind(tenant.0).bind(runs).bind(now.0).execute(connection).await?;
+    Ok(())
 }
 
 /// How many messages, and how many deliveries.

@@ -12,7 +12,7 @@ use crate::store::postgres::session::Session;
 use crate::store::postgres::text;
 use crate::store::row::Cells;
 use crate::store::search::path::{FEW, Few, Ordered, Probe, probes};
-use crate::store::search::render::{self, Statement, Way};
+use crate::store::search::render::{self, By, Statement, Way};
 use crate::store::search::{Found, Search, Within};
 use crate::store::{Result, records};
 
@@ -69,12 +69,13 @@ impl Statement for QueryBuilder<Postgres> {
         self.push("strpos(").push(column).push(", chr(65533)) ").push(cut);
     }
 
-    fn one_by_one(&mut self, (tenant, project): (Uuid, Uuid), column: &str, _index: Option<&str>, ids: &[Uuid]) {
+    fn one_by_one(&mut self, (tenant, project): (Uuid, Uuid), by: By, ids: &[Uuid]) {
         // `OFFSET 0` keeps the runs of each id apart; else the planner reads the table to find those of all.
         self.push("unnest(").push_bind(ids.to_vec());
         self.push(") AS way (id) CROSS JOIN LATERAL (SELECT * FROM runs WHERE tenant_id = ").push_bind(tenant);
-        self.push(" AND project_id = ").push_bind(project).push(" AND ").push(column);
-        self.push(" = way.id OFFSET 0) r WHERE (1 = 1)");
+        self.push(" AND project_id = ").push_bind(project).push(" AND ").push(by.column().0);
+        self.push(if by == By::TraceOfRoots { " = way.id AND is_root" } else { " = way.id" });
+        self.push(" OFFSET 0) r WHERE (1 = 1)");
     }
 
     fn by_index(&mut self, _index: &str) {}

@@ -10,9 +10,9 @@ use crate::store::{Result, records};
 const OF_RUNS: &str = "SELECT run_id, thread_id FROM runs \
      WHERE tenant_id = $1 AND project_id = $2 AND run_id = ANY($3::uuid[])";
 
-const TURNS: &str = "SELECT r.thread_id, r.run_id, greatest(r.changed_seq, (SELECT max(t.changed_seq) FROM runs t \
+const TURNS: &str = "SELECT r.thread_id, r.run_id, r.start_at, greatest(r.changed_seq, (SELECT max(t.changed_seq) FROM runs t \
      WHERE t.tenant_id = $1 AND t.project_id = $2 AND t.trace_id = r.run_id)) \
-     FROM unnest($3::uuid[]) AS thread (id) CROSS JOIN LATERAL (SELECT n.thread_id, n.run_id, n.changed_seq \
+     FROM unnest($3::uuid[]) AS thread (id) CROSS JOIN LATERAL (SELECT n.thread_id, n.run_id, n.start_at, n.changed_seq \
      FROM runs n \
      WHERE n.thread_id IS NOT NULL AND n.tenant_id = $1 AND n.project_id = $2 AND n.thread_id = thread.id \
      ORDER BY n.start_at DESC, n.run_id DESC LIMIT $4) AS r";

@@ -292,7 +292,8 @@ pub(super) fn thread_of(row: &impl Columns) -> Result<Option<(RunId, ThreadId)>>
 
 pub(super) fn turn(row: &impl Columns) -> Result<Turn> {
     let mut cells = Cells::of("runs", row);
-    Ok(Turn { thread: ThreadId(cells.take()?), run_id: RunId(cells.take()?), newest: cells.take()? })
+    let (thread, run_id) = (ThreadId(cells.take()?), RunId(cells.take()?));
+    Ok(Turn { thread, run_id, start_time: Timestamp(cells.take()?), newest: cells.take()? })
 }
 
 pub(super) fn matched(row: &impl Columns) -> Result<(RuleId, RunId)> {

@@ -34,8 +34,8 @@ pub(in crate::store) trait Statement {
     /// The text in this column has this shape.
     fn is_like(&mut self, column: &str, shape: &Shape);
     /// `runs r WHERE …`, or what means the same: the runs of a project of a tenant with one of these ids in a column, each id
-    /// looked up, by this index if not by the key.
-    fn one_by_one(&mut self, of: (Uuid, Uuid), column: &str, index: Option<&str>, ids: &[Uuid]);
+    /// looked up.
+    fn one_by_one(&mut self, of: (Uuid, Uuid), by: By, ids: &[Uuid]);
     /// Names the index to use, where databases are told.
     fn by_index(&mut self, index: &str);
 }
@@ -47,6 +47,28 @@ pub(in crate::store) enum Relation {
     Root,
     /// Any.
     Any,
+}
+
+/// What runs are looked up by, one by one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::store) enum By {
+    /// Their ids.
+    Run,
+    /// Their traces.
+    Trace,
+    /// Their traces, and only roots are looked for.
+    TraceOfRoots,
+}
+
+impl By {
+    /// The column, and the index if it is not the key.
+    pub(in crate::store) fn column(self) -> (&'static str, Option<&'static str>) {
+        match self {
+            Self::Run => ("run_id", None),
+            Self::Trace => ("trace_id", Some("runs_by_trace")),
+            Self::TraceOfRoots => ("trace_id", Some("runs_roots")),
+        }
+    }
 }
 
 /// How the runs of a search are reached.
@@ -109,10 +131,13 @@ fn among(sql: &mut dyn Statement, tenant: TenantId, search: &Search, way: &Way) 
     }
     match (&search.within, way) {
         (Within::Project(project), Way::Runs(runs, _)) => {
-            return sql.one_by_one((tenant.0, project.0), "run_id", None, runs);
+            return sql.one_by_one((tenant.0, project.0), By::Run, runs);
         }
         (Within::Project(project), Way::Traces(traces, _)) => {
-            return sql.one_by_one((tenant.0, project.0), "trace_id", Some("runs_by_trace"), traces);
+            let are_roots =
+                search.run.conjuncts().any(|part| *part == Clause::Column(Column::IsRoot, Test::Flag(true)));
+            let by = if are_roots { By::TraceOfRoots } else { By::Trace };
+            return sql.one_by_one((tenant.0, project.0), by, traces);
         }
         _ => {}
     }
@@ -172,7 +197,7 @@ pub(in crate::store) fn probe(sql: &mut dyn Statement, tenant: TenantId, probe: 
 /// The statement that finds the traces of a project in which these runs are.
 pub(in crate::store) fn relatives(sql: &mut dyn Statement, tenant: TenantId, project: ProjectId, runs: &[Uuid]) {
     sql.sql("SELECT DISTINCT r.trace_id FROM ");
-    sql.one_by_one((tenant.0, project.0), "run_id", None, runs);
+    sql.one_by_one((tenant.0, project.0), By::Run, runs);
 }
 
 /// What holds of a run of the trace.

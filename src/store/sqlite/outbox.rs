@@ -58,26 +58,44 @@ pub(super) const MESSAGES: &str = "SELECT m.tenant_id, m.message_id, m.rule_id, 
      m.links, m.body, m.created_at, m.event_type FROM json_each($1) pair CROSS JOIN messages m \
      ON m.tenant_id = unhex(pair.value ->> 0) AND m.message_id = unhex(pair.value ->> 1) WHERE length(m.body) <= $2";
 
-pub(super) const NEXT_READY: &str = "SELECT min(ready_at) FROM deliveries WHERE state = 0";
+/// That a delivery `d` need not wait for another: what an alert says reaches an endpoint in the order in which it was said, or
+/// PagerDuty would close an incident before it opens. Nothing is looked up for what is no alert's.
+macro_rules! in_turn {
+    () => {
+        "(d.source IS DISTINCT FROM 'alert' OR NOT EXISTS (SELECT 1 FROM deliveries e INDEXED BY deliveries_of_alerts \
+         WHERE e.state = 0 AND e.source = 'alert' AND e.endpoint_id = d.endpoint_id AND e.created_at < d.created_at))"
+    };
+}
+
+pub(super) const NEXT_READY: &str =
+    concat!("SELECT min(d.ready_at) FROM deliveries d WHERE d.state = 0 AND ", in_turn!());
 
 /// From endpoint to endpoint, however much waits for each.
-pub(super) const WAITING: &str = "WITH RECURSIVE hop (endpoint_id) AS (\
+pub(super) const WAITING: &str = concat!(
+    "WITH RECURSIVE hop (endpoint_id) AS (\
      SELECT min(endpoint_id) FROM deliveries WHERE state = 0 AND endpoint_id > $1 \
      UNION ALL SELECT (SELECT min(d.endpoint_id) FROM deliveries d WHERE d.state = 0 AND d.endpoint_id > hop.endpoint_id) \
      FROM hop WHERE hop.endpoint_id IS NOT NULL LIMIT $2 + 0) \
      SELECT hop.endpoint_id, \
      (SELECT tenant_id FROM deliveries d WHERE d.state = 0 AND d.endpoint_id = hop.endpoint_id LIMIT 1), \
-     (SELECT min(ready_at) FROM deliveries d \
-     WHERE d.state = 0 AND d.endpoint_id = hop.endpoint_id AND min(d.attempts, 1) = 0), \
-     (SELECT min(ready_at) FROM deliveries d \
-     WHERE d.state = 0 AND d.endpoint_id = hop.endpoint_id AND min(d.attempts, 1) = 1), \
-     e.overrides, e.circuit_until, e.circuit_openings \
-     FROM hop LEFT JOIN endpoints e ON e.endpoint_id = hop.endpoint_id WHERE hop.endpoint_id IS NOT NULL";
+     (SELECT min(d.ready_at) FROM deliveries d \
+     WHERE d.state = 0 AND d.endpoint_id = hop.endpoint_id AND min(d.attempts, 1) = 0 AND ",
+    in_turn!(),
+    "), (SELECT min(d.ready_at) FROM deliveries d \
+     WHERE d.state = 0 AND d.endpoint_id = hop.endpoint_id AND min(d.attempts, 1) = 1 AND ",
+    in_turn!(),
+    "), e.overrides, e.circuit_until, e.circuit_openings \
+     FROM hop LEFT JOIN endpoints e ON e.endpoint_id = hop.endpoint_id WHERE hop.endpoint_id IS NOT NULL"
+);
 
 pub(super) const CLAIM: Repeating = Repeating {
     head: "UPDATE deliveries SET holder = ?, ready_at = ? FROM (",
-    row: "SELECT * FROM (SELECT tenant_id AS owner, delivery_id AS id FROM deliveries WHERE state = 0 AND endpoint_id = ? \
-          AND min(attempts, 1) = ? AND ready_at <= ? ORDER BY ready_at LIMIT ? + 0)",
+    row: concat!(
+        "SELECT * FROM (SELECT d.tenant_id AS owner, d.delivery_id AS id FROM deliveries d WHERE d.state = 0 \
+         AND d.endpoint_id = ? AND min(d.attempts, 1) = ? AND d.ready_at <= ? AND ",
+        in_turn!(),
+        " ORDER BY d.ready_at LIMIT ? + 0)"
+    ),
     between: " UNION ALL ",
     tail: ") AS due WHERE tenant_id = due.owner AND delivery_id = due.id RETURNING tenant_id, delivery_id, message_id, \
            endpoint_id, rule_id, source, state, reason, attempts, due_at, created_at, finished_at",
@@ -353,8 +371,10 @@ async fn finish(connection: &mut SqliteConnection, finished: Vec<Finished>) -> R
 
 /// Further statements that requests and loops run, each with the step its plan must have.
 #[cfg(test)]
-pub(super) const PLANNED: [(&str, &str); 9] = [
-    (NEXT_READY, "SEARCH deliveries USING COVERING INDEX deliveries_ready"),
+pub(super) const PLANNED: [(&str, &str); 11] = [
+    (NEXT_READY, "SEARCH d USING INDEX deliveries_ready"),
+    (NEXT_READY, "INDEX deliveries_of_alerts (endpoint_id=? AND created_at<?)"),
+    (WAITING, "INDEX deliveries_of_alerts (endpoint_id=? AND created_at<?)"),
     (WAITING, "SEARCH d USING COVERING INDEX deliveries_waiting (endpoint_id>?)"),
     (WAITING, "SEARCH d USING INDEX deliveries_waiting (endpoint_id=? AND <expr>=?)"),
     (WAITING, "SEARCH e USING INDEX endpoints_by_id (endpoint_id=?) LEFT-JOIN"),

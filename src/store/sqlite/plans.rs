@@ -34,7 +34,8 @@ async fn hot_statements_are_served_by_their_indexes() {
         (windows::CHANGES, "SEARCH changes USING PRIMARY KEY (tenant_id=? AND project_id=? AND seq>?)"),
         (windows::MATCHED, "SEARCH m USING COVERING INDEX matches_by_run (tenant_id=? AND run_id=? AND rule_id=?)"),
         (claim.as_str(), "SEARCH deliveries USING PRIMARY KEY (tenant_id=? AND delivery_id=?)"),
-        (&claim, "SEARCH deliveries USING INDEX deliveries_waiting (endpoint_id=? AND <expr>=? AND ready_at<?)"),
+        (&claim, "SEARCH d USING INDEX deliveries_waiting (endpoint_id=? AND <expr>=? AND ready_at<?)"),
+        (&claim, "INDEX deliveries_of_alerts (endpoint_id=? AND created_at<?)"),
         (&finish, "SEARCH deliveries USING PRIMARY KEY (tenant_id=? AND delivery_id=?)"),
         (&note, "SEARCH endpoints USING INDEX endpoints_by_id (endpoint_id=?"),
         (outbox::MESSAGES, "SEARCH m USING INDEX sqlite_autoindex_messages_1 (tenant_id=? AND message_id=?)"),
@@ -227,6 +228,10 @@ async fn what_is_few_is_counted_and_looked_up_by_an_index() {
         ),
         (
             statement(&failed_in_trace, Way::Traces(few(), Some(Relation::Any))),
+            "INDEX runs_roots (tenant_id=? AND project_id=? AND trace_id=?)",
+        ),
+        (
+            statement(&in_project(""), Way::Traces(few(), Some(Relation::Any))),
             "r USING INDEX runs_by_trace (tenant_id=? AND project_id=? AND trace_id=?)",
         ),
         (statement(&of_trace, along()), "r USING INDEX runs_by_trace (tenant_id=? AND project_id=? AND trace_id=?)"),

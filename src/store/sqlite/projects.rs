@@ -9,7 +9,7 @@ use crate::model::id::{ProjectId, TenantId};
 use crate::model::project::{DEFAULT_PROJECT, Project};
 use crate::store::accept::ensure_default;
 use crate::store::failure::{RETRY_AFTER, is_repeat};
-use crate::store::projects::{ProjectQuery, ProjectStore};
+use crate::store::projects::{ProjectOrder, ProjectQuery, ProjectStore};
 use crate::store::records::project;
 use crate::store::sqlite::row::id_list;
 use crate::store::sqlite::{SqliteStore, audit, removal};
@@ -114,7 +114,13 @@ fn page(tenant: TenantId, query: &ProjectQuery) -> QueryBuilder<Sqlite> {
     if let Some(is_experiment) = query.is_experiment {
         sql.push(" AND reference_dataset_id IS").push(if is_experiment { " NOT NULL" } else { " NULL" });
     }
-    sql.push(" ORDER BY start_at DESC, project_id LIMIT ").push_bind(query.limit);
+    sql.push(match query.order {
+        ProjectOrder::NewestFirst => " ORDER BY start_at DESC, project_id LIMIT ",
+        ProjectOrder::OldestFirst => " ORDER BY start_at, project_id LIMIT ",
+        ProjectOrder::Name => " ORDER BY name, project_id LIMIT ",
+        ProjectOrder::NameBackwards => " ORDER BY name DESC, project_id LIMIT ",
+    });
+    sql.push_bind(query.limit);
     sql.push(" OFFSET ").push_bind(query.offset);
     sql
 }

@@ -6,16 +6,18 @@ use async_trait::async_trait;
 use sqlx::sqlite::SqliteConnection;
 use uuid::Uuid;
 
-use crate::model::id::{MessageId, RunId, TenantId};
+use crate::model::audit::Entry;
+use crate::model::id::{MessageId, ProjectId, RunId, TenantId, TraceId};
 use crate::model::run::BlobKey;
 use crate::model::time::Timestamp;
+use crate::model::window::Seq;
 use crate::store::retention::{
     Aged, Candidate, Dropped, DroppedMessages, DroppedRuns, Ended, Naming, OldRuns, Plan, RetentionStore, by_tenant,
     next_ending, plan, traces_of,
 };
 use crate::store::row::json_text;
 use crate::store::sqlite::row::id_list;
-use crate::store::sqlite::{SqliteStore, accept, rules};
+use crate::store::sqlite::{SqliteStore, accept, audit, rules};
 use crate::store::{Result, StoreError, records};
 
 const AGED: &str = "SELECT p.tenant_id, p.project_id, p.name, p.last_seq FROM projects p \
@@ -30,6 +32,9 @@ const CANDIDATES: &str = "SELECT c.seq, c.run_id, r.changed_seq, r.trace_id FROM
 const LIVING: &str = "SELECT DISTINCT r.trace_id FROM runs r INDEXED BY runs_by_trace \
      WHERE r.tenant_id = $1 AND r.project_id = $2 AND r.trace_id IN (SELECT unhex(value) FROM json_each($3)) \
      AND r.changed_seq > $4";
+
+const OF_TRACES: &str = "SELECT run_id, changed_seq FROM runs INDEXED BY runs_by_trace \
+     WHERE tenant_id = $1 AND project_id = $2 AND trace_id IN (SELECT unhex(value) FROM json_each($3))";
 
 const DROP_RUNS: &str = "DELETE FROM runs WHERE tenant_id = $1 AND project_id = $2 \
      AND run_id IN (SELECT unhex(value) FROM json_each($3)) AND changed_seq <= $4 RETURNING run_id";
@@ -126,6 +131,36 @@ impl RetentionStore for SqliteStore {
         self.queue.write(move |connection| Box::pin(drop_runs(connection, old, plan))).await
     }
 
+    async fn drop_traces(
+        &self,
+        tenant: TenantId,
+        project: ProjectId,
+        traces: &[TraceId],
+        now: Timestamp,
+        told: Option<Entry>,
+    ) -> Result<u64> {
+        let traces = id_list(traces.iter().map(|trace| trace.0));
+        self.queue
+            .write(move |connection| {
+                Box::pin(async move {
+                    let query = sqlx::query_as::<_, (Uuid, Seq)>(OF_TRACES).bind(tenant.0).bind(project.0).bind(traces);
+                    let (runs, seqs): (Vec<_>, Vec<_>) = query.fetch_all(&mut *connection).await?.into_iter().unzip();
+                    if runs.is_empty() {
+                        return Ok(0);
+                    }
+                    let query =
+                        sqlx::query(DROP_RUNS).bind(tenant.0).bind(project.0).bind(id_list(runs.iter().copied()));
+                    query.bind(Seq::MAX).execute(&mut *connection).await?;
+                    drop_with_runs(connection, tenant, &runs, now).await?;
+                    let query = sqlx::query(DROP_CHANGES).bind(tenant.0).bind(project.0).bind(json_text(&seqs)?);
+                    query.execute(&mut *connection).await?;
+                    audit::write(connection, told.as_slice()).await?;
+                    Ok(runs.len() as u64)
+                })
+            })
+            .await
+    }
+
     async fn drop_messages(&self, before: Timestamp, after: Option<Ended>, limit: u32) -> Result<DroppedMessages> {
         let (instant, id) = after.map_or((i64::MIN, Uuid::nil()), |(instant, id)| (instant.0, id.0));
         let query = sqlx::query(ENDED).bind(before.0).bind(instant).bind(id).bind(limit);
@@ -212,14 +247,25 @@ async fn drop_runs(connection: &mut SqliteConnection, old: OldRuns, plan: Plan) 
     let runs = id_list(plan.runs.keys().map(|run| run.0));
     let query = sqlx::query_scalar::<_, Uuid>(DROP_RUNS).bind(tenant).bind(project).bind(runs).bind(old.through);
     let dropped: Vec<RunId> = query.fetch_all(&mut *connection).await?.into_iter().map(RunId).collect();
-    let runs = id_list(dropped.iter().map(|run| run.0));
-    for statement in DROP_WITH_RUNS {
-        sqlx::query(statement).bind(tenant).bind(&runs).execute(&mut *connection).await?;
-    }
-    sqlx::query(STAMP_MATCHES).bind(tenant).bind(runs).bind(old.now.0).execute(&mut *connection).await?;
+    drop_with_runs(connection, old.tenant_id, &dropped.iter().map(|run| run.0).collect::<Vec<_>>(), old.now).await?;
     let changes = json_text(&plan.changes(&dropped))?;
     let done = sqlx::query(DROP_CHANGES).bind(tenant).bind(project).bind(changes).execute(connection).await?;
     Ok(plan.outcome(&dropped, done.rows_affected()))
+}
+
+/// Drops what goes with runs, and notes it with their matches.
+async fn drop_with_runs(
+    connection: &mut SqliteConnection,
+    tenant: TenantId,
+    runs: &[Uuid],
+    now: Timestamp,
+) -> Result<()> {
+    let runs = id_list(runs.iter().copied());
+    for statement in DROP_WITH_RUNS {
+        sqlx::query(statement).bind(tenant.0).bind(&runs).execute(&mut *connection).await?;
+    }
+    sqlx::query(STAMP_MATCHES).bind(tenant.0).bind(runs).bind(now.0).execute(connection).await?;
+    Ok(())
 }
 
 async fn drop_messages(

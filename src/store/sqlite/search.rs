@@ -8,7 +8,7 @@ use crate::filter::sql::{Piece, Shape};
 use crate::model::id::TenantId;
 use crate::store::row::{Cells, json_text};
 use crate::store::search::path::{FEW, Few, Ordered, Probe, probes};
-use crate::store::search::render::{self, Statement, Way};
+use crate::store::search::render::{self, By, Statement, Way};
 use crate::store::search::{Found, Search, Within};
 use crate::store::sqlite::row::id_list;
 use crate::store::{Result, records};
@@ -59,7 +59,8 @@ impl Statement for QueryBuilder<Sqlite> {
         self.push("instr(").push(column).push(", char(0)) ").push(cut);
     }
 
-    fn one_by_one(&mut self, (tenant, project): (Uuid, Uuid), column: &str, index: Option<&str>, ids: &[Uuid]) {
+    fn one_by_one(&mut self, (tenant, project): (Uuid, Uuid), by: By, ids: &[Uuid]) {
+        let (column, index) = by.column();
         // From each id to its runs: `CROSS JOIN` keeps the order.
         self.push("json_each(").push_bind(id_list(ids.iter().copied())).push(") way CROSS JOIN runs r");
         if let Some(index) = index {

@@ -12,7 +12,7 @@ const OF_RUNS: &str = "SELECT run_id, thread_id FROM runs \
      WHERE tenant_id = $1 AND project_id = $2 AND run_id IN (SELECT unhex(value) FROM json_each($3))";
 
 /// `CROSS JOIN` keeps the order: from each thread to its turns. A thread's turns are found in the index alone.
-const TURNS: &str = "SELECT r.thread_id, r.run_id, max(r.changed_seq, coalesce((SELECT max(t.changed_seq) \
+const TURNS: &str = "SELECT r.thread_id, r.run_id, r.start_at, max(r.changed_seq, coalesce((SELECT max(t.changed_seq) \
      FROM runs t INDEXED BY runs_by_trace WHERE t.tenant_id = r.tenant_id AND t.project_id = r.project_id \
      AND t.trace_id = r.run_id), 0)) FROM json_each($3) thread CROSS JOIN runs r \
      WHERE r.tenant_id = $1 AND r.project_id = $2 AND r.run_id IN (SELECT n.run_id FROM runs n \

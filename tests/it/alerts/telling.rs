@@ -1,5 +1,7 @@
 //! What receivers get.
 
+use std::time::Duration;
+
 use runhook::store::outbox::DeliveryQuery;
 use serde_json::{Value, json};
 
@@ -95,8 +97,8 @@ async fn pagerduty_is_triggered_and_resolved_under_one_key() {
     house.runs(1, 1).await;
     house.minutes(6).await;
     house.send().await;
-    let (one, other) = (receiver.next().await.json(), receiver.next().await.json());
-    let (trigger, resolve) = if one["event_action"] == "trigger" { (one, other) } else { (other, one) };
+    house.send().await;
+    let (trigger, resolve) = (receiver.next().await.json(), receiver.next().await.json());
     assert_eq!((&trigger["event_action"], &resolve["event_action"]), (&json!("trigger"), &json!("resolve")));
     let key = json!(format!("runhook/alert/{}", alert["id"].as_str().unwrap()));
     assert_eq!((&trigger["dedup_key"], &resolve["dedup_key"]), (&key, &key));
@@ -107,6 +109,51 @@ async fn pagerduty_is_triggered_and_resolved_under_one_key() {
     assert_eq!((&payload["severity"], &payload["component"]), (&json!("warning"), &json!("p")));
     assert_eq!(payload["summary"], "Watched: error_count is 1.0 in p (threshold 1.0)");
     assert!(KEYS.iter().all(|key| payload["custom_details"].get(key).is_some()), "{payload}");
+}
+
+#[tokio::test]
+async fn what_an_alert_says_later_waits_for_what_it_said_before() {
+    let refused = Answer::Status(503);
+    let mut receiver = Receiver::start([refused.clone(), refused, Answer::Status(202), Answer::Status(202)]).await;
+    let mut house = House::open().await;
+    let config = json!({"integration_key": "k".repeat(32), "url": receiver.url()});
+    house.alert(&rule("error_count", "sum", 1.0), &json!([{"target": "pagerduty", "config": config}])).await;
+    house.runs(1, 1).await;
+    house.minutes(1).await;
+    house.send().await;
+    // It is over before PagerDuty has heard that it began, however often that is tried.
+    house.minutes(5).await;
+    for _ in 0..4 {
+        house.send().await;
+        house.clock.advance(Duration::from_secs(1));
+    }
+    house.clock.advance(Duration::from_hours(1));
+    house.send().await;
+    house.send().await;
+    let mut said = Vec::new();
+    for _ in 0..4 {
+        said.push(receiver.next().await.json()["event_action"].as_str().unwrap().to_owned());
+    }
+    assert_eq!(said, ["trigger", "trigger", "trigger", "resolve"]);
+    assert_eq!(receiver.requests().len(), 4);
+}
+
+#[tokio::test]
+async fn turns_that_are_found_together_are_told_in_their_order() {
+    let mut receiver = Receiver::start([Answer::Status(202)]).await;
+    let mut house = House::open().await;
+    let config = json!({"integration_key": "k".repeat(32), "url": receiver.url()});
+    house.alert(&rule("error_count", "sum", 1.0), &json!([{"target": "pagerduty", "config": config}])).await;
+    house.minutes(1).await;
+    house.runs(1, 1).await;
+    // Nobody looks for a while: one evaluation finds the beginning and the end.
+    house.clock.advance(Duration::from_mins(20));
+    house.watch().await;
+    assert_eq!(house.deliveries().await, 2);
+    for action in ["trigger", "resolve"] {
+        house.send().await;
+        assert_eq!(receiver.next().await.json()["event_action"], action);
+    }
 }
 
 #[tokio::test]

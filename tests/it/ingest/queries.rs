@@ -91,6 +91,48 @@ async fn parameters_and_filters_narrow_together() {
 }
 
 #[tokio::test]
+async fn parameters_that_say_how_to_look_change_nothing() {
+    let engine = Engine::start().await;
+    let session = filled(&engine).await;
+    let plain = all(&engine, json!({"session": [session], "limit": 7})).await.0;
+    let how = json!({"session": [session], "limit": 7, "data_source_type": "current", "skip_pagination": false,
+        "use_experimental_search": true, "skip_prev_cursor": true, "start_time": null, "id": null, "execution_order": null});
+    assert_eq!(all(&engine, how).await.0, plain);
+    let roots = all(&engine, json!({"session": [session], "execution_order": 1})).await.0;
+    assert_eq!(roots.len(), 10, "execution order 1 is a root's");
+    let example = id(77);
+    let answers = json!({"id": id(200), "name": "answer", "run_type": "chain", "session_name": "support",
+        "start_time": "2026-11-22T12:00:00Z", "reference_example_id": example});
+    engine.post("/runs", &answers).await.expect(202);
+    let found = all(&engine, json!({"reference_example": [example]})).await.0;
+    assert_eq!(found.iter().map(|run| &run["id"]).collect::<Vec<_>>(), [&json!(id(200))]);
+}
+
+#[tokio::test]
+async fn traces_are_deleted_whole() {
+    let engine = Engine::start().await;
+    let session = filled(&engine).await;
+    let body = json!({"session_id": session, "trace_ids": [id(3), id(4), id(77)]});
+    let answer = engine.post("/api/v1/runs/delete", &body).await.expect(202).json();
+    assert_eq!(answer["runs"], json!(4));
+    assert_eq!(engine.post("/runs/delete", &body).await.expect(202).json()["runs"], json!(0));
+    let left = all(&engine, json!({"session": [session]})).await.0;
+    assert_eq!(left.len(), 16);
+    engine.get(&format!("/runs/{}", id(3))).await.expect(404);
+    let of_nobody = json!({"session_id": id(9), "trace_ids": [id(1)]});
+    engine.post("/runs/delete", &of_nobody).await.expect(404);
+    for wrong in [
+        json!({"session_id": session}),
+        json!({"trace_ids": [id(1)]}),
+        json!({"session_id": session, "trace_ids": ["x"]}),
+        json!({"session_id": session, "trace_ids": []}),
+        json!({"session_id": session, "metadata": {"user": ["a"]}}),
+    ] {
+        engine.post("/runs/delete", &wrong).await.expect(422);
+    }
+}
+
+#[tokio::test]
 async fn what_is_selected_is_shown_and_a_root_has_what_its_tree_used() {
     let engine = Engine::start().await;
     let session = filled(&engine).await;

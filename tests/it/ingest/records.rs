@@ -20,6 +20,19 @@ async fn there_is_always_a_default_project_that_tells_the_tenant() {
     assert!(keys(&sessions[0]).contains(&"reference_dataset_id"));
     assert_eq!(engine.get("/sessions?limit=1&name=zz&include_stats=False").await.expect(200).json(), json!([]));
     engine.get("/sessions?limit=101").await.expect(422);
+    for (name, at) in [("order b", "2026-01-01T00:00:00Z"), ("order a", "2026-01-02T00:00:00Z")] {
+        engine.post("/sessions", &json!({"name": name, "start_time": at})).await.expect(200);
+    }
+    for (asked, first) in [
+        ("", "order a"),
+        ("&sort_by=start_time&sort_by_desc=false", "order b"),
+        ("&sort_by=name&sort_by_desc=true", "order b"),
+        ("&sort_by=name&sort_by_desc=false", "order a"),
+    ] {
+        let found = engine.get(&format!("/sessions?name_contains=order{asked}")).await.expect(200).json();
+        assert_eq!(found[0]["name"], first, "{asked}");
+    }
+    engine.get("/sessions?sort_by=latency_p99").await.expect(422);
 }
 
 #[tokio::test]

@@ -26,8 +26,8 @@ struct Recorded {
     body_b64: String,
 }
 
-const FILES: [&str; 9] =
-    ["base", "zstd", "batch", "noinfo", "old_0.3.45", "old_0.1.147", "js_gzip", "js_plain", "otel"];
+const FILES: [&str; 11] =
+    ["base", "zstd", "batch", "mp404", "noinfo", "old_0.3.45", "old_0.1.147", "js_gzip", "js_plain", "otel", "v2"];
 
 fn recorded(file: &str) -> Vec<Recorded> {
     let path = format!("{}/tests/fixtures/wire/{file}.jsonl", env!("CARGO_MANIFEST_DIR"));
@@ -62,7 +62,7 @@ impl Recorded {
 
     /// The recordings ask for things the stub made up; those, and only those, are not there.
     fn may_be_missing(&self) -> bool {
-        let by_id = self.path.starts_with("/runs/") || self.path.starts_with("/feedback/");
+        let by_id = ["/runs/", "/api/v2/runs/", "/feedback/"].iter().any(|place| self.path.starts_with(place));
         by_id && (self.method == "GET" || self.path.starts_with("/feedback/"))
     }
 }
@@ -167,6 +167,18 @@ async fn recorded_runs_are_what_the_clients_traced() {
     let feedback = engine.get("/feedback?run=e095c2b7-87b0-4c30-b6e3-650e75c4735f").await.json();
     let keys: Vec<_> = feedback.as_array().unwrap().iter().map(|feedback| feedback["key"].clone()).collect();
     assert!(keys.contains(&"user_score".into()) && keys.contains(&"corr".into()), "{keys:?}");
+}
+
+/// A client that meets a 404 once sends what it has again, in batches, for as long as it lives.
+#[tokio::test]
+async fn what_a_client_sends_again_when_it_gives_multipart_up_are_the_same_runs() {
+    let (mut multipart, mut batch) = (recorded("mp404"), recorded("mp404"));
+    multipart.retain(|request| request.path == "/runs/multipart");
+    batch.retain(|request| request.path == "/runs/batch");
+    let (_one, by_multipart) = replay(&multipart).await;
+    let (_other, by_batch) = replay(&batch).await;
+    assert_eq!(by_multipart.len(), 3);
+    assert_eq!(by_multipart, by_batch);
 }
 
 #[tokio::test]

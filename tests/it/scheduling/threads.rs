@@ -95,6 +95,66 @@ async fn a_late_turn_brings_what_is_new_with_the_thread_as_it_stands() {
 }
 
 #[tokio::test]
+async fn of_a_thread_that_goes_on_what_was_told_is_not_read_again() {
+    let world = World::new().await;
+    let mut scheduler = world.scheduler();
+    world.apply(&[thread_rule("r")]).await;
+    let long = (1..=100_u128)
+        .map(|number| part(number, PartKind::Post, turn("A", i64::try_from(number).unwrap(), finished("a"))));
+    world.send(long.collect()).await;
+    world.wait(61);
+    world.settle(&mut scheduler).await;
+    assert_eq!(world.told_runs("r").await.concat(), (1..=100).collect::<Vec<_>>());
+    world.faults.take_loaded();
+    for number in 101..=103 {
+        world.post(number, turn("A", i64::try_from(number).unwrap(), finished("a"))).await;
+        world.wait(61);
+        world.settle(&mut scheduler).await;
+        assert_eq!(world.faults.take_loaded(), 1);
+    }
+    assert_eq!(bodies(&world, "r").await.last().unwrap()["threads"][0]["count"], 103);
+    // Nothing of it is new.
+    world.judge(7, "bad", 0.0).await;
+    world.wait(61);
+    assert_eq!(world.settle(&mut scheduler).await, Next::Idle);
+    assert_eq!(world.faults.take_loaded(), 0);
+}
+
+#[tokio::test]
+async fn what_was_told_is_asked_when_what_is_new_does_not_pass() {
+    let world = World::new().await;
+    let mut scheduler = world.scheduler();
+    let filter = Some("eq(status, \"error\")".to_owned());
+    let tree_filter = filter.clone();
+    world.apply(&[Rule { filter, ..thread_rule("r") }, Rule { tree_filter, ..thread_rule("tree") }]).await;
+    world.post(1, turn("A", 1, failed("a"))).await;
+    for number in 2..=10 {
+        world.post(number, turn("A", i64::try_from(number).unwrap(), finished("a"))).await;
+    }
+    world.wait(61);
+    world.settle(&mut scheduler).await;
+    world.faults.take_loaded();
+    // The thread has a turn that passes, so it is told of what is new, which does not.
+    world.post(11, turn("A", 11, finished("a"))).await;
+    world.wait(61);
+    world.settle(&mut scheduler).await;
+    assert_eq!(world.faults.take_loaded(), 11);
+    world.post(12, turn("A", 12, failed("a"))).await;
+    world.wait(61);
+    world.settle(&mut scheduler).await;
+    assert_eq!(world.faults.take_loaded(), 1, "what is new passes by itself");
+    for key in ["r", "tree"] {
+        assert_eq!(world.told_runs(key).await, [(1..=10).collect::<Vec<_>>(), vec![11], vec![12]], "{key}");
+    }
+    // One rule has told what another, which was made later, has not.
+    world.apply(&[thread_rule("late")]).await;
+    world.post(13, turn("A", 13, finished("a"))).await;
+    world.wait(61);
+    world.settle(&mut scheduler).await;
+    assert_eq!(world.told_runs("late").await, [(1..=13).collect::<Vec<_>>()]);
+}
+
+#[tokio::test]
 async fn two_threads_that_take_turns_are_told_each_when_it_has_been_idle() {
     let world = World::new().await;
     let mut scheduler = world.scheduler();

@@ -5,18 +5,20 @@ use runhook::model::alert::{
     State, Target, beginning_of,
 };
 use runhook::model::audit::{self, Entry};
-use runhook::model::delivery::{Delivery, DeliveryState};
+use runhook::model::delivery::{Delivery, DeliveryState, Outcome};
 use runhook::model::endpoint::{Endpoint, Format, Laying};
 use runhook::model::id::{AlertId, DeliveryId, EndpointId, MessageId, ProjectId, TenantId};
 use runhook::model::message::{Body, Message, Source};
 use runhook::model::time::Timestamp;
 use runhook::store::alerts::{AlertCommit, AlertPut, Put};
 use runhook::store::audit::AuditQuery;
-use runhook::store::outbox::DeliveryQuery;
+use runhook::store::outbox::{Claim, DeliveryQuery};
 use runhook::store::{Store, StoreError};
 
 use super::audit::{entry, listed};
+use super::outbox::{attempt, claim};
 use super::sample::{PROJECT, TENANT, accept_at, at, endpoint, post, project_id, uuid};
+use crate::support::outbox::finish;
 
 const MINUTE: i64 = 60;
 
@@ -219,6 +221,34 @@ pub(crate) async fn an_evaluation_is_committed_once_with_all_it_says(store: &dyn
     let ended = deliveries(store).await;
     assert_eq!(ended[0].state, DeliveryState::Failed("alert removed".into()));
     assert_eq!((ended.len(), ended[0].finished_at), (1, Some(at(700))));
+}
+
+pub(crate) async fn what_an_alert_says_is_claimed_in_its_turn(store: &dyn Store) {
+    let (one, two) = (put(store, 1).await, put(store, 2).await);
+    for minute in [10, 20] {
+        store.commit_alert(fired(&kept(store, 1).await, minute)).await.unwrap();
+    }
+    store.commit_alert(fired(&two, 30)).await.unwrap();
+    let said = |kept: &Kept, minute| fired(kept, minute).deliveries[0].id;
+    let claimed = |claims: &[Claim]| claims.iter().map(|claim| claim.delivery.id).collect::<Vec<_>>();
+    let mut claims = claim(store, 1, 2_000, 3_000, 9).await;
+    claims.sort_by_key(|claim| claim.delivery.created_at);
+    assert_eq!(claimed(&claims), [said(&one, 10), said(&two, 30)], "each alert says one thing at a time");
+    let waits = async || {
+        let waiting = store.waiting(None, 9).await.unwrap();
+        let found = waiting.iter().find(|waiting| waiting.endpoint_id == to(1).id);
+        (store.next_due().await.unwrap(), found.map(|waiting| (waiting.first_at, waiting.retry_at)))
+    };
+    assert_eq!(waits().await, (Some(at(3_000)), Some((Some(at(3_000)), None))), "nothing is due before the lease ends");
+    finish(store, &claims[0].lease, attempt(&claims[0], at(2_000), 503), Outcome::Retry(at(2_500))).await.unwrap();
+    assert_eq!(waits().await, (Some(at(2_500)), Some((None, Some(at(2_500))))));
+    assert_eq!(claimed(&claim(store, 2, 2_400, 3_000, 9).await), []);
+    let retried = claim(store, 3, 2_500, 3_000, 9).await;
+    assert_eq!(claimed(&retried), [said(&one, 10)]);
+    let failed = Outcome::Failed("it never answers".into());
+    finish(store, &retried[0].lease, attempt(&retried[0], at(2_500), 503), failed).await.unwrap();
+    assert_eq!(waits().await, (Some(at(1_200)), Some((Some(at(1_200)), None))), "what failed holds up nothing");
+    assert_eq!(claimed(&claim(store, 4, 2_600, 3_000, 9).await), [said(&one, 20)]);
 }
 
 pub(crate) async fn alerts_are_due_when_their_project_has_changed_or_they_are_restless(store: &dyn Store) {

@@ -75,6 +75,7 @@ macro_rules! store_suite {
                 names_are_unique_in_a_tenant,
                 a_renamed_project_leaves_its_name_to_a_new_one,
                 projects_are_listed_by_id_name_and_part_of_the_name,
+                projects_are_listed_in_the_order_that_is_asked_for,
                 experiments_are_listed_by_their_dataset_and_apart_from_the_rest,
                 a_deleted_project_takes_everything_with_it,
                 a_deleted_project_leaves_feedback_on_runs_of_others;
@@ -138,6 +139,7 @@ macro_rules! store_suite {
                 an_act_on_an_alert_is_told_when_it_happened_and_only_then,
                 a_tenant_has_no_more_alerts_than_it_may,
                 an_evaluation_is_committed_once_with_all_it_says,
+                what_an_alert_says_is_claimed_in_its_turn,
                 alerts_are_due_when_their_project_has_changed_or_they_are_restless,
                 an_alert_goes_with_its_project;
             failed: failed_deliveries_are_listed_in_the_order_of_their_ends,
@@ -150,6 +152,7 @@ macro_rules! store_suite {
                 old_runs_go_with_their_feedback_and_their_changes,
                 a_run_that_changed_again_is_as_young_as_that_and_its_old_change_goes,
                 a_trace_goes_whole_once_all_of_it_is_old,
+                traces_go_when_somebody_asks_for_it_whole_and_no_others,
                 runs_are_looked_at_in_batches_that_follow_each_other,
                 nothing_is_dropped_under_other_rules_than_those_it_was_seen_with,
                 a_run_that_was_dropped_and_comes_again_is_still_matched,

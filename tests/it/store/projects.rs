@@ -3,7 +3,7 @@
 use runhook::model::feedback::Feedback;
 use runhook::model::id::{ProjectId, TenantId};
 use runhook::model::project::{DEFAULT_PROJECT, Project};
-use runhook::store::projects::ProjectQuery;
+use runhook::store::projects::{ProjectOrder, ProjectQuery};
 use runhook::store::{Store, StoreError};
 use uuid::Uuid;
 
@@ -75,6 +75,21 @@ pub(crate) async fn projects_are_listed_by_id_name_and_part_of_the_name(store: &
     assert_eq!(list(contains).await, ["alphabet", "Alpha one"]);
     let ids = vec![ProjectId(Uuid::from_u128(2)), ProjectId(Uuid::from_u128(9))];
     assert_eq!(list(ProjectQuery { ids, ..all }).await, ["beta"]);
+}
+
+pub(crate) async fn projects_are_listed_in_the_order_that_is_asked_for(store: &dyn Store) {
+    for (number, name) in [(1, "b"), (2, "a"), (3, "B"), (4, "é")] {
+        store.create_project(project(number, name)).await.unwrap();
+    }
+    let list = async |order, offset| {
+        let query = ProjectQuery { order, offset, limit: 3, is_experiment: Some(true), ..ProjectQuery::default() };
+        let found = store.list_projects(TENANT, &query).await.unwrap();
+        found.into_iter().map(|project| project.name).collect::<Vec<_>>()
+    };
+    assert_eq!(list(ProjectOrder::NewestFirst, 0).await, ["é", "B", "a"]);
+    assert_eq!(list(ProjectOrder::OldestFirst, 1).await, ["a", "B", "é"]);
+    assert_eq!(list(ProjectOrder::Name, 0).await, ["B", "a", "b"]);
+    assert_eq!(list(ProjectOrder::NameBackwards, 1).await, ["b", "a", "B"]);
 }
 
 pub(crate) async fn a_deleted_project_takes_everything_with_it(store: &dyn Store) {

@@ -2,19 +2,22 @@
 
 use futures_util::future::join;
 use runhook::blob::key_of;
+use runhook::model::audit::Action;
 use runhook::model::delivery::{Attempt, AttemptResult, Outcome};
-use runhook::model::id::{MessageId, RuleId};
+use runhook::model::id::{MessageId, RuleId, TraceId};
 use runhook::model::message::Link;
 use runhook::model::rule::Rule;
 use runhook::model::run::{BlobKey, BlobRef, Fields, Part, PartKind, Payload};
 use runhook::model::time::Timestamp;
 use runhook::model::window::{Progress, Seq};
+use runhook::store::audit::AuditQuery;
 use runhook::store::outbox::Claimant;
 use runhook::store::retention::{Dropped, DroppedMessages, DroppedRuns, OldRuns};
 use runhook::store::rules::RuleChanges;
 use runhook::store::windows::WindowCommit;
 use runhook::store::{Store, StoreError};
 
+use super::audit::{entry, listed};
 use super::sample::{
     PROJECT, TENANT, accept, accept_at, accept_feedback, apply, at, begun, changes, delivery, endpoint, feedback,
     feedback_id, found, group, json, part, patch, post, project_id, rule, run_id, uuid, window,
@@ -100,6 +103,28 @@ pub(crate) async fn a_trace_goes_whole_once_all_of_it_is_old(store: &dyn Store) 
     accept(store, vec![post(5)]).await;
     assert_eq!(drop_runs(store, 4).await, DroppedRuns { runs: 3, changes: 3, next: None });
     assert_eq!((there(store).await, log(store).await), (vec![5], vec![5]));
+}
+
+pub(crate) async fn traces_go_when_somebody_asks_for_it_whole_and_no_others(store: &dyn Store) {
+    accept(store, vec![post(1), child(2, 1), post(3), part(PartKind::Post, run_id(4), Some("other"), begun(4))]).await;
+    accept_feedback(store, vec![feedback(1, run_id(2), 0.5), feedback(2, run_id(3), 0.5)]).await;
+    let told = |number| Some(entry(number, 1, Action::DeleteTraces));
+    let drop = async |traces: &[u32], number| {
+        let traces: Vec<TraceId> = traces.iter().map(|trace| run_id(*trace).into()).collect();
+        store.drop_traces(TENANT, project_id(PROJECT), &traces, at(900), told(number)).await.unwrap()
+    };
+    assert_eq!(drop(&[4, 9], 1).await, 0, "it is another project's");
+    assert_eq!(drop(&[1], 2).await, 2);
+    assert_eq!(drop(&[1], 3).await, 0);
+    assert_eq!(there(store).await, [3, 4]);
+    assert!(store.feedback(TENANT, feedback_id(1)).await.unwrap().is_none());
+    assert!(store.feedback(TENANT, feedback_id(2)).await.unwrap().is_some());
+    assert_eq!(listed(store, AuditQuery::default()).await, [2], "what drops nothing is not told");
+    // What is left of the log goes by its age.
+    assert_eq!(drop_runs(store, 9).await.runs, 1);
+    assert_eq!((there(store).await, log(store).await), (vec![4], vec![]));
+    accept(store, vec![post(1)]).await;
+    assert_eq!(there(store).await, [1, 4], "it may come again");
 }
 
 pub(crate) async fn runs_are_looked_at_in_batches_that_follow_each_other(store: &dyn Store) {

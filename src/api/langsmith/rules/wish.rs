@@ -46,7 +46,7 @@ const REFUSED: [(&str, &str); 15] = [
     ("num_few_shot_examples", NO_EVALUATORS),
     ("include_extended_stats", NO_EVALUATORS),
     ("spend_limit", NO_EVALUATORS),
-    ("alerts", "rules here do not alert PagerDuty: name a webhook that does"),
+    ("alerts", "PagerDuty is told by a rule of a file with `format: pagerduty`, or by `/v1/platform/alerts`"),
     ("extend_only", "retention here does not depend on rules: see `retention` of the configuration"),
     ("transient", "rules here last until they are removed"),
     ("dataset_id", "rules here watch sessions: give `session_id`"),

@@ -67,6 +67,7 @@ pub(crate) struct Faults {
     committed: Mutex<usize>,
     commits: Mutex<VecDeque<Fault>>,
     reads: Mutex<usize>,
+    loaded: Mutex<usize>,
 }
 
 impl Faults {
@@ -82,6 +83,11 @@ impl Faults {
     /// How often something was asked of a single project since this was last asked.
     pub(super) fn take_reads(&self) -> usize {
         std::mem::take(&mut *self.reads.lock().unwrap())
+    }
+
+    /// How many runs and traces were asked for whole since this was last asked.
+    pub(super) fn take_loaded(&self) -> usize {
+        std::mem::take(&mut *self.loaded.lock().unwrap())
     }
 
     pub(super) fn leases(&self, leases: Leases) {
@@ -204,11 +210,13 @@ impl RunStore for FaultyStore {
 
     async fn runs(&self, tenant: TenantId, ids: &[RunId]) -> Result<Vec<StoredRun>> {
         self.faults.read();
+        *self.faults.loaded.lock().unwrap() += ids.len();
         self.real.runs(tenant, ids).await
     }
 
     async fn traces(&self, tenant: TenantId, project: ProjectId, ids: &[TraceId]) -> Result<Vec<StoredRun>> {
         self.faults.read();
+        *self.faults.loaded.lock().unwrap() += ids.len();
         self.real.traces(tenant, project, ids).await
     }
 
@@ -387,6 +395,17 @@ impl RetentionStore for FaultyStore {
 
     async fn drop_runs(&self, old: OldRuns) -> Result<DroppedRuns> {
         self.real.drop_runs(old).await
+    }
+
+    async fn drop_traces(
+        &self,
+        tenant: TenantId,
+        project: ProjectId,
+        traces: &[TraceId],
+        now: Timestamp,
+        told: Option<Entry>,
+    ) -> Result<u64> {
+        self.real.drop_traces(tenant, project, traces, now, told).await
     }
 
     async fn drop_messages(&self, before: Timestamp, after: Option<Ended>, limit: u32) -> Result<DroppedMessages> {

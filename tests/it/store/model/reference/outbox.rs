@@ -150,7 +150,15 @@ type Lane = (TenantId, EndpointId, bool);
 fn lanes(state: &State) -> BTreeMap<Lane, Vec<(Timestamp, DeliveryId)>> {
     let mut lanes: BTreeMap<Lane, Vec<(Timestamp, DeliveryId)>> = BTreeMap::new();
     for (tenant_id, tenant) in &state.tenants {
-        for (id, sent) in tenant.deliveries.iter().filter(|(_, sent)| sent.delivery.state == DeliveryState::Pending) {
+        let pending = || tenant.deliveries.iter().filter(|(_, sent)| sent.delivery.state == DeliveryState::Pending);
+        let is_before = |one: &Delivery, other: &Delivery| {
+            (one.endpoint_id, one.source) == (other.endpoint_id, other.source) && one.created_at < other.created_at
+        };
+        let waits = |delivery: &Delivery| {
+            matches!(delivery.source, Source::Alert(_))
+                && pending().any(|(_, sent)| is_before(&sent.delivery, delivery))
+        };
+        for (id, sent) in pending().filter(|(_, sent)| !waits(&sent.delivery)) {
             let lane = (*tenant_id, sent.delivery.endpoint_id, sent.delivery.attempts > 0);
             lanes.entry(lane).or_default().push((sent.ready, *id));
         }

@@ -5,7 +5,7 @@ use runhook::model::audit::Entry;
 use runhook::model::id::{ProjectId, TenantId, derived};
 use runhook::model::project::{DEFAULT_PROJECT, Project};
 use runhook::model::time::Timestamp;
-use runhook::store::projects::{ProjectQuery, ProjectStore};
+use runhook::store::projects::{ProjectOrder, ProjectQuery, ProjectStore};
 use runhook::store::{Result, StoreError};
 
 use super::{Log, Reference, Tenant, conflict};
@@ -121,6 +121,7 @@ impl Tenant {
                     .as_ref()
                     .is_none_or(|part| project.name.to_ascii_lowercase().contains(&part.to_ascii_lowercase()))
         });
+        assert_eq!(query.order, ProjectOrder::default(), "histories ask for no other");
         found.sort_by_key(|project| (std::cmp::Reverse(project.start_time), project.id));
         found.into_iter().skip(query.offset as usize).take(query.limit as usize).collect()
     }

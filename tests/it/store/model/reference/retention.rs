@@ -1,7 +1,8 @@
 //! Histories do not drop anything by age.
 
 use async_trait::async_trait;
-use runhook::model::id::{RunId, TenantId};
+use runhook::model::audit::Entry;
+use runhook::model::id::{ProjectId, RunId, TenantId, TraceId};
 use runhook::model::run::BlobKey;
 use runhook::model::time::Timestamp;
 use runhook::store::retention::{Aged, Dropped, DroppedMessages, DroppedRuns, Ended, OldRuns, RetentionStore};
@@ -20,6 +21,17 @@ impl RetentionStore for Reference {
     }
 
     async fn drop_runs(&self, _: OldRuns) -> Result<DroppedRuns> {
+        never()
+    }
+
+    async fn drop_traces(
+        &self,
+        _: TenantId,
+        _: ProjectId,
+        _: &[TraceId],
+        _: Timestamp,
+        _: Option<Entry>,
+    ) -> Result<u64> {
         never()
     }
 

@@ -27,7 +27,7 @@ impl ThreadStore for Reference {
             found.extend(turns.into_iter().map(|root| {
                 let of_trace = all.iter().filter(|stored| stored.run.trace_id == root.run.id.into());
                 let newest = of_trace.map(|stored| stored.changed_seq).chain([root.changed_seq]).max().unwrap();
-                Turn { thread: *thread, run_id: root.run.id, newest }
+                Turn { thread: *thread, run_id: root.run.id, start_time: root.run.start_time, newest }
             }));
         }
         Ok(found)
