@@ -59,50 +59,45 @@ const MESSAGES: &str = "SELECT m.tenant_id, m.message_id, m.rule_id, m.source, m
      JOIN messages m ON m.tenant_id = wanted.tenant_id AND m.message_id = wanted.message_id \
      WHERE octet_length(m.body) <= $3";
 
-/// That a delivery `d` need not wait for another: what an alert says reaches an endpoint in the order in which it was said, or
-/// PagerDuty would close an incident before it opens. Nothing is looked up for what is no alert's.
-macro_rules! in_turn {
-    () => {
-        "(d.source IS DISTINCT FROM 'alert' OR NOT EXISTS (SELECT 1 FROM deliveries e WHERE e.state = 0 \
-         AND e.source = 'alert' AND e.endpoint_id = d.endpoint_id AND e.created_at < d.created_at))"
-    };
-}
-
-const NEXT_READY: &str = concat!("SELECT min(d.ready_at) FROM deliveries d WHERE d.state = 0 AND ", in_turn!());
+/// What an alert says reaches an endpoint in the order in which it was said, or PagerDuty would close an incident before it
+/// opens: here and below a delivery of an alert is passed over while an earlier one is pending. Nothing is looked up for
+/// what is no alert's.
+const NEXT_READY: &str = "SELECT min(d.ready_at) FROM deliveries d WHERE d.state = 0 \
+     AND (d.source IS DISTINCT FROM 'alert' OR NOT EXISTS (SELECT 1 FROM deliveries e WHERE e.state = 0 \
+     AND e.source = 'alert' AND e.endpoint_id = d.endpoint_id AND e.created_at < d.created_at))";
 
 /// From endpoint to endpoint, however much waits for each.
-const WAITING: &str = concat!(
-    "WITH RECURSIVE hop (endpoint_id) AS (\
+const WAITING: &str = "WITH RECURSIVE hop (endpoint_id) AS (\
      (SELECT endpoint_id FROM deliveries WHERE state = 0 AND endpoint_id > $1 ORDER BY endpoint_id LIMIT 1) \
      UNION ALL SELECT (SELECT d.endpoint_id FROM deliveries d WHERE d.state = 0 AND d.endpoint_id > hop.endpoint_id \
      ORDER BY d.endpoint_id LIMIT 1) FROM hop WHERE hop.endpoint_id IS NOT NULL) \
      SELECT hop.endpoint_id, \
      (SELECT tenant_id FROM deliveries d WHERE d.state = 0 AND d.endpoint_id = hop.endpoint_id LIMIT 1), \
      (SELECT d.ready_at FROM deliveries d WHERE d.state = 0 AND d.endpoint_id = hop.endpoint_id \
-     AND least(d.attempts, 1) = 0 AND ",
-    in_turn!(),
-    " ORDER BY d.ready_at LIMIT 1), \
+     AND least(d.attempts, 1) = 0 \
+     AND (d.source IS DISTINCT FROM 'alert' OR NOT EXISTS (SELECT 1 FROM deliveries e WHERE e.state = 0 \
+     AND e.source = 'alert' AND e.endpoint_id = d.endpoint_id AND e.created_at < d.created_at)) \
+     ORDER BY d.ready_at LIMIT 1), \
      (SELECT d.ready_at FROM deliveries d WHERE d.state = 0 AND d.endpoint_id = hop.endpoint_id \
-     AND least(d.attempts, 1) = 1 AND ",
-    in_turn!(),
-    " ORDER BY d.ready_at LIMIT 1), e.overrides, e.circuit_until, e.circuit_openings \
+     AND least(d.attempts, 1) = 1 \
+     AND (d.source IS DISTINCT FROM 'alert' OR NOT EXISTS (SELECT 1 FROM deliveries e WHERE e.state = 0 \
+     AND e.source = 'alert' AND e.endpoint_id = d.endpoint_id AND e.created_at < d.created_at)) \
+     ORDER BY d.ready_at LIMIT 1), e.overrides, e.circuit_until, e.circuit_openings \
      FROM hop LEFT JOIN LATERAL (SELECT overrides, circuit_until, circuit_openings FROM endpoints \
-     WHERE endpoints.endpoint_id = hop.endpoint_id LIMIT 1) AS e ON true WHERE hop.endpoint_id IS NOT NULL LIMIT $2"
-);
+     WHERE endpoints.endpoint_id = hop.endpoint_id LIMIT 1) AS e ON true WHERE hop.endpoint_id IS NOT NULL LIMIT $2";
 
 /// Claimants that come at the same time take different deliveries, and none waits.
-const CLAIM: &str = concat!(
-    "WITH due AS MATERIALIZED (SELECT due.tenant_id, due.delivery_id \
+const CLAIM: &str = "WITH due AS MATERIALIZED (SELECT due.tenant_id, due.delivery_id \
      FROM unnest($4::uuid[], $5::bigint[], $6::bigint[]) AS lane (endpoint_id, tried, take) \
      CROSS JOIN LATERAL (SELECT d.tenant_id, d.delivery_id FROM deliveries d WHERE d.state = 0 \
-     AND d.endpoint_id = lane.endpoint_id AND least(d.attempts, 1) = lane.tried AND d.ready_at <= $3 AND ",
-    in_turn!(),
-    " ORDER BY d.ready_at LIMIT lane.take FOR UPDATE OF d SKIP LOCKED) AS due) \
+     AND d.endpoint_id = lane.endpoint_id AND least(d.attempts, 1) = lane.tried AND d.ready_at <= $3 \
+     AND (d.source IS DISTINCT FROM 'alert' OR NOT EXISTS (SELECT 1 FROM deliveries e WHERE e.state = 0 \
+     AND e.source = 'alert' AND e.endpoint_id = d.endpoint_id AND e.created_at < d.created_at)) \
+     ORDER BY d.ready_at LIMIT lane.take FOR UPDATE OF d SKIP LOCKED) AS due) \
      UPDATE deliveries d SET holder = $1, ready_at = $2 FROM due \
      WHERE d.tenant_id = due.tenant_id AND d.delivery_id = due.delivery_id \
      RETURNING d.tenant_id, d.delivery_id, d.message_id, d.endpoint_id, d.rule_id, d.source, d.state, d.reason, d.attempts, \
-     d.due_at, d.created_at, d.finished_at"
-);
+     d.due_at, d.created_at, d.finished_at";
 
 /// What a claim that may have been committed took.
 const CLAIMED: &str = "SELECT tenant_id, delivery_id, message_id, endpoint_id, rule_id, source, state, reason, attempts, \
