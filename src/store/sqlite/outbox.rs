@@ -242,12 +242,25 @@ pub(super) fn page(tenant: TenantId, query: &DeliveryQuery) -> QueryBuilder<Sqli
     sql
 }
 
-/// Stores the messages of a window.
+/// The bodies of messages as they are stored.
+pub(super) fn packed(messages: &[Message]) -> Result<Vec<Vec<u8>>> {
+    messages.iter().map(|message| pack(message.body.json.as_bytes())).collect()
+}
+
+/// Stores messages.
 pub(super) async fn store_messages(connection: &mut SqliteConnection, messages: &[Message]) -> Result<()> {
-    let rows = messages
-        .iter()
-        .map(|message| Ok((message, json_text(&message.body.links)?, pack(message.body.json.as_bytes())?)))
-        .collect::<Result<Vec<_>>>()?;
+    store_packed(connection, messages, &packed(messages)?).await
+}
+
+/// Stores messages whose bodies were packed before, while nobody waited for the writer.
+pub(super) async fn store_packed(
+    connection: &mut SqliteConnection,
+    messages: &[Message],
+    bodies: &[Vec<u8>],
+) -> Result<()> {
+    let rows = messages.iter().zip(bodies);
+    let rows = rows.map(|(message, body)| Ok((message, json_text(&message.body.links)?, body)));
+    let rows = rows.collect::<Result<Vec<_>>>()?;
     insert(connection, &INSERT_MESSAGES, &rows, |values, (message, links, body)| {
         values.push(message.tenant_id.0).push(message.id.0);
         values.push(message.source.id()).push(message.source.word()).push(window_column(message.window_id));
