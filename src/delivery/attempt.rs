@@ -165,7 +165,7 @@ impl From<StoreError> for Unprepared {
     }
 }
 
-pub(super) fn postpone<T>(claim: &Claim, reason: &str) -> Option<T> {
+fn postpone<T>(claim: &Claim, reason: &str) -> Option<T> {
     count("postponed");
     tracing::warn!(
         delivery = %claim.delivery.id,

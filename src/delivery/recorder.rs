@@ -2,7 +2,8 @@
 //!
 //! Attempts end one by one, and a transaction costs the same whether it records one or a hundred. So whoever made an
 //! attempt hands it over, and the recorder takes what has come meanwhile as one group: alone when little is sent, large
-//! when much is. An attempt keeps its slot until it is recorded, so what waits here is bounded by the slots.
+//! when much is. An attempt keeps its slot until it is recorded, so what waits here is bounded by the slots. Claims for which
+//! there was no attempt after all come the same way, and are put back.
 //!
 //! What cannot be recorded is dropped with a word in the log: its lease brings it back, and it is sent again.
 
@@ -16,7 +17,7 @@ use tokio::time::Instant;
 
 use crate::delivery::aftermath::{self, Consequences};
 use crate::delivery::slots::{Slot, Slots};
-use crate::model::delivery::{Attempt, Outcome};
+use crate::model::delivery::{Attempt, Lease, Outcome};
 use crate::model::endpoint::Endpoint;
 use crate::store::outbox::{Claim, Finished};
 use crate::store::{OutboxStore, Result, StoreError};
@@ -36,13 +37,31 @@ const RECORDINGS: u32 = 5;
 /// The longest pause between two tries.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// An attempt that was made, with its place.
+/// A claim that its holder is done with, with its place.
 #[derive(Debug)]
 pub(super) struct Made {
     pub(super) claim: Claim,
-    pub(super) attempt: Attempt,
-    pub(super) outcome: Outcome,
+    pub(super) what: What,
     pub(super) slot: Slot,
+}
+
+/// What became of a claim.
+#[derive(Debug)]
+pub(super) enum What {
+    /// An attempt was made.
+    Tried(Attempt, Outcome),
+    /// None was: it can be claimed again.
+    PutBack,
+}
+
+/// What is recorded together.
+#[derive(Default)]
+struct Group {
+    finished: Vec<Finished>,
+    /// Those of what is finished.
+    endpoints: Vec<Arc<Endpoint>>,
+    put_back: Vec<Lease>,
+    slots: Vec<Slot>,
 }
 
 /// Records what comes, until nobody is left to make an attempt.
@@ -54,14 +73,15 @@ pub(super) async fn run(
 ) {
     let mut group = Vec::new();
     while gather(&mut made, &mut group, &slots).await {
-        let (finished, (endpoints, places)): (Vec<_>, (Vec<_>, Vec<_>)) =
-            group.drain(..).map(|made| apart(&mut consequences, made)).unzip();
+        let Group { finished, endpoints, put_back: unused, slots: places } =
+            group.drain(..).fold(Group::default(), |group, made| group.with(&mut consequences, made));
         let answers = AssertUnwindSafe(record(store.as_ref(), &finished)).catch_unwind().await;
         let answers = answers.unwrap_or_else(|_| {
             tracing::error!("recording attempts broke down");
             Err(StoreError::Stale("recording broke down"))
         });
-        let is_settled = settle(&finished, &endpoints, answers);
+        let is_settled = settle(&finished, &endpoints, answers) && unused.is_empty();
+        put_back(store.as_ref(), &unused).await;
         slots.leave(places);
         if !is_settled {
             slots.wake();
@@ -85,13 +105,34 @@ async fn gather(made: &mut mpsc::Receiver<Made>, group: &mut Vec<Made>, slots: &
     true
 }
 
-fn apart(consequences: &mut Consequences, made: Made) -> (Finished, (Arc<Endpoint>, Slot)) {
-    let Made { claim, attempt, outcome, slot } = made;
-    let aftermath = consequences.follow(&claim, &attempt, &outcome);
-    (Finished { lease: claim.lease, attempt, outcome, aftermath }, (claim.endpoint, slot))
+impl Group {
+    fn with(mut self, consequences: &mut Consequences, Made { claim, what, slot }: Made) -> Self {
+        match what {
+            What::Tried(attempt, outcome) => {
+                let aftermath = consequences.follow(&claim, &attempt, &outcome);
+                self.finished.push(Finished { lease: claim.lease, attempt, outcome, aftermath });
+                self.endpoints.push(claim.endpoint);
+            }
+            What::PutBack => self.put_back.push(claim.lease),
+        }
+        self.slots.push(slot);
+        self
+    }
+}
+
+/// Gives leases up. Where that fails they expire.
+async fn put_back(store: &dyn OutboxStore, unused: &[Lease]) {
+    if !unused.is_empty()
+        && let Err(error) = store.put_back(unused).await
+    {
+        tracing::warn!(%error, deliveries = unused.len(), "deliveries could not be put back; they wait for their leases");
+    }
 }
 
 async fn record(store: &dyn OutboxStore, finished: &[Finished]) -> Result<Vec<Result<()>>> {
+    if finished.is_empty() {
+        return Ok(Vec::new());
+    }
     let mut left = RECORDINGS;
     loop {
         left = left.saturating_sub(1);

@@ -8,8 +8,8 @@
 //!
 //! An endpoint gets no more than it has room for ([`Room`]): its own concurrency, what its rate leaves, and nothing while
 //! its circuit is open. What waits for room waits in its rows. An attempt holds its slot until it is recorded, but the
-//! endpoint is done with it when it has answered: it is asked something else meanwhile. One that answers steadily, well and
-//! quickly, has more claimed than it is asked at once, or it would wait for every claim.
+//! endpoint is done with it when it has answered, unless it has failed: it is asked something else meanwhile. One that answers
+//! steadily, well and quickly, has more claimed than it is asked at once, or it would wait for every claim.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
@@ -157,8 +157,13 @@ impl Load {
             let quick = self.quick.entry(endpoint).or_default();
             *quick = quick.saturating_add(1);
         } else {
-            self.quick.remove(&endpoint);
+            self.falter(endpoint);
         }
+    }
+
+    /// An endpoint is not steady any more.
+    pub(super) fn falter(&mut self, endpoint: EndpointId) {
+        self.quick.remove(&endpoint);
     }
 
     /// How many times what it is asked at once an endpoint may have claimed.

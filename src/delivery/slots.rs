@@ -125,6 +125,12 @@ impl Slot {
             self.of.poke.poke();
         }
     }
+
+    /// Notes that the endpoint fails or is busy: no more is claimed for it than it is asked at once. It is not done with this
+    /// attempt before that is recorded, so that what follows for its circuit is known before it is asked something else.
+    pub(super) fn falter(&self) {
+        self.of.taken.send_modify(|taken| taken.load.falter(self.endpoint));
+    }
 }
 
 impl Drop for Slot {

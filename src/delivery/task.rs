@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::FutureExt;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
@@ -26,10 +26,10 @@ use crate::delivery::client::Client;
 use crate::delivery::opening::{Opening, together};
 use crate::delivery::policy::Patience;
 use crate::delivery::rate::Rates;
-use crate::delivery::recorder::{self, Made};
+use crate::delivery::recorder::{self, Made, What};
 use crate::delivery::share::{Bounds, Division, Room, divide};
 use crate::delivery::slots::Slots;
-use crate::delivery::turns::Turns;
+use crate::delivery::turns::{Queue, Turns};
 use crate::model::delivery::{Attempt, Outcome};
 use crate::model::endpoint::Policy;
 use crate::model::health::Sign;
@@ -138,13 +138,26 @@ impl Sender {
         let turns = self.turns.of(endpoint.id, self.bounds.of_endpoint.min(own));
         let (tools, slots, made) = (Arc::clone(&self.tools), self.slots.clone(), self.made.clone());
         self.in_flight.spawn(async move {
-            let Some((attempt, outcome)) = attempt(&tools, &claim, &opening, &turns).await else {
-                drop(slot);
-                return slots.wake();
+            let what = match attempt(&tools, &claim, &opening, &turns).await {
+                Tried::Made(attempt, outcome) => {
+                    if attempt.result.sign() == Sign::Unable {
+                        slot.falter();
+                    } else {
+                        slot.end(is_quick(&attempt));
+                    }
+                    What::Tried(attempt, outcome)
+                }
+                Tried::NotYet => {
+                    slot.falter();
+                    What::PutBack
+                }
+                Tried::Postponed => {
+                    drop(slot);
+                    return slots.wake();
+                }
             };
-            slot.end(is_quick(&attempt));
             // Where nobody records any more the loop is being dropped.
-            made.send(Made { claim, attempt, outcome, slot }).await.unwrap_or_default();
+            made.send(Made { claim, what, slot }).await.unwrap_or_default();
         });
     }
 
@@ -199,16 +212,32 @@ fn is_quick(attempt: &Attempt) -> bool {
     attempt.result.sign() == Sign::Taken && attempt.duration_ms <= QUICK_MS
 }
 
+/// What became of a claim.
+enum Tried {
+    /// An attempt was made.
+    Made(Attempt, Outcome),
+    /// Its turn did not come: the endpoint fails, or is busy with others.
+    NotYet,
+    /// It could not be made for reasons of our own.
+    Postponed,
+}
+
 /// Makes an attempt when it is its turn, and brings one that panics to an end too.
-async fn attempt(tools: &Tools, claim: &Claim, opening: &Opening, turns: &Semaphore) -> Option<(Attempt, Outcome)> {
-    let Ok(Ok(_turn)) = tokio::time::timeout(PREPARING, turns.acquire()).await else {
-        return attempt::postpone(claim, "the endpoint was busy with others");
+async fn attempt(tools: &Tools, claim: &Claim, opening: &Opening, turns: &Queue) -> Tried {
+    let Some(_turn) = turns.turn(PREPARING).await else { return Tried::NotYet };
+    let made = match AssertUnwindSafe(attempt::make(tools, claim, opening)).catch_unwind().await {
+        Ok(made) => made,
+        Err(_panic) => {
+            tracing::error!(delivery = %claim.delivery.id, "an attempt panicked");
+            Some(attempt::break_down(tools, claim).await)
+        }
     };
-    if let Ok(attempted) = AssertUnwindSafe(attempt::make(tools, claim, opening)).catch_unwind().await {
-        return attempted;
+    let Some((attempt, outcome)) = made else { return Tried::Postponed };
+    if attempt.result.sign() == Sign::Unable {
+        // While it still is this one's turn: nobody else's comes in between.
+        turns.fail();
     }
-    tracing::error!(delivery = %claim.delivery.id, "an attempt panicked");
-    Some(attempt::break_down(tools, claim).await)
+    Tried::Made(attempt, outcome)
 }
 
 #[async_trait]

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::model::id::{DeliveryId, EndpointId, MessageId, TenantId, derived};
+use crate::model::id::{DeliveryId, EndpointId, MessageId, TenantId, derived_beside};
 use crate::model::message::Source;
 use crate::model::time::Timestamp;
 
@@ -33,10 +33,10 @@ pub struct Delivery {
 }
 
 impl DeliveryId {
-    /// The id of this message's delivery to this endpoint.
+    /// The id of this message's delivery to this endpoint. It begins as the message's does.
     #[must_use]
     pub fn of(message: MessageId, endpoint: EndpointId) -> Self {
-        Self(derived("delivery", &[message.0.as_bytes(), endpoint.0.as_bytes()]))
+        Self(derived_beside(message.0, "delivery", &[message.0.as_bytes(), endpoint.0.as_bytes()]))
     }
 }
 

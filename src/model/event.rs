@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::id::{ApplicationId, EndpointId, MessageId, TenantId, derived};
+use crate::model::id::{ApplicationId, EndpointId, MessageId, TenantId, derived, derived_at};
 use crate::model::json::RawJson;
 use crate::model::message::Message;
 use crate::model::time::Timestamp;
@@ -183,6 +183,12 @@ pub struct Told {
 }
 
 impl MessageId {
+    /// The id of an event that was given no key: begun with its instant, and random.
+    #[must_use]
+    pub fn of_unnamed(at: Timestamp, random: [u8; 16]) -> Self {
+        Self(derived_at(at, "event", &[&random]))
+    }
+
     /// The id of the event that its sender calls so.
     #[must_use]
     pub fn of_event(tenant: TenantId, application: ApplicationId, key: &str) -> Self {

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::id::{MessageId, ProjectId, RuleId, RunId, TenantId, ThreadId, TraceId, WindowId, derived};
+use crate::model::id::{
+    MessageId, ProjectId, RuleId, RunId, TenantId, ThreadId, TraceId, WindowId, derived, derived_at,
+};
 use crate::model::rule::Cadence;
 use crate::model::time::Timestamp;
 
@@ -117,9 +119,9 @@ impl WindowId {
 }
 
 impl MessageId {
-    /// The id of one part of what a rule found in a window.
+    /// The id of one part of what a rule found in a window, which is told at an instant.
     #[must_use]
-    pub fn of(window: WindowId, rule: RuleId, part: u32) -> Self {
-        Self(derived("message", &[window.0.as_bytes(), rule.0.as_bytes(), &part.to_be_bytes()]))
+    pub fn of(window: WindowId, rule: RuleId, part: u32, at: Timestamp) -> Self {
+        Self(derived_at(at, "message", &[window.0.as_bytes(), rule.0.as_bytes(), &part.to_be_bytes()]))
     }
 }

@@ -206,7 +206,7 @@ fn stats_bytes(stored: &StoredRun) -> Result<usize, PayloadError> {
 fn message(request: &Request<'_>, (part, parts): (u32, u32), runs: usize, body: Piece) -> Message {
     Message {
         tenant_id: request.rule.tenant_id,
-        id: MessageId::of(request.window.id, request.rule.id, part),
+        id: MessageId::of(request.window.id, request.rule.id, part, request.created_at),
         source: Source::Rule(request.rule.id),
         window_id: Some(request.window.id),
         part,

@@ -111,6 +111,10 @@ const AT_ONCE: usize = 4;
 /// When a project that another scheduler holds is looked at again: it is given back as soon as it is done with.
 const HELD_ELSEWHERE: Duration = Duration::from_millis(250);
 
+/// The longest rest after a pass. A pass costs the same for one run as for a dozen, and with a thousand runs a second there
+/// would be one for every few of them.
+const BREATH: Duration = Duration::from_millis(10);
+
 /// How long a pass waits for its evaluations before it listens for news.
 const PATIENCE: Duration = Duration::from_millis(50);
 /// How many failures in a row blob storage may be the cause of, before large values go without it: the pauses between
@@ -415,6 +419,10 @@ impl Activity for Scheduler {
 
     async fn pass(&mut self) -> Result<Next, Box<dyn std::error::Error + Send + Sync>> {
         Ok(self.run_pass().await?)
+    }
+
+    fn breath(&self) -> Duration {
+        BREATH
     }
 
     /// Lets what is under way come to its end, and gives all projects back.

@@ -195,6 +195,10 @@ pub trait OutboxStore: Send + Sync {
     /// error for all means that nothing was recorded of any, or that nobody knows.
     async fn finish_attempts(&self, finished: &[Finished]) -> Result<Vec<Result<()>>>;
 
+    /// Gives leases up: their deliveries can be claimed again at once, as if they had not been. Of a lease that is lost nothing
+    /// is left to give up.
+    async fn put_back(&self, leases: &[Lease]) -> Result<()>;
+
     /// When the next pending delivery is due or its lease expires.
     async fn next_due(&self) -> Result<Option<Timestamp>>;
 

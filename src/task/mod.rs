@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::model::time::{Clock, Timestamp};
@@ -66,6 +67,12 @@ pub trait Activity: Send {
     /// One pass: does all that is due now. An error is logged, counted and followed by another pass after a pause.
     async fn pass(&mut self) -> Result<Next, Box<dyn std::error::Error + Send + Sync>>;
 
+    /// How long the loop rests at most from the end of a pass to the next that is poked: as long as the pass took, so that what
+    /// comes meanwhile is done together, and passes take no more than half of the time.
+    fn breath(&self) -> Duration {
+        Duration::ZERO
+    }
+
     /// Brings to an end what passes have left under way. Called once, when the loop was asked to stop.
     async fn finish(&mut self) {}
 }
@@ -83,7 +90,9 @@ pub async fn run(
     cancelled: CancellationToken,
 ) {
     while !cancelled.is_cancelled() {
+        let began = Instant::now();
         let result = activity.pass().await;
+        let ended = Instant::now();
         let failed = result.is_err();
         let wait = match &result {
             Ok(Next::Now) => Duration::ZERO,
@@ -97,12 +106,20 @@ pub async fn run(
             continue;
         }
         tokio::select! {
-            () = poke.poked(), if !failed => {}
+            () = poke.poked(), if !failed => rest(began, ended, activity.breath()).await,
             () = tokio::time::sleep(wait) => {}
             () = cancelled.cancelled() => {}
         }
     }
     activity.finish().await;
+}
+
+/// Waits until a pass is over for as long as it took, or for the breath if that is shorter.
+async fn rest(began: Instant, ended: Instant, breath: Duration) {
+    let left = (ended - began).min(breath).saturating_sub(ended.elapsed());
+    if !left.is_zero() {
+        tokio::time::sleep(left).await;
+    }
 }
 
 fn pause_after(failures: u32) -> Duration {
@@ -226,6 +243,43 @@ mod tests {
         assert_eq!((status.failures, status.last_error.as_deref()), (1, Some("the disk is full")));
         let status = run_through(&[Err("the disk is full"), Ok(Next::Idle)], &poke, || {}).await;
         assert_eq!((status.passes, status.failures, status.last_error), (2, 0, None));
+    }
+
+    /// Is poked in each pass, which takes a moment, and asked to end after so many.
+    struct Hurried {
+        poke: Poke,
+        passes: u32,
+        end: CancellationToken,
+    }
+
+    #[async_trait::async_trait]
+    impl Activity for Hurried {
+        fn name(&self) -> &'static str {
+            "hurried"
+        }
+
+        async fn pass(&mut self) -> Result<Next, Box<dyn std::error::Error + Send + Sync>> {
+            self.poke.poke();
+            tokio::time::sleep(Duration::from_millis(2)).await;
+            self.passes -= 1;
+            if self.passes == 0 {
+                self.end.cancel();
+            }
+            Ok(Next::Idle)
+        }
+
+        fn breath(&self) -> Duration {
+            Duration::from_millis(10)
+        }
+    }
+
+    #[tokio::test]
+    async fn a_loop_that_is_poked_all_the_time_rests_as_long_as_its_passes_take() {
+        let (poke, end, began) = (Poke::default(), CancellationToken::new(), Instant::now());
+        let activity = Hurried { poke: poke.clone(), passes: 4, end: end.clone() };
+        let clock = Arc::new(ManualClock::at(Timestamp(1_000_000)));
+        run(activity, poke, clock, watch::channel(Status::default()).0, end).await;
+        assert!(began.elapsed() >= Duration::from_millis(4 * 2 + 3 * 2), "{:?}", began.elapsed());
     }
 
     #[test]

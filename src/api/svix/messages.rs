@@ -6,7 +6,6 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use uuid::Uuid;
 
 use crate::api::Api;
 use crate::api::problem::Problem;
@@ -182,11 +181,12 @@ pub(super) async fn create(
     let deliver_at = instant("deliverAt", wanted.deliver_at.as_deref())?;
     let application = applications::find(&api, tenant, &app).await?.id;
     checked(&api, tenant, &wanted).await?;
+    let now = api.clock.now();
     let id = match idempotency_key(&wanted, &headers)? {
         Some(key) => MessageId::of_event(tenant, application, &key),
-        None => MessageId(Uuid::from_bytes(crypto::random())),
+        None => MessageId::of_unnamed(now, crypto::random()),
     };
-    let message = message(tenant, id, application, &wanted, api.clock.now());
+    let message = message(tenant, id, application, &wanted, now);
     let event = Event {
         application_id: application,
         event_type: wanted.event_type,

@@ -7,7 +7,7 @@ use sqlx::{Postgres, QueryBuilder};
 use uuid::Uuid;
 
 use crate::model::audit::Entry;
-use crate::model::delivery::{Attempt, Delivery};
+use crate::model::delivery::{Attempt, Delivery, Lease};
 use crate::model::id::{DeliveryId, EndpointId, MessageId, TenantId};
 use crate::model::message::Message;
 use crate::model::time::Timestamp;
@@ -120,6 +120,11 @@ const RECORDED: &str = "SELECT a.delivery_id FROM unnest($1::uuid[], $2::uuid[],
      AS f (tenant_id, delivery_id, number, started_at) JOIN attempts a ON a.tenant_id = f.tenant_id \
      AND a.delivery_id = f.delivery_id AND a.number = f.number AND a.started_at = f.started_at";
 
+/// Gives leases up.
+const PUT_BACK: &str = "UPDATE deliveries d SET holder = NULL, ready_at = due_at \
+     FROM unnest($1::uuid[], $2::uuid[], $3::uuid[]) AS f (tenant_id, delivery_id, holder) \
+     WHERE d.tenant_id = f.tenant_id AND d.delivery_id = f.delivery_id AND d.state = 0 AND d.holder = f.holder";
+
 /// A delivery whose endpoint is gone has nowhere to go, and stays as it is.
 const REPLAY: &str = "UPDATE deliveries SET state = 0, reason = NULL, due_at = $3, ready_at = $3, holder = NULL, \
      finished_at = NULL WHERE tenant_id = $1 AND delivery_id = ANY($2::uuid[]) AND state <> 0 \
@@ -159,6 +164,20 @@ impl OutboxStore for PgStore {
 
     async fn finish_attempts(&self, finished: &[Finished]) -> Result<Vec<Result<()>>> {
         record_apart(finished, |finished| self.finish(finished)).await
+    }
+
+    async fn put_back(&self, leases: &[Lease]) -> Result<()> {
+        self.run("put_back", |mut this| {
+            Box::pin(async move {
+                let query = sqlx::query(PUT_BACK)
+                    .bind(leases.iter().map(|lease| lease.tenant_id.0).collect::<Vec<_>>())
+                    .bind(leases.iter().map(|lease| lease.delivery_id.0).collect::<Vec<_>>())
+                    .bind(leases.iter().map(|lease| lease.holder).collect::<Vec<_>>());
+                query.execute(&mut *this).await?;
+                Ok(this.done(()))
+            })
+        })
+        .await
     }
 
     async fn next_due(&self) -> Result<Option<Timestamp>> {
@@ -438,6 +457,7 @@ pub(super) const PLANNED: &[(&str, &[&str])] = &[
     (CLAIMED, &["deliveries_waiting"]),
     (MESSAGES, &["messages_pkey"]),
     (FINISH, &["deliveries_pending"]),
+    (PUT_BACK, &["deliveries_pending"]),
     (RECORDED, &["attempts_pkey"]),
     (MESSAGE, &["messages_pkey"]),
     (ONE, &["deliveries_pkey"]),

@@ -39,7 +39,7 @@ pub(super) use attempts::{attempt, attempt_text, failed_count};
 pub(super) use collections::{collection, example, log_entry, queued_run, source_run};
 pub(super) use outbox::{
     End, LARGEST_CLAIMED, Upshot, answers, claims, delivery, failure, message, messages_of, notice_delivery, recorded,
-    source, state_columns, state_of_columns, state_of_word, subscribed, upshots, verdict, waiting_for, window_column,
+    source, state_columns, state_of_columns, state_of_word, upshots, verdict, waiting_for, window_column,
     with_messages,
 };
 

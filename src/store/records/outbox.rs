@@ -256,12 +256,6 @@ pub(in crate::store) fn answers(finished: &[Finished], recorded: &HashSet<Delive
     finished.iter().map(|one| is_recorded(one).then_some(()).ok_or_else(lost)).collect()
 }
 
-/// A delivery, as what an attempt made of it is written, and its endpoint, if that subscribes to something.
-pub(in crate::store) fn subscribed(row: &impl Columns) -> Result<(DeliveryId, Option<EndpointId>)> {
-    let mut cells = Cells::of("deliveries", row);
-    Ok((DeliveryId(cells.take()?), cells.take_or_none()?.map(EndpointId)))
-}
-
 /// A delivery, as what an attempt made of it is written.
 pub(in crate::store) fn recorded(row: &impl Columns) -> Result<DeliveryId> {
     Cells::of("deliveries", row).take().map(DeliveryId)

@@ -1,6 +1,6 @@
 //! Messages, deliveries and attempts.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use async_trait::async_trait;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
@@ -8,21 +8,21 @@ use sqlx::{QueryBuilder, Sqlite};
 use uuid::Uuid;
 
 use crate::model::audit::Entry;
-use crate::model::delivery::{Attempt, Delivery};
+use crate::model::delivery::{Attempt, Delivery, Lease};
 use crate::model::id::{DeliveryId, EndpointId, MessageId, TenantId};
 use crate::model::message::Message;
 use crate::model::time::Timestamp;
-use crate::store::Result;
 use crate::store::body::pack;
 use crate::store::outbox::{Claim, Claimant, DeliveryQuery, Finished, OutboxStore, Share, Waiting, record_apart};
 use crate::store::records::{
-    LARGEST_CLAIMED, answers, attempt, attempt_text, claims, delivery, message, messages_of, state_columns,
-    state_of_word, subscribed, verdict, waiting_for, window_column, with_messages,
+    LARGEST_CLAIMED, answers, attempt, attempt_text, claims, delivery, message, messages_of, recorded, state_columns,
+    state_of_word, verdict, waiting_for, window_column, with_messages,
 };
 use crate::store::retention::links_of;
 use crate::store::row::{json_text, readable};
-use crate::store::sqlite::row::{Insert, Repeating, Values, id_list, insert, repeat};
+use crate::store::sqlite::row::{Insert, Repeating, Values, change, id_list, insert, repeat};
 use crate::store::sqlite::{SqliteStore, audit, endpoints, failed, health};
+use crate::store::{Result, StoreError};
 
 const INSERT_MESSAGES: Insert = Insert {
     head: "INSERT INTO messages (tenant_id, message_id, rule_id, source, window_id, part, parts, runs, links, body, \
@@ -112,9 +112,27 @@ pub(super) const FINISH: Repeating = Repeating {
     row: "(?,?,?,?,?,?,?,?)",
     between: ",",
     tail: ") AS f WHERE deliveries.tenant_id = f.column1 AND deliveries.delivery_id = f.column2 \
-           AND deliveries.holder = f.column3 AND +deliveries.state = 0 RETURNING delivery_id, \
-           (SELECT s.endpoint_id FROM subscriptions s \
-           WHERE s.tenant_id = deliveries.tenant_id AND s.endpoint_id = deliveries.endpoint_id)",
+           AND deliveries.holder = f.column3 AND +deliveries.state = 0",
+};
+
+/// The same where some lease is lost: what was recorded comes back row by row.
+pub(super) const FINISH_SOME: Repeating = Repeating {
+    tail: ") AS f WHERE deliveries.tenant_id = f.column1 AND deliveries.delivery_id = f.column2 \
+           AND deliveries.holder = f.column3 AND +deliveries.state = 0 RETURNING delivery_id",
+    ..FINISH
+};
+
+/// Those of these endpoints that subscribe to something.
+const SUBSCRIBED: &str = "SELECT s.endpoint_id FROM json_each($1) pair CROSS JOIN subscriptions s \
+     ON s.tenant_id = unhex(pair.value ->> 0) AND s.endpoint_id = unhex(pair.value ->> 1)";
+
+/// Gives leases up.
+pub(super) const PUT_BACK: Repeating = Repeating {
+    head: "UPDATE deliveries SET holder = NULL, ready_at = due_at FROM (VALUES ",
+    row: "(?,?,?)",
+    between: ",",
+    tail: ") AS f WHERE deliveries.tenant_id = f.column1 AND deliveries.delivery_id = f.column2 \
+           AND deliveries.holder = f.column3 AND +deliveries.state = 0",
 };
 
 const INSERT_ATTEMPTS: Insert = Insert {
@@ -158,7 +176,22 @@ impl OutboxStore for SqliteStore {
     }
 
     async fn finish_attempts(&self, finished: &[Finished]) -> Result<Vec<Result<()>>> {
-        record_apart(finished, |finished| self.finish(finished.to_vec())).await
+        record_apart(finished, |finished| self.finish(finished)).await
+    }
+
+    async fn put_back(&self, leases: &[Lease]) -> Result<()> {
+        let leases = leases.to_vec();
+        self.queue
+            .write(move |connection| {
+                Box::pin(async move {
+                    let bind = |values: &mut Values, lease: &Lease| {
+                        values.push(lease.tenant_id.0).push(lease.delivery_id.0).push(lease.holder);
+                    };
+                    change(connection, &PUT_BACK, &leases, bind).await?;
+                    Ok(())
+                })
+            })
+            .await
     }
 
     async fn next_due(&self) -> Result<Option<Timestamp>> {
@@ -227,12 +260,25 @@ pub(super) fn page(tenant: TenantId, query: &DeliveryQuery) -> QueryBuilder<Sqli
     sql
 }
 
-/// Stores the messages of a window.
+/// The bodies of messages as they are stored.
+pub(super) fn packed(messages: &[Message]) -> Result<Vec<Vec<u8>>> {
+    messages.iter().map(|message| pack(message.body.json.as_bytes())).collect()
+}
+
+/// Stores messages.
 pub(super) async fn store_messages(connection: &mut SqliteConnection, messages: &[Message]) -> Result<()> {
-    let rows = messages
-        .iter()
-        .map(|message| Ok((message, json_text(&message.body.links)?, pack(message.body.json.as_bytes())?)))
-        .collect::<Result<Vec<_>>>()?;
+    store_packed(connection, messages, &packed(messages)?).await
+}
+
+/// Stores messages whose bodies were packed before, while nobody waited for the writer.
+pub(super) async fn store_packed(
+    connection: &mut SqliteConnection,
+    messages: &[Message],
+    bodies: &[Vec<u8>],
+) -> Result<()> {
+    let rows = messages.iter().zip(bodies);
+    let rows = rows.map(|(message, body)| Ok((message, json_text(&message.body.links)?, body)));
+    let rows = rows.collect::<Result<Vec<_>>>()?;
     insert(connection, &INSERT_MESSAGES, &rows, |values, (message, links, body)| {
         values.push(message.tenant_id.0).push(message.id.0);
         values.push(message.source.id()).push(message.source.word()).push(window_column(message.window_id));
@@ -326,52 +372,75 @@ async fn claim(
 
 /// The messages of deliveries, save the large ones.
 async fn messages(connection: &mut SqliteConnection, deliveries: &[Delivery]) -> Result<Vec<SqliteRow>> {
-    let hex = |id: Uuid| id.simple().to_string();
-    let wanted = messages_of(deliveries).into_iter().map(|(tenant, message)| [hex(tenant.0), hex(message.0)]);
-    let wanted = json_text(&wanted.collect::<Vec<_>>())?;
+    let wanted = pairs(messages_of(deliveries).into_iter().map(|(tenant, message)| (tenant.0, message.0)))?;
     Ok(sqlx::query(MESSAGES).bind(wanted).bind(LARGEST_CLAIMED).fetch_all(connection).await?)
+}
+
+/// Tenants with ids of theirs, as one parameter.
+fn pairs(ids: impl IntoIterator<Item = (Uuid, Uuid)>) -> Result<String> {
+    let hex = |id: Uuid| id.simple().to_string();
+    json_text(&ids.into_iter().map(|(tenant, id)| [hex(tenant), hex(id)]).collect::<Vec<_>>())
 }
 
 impl SqliteStore {
     /// Records attempts, all or none.
-    async fn finish(&self, finished: Vec<Finished>) -> Result<Vec<Result<()>>> {
-        self.queue.write(move |connection| Box::pin(finish(connection, finished))).await
+    async fn finish(&self, finished: &[Finished]) -> Result<Vec<Result<()>>> {
+        let all = finished.to_vec();
+        match self.queue.write(move |connection| Box::pin(finish_all(connection, all))).await {
+            Err(StoreError::Stale(_)) => {
+                let some = finished.to_vec();
+                self.queue.write(move |connection| Box::pin(finish_some(connection, some))).await
+            }
+            answered => answered,
+        }
     }
 }
 
-async fn finish(connection: &mut SqliteConnection, finished: Vec<Finished>) -> Result<Vec<Result<()>>> {
-    let rows = repeat(
-        &mut *connection,
-        &FINISH,
-        &finished,
-        |_| {},
-        |values, Finished { lease, attempt, outcome, .. }| {
-            let verdict = verdict(attempt, outcome);
-            values.push(lease.tenant_id.0).push(lease.delivery_id.0).push(lease.holder);
-            values.push(verdict.state).push(verdict.reason).push(attempt.number);
-            values.push(verdict.due).push(verdict.finished);
-        },
-    );
-    let subscribed: HashMap<DeliveryId, Option<EndpointId>> =
-        rows.await?.iter().map(subscribed).collect::<Result<_>>()?;
-    let recorded: HashSet<DeliveryId> = subscribed.keys().copied().collect();
-    let kept = finished.iter().filter(|one| recorded.contains(&one.lease.delivery_id));
-    let kept: Vec<(&Finished, String)> =
-        kept.map(|one| Ok((one, attempt_text(&one.attempt)?))).collect::<Result<_>>()?;
-    insert(&mut *connection, &INSERT_ATTEMPTS, &kept, |values, (Finished { lease, attempt, .. }, result)| {
+fn bind_finished(values: &mut Values, Finished { lease, attempt, outcome, .. }: &Finished) {
+    let verdict = verdict(attempt, outcome);
+    values.push(lease.tenant_id.0).push(lease.delivery_id.0).push(lease.holder);
+    values.push(verdict.state).push(verdict.reason).push(attempt.number);
+    values.push(verdict.due).push(verdict.finished);
+}
+
+/// Records attempts of which no lease is lost.
+async fn finish_all(connection: &mut SqliteConnection, finished: Vec<Finished>) -> Result<Vec<Result<()>>> {
+    let changed = change(&mut *connection, &FINISH, &finished, bind_finished).await?;
+    if usize::try_from(changed).ok() != Some(finished.len()) {
+        return Err(StoreError::Stale("a lease is lost"));
+    }
+    keep(connection, &finished.iter().collect::<Vec<_>>()).await?;
+    Ok(finished.iter().map(|_| Ok(())).collect())
+}
+
+/// Records those of which the lease is not lost.
+async fn finish_some(connection: &mut SqliteConnection, finished: Vec<Finished>) -> Result<Vec<Result<()>>> {
+    let rows = repeat(&mut *connection, &FINISH_SOME, &finished, |_| {}, bind_finished).await?;
+    let held: HashSet<DeliveryId> = rows.iter().map(recorded).collect::<Result<_>>()?;
+    let kept: Vec<&Finished> = finished.iter().filter(|one| held.contains(&one.lease.delivery_id)).collect();
+    keep(connection, &kept).await?;
+    Ok(answers(&finished, &held))
+}
+
+/// Stores attempts that count, and what follows for their endpoints.
+async fn keep(connection: &mut SqliteConnection, kept: &[&Finished]) -> Result<()> {
+    let of = kept.iter().map(|one| (one.lease.tenant_id.0, one.lease.endpoint_id.0)).collect::<HashSet<_>>();
+    let rows = sqlx::query_scalar(SUBSCRIBED).bind(pairs(of)?).fetch_all(&mut *connection).await?;
+    let subscribed: HashSet<Uuid> = rows.into_iter().collect();
+    let texts = kept.iter().map(|one| Ok((*one, attempt_text(&one.attempt)?))).collect::<Result<Vec<_>>>()?;
+    insert(&mut *connection, &INSERT_ATTEMPTS, &texts, |values, (Finished { lease, attempt, .. }, result)| {
         values.push(lease.tenant_id.0).push(lease.delivery_id.0).push(attempt.number).push(attempt.started_at.0);
         values.push(i64::try_from(attempt.duration_ms).unwrap_or(i64::MAX)).push(result.as_str());
-        values.push(subscribed.get(&lease.delivery_id).copied().flatten().map(|endpoint| endpoint.0));
+        values.push(Some(lease.endpoint_id.0).filter(|endpoint| subscribed.contains(endpoint)));
     })
     .await?;
-    let kept: Vec<&Finished> = kept.into_iter().map(|(one, _)| one).collect();
-    health::follow(connection, &kept).await?;
-    Ok(answers(&finished, &recorded))
+    health::follow(connection, kept).await
 }
 
 /// Further statements that requests and loops run, each with the step its plan must have.
 #[cfg(test)]
-pub(super) const PLANNED: [(&str, &str); 11] = [
+pub(super) const PLANNED: [(&str, &str); 12] = [
+    (SUBSCRIBED, "SEARCH s USING PRIMARY KEY (tenant_id=? AND endpoint_id=?)"),
     (NEXT_READY, "SEARCH d USING INDEX deliveries_ready"),
     (NEXT_READY, "INDEX deliveries_of_alerts (endpoint_id=? AND created_at<?)"),
     (WAITING, "INDEX deliveries_of_alerts (endpoint_id=? AND created_at<?)"),

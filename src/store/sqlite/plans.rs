@@ -29,7 +29,10 @@ async fn hot_statements_are_served_by_their_indexes() {
     let directory = tempfile::tempdir().unwrap();
     let (store, writer) = SqliteStore::open(&directory.path().join("runhook.db")).await.unwrap();
     let (claim, finish, note) = (outbox::CLAIM.text(2), outbox::FINISH.text(2), health::NOTE.text(2));
+    let (finish_some, put_back) = (outbox::FINISH_SOME.text(2), outbox::PUT_BACK.text(2));
     let cases = [
+        (finish_some.as_str(), "SEARCH deliveries USING PRIMARY KEY (tenant_id=? AND delivery_id=?)"),
+        (&put_back, "SEARCH deliveries USING PRIMARY KEY (tenant_id=? AND delivery_id=?)"),
         (windows::STIRRED, "SCAN projects USING INDEX projects_stirred"),
         (windows::CHANGES, "SEARCH changes USING PRIMARY KEY (tenant_id=? AND project_id=? AND seq>?)"),
         (windows::MATCHED, "SEARCH m USING COVERING INDEX matches_by_run (tenant_id=? AND run_id=? AND rule_id=?)"),

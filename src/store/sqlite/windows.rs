@@ -102,7 +102,8 @@ impl WindowStore for SqliteStore {
     }
 
     async fn commit_window(&self, commit: WindowCommit) -> Result<()> {
-        self.queue.write(move |connection| Box::pin(commit_window(connection, commit))).await
+        let bodies = outbox::packed(&commit.messages)?;
+        self.queue.write(move |connection| Box::pin(commit_window(connection, commit, bodies))).await
     }
 
     async fn settle_project(&self, tenant: TenantId, project: ProjectId, seq: Seq, rules_version: i64) -> Result<()> {
@@ -115,7 +116,7 @@ impl WindowStore for SqliteStore {
     }
 }
 
-async fn commit_window(connection: &mut SqliteConnection, commit: WindowCommit) -> Result<()> {
+async fn commit_window(connection: &mut SqliteConnection, commit: WindowCommit, bodies: Vec<Vec<u8>>) -> Result<()> {
     if rules::version(connection).await? != commit.rules_version {
         return Err(StoreError::Stale("the rules have changed"));
     }
@@ -126,7 +127,7 @@ async fn commit_window(connection: &mut SqliteConnection, commit: WindowCommit) 
         store_matches(connection, &commit, &outcomes(&commit, &there)?).await?;
         collections::act(connection, window.tenant_id, &commit.actions.possible(&there), commit.applied_at).await?;
     }
-    outbox::store_messages(connection, &commit.messages).await?;
+    outbox::store_packed(connection, &commit.messages, &bodies).await?;
     outbox::store_deliveries(connection, &commit.deliveries).await?;
     for (message, event) in &commit.events {
         events::note(connection, window.tenant_id, *message, event, commit.applied_at).await?;

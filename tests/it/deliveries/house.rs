@@ -300,17 +300,17 @@ impl House {
     }
 
     fn message(&self, window_id: WindowId, part: u32, parts: u32) -> Message {
-        let age = Duration::from_secs((parts - part).into());
+        let created_at = self.clock.now().before(Duration::from_secs((parts - part).into()));
         Message {
             tenant_id: TENANT,
-            id: MessageId::of(window_id, self.rule, part),
+            id: MessageId::of(window_id, self.rule, part, created_at),
             source: Source::Rule(self.rule),
             window_id: Some(window_id),
             part,
             parts,
             runs: 1,
             body: Body { json: format!(r#"{{"part":{part}}}"#), links: Vec::new() },
-            created_at: self.clock.now().before(age),
+            created_at,
             event_type: None,
         }
     }

@@ -8,6 +8,7 @@ use runhook::model::id::DeliveryId;
 use runhook::model::pace::Pace;
 use runhook::model::time::Clock;
 use runhook::task::{Activity, Next};
+use tokio::task::yield_now;
 
 use super::stage::{PATIENT, Stage};
 use crate::support::receiver::{Answer, Gate, Receiver, nobody};
@@ -102,6 +103,40 @@ async fn a_dead_endpoint_is_left_alone_until_a_probe_finds_it_alive() {
     }
     assert_eq!(stage.outbox.circuit(ids[0]), None);
     assert_eq!(delivered(&stage, &ids), 60, "each of them still had tries left");
+}
+
+#[tokio::test]
+async fn a_steady_endpoint_that_dies_fails_what_it_was_being_asked_and_not_all_that_was_claimed_for_it() {
+    const AT_ONCE: usize = 4;
+    let receiver = Receiver::start([]).await;
+    let mut stage = Stage::with(|_| PATIENT, 64);
+    stage.pace = Pace { concurrency: NonZeroU32::new(4), ..Pace::default() };
+    let ids = stage.deliver_many_to(&receiver.url(), 500);
+    let leased = |stage: &Stage| stage.outbox.count(|row| row.lease.is_some());
+    let done = |stage: &Stage| stage.outbox.count(|row| row.delivery.state == DeliveryState::Delivered);
+    while leased(&stage) + done(&stage) <= receiver.count() + AT_ONCE {
+        assert!(done(&stage) < ids.len(), "it was never steady");
+        stage.sender.pass().await.unwrap();
+        yield_now().await;
+    }
+    let gate = Gate::closed();
+    receiver.answer_always(Answer::DripHead(gate.clone()));
+    let asked = receiver.count() + AT_ONCE;
+    while receiver.count() < asked {
+        stage.sender.pass().await.unwrap();
+        yield_now().await;
+    }
+    gate.open();
+    while stage.outbox.circuit(ids[0]).is_none() {
+        stage.sender.pass().await.unwrap();
+        yield_now().await;
+    }
+    stage.sender.finish().await;
+    let failed = attempts(&stage, &ids) - done(&stage);
+    assert!((10..10 + AT_ONCE).contains(&failed), "ten open the circuit, and what was under way: {failed}");
+    assert_eq!(leased(&stage), 0, "the others were put back");
+    let circuit = stage.outbox.circuit(ids[0]).unwrap();
+    assert_eq!(stage.round().await, Next::At(circuit.until));
 }
 
 #[tokio::test]

@@ -57,6 +57,11 @@ impl Outbox {
         self.0.lock().unwrap().rows.iter().find(|row| row.delivery.id == id).unwrap().clone()
     }
 
+    /// How many rows are so.
+    pub(super) fn count(&self, is_so: impl Fn(&Row) -> bool) -> usize {
+        self.0.lock().unwrap().rows.iter().filter(|row| is_so(row)).count()
+    }
+
     pub(super) fn damage_target(&self, id: DeliveryId) {
         let endpoint_id = self.row(id).delivery.endpoint_id;
         let mut tables = self.0.lock().unwrap();
@@ -147,6 +152,14 @@ impl OutboxStore for Outbox {
         }
         tables.recordings.push(finished.len());
         Ok(finished.iter().map(|one| finish(&mut tables, one)).collect())
+    }
+
+    async fn put_back(&self, leases: &[Lease]) -> Result<()> {
+        let mut tables = self.0.lock().unwrap();
+        for row in tables.rows.iter_mut().filter(|row| row.lease.as_ref().is_some_and(|lease| leases.contains(lease))) {
+            row.lease = None;
+        }
+        Ok(())
     }
 
     async fn next_due(&self) -> Result<Option<Timestamp>> {

@@ -122,6 +122,8 @@ macro_rules! store_suite {
                 nothing_is_told_to_who_is_not_there_or_is_disabled_too;
             outbox: due_deliveries_are_claimed_once_oldest_first,
                 an_expired_lease_can_be_claimed_and_its_holder_records_nothing,
+                what_is_put_back_can_be_claimed_at_once_and_a_lost_lease_gives_nothing_up,
+                what_is_recorded_with_a_lost_lease_counts_and_that_one_alone_does_not,
                 a_retry_is_due_when_it_says_and_attempts_go_on_counting,
                 the_next_due_instant_follows_leases_and_retries,
                 a_finished_delivery_can_be_replayed_and_a_pending_one_cannot,

@@ -86,6 +86,37 @@ pub(crate) async fn an_expired_lease_can_be_claimed_and_its_holder_records_nothi
     assert!(matches!(twice, Err(StoreError::Stale(_))));
 }
 
+pub(crate) async fn what_is_put_back_can_be_claimed_at_once_and_a_lost_lease_gives_nothing_up(store: &dyn Store) {
+    outbox(store, 3).await;
+    let claims = claim(store, 1, 100, 110, 3).await;
+    let leases: Vec<_> = claims.iter().map(|claim| claim.lease.clone()).collect();
+    store.put_back(&leases[..2]).await.unwrap();
+    assert_eq!(store.next_due().await.unwrap(), Some(claims[0].delivery.due_at), "as if it had not been claimed");
+    let again = claim(store, 2, 100, 110, 3).await;
+    assert_eq!(again.iter().map(|claim| claim.lease.attempt).collect::<Vec<_>>(), [1, 1]);
+    store.put_back(&leases).await.unwrap();
+    let rest = claim(store, 3, 100, 110, 3).await;
+    assert_eq!(rest.iter().map(|claim| claim.delivery.id).collect::<Vec<_>>(), [claims[2].delivery.id]);
+    finish(store, &again[0].lease, attempt(&again[0], at(100), 200), Outcome::Delivered).await.unwrap();
+    store.put_back(&[again[0].lease.clone()]).await.unwrap();
+    assert_eq!(state(store, &again[0].delivery).await.0.state, DeliveryState::Delivered);
+}
+
+pub(crate) async fn what_is_recorded_with_a_lost_lease_counts_and_that_one_alone_does_not(store: &dyn Store) {
+    outbox(store, 3).await;
+    let claims = claim(store, 1, 100, 110, 3).await;
+    store.put_back(&[claims[1].lease.clone()]).await.unwrap();
+    let made = |claim: &Claim| Finished::new(claim.lease.clone(), attempt(claim, at(100), 200), Outcome::Delivered);
+    let answers = store.finish_attempts(&claims.iter().map(made).collect::<Vec<_>>()).await.unwrap();
+    assert!(matches!(answers.as_slice(), [Ok(()), Err(StoreError::Stale(_)), Ok(())]), "{answers:?}");
+    let mut found = Vec::new();
+    for claim in &claims {
+        let (delivery, attempts) = state(store, &claim.delivery).await;
+        found.push((delivery.state == DeliveryState::Delivered, attempts.len()));
+    }
+    assert_eq!(found, [(true, 1), (false, 0), (true, 1)]);
+}
+
 pub(crate) async fn a_retry_is_due_when_it_says_and_attempts_go_on_counting(store: &dyn Store) {
     let deliveries = outbox(store, 1).await;
     let first = claim(store, 1, 100, 110, 1).await.remove(0);

@@ -357,7 +357,7 @@ pub(crate) async fn a_blob_is_named_by_its_run_a_part_that_waits_and_a_message(s
     attempt_all(store, 200, Outcome::Delivered, 9).await;
     assert_eq!(drop_messages(store, at(5_000)).await, (2, 3));
     assert_eq!(unnamed(store, &all, later).await.len(), all.len());
-    assert_eq!(store.message(TENANT, MessageId::of(window_id(&rule), rule.id, 1)).await.unwrap(), None);
+    assert_eq!(store.message(TENANT, MessageId::of(window_id(&rule), rule.id, 1, at(120))).await.unwrap(), None);
 }
 
 fn window_id(rule: &Rule) -> runhook::model::id::WindowId {

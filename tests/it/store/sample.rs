@@ -217,7 +217,7 @@ pub(crate) async fn found(
 pub(crate) fn message(window: &Window, rule: RuleId) -> Message {
     Message {
         tenant_id: TENANT,
-        id: MessageId::of(window.id, rule, 1),
+        id: MessageId::of(window.id, rule, 1, window.end_time),
         source: Source::Rule(rule),
         window_id: Some(window.id),
         part: 1,

@@ -172,6 +172,11 @@ impl Receiver {
         rest
     }
 
+    /// How many requests have arrived so far.
+    pub(crate) fn count(&self) -> usize {
+        self.shared.seen.borrow().0
+    }
+
     /// How many connections were made so far.
     pub(crate) fn connections(&self) -> usize {
         self.shared.seen.borrow().1

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use runhook::model::audit::Entry;
-use runhook::model::delivery::{Attempt, Delivery};
+use runhook::model::delivery::{Attempt, Delivery, Lease};
 use runhook::model::endpoint::{Disabled, Endpoint};
 use runhook::model::feedback::Feedback;
 use runhook::model::id::{
@@ -341,6 +341,10 @@ impl OutboxStore for FaultyStore {
 
     async fn finish_attempts(&self, finished: &[Finished]) -> Result<Vec<Result<()>>> {
         self.real.finish_attempts(finished).await
+    }
+
+    async fn put_back(&self, leases: &[Lease]) -> Result<()> {
+        self.real.put_back(leases).await
     }
 
     async fn next_due(&self) -> Result<Option<Timestamp>> {

@@ -255,7 +255,7 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(tenant, project, ahead, stale)| Step::Settle { tenant, project, ahead, stale }),
         8 => (1..4_u32, 0..30_i64, option::weighted(0.2, 0..ENDPOINTS))
             .prop_map(|(limit, seconds, crowded)| Step::Claim { limit, seconds, crowded }),
-        8 => (0..9_usize, 0..4_u8).prop_map(|(claim, outcome)| Step::Finish { claim, outcome }),
+        8 => (0..9_usize, 0..5_u8).prop_map(|(claim, outcome)| Step::Finish { claim, outcome }),
         3 => (tenant(), 0..9_usize).prop_map(|(tenant, delivery)| Step::Replay { tenant, delivery }),
         4 => key().prop_map(Step::Keys),
         8 => prop_oneof![4 => 0..20_i64, 1 => Just(300_i64), 1 => Just(-10_i64)].prop_map(Step::Wait),

@@ -260,6 +260,10 @@ impl<'a> World<'a> {
     async fn finish(&self, claim: usize, outcome: u8) -> Taken {
         // Counted from the newest, so that most leases are held.
         let Some(lease) = self.leases.iter().rev().nth(claim) else { return Ok(()) };
+        if outcome == 4 {
+            let put_back = async |store: &dyn Store| answer(store.put_back(std::slice::from_ref(lease)).await);
+            return self.ask(put_back).await.map(drop);
+        }
         let (started_at, duration_ms) = (self.now, 1_500);
         let result = AttemptResult::answered(500 - u16::from(outcome));
         let attempt = Attempt { number: lease.attempt, started_at, duration_ms, request: None, result };

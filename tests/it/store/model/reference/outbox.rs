@@ -73,6 +73,19 @@ impl OutboxStore for Reference {
         Ok(answers)
     }
 
+    async fn put_back(&self, leases: &[Lease]) -> Result<()> {
+        self.change(|state| {
+            for lease in leases {
+                let sent = state.tenant(lease.tenant_id).deliveries.get_mut(&lease.delivery_id);
+                let held = |sent: &&mut Sent| sent.holder == Some(lease.holder);
+                if let Some(sent) = sent.filter(held) {
+                    (sent.holder, sent.ready) = (None, sent.delivery.due_at);
+                }
+            }
+            Ok(())
+        })
+    }
+
     async fn next_due(&self) -> Result<Option<Timestamp>> {
         Ok(self.look(lanes).into_values().flatten().map(|(ready, _)| ready).min())
     }
