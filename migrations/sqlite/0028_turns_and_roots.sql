@@ -4,3 +4,6 @@ CREATE INDEX deliveries_of_alerts ON deliveries (endpoint_id, created_at) WHERE 
 
 -- Roots by their traces: from traces that are known to those of their runs that most searches are about.
 CREATE INDEX runs_roots ON runs (tenant_id, project_id, trace_id, start_at, is_root) WHERE is_root;
+
+-- Traces with a run that failed, which are counted before a search sets out.
+CREATE INDEX runs_failed_by_trace ON runs (tenant_id, project_id, trace_id, status) WHERE status = 'error';

@@ -123,7 +123,8 @@ async fn searches_are_served_by_the_indexes_that_lead_to_them() {
     let judged = of("eq(feedback_key, \"grade\")");
     let low = of("and(eq(feedback_key, \"grade\"), lt(feedback_score, 1))");
     let failed_in_trace = Search { tree: clause("eq(status, \"error\")"), ..of("eq(is_root, true)") };
-    let counted = [(&judged, "feedback_by_key"), (&low, "feedback_by_score"), (&failed_in_trace, "runs_failed")];
+    let counted =
+        [(&judged, "feedback_by_key"), (&low, "feedback_by_score"), (&failed_in_trace, "runs_failed_by_trace")];
     let counted = counted.map(|(search, index)| {
         let mut sql = QueryBuilder::new("EXPLAIN ");
         render::probe(&mut sql, tenant, &probes(search)[0].0);

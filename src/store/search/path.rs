@@ -53,6 +53,14 @@ impl Ordered {
         }
     }
 
+    /// The index that leads to traces in the same way; they are in no order.
+    pub(in crate::store) fn of_traces(self) -> &'static str {
+        match self {
+            Self::Failed => "runs_failed_by_trace",
+            Self::Start | Self::Name => self.name(),
+        }
+    }
+
     /// The one that serves a condition best.
     pub(in crate::store) fn of(clause: &Clause) -> Self {
         let serves = |by: Self| clause.conjuncts().any(|part| by.serves(part));

@@ -181,7 +181,7 @@ pub(in crate::store) fn probe(sql: &mut dyn Statement, tenant: TenantId, probe: 
         }
         Probe::Traces { project, of, relation, by } => {
             sql.sql("SELECT DISTINCT t.trace_id FROM runs t");
-            sql.by_index(by.name());
+            sql.by_index(by.of_traces());
             sql.sql(" WHERE t.tenant_id = ");
             sql.id(tenant.0);
             sql.sql(" AND t.project_id = ");

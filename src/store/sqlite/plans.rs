@@ -221,7 +221,7 @@ async fn what_is_few_is_counted_and_looked_up_by_an_index() {
     let along = || Way::Along(Ordered::Start);
     let cases = [
         (counted(&judged), "f USING COVERING INDEX feedback_by_key (tenant_id=? AND key=?"),
-        (counted(&failed_in_trace), "t USING INDEX runs_failed (tenant_id=? AND project_id=?)"),
+        (counted(&failed_in_trace), "t USING COVERING INDEX runs_failed_by_trace (tenant_id=? AND project_id=?)"),
         (counted(&low), "f USING COVERING INDEX feedback_by_score (tenant_id=? AND key=? AND <expr><?"),
         (related(), "r USING PRIMARY KEY (tenant_id=? AND project_id=? AND run_id=?)"),
         (statement(&judged, of_few(&judged)), "r USING PRIMARY KEY (tenant_id=? AND project_id=? AND run_id=?)"),
