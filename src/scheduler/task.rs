@@ -111,9 +111,9 @@ const AT_ONCE: usize = 4;
 /// When a project that another scheduler holds is looked at again: it is given back as soon as it is done with.
 const HELD_ELSEWHERE: Duration = Duration::from_millis(250);
 
-/// The longest rest after a pass. A pass costs the same for one run as for a dozen, and with a thousand runs a second there
-/// would be one for every few of them.
-const BREATH: Duration = Duration::from_millis(10);
+/// Runs that come within this time of each other are evaluated in one pass. A pass costs the same for one as for a dozen, and
+/// with a thousand runs a second there would be one for every few of them.
+const BREATH: Duration = Duration::from_millis(3);
 
 /// How long a pass waits for its evaluations before it listens for news.
 const PATIENCE: Duration = Duration::from_millis(50);

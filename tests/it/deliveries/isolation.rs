@@ -108,20 +108,22 @@ async fn a_dead_endpoint_is_left_alone_until_a_probe_finds_it_alive() {
 #[tokio::test]
 async fn a_steady_endpoint_that_dies_fails_what_it_was_being_asked_and_not_all_that_was_claimed_for_it() {
     const AT_ONCE: usize = 4;
-    let receiver = Receiver::start([]).await;
+    // One is never answered meanwhile: an endpoint for which nothing is under way is forgotten, and would not be steady.
+    let last = Gate::closed();
+    let receiver = Receiver::start([Answer::Held(last.clone()), Answer::Status(200)]).await;
     let mut stage = Stage::with(|_| PATIENT, 64);
     stage.pace = Pace { concurrency: NonZeroU32::new(4), ..Pace::default() };
     let ids = stage.deliver_many_to(&receiver.url(), 500);
     let leased = |stage: &Stage| stage.outbox.count(|row| row.lease.is_some());
     let done = |stage: &Stage| stage.outbox.count(|row| row.delivery.state == DeliveryState::Delivered);
     while leased(&stage) + done(&stage) <= receiver.count() + AT_ONCE {
-        assert!(done(&stage) < ids.len(), "it was never steady");
+        assert!(done(&stage) + 1 < ids.len(), "it was never steady");
         stage.sender.pass().await.unwrap();
         yield_now().await;
     }
     let gate = Gate::closed();
     receiver.answer_always(Answer::DripHead(gate.clone()));
-    let asked = receiver.count() + AT_ONCE;
+    let asked = receiver.count() + AT_ONCE - 1;
     while receiver.count() < asked {
         stage.sender.pass().await.unwrap();
         yield_now().await;
@@ -131,6 +133,7 @@ async fn a_steady_endpoint_that_dies_fails_what_it_was_being_asked_and_not_all_t
         stage.sender.pass().await.unwrap();
         yield_now().await;
     }
+    last.open();
     stage.sender.finish().await;
     let failed = attempts(&stage, &ids) - done(&stage);
     assert!((10..10 + AT_ONCE).contains(&failed), "ten open the circuit, and what was under way: {failed}");
