@@ -102,6 +102,9 @@ macro_rules! store_suite {
                 attempts_are_listed_newest_first_by_endpoint_and_by_message,
                 an_event_goes_when_it_is_old_whether_anybody_heard_it_or_not,
                 a_failure_is_told_to_those_who_ask_for_it_and_no_further,
+                what_an_endpoint_was_never_sent_is_sent_once,
+                attempts_are_counted_by_how_they_ended,
+                errands_are_listed_in_the_order_of_their_ends_and_forgotten_when_they_are_old,
                 one_tenant_is_wiped_and_others_stay;
             placement: a_new_rule_sees_what_comes_after_it,
                 a_backfilled_rule_sees_every_change_since_that_instant_once,
