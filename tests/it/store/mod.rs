@@ -120,6 +120,7 @@ macro_rules! store_suite {
                 a_circuit_stands_with_its_endpoint_until_it_is_closed,
                 an_endpoint_that_is_given_up_is_disabled_and_told_of_once,
                 what_has_waited_too_long_ends_and_what_is_under_way_does_not,
+                what_has_waited_too_long_is_told_as_any_failure_is,
                 a_rule_is_told_to_fail_once_until_its_endpoint_takes_something_again,
                 nothing_is_told_to_who_is_not_there_or_is_disabled_too;
             outbox: due_deliveries_are_claimed_once_oldest_first,
