@@ -94,7 +94,8 @@ macro_rules! store_suite {
                 a_blob_is_named_by_an_example_until_that_goes,
                 queued_runs_come_in_their_order_and_once,
                 what_a_match_asks_for_happens_with_it_or_not_at_all,
-                what_collections_hold_of_a_run_is_told;
+                what_collections_hold_of_a_run_is_told,
+                what_becomes_of_datasets_and_examples_is_told_as_argilla_tells_it;
             events: event_types_are_listed_by_name_and_come_back_when_they_are_made_again,
                 applications_and_subscribers_keep_the_order_in_which_they_were_made,
                 an_event_goes_to_whoever_hears_of_it_and_once,
