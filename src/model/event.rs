@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::id::{ApplicationId, EndpointId, MessageId, TenantId, derived, derived_at};
+use crate::model::id::{ApplicationId, EndpointId, ErrandId, MessageId, TenantId, derived, derived_at};
 use crate::model::json::RawJson;
 use crate::model::message::Message;
 use crate::model::time::Timestamp;
@@ -171,6 +171,21 @@ impl Event {
             deliver_at: None,
         }
     }
+}
+
+/// What was asked for of many deliveries at once, and is done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Errand {
+    /// Its id.
+    pub id: ErrandId,
+    /// Which one it is, in the order in which they ended. Whoever stores it says so.
+    pub number: i64,
+    /// What it was, in Svix's words.
+    pub kind: String,
+    /// How many deliveries came of it.
+    pub deliveries: u64,
+    /// When it was done.
+    pub ended_at: Timestamp,
 }
 
 /// An event with the message that tells it.

@@ -119,6 +119,10 @@ id!(
     /// A scope of endpoints and events.
     ApplicationId
 );
+id!(
+    /// What was asked for of many deliveries at once.
+    ErrandId
+);
 
 impl ApplicationId {
     /// The tenant as a whole: what is subscribed and what happens outside of any application.

@@ -70,7 +70,7 @@ pub(super) struct Outcome {
     pub(super) stretch: Stretch,
     /// What is left of it. None: someone else was faster, and it is to be planned anew.
     pub(super) rest: Option<Rest>,
-    /// Messages that wait for delivery now.
+    /// Messages that wait for delivery now, at most.
     pub(super) messages: usize,
     /// Whether the project was settled with it, if nothing more had come.
     pub(super) settled: bool,
@@ -169,7 +169,9 @@ impl Evaluation<'_> {
                 self.tell(project, &rule.rule, found, &hearers, &mut commit).await?;
             }
         }
-        let (matches, messages) = (commit.matches.len(), commit.messages.len());
+        // Of examples that are added it may be told too.
+        let (matches, messages) =
+            (commit.matches.len(), commit.messages.len().saturating_add(commit.actions.examples.len()));
         let rest = match self.store.commit_window(commit).await {
             Ok(()) => {
                 count(&stretch.progress, matches);

@@ -2,17 +2,21 @@
 
 use async_trait::async_trait;
 
+use crate::model::audit::Entry;
 use crate::model::delivery::{Attempt, DeliveryState};
-use crate::model::event::{Event, Told};
-use crate::model::id::{ApplicationId, DeliveryId, EndpointId, MessageId, TenantId};
+use crate::model::event::{Errand, Event, Told};
+use crate::model::id::{ApplicationId, DeliveryId, EndpointId, ErrandId, MessageId, TenantId};
 use crate::model::message::Message;
 use crate::model::time::Timestamp;
 use crate::store::Result;
+use crate::store::catalog::Page;
 use crate::store::retention::Dropped;
 
 /// Whose endpoints hear of something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reach {
+    /// This one, whatever it asks for.
+    One(EndpointId),
     /// Those of its application that ask for its type or for all, and those of the tenant as a whole that ask for its type.
     Application,
     /// All that ask for its type, whosever they are.
@@ -41,6 +45,8 @@ pub struct EventQuery {
     pub before: Option<Timestamp>,
     /// Told before this one was.
     pub behind: Option<(Timestamp, MessageId)>,
+    /// Told after that one was instead, oldest first.
+    pub newer: bool,
     /// At most this many.
     pub limit: u32,
 }
@@ -68,6 +74,8 @@ pub struct AttemptQuery {
     pub before: Option<Timestamp>,
     /// Made before this one was.
     pub behind: Option<AttemptMark>,
+    /// Made after that one was instead, oldest first.
+    pub newer: bool,
     /// At most this many.
     pub limit: u32,
 }
@@ -106,12 +114,31 @@ pub struct Tally {
     pub failed: u64,
 }
 
+/// How attempts at an endpoint ended.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tries {
+    /// Those that it took what it was sent by.
+    pub taken: u64,
+    /// All others.
+    pub failed: u64,
+}
+
 /// Events, and what became of them.
 #[async_trait]
 pub trait EventStore: Send + Sync {
     /// Stores an event with a delivery for every endpoint that subscribes to it now, all in one transaction; nothing, if an
     /// event with the message's id is there.
     async fn send_event(&self, message: Message, event: Event, reach: Reach) -> Result<Sending>;
+
+    /// Deliveries of events to an endpoint, due now, of those that it was never sent. How many there are.
+    async fn send_missing(
+        &self,
+        tenant: TenantId,
+        endpoint: EndpointId,
+        events: &[MessageId],
+        now: Timestamp,
+        told: Option<Entry>,
+    ) -> Result<u64>;
 
     /// Which endpoints hear of an event now.
     async fn hearers(&self, tenant: TenantId, event: &Event, reach: Reach) -> Result<Vec<EndpointId>>;
@@ -127,6 +154,19 @@ pub trait EventStore: Send + Sync {
 
     /// How deliveries to an endpoint stand that were made from an instant on and before another.
     async fn tally(&self, tenant: TenantId, endpoint: EndpointId, since: Timestamp, until: Timestamp) -> Result<Tally>;
+
+    /// How attempts at an endpoint ended that began from an instant on and before another. They are known from when it
+    /// subscribed.
+    async fn tries(&self, tenant: TenantId, endpoint: EndpointId, since: Timestamp, until: Timestamp) -> Result<Tries>;
+
+    /// Notes an errand that is done, and forgets those of its tenant that ended before an instant.
+    async fn note_errand(&self, tenant: TenantId, errand: Errand, forget: Timestamp) -> Result<()>;
+
+    /// An errand.
+    async fn errand(&self, tenant: TenantId, id: ErrandId) -> Result<Option<Errand>>;
+
+    /// A page of errands, all or those of a kind, in the order in which they ended.
+    async fn errands(&self, tenant: TenantId, kind: Option<&str>, page: Page<i64>) -> Result<Vec<Errand>>;
 
     /// Drops up to `limit` events told before an instant that nobody was sent.
     async fn drop_unheard_events(&self, before: Timestamp, limit: u32) -> Result<Dropped>;

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 
+use runhook::model::id::DeliveryId;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
@@ -258,7 +259,17 @@ impl Round<'_> {
         unwilling.next().await;
         self.failed().await;
         let since = json!({"since": "2020-01-01T00:00:00Z"});
-        self.take(&format!("POST {path}/recover"), &["s", "e"], since, replayed).await;
+        self.take(&format!("POST {path}/recover"), &["s", "e"], since.clone(), replayed).await;
+        unwilling.next().await;
+        self.failed().await;
+        self.take(&format!("POST {path}/bulk-replay"), &["s", "e"], since.clone(), replayed).await;
+        let late = json!({"url": unwilling.url(), "uid": "late"});
+        let late = self.office.done("POST", "/app/s/endpoint", late).await;
+        let (message, late) = (word(&message["id"]).parse().unwrap(), word(&late["id"]).parse().unwrap());
+        let missing = DeliveryId::of(message, late).to_string();
+        self.take(&format!("POST {path}/replay-missing"), &["s", "late"], since, ("delivery.replay", &missing)).await;
+        let example = json!({"eventType": "order.paid", "payload": {"a": "planted"}});
+        self.take(&format!("POST {path}/send-example"), &["s", "e"], example, ("endpoint.test", "e")).await;
         self.take(&format!("DELETE {path}"), &["s", "e"], Value::Null, ("endpoint.delete", "e")).await;
         self.take("DELETE /app/{app}", &["s"], Value::Null, ("application.delete", "shop")).await;
     }

@@ -65,6 +65,7 @@ async fn create(State(api): State<Api>, principal: Principal, request: Request) 
     let keys: Keys<'_> = request::keys(&api, &body)?;
     let collection = made(&keys, CollectionKind::Dataset, principal.tenant_id, api.clock.now(), &DETAILS)?;
     api.store.create_collection(collection.clone()).await?;
+    api.delivery.poke();
     Ok(Json(shown(&(collection, 0))).into_response())
 }
 
@@ -155,6 +156,7 @@ async fn update(
     say(&mut known, &request::keys(&api, &body)?, &DETAILS)?;
     known.modified_at = api.clock.now();
     api.store.update_collection(known.clone()).await?;
+    api.delivery.poke();
     Ok(Json(shown(&(known, count))).into_response())
 }
 
@@ -171,6 +173,7 @@ pub(super) async fn remove(api: &Api, by: &By, kind: CollectionKind, id: &str) -
     };
     let told = by.entry(api, Act::new(action, Object::new(&known.name, known.id)));
     api.store.delete_collection(by.tenant_id, kind, known.id, Some(told)).await?;
+    api.delivery.poke();
     Ok(Json(json!({ "message": "deleted" })).into_response())
 }
 

@@ -96,6 +96,7 @@ async fn create(State(api): State<Api>, principal: Principal, request: Request) 
     let body = request::body(&api, request).await?;
     let example = made(&api, principal.tenant_id, &request::keys(&api, &body)?).await?;
     api.store.put_examples(principal.tenant_id, vec![example.clone()]).await?;
+    api.delivery.poke();
     Ok(Json(shown(&api, example).await?).into_response())
 }
 
@@ -109,6 +110,7 @@ async fn create_all(State(api): State<Api>, principal: Principal, request: Reque
         examples.push(made(&api, principal.tenant_id, keys).await?);
     }
     api.store.put_examples(principal.tenant_id, examples.clone()).await?;
+    api.delivery.poke();
     let mut told = Vec::with_capacity(examples.len());
     for example in examples {
         told.push(shown(&api, example).await?);
@@ -202,6 +204,7 @@ async fn update(
     }
     example.modified_at = api.clock.now();
     api.store.put_examples(principal.tenant_id, vec![example.clone()]).await?;
+    api.delivery.poke();
     Ok(Json(shown(&api, example).await?).into_response())
 }
 
@@ -211,5 +214,6 @@ async fn delete(State(api): State<Api>, by: By, Path(id): Path<String>) -> Resul
     if !api.store.delete_example(by.tenant_id, id, Some(told)).await? {
         return Err(Problem::not_found("example").into());
     }
+    api.delivery.poke();
     Ok(Json(json!({ "message": "deleted" })).into_response())
 }

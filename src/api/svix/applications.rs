@@ -17,9 +17,9 @@ use crate::model::audit::{Action, Entry, Object};
 use crate::model::event::{Application, is_name};
 use crate::model::id::{ApplicationId, TenantId};
 use crate::store::StoreError;
-use crate::store::catalog::{Handle, Page, Presence};
+use crate::store::catalog::{Handle, Presence};
 
-use super::page::{self, Listed, Order};
+use super::page::{Listed, Paging};
 use super::{Answer, Asks, Caller, Fault, Manager};
 
 /// Bytes of metadata of one thing.
@@ -62,13 +62,6 @@ impl From<Application> for Out {
             updated_at: found.updated_at.to_string(),
         }
     }
-}
-
-#[derive(Deserialize)]
-pub(super) struct Asked {
-    limit: Option<u32>,
-    iterator: Option<String>,
-    order: Option<Order>,
 }
 
 #[derive(Deserialize)]
@@ -157,13 +150,11 @@ pub(super) async fn create(
 pub(super) async fn list(
     State(api): State<Api>,
     Caller(tenant): Caller,
-    Asks(asked): Asks<Asked>,
+    Asks(asked): Asks<Paging>,
 ) -> Answer<Json<Listed<Out>>> {
-    let limit = page::limit(asked.limit)?;
-    let after = page::iterator(asked.iterator.as_deref())?;
-    let descending = asked.order == Some(Order::Descending);
-    let found = api.store.applications(tenant, Page { after, descending, limit: limit.saturating_add(1) }).await?;
-    Ok(Json(Listed::cut(found, limit, |one| one.number.to_string(), Out::from)))
+    let (page, cut) = asked.read()?;
+    let found = api.store.applications(tenant, page).await?;
+    Ok(cut.listed(found, |one| one.number.to_string(), Out::from))
 }
 
 pub(super) async fn show(State(api): State<Api>, Caller(tenant): Caller, Path(app): Path<String>) -> Answer<Json<Out>> {

@@ -20,7 +20,7 @@ use crate::store::outbox::DeliveryQuery;
 
 use super::endpoints::{self, url};
 use super::messages::{self, types};
-use super::page::{Listed, Mark, Narrowed, instant, iterator, limit, narrowed};
+use super::page::{Listed, Mark, Narrowed, Start, instant, iterator, limit, narrowed, onward};
 use super::{Answer, Asks, Caller, Fault, Manager, applications};
 
 /// An attempt as it is shown. Its id is that of its delivery with its number.
@@ -154,9 +154,10 @@ struct Tried<'a> {
 impl Narrowed for Tried<'_> {
     type Item = Made;
 
-    async fn fetch(&self, behind: Option<Mark>, limit: u32) -> crate::store::Result<Vec<Made>> {
-        let behind = behind.map(|Mark(at, id, number)| (at, DeliveryId(id), number));
-        self.api.store.attempts(self.tenant, &AttemptQuery { behind, limit, ..self.query.clone() }).await
+    async fn fetch(&self, from: Start<Mark>, limit: u32) -> crate::store::Result<Vec<Made>> {
+        let behind = from.at.map(|Mark(at, id, number)| (at, DeliveryId(id), number));
+        let query = AttemptQuery { behind, newer: from.back, limit, ..self.query.clone() };
+        self.api.store.attempts(self.tenant, &query).await
     }
 
     fn mark(&self, made: &Made) -> Mark {
@@ -171,16 +172,16 @@ impl Narrowed for Tried<'_> {
 async fn list(api: &Api, tenant: TenantId, of: AttemptsOf, asked: &Asked) -> Answer<Json<Listed<Out>>> {
     let (limit, from) = (limit(asked.limit)?, iterator::<Mark>(asked.iterator.as_deref())?);
     let (after, before) = (instant("after", asked.after.as_deref())?, instant("before", asked.before.as_deref())?);
-    let query = AttemptQuery { of, after, before, behind: None, limit };
+    let query = AttemptQuery { of, after, before, behind: None, newer: false, limit };
     let tried = Tried { api, tenant, query, asked };
-    let (found, iterator, done) = narrowed(&tried, limit, from).await?;
-    let (mut urls, mut data) = (Urls::default(), Vec::with_capacity(found.len()));
-    for made in found {
+    let page = narrowed(&tried, limit, from).await?;
+    let (mut urls, mut data) = (Urls::default(), Vec::with_capacity(page.found.len()));
+    for made in &page.found {
         let msg = if asked.with_msg { api.store.event(tenant, made.message_id).await? } else { None };
         let msg = msg.map(|told| messages::Out::of(told, asked.with_content.unwrap_or(true))).transpose()?;
-        data.push(shown(&made, urls.of(api, tenant, &made).await?, msg));
+        data.push(shown(made, urls.of(api, tenant, made).await?, msg));
     }
-    Ok(Json(Listed::new(data, iterator, done)))
+    Ok(Json(page.listed(data)))
 }
 
 pub(super) async fn at_endpoint(
@@ -267,7 +268,7 @@ pub(super) async fn messages(
     Path((app, endpoint)): Path<(String, String)>,
     Asks(asked): Asks<Asked>,
 ) -> Answer<Json<Listed<Value>>> {
-    let (limit, from) = (limit(asked.limit)?, iterator::<Mark>(asked.iterator.as_deref())?);
+    let (limit, from) = (limit(asked.limit)?, onward::<Mark>(asked.iterator.as_deref())?);
     let found = endpoints::find(&api, tenant, &app, &endpoint).await?;
     let query = DeliveryQuery {
         endpoint_id: Some(found.endpoint.id),
@@ -303,8 +304,14 @@ pub(super) async fn destinations(
     let limit = limit(asked.limit)?;
     let application = applications::find(&api, tenant, &app).await?;
     let told = messages::find(&api, tenant, application.id, &msg).await?;
-    let mut query =
-        AttemptQuery { of: AttemptsOf::Message(told.message.id), after: None, before: None, behind: None, limit: 500 };
+    let mut query = AttemptQuery {
+        of: AttemptsOf::Message(told.message.id),
+        after: None,
+        before: None,
+        behind: None,
+        newer: false,
+        limit: 500,
+    };
     let mut tried: BTreeMap<EndpointId, DeliveryState> = BTreeMap::new();
     loop {
         let found = api.store.attempts(tenant, &query).await?;
@@ -315,7 +322,7 @@ pub(super) async fn destinations(
             break;
         }
     }
-    let after: Option<EndpointId> = iterator(asked.iterator.as_deref())?;
+    let after: Option<EndpointId> = onward(asked.iterator.as_deref())?;
     let rest: Vec<_> = tried.into_iter().filter(|(id, _)| after.is_none_or(|after| *id > after)).collect();
     let size = usize::try_from(limit).unwrap_or(usize::MAX);
     let (done, mut data, mut last) = (rest.len() <= size, Vec::new(), None);

@@ -17,9 +17,9 @@ use crate::model::event::{EventType, is_name};
 use crate::model::id::TenantId;
 use crate::model::json::RawJson;
 use crate::store::StoreError;
-use crate::store::catalog::{Page, Presence};
+use crate::store::catalog::Presence;
 
-use super::page::{self, Listed, Order};
+use super::page::{Listed, Paging};
 use super::{Answer, Asks, Caller, Fault, Manager};
 
 type Schemas = BTreeMap<String, RawJson>;
@@ -69,9 +69,6 @@ impl From<EventType> for Out {
 
 #[derive(Deserialize)]
 pub(super) struct Asked {
-    limit: Option<u32>,
-    iterator: Option<String>,
-    order: Option<Order>,
     #[serde(default)]
     include_archived: bool,
     #[serde(default)]
@@ -167,17 +164,16 @@ pub(super) async fn create(
 pub(super) async fn list(
     State(api): State<Api>,
     Caller(tenant): Caller,
+    Asks(paging): Asks<Paging>,
     Asks(asked): Asks<Asked>,
 ) -> Answer<Json<Listed<Out>>> {
-    let limit = page::limit(asked.limit)?;
-    let descending = asked.order == Some(Order::Descending);
-    let wanted = Page { after: asked.iterator, descending, limit: limit.saturating_add(1) };
-    let found = api.store.event_types(tenant, asked.include_archived, wanted).await?;
+    let (page, cut) = paging.read()?;
+    let found = api.store.event_types(tenant, asked.include_archived, page).await?;
     let shown = |found: EventType| {
         let out = Out::from(found);
         if asked.with_content { out } else { Out { schemas: None, ..out } }
     };
-    Ok(Json(Listed::cut(found, limit, |one| one.name.clone(), shown)))
+    Ok(cut.listed(found, |one| one.name.clone(), shown))
 }
 
 pub(super) async fn show(

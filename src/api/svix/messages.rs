@@ -20,7 +20,7 @@ use crate::model::time::Timestamp;
 use crate::store::events::{EventQuery, Reach, Sending};
 
 use super::endpoints::checked_channels;
-use super::page::{Listed, Mark, Narrowed, instant, iterator, limit, narrowed};
+use super::page::{Listed, Mark, Narrowed, Start, instant, iterator, limit, narrowed};
 use super::{Answer, Asks, Caller, Fault, applications, event_types};
 
 /// Characters of the longest idempotency key.
@@ -55,6 +55,14 @@ pub(super) struct Out {
     #[serde(skip_serializing_if = "Option::is_none")]
     deliver_at: Option<String>,
     timestamp: String,
+}
+
+impl In {
+    /// A message of a type that says nothing else.
+    pub(super) fn plain(event_type: String, payload: RawJson) -> Self {
+        let (event_id, channels, tags) = (None, None, None);
+        Self { event_type, payload, event_id, channels, tags, deliver_at: None, transformations_params: None }
+    }
 }
 
 impl Out {
@@ -100,7 +108,7 @@ pub(super) struct Asked {
 }
 
 /// Refuses a payload that is not as the newest version of its type says. A type that nobody has described is anything.
-async fn checked(api: &Api, tenant: TenantId, wanted: &In) -> Answer<()> {
+pub(super) async fn checked(api: &Api, tenant: TenantId, wanted: &In) -> Answer<()> {
     if !is_name(&wanted.event_type) {
         let detail = "an event type's name is 1 to 256 letters, digits, `-`, `_` and `.`";
         return Err(Fault::invalid(&["body", "eventType"], detail));
@@ -150,7 +158,13 @@ fn idempotency_key(wanted: &In, headers: &HeaderMap) -> Answer<Option<String>> {
     Ok(key)
 }
 
-fn message(tenant_id: TenantId, id: MessageId, of: ApplicationId, wanted: &In, created_at: Timestamp) -> Message {
+pub(super) fn message(
+    tenant_id: TenantId,
+    id: MessageId,
+    of: ApplicationId,
+    wanted: &In,
+    created_at: Timestamp,
+) -> Message {
     Message {
         tenant_id,
         id,
@@ -248,9 +262,10 @@ struct Sent<'a> {
 impl Narrowed for Sent<'_> {
     type Item = Told;
 
-    async fn fetch(&self, behind: Option<Mark>, limit: u32) -> crate::store::Result<Vec<Told>> {
-        let behind = behind.map(|Mark(at, id, _)| (at, MessageId(id)));
-        self.api.store.events(self.tenant, &EventQuery { behind, limit, ..self.query.clone() }).await
+    async fn fetch(&self, from: Start<Mark>, limit: u32) -> crate::store::Result<Vec<Told>> {
+        let behind = from.at.map(|Mark(at, id, _)| (at, MessageId(id)));
+        let query = EventQuery { behind, newer: from.back, limit, ..self.query.clone() };
+        self.api.store.events(self.tenant, &query).await
     }
 
     fn mark(&self, told: &Told) -> Mark {
@@ -280,8 +295,8 @@ pub(super) async fn list(
     let event_type = if types.len() == 1 { types.first().cloned() } else { None };
     let query = EventQuery { application_id, event_type, after, before, ..EventQuery::default() };
     let sent = Sent { api: &api, tenant, query, types: &types, asked: &asked };
-    let (found, iterator, done) = narrowed(&sent, limit, from).await?;
-    let with_content = asked.with_content.unwrap_or(true);
+    let mut page = narrowed(&sent, limit, from).await?;
+    let (found, with_content) = (std::mem::take(&mut page.found), asked.with_content.unwrap_or(true));
     let data = found.into_iter().map(|told| Out::of(told, with_content)).collect::<Answer<Vec<_>>>()?;
-    Ok(Json(Listed::new(data, iterator, done)))
+    Ok(Json(page.listed(data)))
 }

@@ -12,6 +12,7 @@ mod event_types;
 mod fault;
 mod messages;
 mod page;
+mod tasks;
 
 use axum::Router;
 use axum::http::StatusCode;
@@ -43,6 +44,8 @@ pub(crate) fn routes() -> Router<Api> {
         .route("/app/{app}/msg/{msg}/attempt/{attempt}", get(attempts::show))
         .route("/app/{app}/attempt/msg/{msg}", get(attempts::of_message))
         .route("/app/{app}/attempt/endpoint/{endpoint}", get(attempts::at_endpoint))
+        .route("/background-task", get(tasks::list))
+        .route("/background-task/{task}", get(tasks::show))
         .merge(endpoints::routes())
 }
 

@@ -4,11 +4,13 @@ use std::fmt::Display;
 use std::str::FromStr;
 
 use async_trait::async_trait;
+use axum::Json;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::api::problem::Problem;
 use crate::model::time::Timestamp;
+use crate::store::catalog::Page;
 
 use super::Answer;
 
@@ -27,10 +29,20 @@ const READS: u32 = 20;
 /// Which way a list goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum Order {
+enum Order {
     Ascending,
     Descending,
 }
+
+/// Where a page begins: behind a place, or, where a page's `prevIterator` is given back, before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Start<T> {
+    pub(super) at: Option<T>,
+    pub(super) back: bool,
+}
+
+/// What a `prevIterator` begins with, and no other iterator does.
+const BACK: char = '~';
 
 /// One page of a list.
 #[derive(Debug, Serialize)]
@@ -47,13 +59,52 @@ impl<T> Listed<T> {
         Self { data, iterator, prev_iterator: None, done }
     }
 
-    /// A page of things of which one more was read than it holds.
-    pub(super) fn cut<S>(mut found: Vec<S>, limit: u32, mark: impl Fn(&S) -> String, shown: impl Fn(S) -> T) -> Self {
-        let size = usize::try_from(limit).unwrap_or(usize::MAX);
+    /// The same, which can be gone back from.
+    pub(super) fn between(data: Vec<T>, prev_iterator: Option<String>, iterator: Option<String>, done: bool) -> Self {
+        Self { data, iterator, prev_iterator, done }
+    }
+}
+
+/// What is asked of a list that goes either way.
+#[derive(Debug, Deserialize)]
+pub(super) struct Paging {
+    limit: Option<u32>,
+    iterator: Option<String>,
+    order: Option<Order>,
+}
+
+/// How a page is made of what was read for it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Cut {
+    limit: u32,
+    back: bool,
+}
+
+impl Paging {
+    /// What is to be read: one more than the page holds, and against the list's order where it goes back.
+    pub(super) fn read<T: FromStr>(&self) -> Answer<(Page<T>, Cut)> {
+        let limit = limit(self.limit)?;
+        let Start { at: after, back } = iterator(self.iterator.as_deref())?;
+        let descending = (self.order == Some(Order::Descending)) ^ back;
+        Ok((Page { after, descending, limit: limit.saturating_add(1) }, Cut { limit, back }))
+    }
+}
+
+impl Cut {
+    pub(super) fn listed<S, T>(
+        self,
+        mut found: Vec<S>,
+        mark: impl Fn(&S) -> String,
+        shown: impl Fn(S) -> T,
+    ) -> Json<Listed<T>> {
+        let size = usize::try_from(self.limit).unwrap_or(usize::MAX);
         let done = found.len() <= size;
         found.truncate(size);
-        let iterator = found.last().map(mark);
-        Self::new(found.into_iter().map(shown).collect(), iterator, done)
+        if self.back {
+            found.reverse();
+        }
+        let (first, last) = (found.first().map(|one| format!("{BACK}{}", mark(one))), found.last().map(&mark));
+        Json(Listed::between(found.into_iter().map(shown).collect(), first, last, done))
     }
 }
 
@@ -67,9 +118,20 @@ pub(super) fn limit(asked: Option<u32>) -> Answer<u32> {
     }
 }
 
-/// Reads what a page gave as `iterator`.
-pub(super) fn iterator<T: FromStr>(text: Option<&str>) -> Answer<Option<T>> {
-    text.filter(|text| !text.is_empty()).map(|text| text.parse().map_err(|_| wrong_iterator().into())).transpose()
+/// Reads what a page gave as `iterator` or as `prevIterator`.
+pub(super) fn iterator<T: FromStr>(text: Option<&str>) -> Answer<Start<T>> {
+    let text = text.unwrap_or_default();
+    let (text, back) = text.strip_prefix(BACK).map_or((text, false), |text| (text, true));
+    if text.is_empty() && !back {
+        return Ok(Start { at: None, back });
+    }
+    Ok(Start { at: Some(text.parse().map_err(|_| wrong_iterator())?), back })
+}
+
+/// The same, of a list that only goes on.
+pub(super) fn onward<T: FromStr>(text: Option<&str>) -> Answer<Option<T>> {
+    let start = iterator(text)?;
+    if start.back { Err(wrong_iterator().into()) } else { Ok(start.at) }
 }
 
 pub(super) fn wrong_iterator() -> Problem {
@@ -112,8 +174,8 @@ pub(super) trait Narrowed: Sync {
     /// What it holds.
     type Item: Send + Sync;
 
-    /// Reads on behind a place.
-    async fn fetch(&self, behind: Option<Mark>, limit: u32) -> crate::store::Result<Vec<Self::Item>>;
+    /// Reads on behind a place, or back from it.
+    async fn fetch(&self, from: Start<Mark>, limit: u32) -> crate::store::Result<Vec<Self::Item>>;
 
     /// Where something stands.
     fn mark(&self, item: &Self::Item) -> Mark;
@@ -122,32 +184,51 @@ pub(super) trait Narrowed: Sync {
     async fn passes(&self, item: &Self::Item) -> Answer<bool>;
 }
 
-/// A page of what passes, where the next one begins, and whether there is none. A list of which little passes is gone through
-/// in several pages, of which some may be empty.
-pub(super) async fn narrowed<L: Narrowed>(
-    list: &L,
-    limit: u32,
-    from: Option<Mark>,
-) -> Answer<(Vec<L::Item>, Option<String>, bool)> {
-    let (size, mut kept, mut behind) = (usize::try_from(limit).unwrap_or(usize::MAX), Vec::new(), from);
-    for _ in 0..READS {
-        let found = list.fetch(behind, BATCH).await?;
-        let is_last = found.len() < usize::try_from(BATCH).unwrap_or(usize::MAX);
-        for one in found {
-            if !list.passes(&one).await? {
-                behind = Some(list.mark(&one));
-            } else if kept.len() < size {
-                behind = Some(list.mark(&one));
-                kept.push(one);
-            } else {
-                return Ok((kept, behind.map(|mark| mark.to_string()), false));
+/// A page of what passes.
+pub(super) struct Narrow<T> {
+    pub(super) found: Vec<T>,
+    prev: Option<Mark>,
+    next: Option<Mark>,
+    done: bool,
+}
+
+impl<T> Narrow<T> {
+    /// The page, as what it holds is shown.
+    pub(super) fn listed<S>(&self, data: Vec<S>) -> Listed<S> {
+        let prev = self.prev.map(|mark| format!("{BACK}{mark}"));
+        Listed::between(data, prev, self.next.map(|mark| mark.to_string()), self.done)
+    }
+}
+
+/// A page of what passes, where the pages on either side begin, and whether there is none on this way. A list of which little
+/// passes is gone through in several pages, of which some may be empty.
+pub(super) async fn narrowed<L: Narrowed>(list: &L, limit: u32, from: Start<Mark>) -> Answer<Narrow<L::Item>> {
+    let size = usize::try_from(limit).unwrap_or(usize::MAX);
+    let (mut found, mut seen, mut done) = (Vec::new(), from.at, false);
+    'reads: for _ in 0..READS {
+        let read = list.fetch(Start { at: seen, ..from }, BATCH).await?;
+        done = read.len() < usize::try_from(BATCH).unwrap_or(usize::MAX);
+        for one in read {
+            let passes = list.passes(&one).await?;
+            if passes && found.len() == size {
+                done = false;
+                break 'reads;
+            }
+            seen = Some(list.mark(&one));
+            if passes {
+                found.push(one);
             }
         }
-        if is_last {
-            return Ok((kept, behind.map(|mark| mark.to_string()), true));
+        if done {
+            break;
         }
     }
-    Ok((kept, behind.map(|mark| mark.to_string()), false))
+    let first = found.first().map(|one| list.mark(one)).or(from.at);
+    if from.back {
+        found.reverse();
+        return Ok(Narrow { found, prev: seen, next: first, done });
+    }
+    Ok(Narrow { found, prev: first, next: seen, done })
 }
 
 #[cfg(test)]
@@ -161,9 +242,10 @@ mod tests {
     impl Narrowed for Numbers {
         type Item = u32;
 
-        async fn fetch(&self, behind: Option<Mark>, limit: u32) -> crate::store::Result<Vec<u32>> {
-            let from = behind.map_or(0, |mark| mark.2);
-            Ok((from + 1..=600).take(usize::try_from(limit).unwrap()).collect())
+        async fn fetch(&self, from: Start<Mark>, limit: u32) -> crate::store::Result<Vec<u32>> {
+            let at = from.at.map_or(0, |mark| mark.2);
+            let limit = usize::try_from(limit).unwrap();
+            Ok(if from.back { (1..at).rev().take(limit).collect() } else { (at + 1..=600).take(limit).collect() })
         }
 
         fn mark(&self, item: &u32) -> Mark {
@@ -183,16 +265,26 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_narrowed_page_ends_where_the_next_begins() {
-        let (mut behind, mut seen) = (None, Vec::new());
+    async fn a_narrowed_page_ends_where_the_next_begins_and_can_be_gone_back_from() {
+        let (mut from, mut seen) = (Start { at: None, back: false }, Vec::new());
+        let mut ends = Vec::new();
         loop {
-            let (kept, iterator, done) = narrowed(&Numbers, 4, behind).await.unwrap();
-            seen.push(kept);
-            behind = iterator.map(|text| text.parse().unwrap());
-            if done {
+            let page = narrowed(&Numbers, 4, from).await.unwrap();
+            ends.push(page.prev);
+            from.at = page.next;
+            seen.push(page.found);
+            if page.done {
                 break;
             }
         }
         assert_eq!(seen, [vec![100, 200, 300, 400], vec![500, 600]]);
+        let back = narrowed(&Numbers, 3, Start { at: ends[1], back: true }).await.unwrap();
+        assert_eq!((&back.found, back.done), (&vec![200, 300, 400], false));
+        assert_eq!(back.next.unwrap().2, 400, "from there it goes on as before");
+        let first = narrowed(&Numbers, 3, Start { at: back.prev, back: true }).await.unwrap();
+        assert_eq!((first.found, first.done), (vec![100], true));
+        let text = format!("{BACK}{}", ends[1].unwrap());
+        assert_eq!(iterator::<Mark>(Some(&text)).unwrap(), Start { at: ends[1], back: true });
+        assert!(onward::<Mark>(Some(&text)).is_err() && iterator::<Mark>(Some("~")).is_err());
     }
 }

@@ -7,7 +7,7 @@ use crate::model::event::{Event, Subscription, Told};
 use crate::model::id::{ApplicationId, DeliveryId, EndpointId, MessageId, TenantId};
 use crate::model::message::Message;
 use crate::model::time::Timestamp;
-use crate::store::events::{AttemptQuery, AttemptsOf, EventQuery, Made, Reach, Sending, Tally};
+use crate::store::events::{AttemptQuery, AttemptsOf, EventQuery, Made, Reach, Sending, Tally, Tries};
 use crate::store::records::{attempt, message, state_of_columns};
 use crate::store::retention::Dropped;
 use crate::store::row::{Cells, Columns, json_text, readable};
@@ -42,35 +42,59 @@ const ONE: &str = "SELECT m.tenant_id, m.message_id, m.rule_id, m.source, m.wind
      CROSS JOIN messages m \
      WHERE m.tenant_id = e.tenant_id AND m.message_id = e.message_id AND e.tenant_id = $1 AND e.message_id = $2";
 
-const OF_APPLICATION: &str = "SELECT m.tenant_id, m.message_id, m.rule_id, m.source, m.window_id, m.part, m.parts, m.runs, \
-     m.links, m.body, m.created_at, m.event_type, e.body FROM events e \
-     CROSS JOIN messages m \
-     WHERE m.tenant_id = e.tenant_id AND m.message_id = e.message_id AND e.tenant_id = $1 AND e.application_id = $2 AND e.created_at > $3 AND e.created_at < $4 \
-     AND (e.created_at, e.message_id) < ($5, $6) ORDER BY e.created_at DESC, e.message_id DESC LIMIT $7";
+/// Pages of events: of an application, and what else is demanded, on one side of a place.
+macro_rules! events_page {
+    ($and:literal, $side:literal, $way:literal) => {
+        concat!(
+            "SELECT m.tenant_id, m.message_id, m.rule_id, m.source, m.window_id, m.part, m.parts, m.runs, m.links, m.body, \
+             m.created_at, m.event_type, e.body FROM events e \
+             CROSS JOIN messages m \
+             WHERE m.tenant_id = e.tenant_id AND m.message_id = e.message_id AND e.tenant_id = $1 \
+             AND e.application_id = $2 AND e.created_at > $3 AND e.created_at < $4 AND (e.created_at, e.message_id) ",
+            $side, " ($5, $6)", $and, " ORDER BY e.created_at ", $way, ", e.message_id ", $way, " LIMIT $7"
+        )
+    };
+}
 
-const OF_TYPE: &str = "SELECT m.tenant_id, m.message_id, m.rule_id, m.source, m.window_id, m.part, m.parts, m.runs, \
-     m.links, m.body, m.created_at, m.event_type, e.body FROM events e \
-     CROSS JOIN messages m \
-     WHERE m.tenant_id = e.tenant_id AND m.message_id = e.message_id AND e.tenant_id = $1 AND e.application_id = $2 AND e.created_at > $3 AND e.created_at < $4 \
-     AND (e.created_at, e.message_id) < ($5, $6) AND e.event_type = $8 \
-     ORDER BY e.created_at DESC, e.message_id DESC LIMIT $7";
+const OF_APPLICATION: &str = events_page!("", "<", "DESC");
+const OF_APPLICATION_NEWER: &str = events_page!("", ">", "ASC");
+const OF_TYPE: &str = events_page!(" AND e.event_type = $8", "<", "DESC");
+const OF_TYPE_NEWER: &str = events_page!(" AND e.event_type = $8", ">", "ASC");
 
-const AT_ENDPOINT: &str = "SELECT a.number, a.started_at, a.duration_ms, a.result, d.delivery_id, d.message_id, \
-     d.endpoint_id, d.state, d.reason FROM attempts a \
-     CROSS JOIN deliveries d \
-     WHERE d.tenant_id = a.tenant_id AND d.delivery_id = a.delivery_id AND a.tenant_id = $1 AND a.endpoint_id = $2 AND a.started_at > $3 AND a.started_at < $4 \
-     AND (a.started_at, a.delivery_id, a.number) < ($5, $6, $7) \
-     ORDER BY a.started_at DESC, a.delivery_id DESC, a.number DESC LIMIT $8";
+/// Pages of attempts: what they are found by, on one side of a place.
+macro_rules! attempts_page {
+    ($found:literal, $side:literal, $way:literal) => {
+        concat!(
+            "SELECT a.number, a.started_at, a.duration_ms, a.result, d.delivery_id, d.message_id, d.endpoint_id, d.state, \
+             d.reason FROM ",
+            $found,
+            " AND d.tenant_id = a.tenant_id AND d.delivery_id = a.delivery_id AND a.started_at > $3 AND a.started_at < $4 \
+             AND (a.started_at, a.delivery_id, a.number) ",
+            $side, " ($5, $6, $7) ORDER BY a.started_at ", $way, ", a.delivery_id ", $way, ", a.number ", $way, " LIMIT $8"
+        )
+    };
+}
 
-const OF_MESSAGE: &str = "SELECT a.number, a.started_at, a.duration_ms, a.result, d.delivery_id, d.message_id, \
-     d.endpoint_id, d.state, d.reason FROM deliveries d \
-     CROSS JOIN attempts a \
-     WHERE a.tenant_id = d.tenant_id AND a.delivery_id = d.delivery_id AND d.tenant_id = $1 AND d.message_id = $2 AND a.started_at > $3 AND a.started_at < $4 \
-     AND (a.started_at, a.delivery_id, a.number) < ($5, $6, $7) \
-     ORDER BY a.started_at DESC, a.delivery_id DESC, a.number DESC LIMIT $8";
+const AT_ENDPOINT: &str =
+    attempts_page!("attempts a CROSS JOIN deliveries d WHERE a.tenant_id = $1 AND a.endpoint_id = $2", "<", "DESC");
+const AT_ENDPOINT_NEWER: &str =
+    attempts_page!("attempts a CROSS JOIN deliveries d WHERE a.tenant_id = $1 AND a.endpoint_id = $2", ">", "ASC");
+const OF_MESSAGE: &str =
+    attempts_page!("deliveries d CROSS JOIN attempts a WHERE d.tenant_id = $1 AND d.message_id = $2", "<", "DESC");
+const OF_MESSAGE_NEWER: &str =
+    attempts_page!("deliveries d CROSS JOIN attempts a WHERE d.tenant_id = $1 AND d.message_id = $2", ">", "ASC");
+
+/// An event's message, where it was never sent.
+const MISSING: &str = "SELECT m.tenant_id, m.message_id, m.rule_id, m.source, m.window_id, m.part, m.parts, m.runs, m.links, \
+     m.body, m.created_at, m.event_type FROM messages m WHERE m.tenant_id = $1 AND m.message_id = $2 \
+     AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.tenant_id = $1 AND d.delivery_id = $3)";
 
 const TALLY: &str = "SELECT state, count(*) FROM deliveries \
      WHERE tenant_id = $1 AND endpoint_id = $2 AND created_at >= $3 AND created_at < $4 GROUP BY state";
+
+/// What an attempt's text begins with if it was answered with 200 to 299.
+const TRIES: &str = "SELECT count(CASE WHEN result LIKE '{\"kind\":\"answered\",\"status\":2__%' THEN 1 END), count(*) \
+     FROM attempts WHERE tenant_id = $1 AND endpoint_id = $2 AND started_at >= $3 AND started_at < $4";
 
 /// A subquery that gives a value is asked for each event: one that says whether there is any would be joined to all deliveries.
 pub(in crate::store) const UNHEARD: &str = "SELECT e.tenant_id, e.message_id FROM events e WHERE e.created_at < $1 AND \
@@ -135,6 +159,24 @@ pub(in crate::store) async fn send(
     Ok(Sending::Sent(deliveries.len()))
 }
 
+pub(in crate::store) async fn send_missing(
+    connection: &mut Connection,
+    tenant: TenantId,
+    endpoint: EndpointId,
+    events: &[MessageId],
+    now: Timestamp,
+) -> Result<u64> {
+    let mut deliveries = Vec::new();
+    for event in events {
+        let query = sqlx::query(MISSING).bind(tenant.0).bind(event.0).bind(DeliveryId::of(*event, endpoint).0);
+        if let Some(row) = query.fetch_optional(&mut *connection).await? {
+            deliveries.push(delivery(&message(&row)?, endpoint, now));
+        }
+    }
+    store_told(connection, tenant, &[], &deliveries).await?;
+    Ok(deliveries.len() as u64)
+}
+
 pub(super) fn delivery(message: &Message, endpoint_id: EndpointId, due_at: Timestamp) -> Delivery {
     Delivery {
         tenant_id: message.tenant_id,
@@ -156,6 +198,9 @@ pub(in crate::store) async fn hearers(
     event: &Event,
     reach: Reach,
 ) -> Result<Vec<EndpointId>> {
+    if let Reach::One(endpoint) = reach {
+        return Ok(vec![endpoint]);
+    }
     let rows = if reach == Reach::Tenant {
         sqlx::query(HEARERS_OF_ALL).bind(tenant.0).bind(event.event_type.clone()).fetch_all(connection).await?
     } else {
@@ -192,7 +237,12 @@ pub(in crate::store) async fn page(
     let (after, before) = bounds(query.after, query.before);
     let (instant, id) = query.behind.map_or((i64::MAX, Uuid::nil()), |(at, id)| (at.0, id.0));
     let application = query.application_id.unwrap_or(ApplicationId::TENANT);
-    let statement = if query.event_type.is_some() { OF_TYPE } else { OF_APPLICATION };
+    let statement = match (query.event_type.is_some(), query.newer) {
+        (true, false) => OF_TYPE,
+        (true, true) => OF_TYPE_NEWER,
+        (false, false) => OF_APPLICATION,
+        (false, true) => OF_APPLICATION_NEWER,
+    };
     let mut found = sqlx::query(statement).bind(tenant.0).bind(application.0).bind(after).bind(before);
     found = found.bind(instant).bind(id).bind(i64::from(query.limit));
     if let Some(event_type) = &query.event_type {
@@ -206,9 +256,11 @@ pub(in crate::store) async fn attempts(
     tenant: TenantId,
     query: &AttemptQuery,
 ) -> Result<Vec<Made>> {
-    let (statement, of) = match query.of {
-        AttemptsOf::Endpoint(endpoint) => (AT_ENDPOINT, endpoint.0),
-        AttemptsOf::Message(message) => (OF_MESSAGE, message.0),
+    let (statement, of) = match (query.of, query.newer) {
+        (AttemptsOf::Endpoint(endpoint), false) => (AT_ENDPOINT, endpoint.0),
+        (AttemptsOf::Endpoint(endpoint), true) => (AT_ENDPOINT_NEWER, endpoint.0),
+        (AttemptsOf::Message(message), false) => (OF_MESSAGE, message.0),
+        (AttemptsOf::Message(message), true) => (OF_MESSAGE_NEWER, message.0),
     };
     let (after, before) = bounds(query.after, query.before);
     let behind = query.behind.map_or((i64::MAX, Uuid::nil(), 0), |(at, id, number)| (at.0, id.0, i64::from(number)));
@@ -237,6 +289,19 @@ pub(in crate::store) async fn tally(
     Ok(tally)
 }
 
+pub(in crate::store) async fn tries(
+    connection: &mut Connection,
+    tenant: TenantId,
+    endpoint: EndpointId,
+    (since, until): (Timestamp, Timestamp),
+) -> Result<Tries> {
+    let query = sqlx::query(TRIES).bind(tenant.0).bind(endpoint.0).bind(since.0).bind(until.0);
+    let row = query.fetch_one(connection).await?;
+    let mut cells = Cells::of("attempts", &row);
+    let (taken, all) = (cells.take::<i64>()?.cast_unsigned(), cells.take::<i64>()?.cast_unsigned());
+    Ok(Tries { taken, failed: all.saturating_sub(taken) })
+}
+
 pub(in crate::store) async fn drop_unheard(
     connection: &mut Connection,
     before: Timestamp,
@@ -260,11 +325,20 @@ pub(in crate::store) const PLANNED: &[(&str, &str)] = &[
     (HEARERS_OF_ALL, "subscribed_types_by_type"),
     (ONE, "events"),
     (OF_MESSAGE, "deliveries_by_message"),
+    (OF_MESSAGE_NEWER, "deliveries_by_message"),
+    (MISSING, "messages"),
     (TALLY, "deliveries_by_endpoint"),
+    (TRIES, "attempts_by_endpoint"),
     (UNHEARD, "events_by_age"),
 ];
 
 /// Those that are read in the order of an index.
 #[cfg(test)]
-pub(in crate::store) const ORDERED: &[(&str, &str)] =
-    &[(OF_APPLICATION, "events_by_application"), (OF_TYPE, "events_by_type"), (AT_ENDPOINT, "attempts_by_endpoint")];
+pub(in crate::store) const ORDERED: &[(&str, &str)] = &[
+    (OF_APPLICATION, "events_by_application"),
+    (OF_APPLICATION_NEWER, "events_by_application"),
+    (OF_TYPE, "events_by_type"),
+    (OF_TYPE_NEWER, "events_by_type"),
+    (AT_ENDPOINT, "attempts_by_endpoint"),
+    (AT_ENDPOINT_NEWER, "attempts_by_endpoint"),
+];

@@ -2,6 +2,8 @@
 //! is that backend's.
 
 pub(super) mod catalog;
+pub(super) mod datasets;
+pub(super) mod errands;
 pub(super) mod events;
 pub(super) mod notices;
 pub(super) mod subscriptions;

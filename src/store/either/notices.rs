@@ -1,4 +1,4 @@
-//! What the store tells of by itself, in the transaction in which it happens: deliveries that failed, rules that fail by
+//! What the store tells of deliveries by itself, in the transaction in which it happens: those that failed, rules that fail by
 //! them, and endpoints that were disabled. Nothing is told of what tells of these, so that no failure tells of its own
 //! telling without end.
 //!
@@ -6,7 +6,9 @@
 //! is a column of the endpoint's row, and the id of the telling is made of it: so it is told once for each rule and endpoint,
 //! however many deliveries fail, and again only after the endpoint has taken something.
 
-use serde_json::{Value, json};
+use std::collections::{HashMap, HashSet};
+
+use serde_json::json;
 use uuid::Uuid;
 
 use crate::model::delivery::Delivery;
@@ -17,7 +19,7 @@ use crate::model::time::Timestamp;
 use crate::store::Result;
 use crate::store::events::Reach;
 use crate::store::records::source;
-use crate::store::row::{Cells, Columns};
+use crate::store::row::{Cells, Columns, readable};
 
 use super::{Connection, events, store_told};
 
@@ -25,15 +27,28 @@ const DELIVERY_FAILED: &str = "delivery.failed";
 const ENDPOINT_DISABLED: &str = "endpoint.disabled";
 const RULE_FAILING: &str = "rule.failing";
 
-const FAILED: &str = "SELECT d.message_id, d.endpoint_id, d.rule_id, d.source, d.attempts, m.event_type, e.failing_since, r.key \
-     FROM deliveries d \
-     LEFT JOIN messages m ON m.tenant_id = d.tenant_id AND m.message_id = d.message_id \
-     LEFT JOIN endpoints e ON e.tenant_id = d.tenant_id AND e.endpoint_id = d.endpoint_id \
-     LEFT JOIN rules r ON r.tenant_id = d.tenant_id AND r.rule_id = d.rule_id \
-     WHERE d.tenant_id = $1 AND d.delivery_id = $2";
+/// Deliveries, as far as it is told that they failed.
+macro_rules! lost {
+    ($which:literal) => {
+        concat!(
+            "SELECT d.delivery_id, d.message_id, d.endpoint_id, d.rule_id, d.source, d.attempts, m.event_type, \
+             e.failing_since, r.key FROM deliveries d \
+             LEFT JOIN messages m ON m.tenant_id = d.tenant_id AND m.message_id = d.message_id \
+             LEFT JOIN endpoints e ON e.tenant_id = d.tenant_id AND e.endpoint_id = d.endpoint_id \
+             LEFT JOIN rules r ON r.tenant_id = d.tenant_id AND r.rule_id = d.rule_id \
+             WHERE d.tenant_id = $1 AND ",
+            $which
+        )
+    };
+}
+
+const FAILED: &str = lost!("d.delivery_id = $2");
+
+const GIVEN_UP: &str = lost!("d.endpoint_id = $2 AND d.finished_at = $3 AND d.state = 2 AND d.reason = $4");
 
 /// A delivery that failed.
 struct Lost {
+    delivery: Uuid,
     message: Uuid,
     endpoint: Uuid,
     source: Source,
@@ -48,6 +63,7 @@ struct Lost {
 fn lost(row: &impl Columns) -> Result<Lost> {
     let mut cells = Cells::of("deliveries", row);
     Ok(Lost {
+        delivery: cells.take()?,
         message: cells.take()?,
         endpoint: cells.take()?,
         source: source(&mut cells)?,
@@ -58,55 +74,99 @@ fn lost(row: &impl Columns) -> Result<Lost> {
     })
 }
 
-/// Tells that a delivery failed, and that its rule does, after its endpoint's row says so.
-pub(in crate::store) async fn failed(
+/// Who hears of deliveries that fail, and of rules that do by them.
+struct Watchers {
+    deliveries: Vec<EndpointId>,
+    rules: Vec<EndpointId>,
+}
+
+async fn watchers(connection: &mut Connection, tenant: TenantId) -> Result<Option<Watchers>> {
+    let deliveries = hearers(connection, tenant, DELIVERY_FAILED).await?;
+    let rules = hearers(connection, tenant, RULE_FAILING).await?;
+    let is_watched = !deliveries.is_empty() || !rules.is_empty();
+    Ok(is_watched.then_some(Watchers { deliveries, rules }))
+}
+
+/// That a delivery failed: whose, which, why and when.
+pub(in crate::store) type Failure<'a> = (TenantId, DeliveryId, &'a str, Timestamp);
+
+/// Tells that deliveries failed, and that their rules do, after the rows of their endpoints say so.
+pub(in crate::store) async fn failed(connection: &mut Connection, failures: &[Failure<'_>]) -> Result<()> {
+    let mut watched = HashMap::new();
+    for (tenant, delivery, reason, at) in failures {
+        if !watched.contains_key(tenant) {
+            watched.insert(*tenant, watchers(connection, *tenant).await?);
+        }
+        let Some(Some(to)) = watched.get(tenant) else { continue };
+        let rows = sqlx::query(FAILED).bind(tenant.0).bind(delivery.0).fetch_all(&mut *connection).await?;
+        tell_all(connection, *tenant, readable(&rows, lost)?, (reason, *at), to).await?;
+    }
+    Ok(())
+}
+
+/// Tells the same of all deliveries to an endpoint that have just ended for this reason.
+pub(in crate::store) async fn given_up(
     connection: &mut Connection,
     tenant: TenantId,
-    delivery: DeliveryId,
+    endpoint: EndpointId,
     (reason, at): (&str, Timestamp),
 ) -> Result<()> {
-    let to = hearers(connection, tenant, DELIVERY_FAILED).await?;
-    let of_rules = hearers(connection, tenant, RULE_FAILING).await?;
-    if to.is_empty() && of_rules.is_empty() {
-        return Ok(());
+    let Some(to) = watchers(connection, tenant).await? else { return Ok(()) };
+    let query = sqlx::query(GIVEN_UP).bind(tenant.0).bind(endpoint.0).bind(at.0).bind(reason.to_owned());
+    let rows = query.fetch_all(&mut *connection).await?;
+    tell_all(connection, tenant, readable(&rows, lost)?, (reason, at), &to).await
+}
+
+/// Tells of deliveries to one endpoint.
+async fn tell_all(
+    connection: &mut Connection,
+    tenant: TenantId,
+    all: Vec<Lost>,
+    (reason, at): (&str, Timestamp),
+    to: &Watchers,
+) -> Result<()> {
+    let mut rules = HashSet::new();
+    for lost in all {
+        let is_telling = |told: &str| [DELIVERY_FAILED, ENDPOINT_DISABLED, RULE_FAILING].contains(&told);
+        if lost.event_type.as_deref().is_some_and(is_telling) {
+            continue;
+        }
+        if lost.source.rule().is_some_and(|rule| rules.insert(rule)) {
+            failing(connection, tenant, &lost, (reason, at), &to.rules).await?;
+        }
+        let Lost { delivery, message, endpoint, source, attempts, event_type, .. } = lost;
+        let body = json!({
+            "delivery_id": delivery, "message_id": message, "endpoint_id": endpoint, "rule_id": source.rule(),
+            "attempts": attempts, "event_type": event_type.as_deref().unwrap_or("rule.matched"), "reason": reason,
+            "failed_at": at.to_string(),
+        });
+        let id = [delivery.as_bytes().as_slice(), &attempts.to_be_bytes(), &at.0.to_be_bytes()];
+        let id = MessageId(derived(DELIVERY_FAILED, &id));
+        tell(connection, tenant, (id, DELIVERY_FAILED, at), body.to_string(), without(&to.deliveries, endpoint))
+            .await?;
     }
-    let row = sqlx::query(FAILED).bind(tenant.0).bind(delivery.0).fetch_optional(&mut *connection).await?;
-    let Some(row) = row else { return Ok(()) };
-    let lost = lost(&row)?;
-    let is_telling = |told: &str| [DELIVERY_FAILED, ENDPOINT_DISABLED, RULE_FAILING].contains(&told);
-    if lost.event_type.as_deref().is_some_and(is_telling) {
-        return Ok(());
-    }
-    failing(connection, tenant, delivery, &lost, (reason, at), of_rules).await?;
-    let Lost { message, endpoint, source, attempts, event_type, .. } = lost;
-    let body = json!({
-        "delivery_id": delivery, "message_id": message, "endpoint_id": endpoint, "rule_id": source.rule(), "attempts": attempts,
-        "event_type": event_type.as_deref().unwrap_or("rule.matched"), "reason": reason, "failed_at": at.to_string(),
-    });
-    let id = MessageId(derived(DELIVERY_FAILED, &[delivery.0.as_bytes(), &attempts.to_be_bytes()]));
-    tell(connection, tenant, (id, DELIVERY_FAILED, at), &body, without(to, EndpointId(endpoint))).await
+    Ok(())
 }
 
 /// Tells that what a rule found does not arrive at an endpoint any more.
 async fn failing(
     connection: &mut Connection,
     tenant: TenantId,
-    delivery: DeliveryId,
     lost: &Lost,
     (reason, at): (&str, Timestamp),
-    to: Vec<EndpointId>,
+    to: &[EndpointId],
 ) -> Result<()> {
     // What becomes of runs is told by rules that nobody wrote: their messages have a type.
     let (None, Some(rule), Some(since)) = (&lost.event_type, lost.source.rule(), lost.failing_since) else {
         return Ok(());
     };
     let body = json!({
-        "rule_id": rule, "rule": lost.rule, "endpoint_id": lost.endpoint, "delivery_id": delivery,
+        "rule_id": rule, "rule": lost.rule, "endpoint_id": lost.endpoint, "delivery_id": lost.delivery,
         "message_id": lost.message, "reason": reason, "failing_since": since.to_string(), "failed_at": at.to_string(),
     });
     let id = [rule.0.as_bytes().as_slice(), lost.endpoint.as_bytes(), &since.0.to_be_bytes()];
     let id = MessageId(derived(RULE_FAILING, &id));
-    tell(connection, tenant, (id, RULE_FAILING, at), &body, without(to, EndpointId(lost.endpoint))).await
+    tell(connection, tenant, (id, RULE_FAILING, at), body.to_string(), without(to, lost.endpoint)).await
 }
 
 /// Tells that an endpoint was disabled.
@@ -116,26 +176,30 @@ pub(in crate::store) async fn disabled(
     endpoint: EndpointId,
     (reason, at): (&str, Timestamp),
 ) -> Result<()> {
-    let to = without(hearers(connection, tenant, ENDPOINT_DISABLED).await?, endpoint);
+    let to = without(&hearers(connection, tenant, ENDPOINT_DISABLED).await?, endpoint.0);
     let body = json!({ "endpoint_id": endpoint, "reason": reason, "disabled_at": at.to_string() });
     let id = MessageId(derived(ENDPOINT_DISABLED, &[endpoint.0.as_bytes(), &at.0.to_be_bytes()]));
-    tell(connection, tenant, (id, ENDPOINT_DISABLED, at), &body, to).await
+    tell(connection, tenant, (id, ENDPOINT_DISABLED, at), body.to_string(), to).await
 }
 
-async fn hearers(connection: &mut Connection, tenant: TenantId, event_type: &str) -> Result<Vec<EndpointId>> {
+pub(super) async fn hearers(
+    connection: &mut Connection,
+    tenant: TenantId,
+    event_type: &str,
+) -> Result<Vec<EndpointId>> {
     events::hearers(connection, tenant, &Event::of_tenant(event_type), Reach::Tenant).await
 }
 
-fn without(mut endpoints: Vec<EndpointId>, one: EndpointId) -> Vec<EndpointId> {
-    endpoints.retain(|endpoint| *endpoint != one);
-    endpoints
+fn without(endpoints: &[EndpointId], one: Uuid) -> Vec<EndpointId> {
+    endpoints.iter().copied().filter(|endpoint| endpoint.0 != one).collect()
 }
 
-async fn tell(
+/// Stores what is told, with a delivery for everyone who hears it; nothing, if it was told before.
+pub(super) async fn tell(
     connection: &mut Connection,
     tenant_id: TenantId,
     (id, event_type, at): (MessageId, &str, Timestamp),
-    body: &Value,
+    json: String,
     to: Vec<EndpointId>,
 ) -> Result<()> {
     if to.is_empty() || !events::note(connection, tenant_id, id, &Event::of_tenant(event_type), at).await? {
@@ -149,10 +213,15 @@ async fn tell(
         part: 1,
         parts: 1,
         runs: 0,
-        body: Body { json: body.to_string(), links: Vec::new() },
+        body: Body { json, links: Vec::new() },
         created_at: at,
         event_type: Some(event_type.to_owned()),
     };
     let deliveries: Vec<Delivery> = to.into_iter().map(|endpoint| events::delivery(&message, endpoint, at)).collect();
     store_told(connection, tenant_id, std::slice::from_ref(&message), &deliveries).await
 }
+
+/// Statements that loops run, each with the index it must use, or the table whose primary key.
+#[cfg(test)]
+pub(in crate::store) const PLANNED: &[(&str, &str)] =
+    &[(FAILED, "deliveries"), (GIVEN_UP, "deliveries_failed_by_endpoint")];

@@ -15,9 +15,10 @@ use crate::model::time::Timestamp;
 use crate::store::body::pack_json;
 use crate::store::collections::{ActionsTaken, CollectionQuery, CollectionStore, ExampleQuery, Shelved, shelved};
 use crate::store::failure::is_repeat;
+use crate::store::postgres::either::datasets;
 use crate::store::postgres::runner::Try;
 use crate::store::postgres::session::Session;
-use crate::store::postgres::{PgStore, audit, ids, text};
+use crate::store::postgres::{PgStore, Topic, audit, ids, text};
 use crate::store::row::json_text;
 use crate::store::{Result, StoreError, records};
 
@@ -96,23 +97,29 @@ impl CollectionStore for PgStore {
                     return Ok(this.done(()));
                 }
                 write(&mut this, CREATE, collection).await?;
+                datasets::changed(&mut this, datasets::CREATED, collection, collection.created_at).await?;
                 Ok(this.done(()))
             })
         })
-        .await
+        .await?;
+        self.poke(Topic::Deliveries);
+        Ok(())
     }
 
     async fn update_collection(&self, collection: Collection) -> Result<()> {
         let collection = &collection;
         self.run("update_collection", |mut this| {
             Box::pin(async move {
-                match write(&mut this, UPDATE, collection).await? {
-                    0 => Err(StoreError::NotFound("the collection")),
-                    _ => Ok(this.done(())),
+                if write(&mut this, UPDATE, collection).await? == 0 {
+                    return Err(StoreError::NotFound("the collection"));
                 }
+                datasets::changed(&mut this, datasets::UPDATED, collection, collection.modified_at).await?;
+                Ok(this.done(()))
             })
         })
-        .await
+        .await?;
+        self.poke(Topic::Deliveries);
+        Ok(())
     }
 
     async fn delete_collection(
@@ -123,13 +130,20 @@ impl CollectionStore for PgStore {
         told: Option<Entry>,
     ) -> Result<bool> {
         let told = told.as_slice();
-        self.run_long("delete_collection", |mut this| {
-            Box::pin(async move {
-                let there = delete(&mut this, tenant, kind, id).await?;
-                noted(this, there, told).await
+        let there = self
+            .run_long("delete_collection", |mut this| {
+                Box::pin(async move {
+                    let removed = delete(&mut this, tenant, kind, id).await?;
+                    if let Some(removed) = &removed {
+                        let at = told.first().map_or(removed.modified_at, |told| told.at);
+                        datasets::changed(&mut this, datasets::DELETED, removed, at).await?;
+                    }
+                    noted(this, removed.is_some(), told).await
+                })
             })
-        })
-        .await
+            .await?;
+        self.poke(Topic::Deliveries);
+        Ok(there)
     }
 
     async fn list_collections(
@@ -154,7 +168,9 @@ impl CollectionStore for PgStore {
                 Ok(this.done(()))
             })
         })
-        .await
+        .await?;
+        self.poke(Topic::Deliveries);
+        Ok(())
     }
 
     async fn list_examples(&self, tenant: TenantId, query: &ExampleQuery) -> Result<Vec<Example>> {
@@ -168,14 +184,23 @@ impl CollectionStore for PgStore {
 
     async fn delete_example(&self, tenant: TenantId, id: ExampleId, told: Option<Entry>) -> Result<bool> {
         let told = told.as_slice();
-        self.run("delete_example", |mut this| {
-            Box::pin(async move {
-                sqlx::query(DELETE_LINKS).bind(tenant.0).bind(vec![id.0]).execute(&mut *this).await?;
-                let done = sqlx::query(DELETE_EXAMPLE).bind(tenant.0).bind(id.0).execute(&mut *this).await?;
-                noted(this, done.rows_affected() > 0, told).await
+        let there = self
+            .run("delete_example", |mut this| {
+                Box::pin(async move {
+                    let known = datasets::example(&mut this, tenant, id).await?;
+                    sqlx::query(DELETE_LINKS).bind(tenant.0).bind(vec![id.0]).execute(&mut *this).await?;
+                    let done = sqlx::query(DELETE_EXAMPLE).bind(tenant.0).bind(id.0).execute(&mut *this).await?;
+                    let removed = known.filter(|_| done.rows_affected() > 0);
+                    if let Some(removed) = &removed {
+                        let at = told.first().map_or(removed.modified_at, |told| told.at);
+                        datasets::removed(&mut this, removed, at).await?;
+                    }
+                    noted(this, removed.is_some(), told).await
+                })
             })
-        })
-        .await
+            .await?;
+        self.poke(Topic::Deliveries);
+        Ok(there)
     }
 
     async fn enqueue(&self, tenant: TenantId, queue: QueueId, runs: &[RunId], now: Timestamp) -> Result<bool> {
@@ -258,7 +283,12 @@ pub(super) async fn act(
 ) -> Result<()> {
     if !actions.examples.is_empty() {
         let examples: Vec<&Example> = actions.examples.iter().map(|(_, example)| example).collect();
+        let known = datasets::there(&mut *connection, tenant, &examples).await?;
         write_examples(connection, ADD_EXAMPLES, tenant, &examples).await?;
+        if let Some(known) = known {
+            let new = examples.into_iter().filter(|example| !known.contains(&example.id));
+            datasets::put(&mut *connection, tenant, new, &known).await?;
+        }
     }
     let queued: Vec<Queued> = actions.queued.iter().map(|(_, queued)| *queued).collect();
     put_queued(connection, tenant, &queued, now).await
@@ -274,7 +304,13 @@ async fn put_examples(connection: &mut Session, tenant: TenantId, examples: &[Ex
     }
     let all: Vec<Uuid> = examples.iter().map(|example| example.id.0).collect();
     sqlx::query(DELETE_LINKS).bind(tenant.0).bind(all).execute(&mut *connection).await?;
-    write_examples(connection, PUT_EXAMPLES, tenant, &examples.iter().collect::<Vec<_>>()).await
+    let examples: Vec<&Example> = examples.iter().collect();
+    let known = datasets::there(&mut *connection, tenant, &examples).await?;
+    write_examples(connection, PUT_EXAMPLES, tenant, &examples).await?;
+    match known {
+        Some(known) => datasets::put(connection, tenant, examples.into_iter(), &known).await,
+        None => Ok(()),
+    }
 }
 
 async fn write_examples(
@@ -332,15 +368,22 @@ async fn write(connection: &mut Session, statement: &'static str, collection: &C
     }
 }
 
-async fn delete(connection: &mut Session, tenant: TenantId, kind: CollectionKind, id: Uuid) -> Result<bool> {
+/// Removes a collection with all it holds. What it was, if it was there.
+async fn delete(
+    connection: &mut Session,
+    tenant: TenantId,
+    kind: CollectionKind,
+    id: Uuid,
+) -> Result<Option<Collection>> {
+    let known = datasets::collection(&mut *connection, tenant, kind, id).await?;
     let query = sqlx::query(DELETE).bind(tenant.0).bind(kind.as_str()).bind(id);
-    let there = query.execute(&mut *connection).await?.rows_affected() > 0;
-    if there {
-        for statement in DELETE_CONTENTS {
-            sqlx::query(statement).bind(tenant.0).bind(id).execute(&mut *connection).await?;
-        }
+    if query.execute(&mut *connection).await?.rows_affected() == 0 {
+        return Ok(None);
     }
-    Ok(there)
+    for statement in DELETE_CONTENTS {
+        sqlx::query(statement).bind(tenant.0).bind(id).execute(&mut *connection).await?;
+    }
+    Ok(known)
 }
 
 fn page(tenant: TenantId, kind: CollectionKind, query: &CollectionQuery) -> QueryBuilder<Postgres> {

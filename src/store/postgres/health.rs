@@ -1,4 +1,9 @@
 //! What attempts tell of their endpoints: since when one fails, its circuit, that it is disabled, and who hears of it.
+//!
+//! Replicas record attempts at the same endpoints at the same time. What follows from them changes rows of endpoints, of
+//! deliveries that wait for these, and of events that both would tell. So whoever records holds the endpoints that something
+//! follows for before anything else, in the order of their ids: all the rest then comes to one after the other. What does
+//! well holds nothing.
 
 use crate::model::health::Turn;
 use crate::model::id::EndpointId;
@@ -11,7 +16,13 @@ use crate::store::postgres::session::Session;
 use crate::store::postgres::text;
 use crate::store::records::{ENDPOINT_DISABLED, End, Upshot, failure, notice_delivery, upshots};
 
-/// Writes only where something changes: nothing, of endpoints that do well.
+/// Endpoints that something follows for, or that fail and may have recovered.
+const HOLD: &str = "SELECT 1 FROM endpoints e \
+     JOIN unnest($1::uuid[], $2::uuid[], $3::bool[]) AS f (tenant_id, endpoint_id, grave) \
+     ON e.tenant_id = f.tenant_id AND e.endpoint_id = f.endpoint_id \
+     WHERE f.grave OR e.failing_since IS NOT NULL ORDER BY e.endpoint_id FOR NO KEY UPDATE OF e";
+
+/// Writes only where something changes.
 const NOTE: &str = "UPDATE endpoints e SET failing_since = CASE WHEN f.recovered THEN f.since \
      ELSE coalesce(e.failing_since, f.since) END \
      FROM unnest($1::uuid[], $2::uuid[], $3::bool[], $4::bigint[]) AS f (tenant_id, endpoint_id, recovered, since) \
@@ -31,11 +42,25 @@ const GIVE_UP: &str = "UPDATE deliveries SET state = 2, reason = $5, finished_at
 
 const RECEIVER: &str = "SELECT endpoint_id FROM endpoints WHERE tenant_id = $1 AND key = $2 AND disabled_at IS NULL";
 
-/// Follows what attempts that were recorded tell. Failures are told when it is known since when their endpoints fail, and
-/// before these are disabled.
+/// Holds the endpoints that something follows for from attempts that are about to be recorded. Whether there are any.
+pub(super) async fn hold(connection: &mut Session, finished: &[&Finished]) -> Result<bool> {
+    let upshots = upshots(finished.iter().copied());
+    let held: Vec<&Upshot> = upshots.iter().filter(|one| one.is_noted() || one.is_grave()).collect();
+    if held.is_empty() {
+        return Ok(false);
+    }
+    let query = sqlx::query(HOLD)
+        .bind(held.iter().map(|one| one.tenant_id.0).collect::<Vec<_>>())
+        .bind(held.iter().map(|one| one.endpoint_id.0).collect::<Vec<_>>())
+        .bind(held.iter().map(|one| one.is_grave()).collect::<Vec<_>>());
+    Ok(!query.fetch_all(connection).await?.is_empty())
+}
+
+/// Follows what attempts that were recorded tell, where their endpoints are held. Failures are told when it is known since
+/// when their endpoints fail, and before these are disabled.
 pub(super) async fn follow(connection: &mut Session, recorded: &[&Finished]) -> Result<()> {
     let upshots = upshots(recorded.iter().copied());
-    let noted: Vec<&Upshot> = upshots.iter().filter(|one| one.recovered || one.failing_since.is_some()).collect();
+    let noted: Vec<&Upshot> = upshots.iter().filter(|one| one.is_noted()).collect();
     if !noted.is_empty() {
         sqlx::query(NOTE)
             .bind(noted.iter().map(|one| one.tenant_id.0).collect::<Vec<_>>())
@@ -45,11 +70,11 @@ pub(super) async fn follow(connection: &mut Session, recorded: &[&Finished]) -> 
             .execute(&mut *connection)
             .await?;
     }
-    for one in recorded {
-        if let Some(failure) = failure(&one.attempt, &one.outcome) {
-            notices::failed(connection, one.lease.tenant_id, one.lease.delivery_id, failure).await?;
-        }
-    }
+    let failed = recorded.iter().filter_map(|one| {
+        let (reason, at) = failure(&one.attempt, &one.outcome)?;
+        Some((one.lease.tenant_id, one.lease.delivery_id, reason, at))
+    });
+    notices::failed(connection, &failed.collect::<Vec<_>>()).await?;
     for one in &upshots {
         if let Some(turn) = one.turn {
             turned(connection, one, turn).await?;
@@ -72,11 +97,13 @@ async fn turned(connection: &mut Session, one: &Upshot, turn: Turn) -> Result<()
     Ok(())
 }
 
-/// Ends what has waited for too long. What is under way is leased, and ready later.
+/// Ends what has waited for too long, and tells it. What is under way is leased, and ready later.
 async fn give_up(connection: &mut Session, one: &Upshot, Overdue { ready_until, at, reason }: &Overdue) -> Result<()> {
     let query = sqlx::query(GIVE_UP).bind(one.tenant_id.0).bind(one.endpoint_id.0).bind(ready_until.0);
-    query.bind(at.0).bind(text(reason)).execute(connection).await?;
-    Ok(())
+    if query.bind(at.0).bind(text(reason)).execute(&mut *connection).await?.rows_affected() == 0 {
+        return Ok(());
+    }
+    notices::given_up(connection, one.tenant_id, one.endpoint_id, (&text(reason), *at)).await
 }
 
 /// Disables an endpoint, ends what waits for it, and tells it.
@@ -105,5 +132,9 @@ async fn tell(connection: &mut Session, Notice { to, message }: &Notice) -> Resu
 
 /// Hot statements, each with the indexes that serve it.
 #[cfg(test)]
-pub(super) const PLANNED: &[(&str, &[&str])] =
-    &[(NOTE, &["endpoints_by_id"]), (RECEIVER, &["endpoints_by_key"]), (GIVE_UP, &["deliveries_waiting"])];
+pub(super) const PLANNED: &[(&str, &[&str])] = &[
+    (HOLD, &["endpoints_by_id"]),
+    (NOTE, &["endpoints_by_id"]),
+    (RECEIVER, &["endpoints_by_key"]),
+    (GIVE_UP, &["deliveries_waiting"]),
+];

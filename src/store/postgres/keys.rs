@@ -33,7 +33,7 @@ const SET_MARKER: &str = "INSERT INTO markers (name, value) VALUES ($1, $2) \
 const CHECK: &str = "UPDATE counters SET value = $1 WHERE name = 'checked_at'";
 
 /// Every table that holds what is a tenant's, but for API keys.
-const OWNED: [&str; 32] = [
+const OWNED: [&str; 33] = [
     "projects",
     "removed_projects",
     "run_bodies",
@@ -66,6 +66,7 @@ const OWNED: [&str; 32] = [
     "subscriptions",
     "subscribed_types",
     "events",
+    "errands",
 ];
 
 #[async_trait]

@@ -426,6 +426,7 @@ async fn recorded_before(connection: &mut Session, finished: &[Finished]) -> Res
 }
 
 async fn finish(connection: &mut Session, finished: &[&Finished]) -> Result<HashSet<DeliveryId>> {
+    let is_held = health::hold(connection, finished).await?;
     let verdicts: Vec<_> = finished.iter().map(|one| verdict(&one.attempt, &one.outcome)).collect();
     let results = finished.iter().map(|one| attempt_text(&one.attempt)).collect::<Result<Vec<_>>>()?;
     let query = sqlx::query(FINISH)
@@ -444,7 +445,9 @@ async fn finish(connection: &mut Session, finished: &[&Finished]) -> Result<Hash
     let recorded: HashSet<DeliveryId> = rows.iter().map(recorded).collect::<Result<_>>()?;
     let kept: Vec<&Finished> =
         finished.iter().copied().filter(|one| recorded.contains(&one.lease.delivery_id)).collect();
-    health::follow(connection, &kept).await?;
+    if is_held {
+        health::follow(connection, &kept).await?;
+    }
     Ok(recorded)
 }
 

@@ -249,7 +249,9 @@ async fn served(connection: &mut PgConnection, wrong: &mut Wrong) {
 
 /// The catalogue and events are read by their indexes, and lists in their order.
 async fn of_events(connection: &mut PgConnection, wrong: &mut Wrong) {
-    let planned = [either::catalog::PLANNED, either::subscriptions::PLANNED, either::events::PLANNED].concat();
+    let planned =
+        [either::catalog::PLANNED, either::subscriptions::PLANNED, either::events::PLANNED, either::notices::PLANNED]
+            .concat();
     let ordered = [either::catalog::ORDERED, either::subscriptions::ORDERED, either::events::ORDERED].concat();
     let cases = planned.into_iter().map(|case| (case, false)).chain(ordered.into_iter().map(|case| (case, true)));
     for ((statement, index), in_order) in cases {

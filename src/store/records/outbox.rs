@@ -100,6 +100,8 @@ pub(in crate::store) struct Upshot {
     pub(in crate::store) recovered: bool,
     /// When the first one failed since, or at all.
     pub(in crate::store) failing_since: Option<Timestamp>,
+    /// Whether a delivery failed for good.
+    pub(in crate::store) lost: bool,
     pub(in crate::store) turn: Option<Turn>,
     pub(in crate::store) overdue: Option<Overdue>,
     pub(in crate::store) end: Option<End>,
@@ -118,7 +120,18 @@ pub(in crate::store) struct End {
 impl Upshot {
     fn of(lease: &Lease) -> Self {
         let (tenant_id, endpoint_id) = (lease.tenant_id, lease.endpoint_id);
-        Self { tenant_id, endpoint_id, recovered: false, failing_since: None, turn: None, overdue: None, end: None }
+        let (recovered, failing_since, lost) = (false, None, false);
+        Self { tenant_id, endpoint_id, recovered, failing_since, lost, turn: None, overdue: None, end: None }
+    }
+
+    /// Whether its endpoint's row says something, or might.
+    pub(in crate::store) fn is_noted(&self) -> bool {
+        self.recovered || self.failing_since.is_some()
+    }
+
+    /// Whether more follows for its endpoint than that it does well.
+    pub(in crate::store) fn is_grave(&self) -> bool {
+        self.lost || self.failing_since.is_some() || self.turn.is_some() || self.overdue.is_some() || self.end.is_some()
     }
 
     fn note(&mut self, Finished { attempt, outcome, aftermath, .. }: &Finished) {
@@ -128,6 +141,7 @@ impl Upshot {
             Sign::Unwilling | Sign::Unable => self.failing_since = self.failing_since.or(Some(ended)),
             Sign::Nothing => {}
         }
+        self.lost |= failure(attempt, outcome).is_some();
         self.turn = aftermath.turn.or(self.turn);
         self.overdue = aftermath.overdue.clone().or(self.overdue.take());
         let end = match (outcome, &aftermath.given_up) {

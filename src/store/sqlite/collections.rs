@@ -15,6 +15,7 @@ use crate::store::body::pack_json;
 use crate::store::collections::{ActionsTaken, CollectionQuery, CollectionStore, ExampleQuery, Shelved, shelved};
 use crate::store::failure::is_repeat;
 use crate::store::row::json_text;
+use crate::store::sqlite::either::datasets;
 use crate::store::sqlite::row::{Insert, id_list, insert};
 use crate::store::sqlite::{SqliteStore, audit};
 use crate::store::{Result, StoreError, records};
@@ -85,7 +86,12 @@ const DEQUEUE: &str = "DELETE FROM queued_runs WHERE tenant_id = $1 AND queue_id
 impl CollectionStore for SqliteStore {
     async fn create_collection(&self, collection: Collection) -> Result<()> {
         self.queue
-            .write(move |connection| Box::pin(async move { write(connection, CREATE, &collection).await.map(|_| ()) }))
+            .write(move |connection| {
+                Box::pin(async move {
+                    write(&mut *connection, CREATE, &collection).await?;
+                    datasets::changed(connection, datasets::CREATED, &collection, collection.created_at).await
+                })
+            })
             .await
     }
 
@@ -93,10 +99,10 @@ impl CollectionStore for SqliteStore {
         self.queue
             .write(move |connection| {
                 Box::pin(async move {
-                    match write(connection, UPDATE, &collection).await? {
-                        0 => Err(StoreError::NotFound("the collection")),
-                        _ => Ok(()),
+                    if write(&mut *connection, UPDATE, &collection).await? == 0 {
+                        return Err(StoreError::NotFound("the collection"));
                     }
+                    datasets::changed(connection, datasets::UPDATED, &collection, collection.modified_at).await
                 })
             })
             .await
@@ -112,11 +118,11 @@ impl CollectionStore for SqliteStore {
         self.queue
             .write(move |connection| {
                 Box::pin(async move {
-                    let there = delete(connection, tenant, kind, id).await?;
-                    if there {
-                        audit::write(connection, told.as_slice()).await?;
-                    }
-                    Ok(there)
+                    let Some(removed) = delete(&mut *connection, tenant, kind, id).await? else { return Ok(false) };
+                    let at = told.as_ref().map_or(removed.modified_at, |told| told.at);
+                    datasets::changed(&mut *connection, datasets::DELETED, &removed, at).await?;
+                    audit::write(connection, told.as_slice()).await?;
+                    Ok(true)
                 })
             })
             .await
@@ -143,13 +149,14 @@ impl CollectionStore for SqliteStore {
         self.queue
             .write(move |connection| {
                 Box::pin(async move {
+                    let removed = datasets::example(&mut *connection, tenant, id).await?;
+                    let Some(removed) = removed else { return Ok(false) };
                     sqlx::query(DELETE_LINKS).bind(tenant.0).bind(id.0).execute(&mut *connection).await?;
-                    let query = sqlx::query(DELETE_EXAMPLE).bind(tenant.0).bind(id.0);
-                    let there = query.execute(&mut *connection).await?.rows_affected() > 0;
-                    if there {
-                        audit::write(connection, told.as_slice()).await?;
-                    }
-                    Ok(there)
+                    sqlx::query(DELETE_EXAMPLE).bind(tenant.0).bind(id.0).execute(&mut *connection).await?;
+                    let at = told.as_ref().map_or(removed.modified_at, |told| told.at);
+                    datasets::removed(&mut *connection, &removed, at).await?;
+                    audit::write(connection, told.as_slice()).await?;
+                    Ok(true)
                 })
             })
             .await
@@ -226,7 +233,12 @@ pub(super) async fn act(
     now: Timestamp,
 ) -> Result<()> {
     let examples: Vec<&Example> = actions.examples.iter().map(|(_, example)| example).collect();
+    let known = datasets::there(&mut *connection, tenant, &examples).await?;
     write_examples(connection, &ADD_EXAMPLES, &examples).await?;
+    if let Some(known) = known {
+        let new = examples.into_iter().filter(|example| !known.contains(&example.id));
+        datasets::put(&mut *connection, tenant, new, &known).await?;
+    }
     let queued: Vec<Queued> = actions.queued.iter().map(|(_, queued)| *queued).collect();
     put_queued(connection, tenant, &queued, now).await
 }
@@ -242,7 +254,13 @@ async fn put_examples(connection: &mut SqliteConnection, tenant: TenantId, examp
     for example in &examples {
         sqlx::query(DELETE_LINKS).bind(tenant.0).bind(example.id.0).execute(&mut *connection).await?;
     }
-    write_examples(connection, &PUT_EXAMPLES, &examples.iter().collect::<Vec<_>>()).await
+    let examples: Vec<&Example> = examples.iter().collect();
+    let known = datasets::there(&mut *connection, tenant, &examples).await?;
+    write_examples(connection, &PUT_EXAMPLES, &examples).await?;
+    match known {
+        Some(known) => datasets::put(connection, tenant, examples.into_iter(), &known).await,
+        None => Ok(()),
+    }
 }
 
 async fn write_examples(connection: &mut SqliteConnection, statement: &Insert, examples: &[&Example]) -> Result<()> {
@@ -294,15 +312,21 @@ async fn write(connection: &mut SqliteConnection, statement: &'static str, colle
     }
 }
 
-async fn delete(connection: &mut SqliteConnection, tenant: TenantId, kind: CollectionKind, id: Uuid) -> Result<bool> {
-    let query = sqlx::query(DELETE).bind(tenant.0).bind(kind.as_str()).bind(id);
-    let there = query.execute(&mut *connection).await?.rows_affected() > 0;
-    if there {
+/// Removes a collection with all it holds. What it was, if it was there.
+async fn delete(
+    connection: &mut SqliteConnection,
+    tenant: TenantId,
+    kind: CollectionKind,
+    id: Uuid,
+) -> Result<Option<Collection>> {
+    let removed = datasets::collection(&mut *connection, tenant, kind, id).await?;
+    if removed.is_some() {
+        sqlx::query(DELETE).bind(tenant.0).bind(kind.as_str()).bind(id).execute(&mut *connection).await?;
         for statement in DELETE_CONTENTS {
             sqlx::query(statement).bind(tenant.0).bind(id).execute(&mut *connection).await?;
         }
     }
-    Ok(there)
+    Ok(removed)
 }
 
 fn page(tenant: TenantId, kind: CollectionKind, query: &CollectionQuery) -> QueryBuilder<Sqlite> {

@@ -39,17 +39,17 @@ const RECEIVER: &str = "SELECT endpoint_id FROM endpoints WHERE tenant_id = $1 A
 /// before these are disabled.
 pub(super) async fn follow(connection: &mut SqliteConnection, recorded: &[&Finished]) -> Result<()> {
     let upshots = upshots(recorded.iter().copied());
-    let noted: Vec<&Upshot> = upshots.iter().filter(|one| one.recovered || one.failing_since.is_some()).collect();
+    let noted: Vec<&Upshot> = upshots.iter().filter(|one| one.is_noted()).collect();
     change(&mut *connection, &NOTE, &noted, |values, one| {
         values.push(one.tenant_id.0).push(one.endpoint_id.0).push(one.recovered);
         values.push(one.failing_since.map(|at| at.0));
     })
     .await?;
-    for one in recorded {
-        if let Some(failure) = failure(&one.attempt, &one.outcome) {
-            notices::failed(connection, one.lease.tenant_id, one.lease.delivery_id, failure).await?;
-        }
-    }
+    let failed = recorded.iter().filter_map(|one| {
+        let (reason, at) = failure(&one.attempt, &one.outcome)?;
+        Some((one.lease.tenant_id, one.lease.delivery_id, reason, at))
+    });
+    notices::failed(connection, &failed.collect::<Vec<_>>()).await?;
     for one in &upshots {
         if let Some(turn) = one.turn {
             turned(connection, one, turn).await?;
@@ -72,15 +72,17 @@ async fn turned(connection: &mut SqliteConnection, one: &Upshot, turn: Turn) -> 
     Ok(())
 }
 
-/// Ends what has waited for too long. What is under way is leased, and ready later.
+/// Ends what has waited for too long, and tells it. What is under way is leased, and ready later.
 async fn give_up(
     connection: &mut SqliteConnection,
     one: &Upshot,
     Overdue { ready_until, at, reason }: &Overdue,
 ) -> Result<()> {
     let query = sqlx::query(GIVE_UP).bind(one.tenant_id.0).bind(one.endpoint_id.0).bind(ready_until.0);
-    query.bind(at.0).bind(reason.clone()).execute(connection).await?;
-    Ok(())
+    if query.bind(at.0).bind(reason.clone()).execute(&mut *connection).await?.rows_affected() == 0 {
+        return Ok(());
+    }
+    notices::given_up(connection, one.tenant_id, one.endpoint_id, (reason, *at)).await
 }
 
 /// Disables an endpoint, ends what waits for it, and tells it.

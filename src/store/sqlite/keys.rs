@@ -30,7 +30,7 @@ const SET_MARKER: &str = "INSERT INTO markers (name, value) VALUES ($1, $2) \
 
 const CHECK: &str = "UPDATE counters SET value = $1 WHERE name = 'checked_at'";
 
-const WIPE: [&str; 31] = [
+const WIPE: [&str; 32] = [
     "DELETE FROM projects",
     "DELETE FROM removed_projects",
     "DELETE FROM run_bodies",
@@ -62,6 +62,7 @@ const WIPE: [&str; 31] = [
     "DELETE FROM subscriptions",
     "DELETE FROM subscribed_types",
     "DELETE FROM events",
+    "DELETE FROM errands",
 ];
 
 #[async_trait]

@@ -288,7 +288,9 @@ async fn what_failed_is_read_in_the_order_of_an_index() {
 async fn the_catalogue_and_events_are_read_by_their_indexes() {
     let directory = tempfile::tempdir().unwrap();
     let (store, writer) = SqliteStore::open(&directory.path().join("runhook.db")).await.unwrap();
-    let planned = [either::catalog::PLANNED, either::subscriptions::PLANNED, either::events::PLANNED].concat();
+    let planned =
+        [either::catalog::PLANNED, either::subscriptions::PLANNED, either::events::PLANNED, either::notices::PLANNED]
+            .concat();
     let ordered = [either::catalog::ORDERED, either::subscriptions::ORDERED, either::events::ORDERED].concat();
     let uses = |found: &str, index: &str| {
         found.contains(&format!("INDEX {index} ")) || (!index.contains("_by_") && found.contains("USING PRIMARY KEY"))

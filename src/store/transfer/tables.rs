@@ -4,7 +4,7 @@ use crate::store::StoreError;
 use crate::store::transfer::{Result, TransferError};
 
 /// Every table of the schema. A test compares this with the schema itself.
-pub const TABLES: [&str; 35] = [
+pub const TABLES: [&str; 36] = [
     "projects",
     "removed_projects",
     "run_bodies",
@@ -36,6 +36,7 @@ pub const TABLES: [&str; 35] = [
     "subscriptions",
     "subscribed_types",
     "events",
+    "errands",
     "api_keys",
     "audit_log",
     "markers",

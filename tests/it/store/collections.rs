@@ -1,15 +1,20 @@
 //! Datasets, examples and queues, and what windows add to them.
 
+use runhook::model::audit::Action;
 use runhook::model::collection::{Collection, CollectionKind, Example, Queued};
-use runhook::model::id::{DatasetId, EndpointId, ExampleId, QueueId, RuleId, RunId, TenantId};
+use runhook::model::id::{ApplicationId, DatasetId, EndpointId, ExampleId, QueueId, RuleId, RunId, TenantId};
 use runhook::model::run::{BlobKey, BlobRef, Payload};
 use runhook::model::window::Progress;
 use runhook::store::collections::{ActionsTaken, CollectionQuery, ExampleQuery, Shelved};
+use runhook::store::events::EventQuery;
 use runhook::store::rule_log::LogQuery;
 use runhook::store::windows::WindowCommit;
 use runhook::store::{Store, StoreError};
+use serde_json::Value;
 use uuid::Uuid;
 
+use super::audit::entry;
+use super::events::subscribe;
 use super::sample::{
     PROJECT, TENANT, accept, apply, at, found, group, json, post, project_id, rule, run_id, uuid, window,
 };
@@ -157,6 +162,7 @@ pub(crate) async fn what_a_match_asks_for_happens_with_it_or_not_at_all(store: &
     accept(store, vec![post(1), post(2)]).await;
     store.create_collection(collection(CollectionKind::Dataset, 1, "set")).await.unwrap();
     store.create_collection(collection(CollectionKind::Queue, 2, "queue")).await.unwrap();
+    subscribe(store, 10, 0, &["record.created"], &[]).await;
     let state = async || {
         let queued = store.queued_runs(TENANT, QueueId(uuid(9, 2)), 10, 0).await.unwrap();
         (of(store, uuid(9, 1)).await.len(), queued.len())
@@ -171,9 +177,9 @@ pub(crate) async fn what_a_match_asks_for_happens_with_it_or_not_at_all(store: &
     assert!(store.delete_collection(TENANT, CollectionKind::Queue, uuid(9, 2), None).await.unwrap());
     store.commit_window(acting(store, 1, 2, rule.id).await).await.unwrap();
     assert_eq!(state().await, (2, 0));
+    assert_eq!(told(store).await.len(), 2, "each example once, with the match that made it");
     let log = store.rule_log(TENANT, rule.id, &LogQuery { limit: 10, ..LogQuery::default() }).await.unwrap();
-    let outcomes: Vec<serde_json::Value> =
-        log.iter().map(|entry| entry.outcome.as_ref().unwrap().read().unwrap()).collect();
+    let outcomes: Vec<Value> = log.iter().map(|entry| entry.outcome.as_ref().unwrap().read().unwrap()).collect();
     let told = |at: usize, action: &str| outcomes[at][action]["outcome"].as_str().unwrap().to_owned();
     assert_eq!([told(1, "add_to_dataset"), told(1, "add_to_annotation_queue")], ["success", "success"]);
     assert_eq!([told(0, "add_to_dataset"), told(0, "add_to_annotation_queue")], ["success", "error"]);
@@ -201,4 +207,70 @@ pub(crate) async fn what_collections_hold_of_a_run_is_told(store: &dyn Store) {
     let found = store.shelved(TENANT, &all).await.unwrap();
     assert_eq!(found, [(run_id(1), held(false, Some(10))), (run_id(2), held(false, Some(10)))].into());
     assert!(store.shelved(TenantId(Uuid::from_u128(9)), &all).await.unwrap().is_empty());
+}
+
+/// What was told of datasets and examples, oldest first: the type, and its data.
+async fn told(store: &dyn Store) -> Vec<(String, Value)> {
+    let query = EventQuery { application_id: Some(ApplicationId::TENANT), limit: 99, ..EventQuery::default() };
+    let mut found = store.events(TENANT, &query).await.unwrap();
+    found.reverse();
+    let read = |json: &str| serde_json::from_str(json).unwrap();
+    found.into_iter().map(|told| (told.event.event_type, read(&told.message.body.json))).collect()
+}
+
+pub(crate) async fn what_becomes_of_datasets_and_examples_is_told_as_argilla_tells_it(store: &dyn Store) {
+    let unheard = collection(CollectionKind::Dataset, 1, "unheard");
+    store.create_collection(unheard.clone()).await.unwrap();
+    store.put_examples(TENANT, vec![example(1, unheard.id)]).await.unwrap();
+    assert!(told(store).await.is_empty(), "nobody asks");
+    let types =
+        ["dataset.created", "dataset.updated", "dataset.deleted", "record.created", "record.updated", "record.deleted"];
+    subscribe(store, 10, 0, &types, &[]).await;
+
+    let dataset = collection(CollectionKind::Dataset, 2, "Fragen und Antworten");
+    store.create_collection(dataset.clone()).await.unwrap();
+    store.create_collection(collection(CollectionKind::Queue, 3, "queue")).await.unwrap();
+    let taken = collection(CollectionKind::Dataset, 4, "unheard");
+    assert!(matches!(store.create_collection(taken).await, Err(StoreError::Conflict(_))));
+    let renamed = Collection { name: "FAQ".into(), modified_at: at(10), ..dataset.clone() };
+    store.update_collection(renamed).await.unwrap();
+    let blob = BlobRef { key: BlobKey("t/r/o".into()), bytes: 9, extract: json("{}") };
+    let made = Example {
+        outputs: Some(Payload::Inline(json("[1.50]"))),
+        metadata: Some(json(r#"{"level": 3}"#)),
+        created_at: at(20),
+        modified_at: at(20),
+        ..example(11, dataset.id)
+    };
+    store.put_examples(TENANT, vec![made.clone()]).await.unwrap();
+    let other = Example { created_at: at(21), modified_at: at(21), ..example(12, dataset.id) };
+    let changed = Example { outputs: Some(Payload::Blob(blob)), modified_at: at(22), ..made.clone() };
+    store.put_examples(TENANT, vec![other, changed.clone()]).await.unwrap();
+    let nowhere = Example { modified_at: at(23), ..example(13, uuid(9, 77)) };
+    assert!(store.put_examples(TENANT, vec![nowhere]).await.is_err());
+    let act = |number| Some(entry(number, 1, Action::DeleteExample));
+    assert!(store.delete_example(TENANT, made.id, act(60)).await.unwrap());
+    assert!(!store.delete_example(TENANT, made.id, act(61)).await.unwrap());
+    assert!(store.delete_collection(TENANT, CollectionKind::Dataset, dataset.id, act(80)).await.unwrap());
+
+    let told = told(store).await;
+    let kinds: Vec<_> = told.iter().map(|(kind, _)| kind.as_str()).collect();
+    let expected = [
+        "dataset.created",
+        "dataset.updated",
+        "record.created",
+        "record.created",
+        "record.updated",
+        "record.deleted",
+        "dataset.deleted",
+    ];
+    assert_eq!(kinds, expected);
+    let (created, first, second, deleted) = (&told[0].1, &told[2].1, &told[4].1, &told[5].1);
+    assert_eq!((&created["name"], &created["status"]), (&"Fragen und Antworten".into(), &"ready".into()));
+    assert_eq!((&created["workspace"]["id"], &told[1].1["name"]), (&TENANT.to_string().into(), &"FAQ".into()));
+    assert_eq!(first["fields"].to_string(), r#"{"inputs":{"q":1.1},"outputs":"[1.50]"}"#);
+    assert_eq!((&first["metadata"]["level"], &first["status"]), (&3.into(), &"pending".into()));
+    assert_eq!((&first["external_id"], &first["dataset"]["name"]), (&run_id(11).to_string().into(), &"FAQ".into()));
+    assert_eq!((&second["id"], &second["fields"]["outputs"]), (&made.id.to_string().into(), &Value::Null));
+    assert_eq!(deleted["id"], second["id"]);
 }

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use runhook::model::delivery::{Attempt, AttemptResult, DeliveryState, Outcome};
 use runhook::model::endpoint::{Disabled, Endpoint, Format};
-use runhook::model::event::{Application, Event, EventType, Subscription};
-use runhook::model::id::{ApplicationId, DeliveryId, EndpointId, MessageId, TenantId};
+use runhook::model::event::{Application, Errand, Event, EventType, Subscription};
+use runhook::model::id::{ApplicationId, DeliveryId, EndpointId, ErrandId, MessageId, TenantId};
 use runhook::model::message::{Body, Message, Source};
 use runhook::store::catalog::{Handle, Page, Presence, Subscriber};
-use runhook::store::events::{AttemptQuery, AttemptsOf, EventQuery, Reach, Sending};
+use runhook::store::events::{AttemptQuery, AttemptsOf, EventQuery, Reach, Sending, Tries};
 use runhook::store::outbox::Claimant;
 use runhook::store::{Store, StoreError};
 use uuid::Uuid;
@@ -256,7 +256,10 @@ pub(crate) async fn events_are_listed_newest_first_by_application_type_and_insta
     assert_eq!(numbers(EventQuery { event_type: Some("a.x".into()), ..none.clone() }).await, [4, 2].map(at));
     assert_eq!(numbers(EventQuery { after: Some(at(2)), before: Some(at(5)), ..none.clone() }).await, [4, 3].map(at));
     let behind = Some((at(3), MessageId(uuid(21, 3))));
-    assert_eq!(numbers(EventQuery { behind, ..none }).await, [2, 1].map(at));
+    assert_eq!(numbers(EventQuery { behind, ..none.clone() }).await, [2, 1].map(at));
+    assert_eq!(numbers(EventQuery { behind, newer: true, ..none.clone() }).await, [4, 5].map(at), "the other way");
+    let of_type = EventQuery { event_type: Some("b.x".into()), behind, newer: true, ..none };
+    assert_eq!(numbers(of_type).await, [5].map(at));
 }
 
 pub(crate) async fn attempts_are_listed_newest_first_by_endpoint_and_by_message(store: &dyn Store) {
@@ -274,13 +277,16 @@ pub(crate) async fn attempts_are_listed_newest_first_by_endpoint_and_by_message(
             finish(store, &claim.lease, attempt, outcome).await.unwrap();
         }
     }
-    let all = AttemptQuery { of: AttemptsOf::Endpoint(one), after: None, before: None, behind: None, limit: 9 };
+    let all =
+        AttemptQuery { of: AttemptsOf::Endpoint(one), after: None, before: None, behind: None, newer: false, limit: 9 };
     let found = store.attempts(TENANT, &all).await.unwrap();
     assert_eq!(found.len(), 4);
     assert!(found.is_sorted_by(|newer, older| newer.mark() > older.mark()));
     assert!(found.iter().all(|made| made.endpoint_id == one && made.state == DeliveryState::Delivered));
     let behind = AttemptQuery { behind: Some(found[1].mark()), limit: 1, ..all.clone() };
     assert_eq!(store.attempts(TENANT, &behind).await.unwrap(), found[2..3]);
+    let newer = AttemptQuery { behind: Some(found[2].mark()), newer: true, ..all.clone() };
+    assert_eq!(store.attempts(TENANT, &newer).await.unwrap(), [found[1].clone(), found[0].clone()]);
     let late = AttemptQuery { after: Some(at(109)), ..all.clone() };
     assert_eq!(store.attempts(TENANT, &late).await.unwrap(), found[..2]);
     let of_message = AttemptQuery { of: AttemptsOf::Message(MessageId(uuid(21, 1))), ..all.clone() };
@@ -313,7 +319,8 @@ pub(crate) async fn an_event_goes_when_it_is_old_whether_anybody_heard_it_or_not
     finish(store, &claims[0].lease, attempt, Outcome::Delivered).await.unwrap();
     assert_eq!(store.drop_messages(at(60), None, 9).await.unwrap().messages, 1);
     assert_eq!(left().await, 1);
-    let query = AttemptQuery { of: AttemptsOf::Endpoint(one), after: None, before: None, behind: None, limit: 9 };
+    let query =
+        AttemptQuery { of: AttemptsOf::Endpoint(one), after: None, before: None, behind: None, newer: false, limit: 9 };
     assert!(store.attempts(TENANT, &query).await.unwrap().is_empty());
 }
 
@@ -356,4 +363,68 @@ pub(crate) async fn one_tenant_is_wiped_and_others_stay(store: &dyn Store) {
     assert_eq!(store.event(TENANT, MessageId(uuid(21, 1))).await.unwrap(), None);
     assert_eq!(store.waiting(None, 9).await.unwrap(), []);
     assert!(matches!(send(store, 1, event(1, "a.x", &[])).await, Sending::Sent(0)));
+}
+
+pub(crate) async fn what_an_endpoint_was_never_sent_is_sent_once(store: &dyn Store) {
+    let early = subscribe(store, 1, 1, &["a.x"], &[]).await;
+    for number in 1..=3 {
+        send(store, number, event(1, "a.x", &[])).await;
+    }
+    let late = subscribe(store, 2, 1, &["a.x"], &[]).await;
+    let events = [1, 2, 9].map(|number| MessageId(uuid(21, number)));
+    let missing = async |endpoint| store.send_missing(TENANT, endpoint, &events, at(50), None).await.unwrap();
+    assert_eq!(missing(late).await, 2, "of an event that is gone nothing is sent");
+    assert_eq!((missing(late).await, missing(early).await), (0, 0));
+    let (delivery, _) = store.delivery(TENANT, DeliveryId::of(events[0], late)).await.unwrap().unwrap();
+    assert_eq!((delivery.due_at, delivery.state), (at(50), DeliveryState::Pending));
+    let one = event(1, "b.x", &[]);
+    let sending = store.send_event(message(4, &one), one, Reach::One(late)).await.unwrap();
+    assert_eq!(sending, Sending::Sent(1), "an example goes to one, whatever it asks for");
+}
+
+pub(crate) async fn attempts_are_counted_by_how_they_ended(store: &dyn Store) {
+    let heard = subscribe(store, 1, 1, &["a.x"], &[]).await;
+    for (number, result) in [
+        (1, AttemptResult::answered(200)),
+        (2, AttemptResult::answered(299)),
+        (3, AttemptResult::answered(302)),
+        (4, AttemptResult::answered(500)),
+        (5, AttemptResult::TimedOut),
+        (6, AttemptResult::Broken { reason: r#"{"kind":"answered","status":200}"#.to_owned() }),
+    ] {
+        send(store, number, event(1, "a.x", &[])).await;
+        let second = i64::from(number) * 100;
+        let claimant = Claimant { holder: uuid(9, number), now: at(second), until: at(second + 10) };
+        let claims = claim(store, claimant, 9).await.unwrap();
+        let (started_at, lease) = (at(second), &claims[0].lease);
+        let attempt = Attempt { number: lease.attempt, started_at, duration_ms: 5, request: None, result };
+        finish(store, lease, attempt, Outcome::Delivered).await.unwrap();
+    }
+    let tries = async |since, until| store.tries(TENANT, heard, at(since), at(until)).await.unwrap();
+    assert_eq!(tries(0, 1000).await, Tries { taken: 2, failed: 4 });
+    assert_eq!(tries(200, 300).await, Tries { taken: 1, failed: 0 });
+    assert_eq!(tries(1000, 2000).await, Tries::default());
+}
+
+pub(crate) async fn errands_are_listed_in_the_order_of_their_ends_and_forgotten_when_they_are_old(store: &dyn Store) {
+    let errand = |number: u32, kind: &str, second| {
+        let (id, kind) = (ErrandId(uuid(22, number)), kind.to_owned());
+        Errand { id, number: 0, kind, deliveries: u64::from(number), ended_at: at(second) }
+    };
+    let all = [errand(1, "a", 10), errand(2, "b", 20), errand(3, "a", 30)];
+    for one in &all {
+        store.note_errand(TENANT, one.clone(), at(0)).await.unwrap();
+    }
+    let one = store.errand(TENANT, all[1].id).await.unwrap().unwrap();
+    assert_eq!(Errand { number: 0, ..one.clone() }, all[1]);
+    assert_eq!(store.errand(TenantId(uuid(8, 1)), all[1].id).await.unwrap(), None);
+    let ids = async |kind, page| {
+        let found = store.errands(TENANT, kind, page).await.unwrap();
+        found.into_iter().map(|one| one.deliveries).collect::<Vec<_>>()
+    };
+    assert_eq!(ids(None, FIRST).await, [1, 2, 3]);
+    assert_eq!(ids(Some("a"), Page { descending: true, ..FIRST }).await, [3, 1]);
+    assert_eq!(ids(None, Page { after: Some(one.number), ..FIRST }).await, [3]);
+    store.note_errand(TENANT, errand(4, "b", 40), at(20)).await.unwrap();
+    assert_eq!(ids(None, FIRST).await, [2, 3, 4], "the one that ended before is forgotten");
 }

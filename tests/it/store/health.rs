@@ -186,11 +186,59 @@ pub(crate) async fn nothing_is_told_to_who_is_not_there_or_is_disabled_too(store
     assert!(store.waiting(None, 5).await.unwrap().is_empty());
 }
 
-/// What was told of rules that fail, newest first.
+pub(crate) async fn what_has_waited_too_long_is_told_as_any_failure_is(store: &dyn Store) {
+    three_endpoints(store, 4).await;
+    let watching = subscribe(store, 10, 2, &["rule.failing", "delivery.failed"], &[]).await;
+    let probe = claimed(store, 1, 1, 100).await;
+    let mut waits = Vec::new();
+    for run in 2..=4 {
+        waits.push(sent_to(store, run, &[1]).await.deliveries[0].id.to_string());
+    }
+    let overdue = |claim: &Claim, second: i64| {
+        let overdue = Overdue { ready_until: at(second), at: at(second + 50), reason: "waited 1d".to_owned() };
+        let aftermath = Aftermath { overdue: Some(overdue), ..Aftermath::default() };
+        let retry = Outcome::Retry(at(second + 100));
+        Finished { aftermath, ..Finished::new(claim.lease.clone(), attempt(claim, at(second), 500), retry) }
+    };
+    finish(store, vec![overdue(&probe, 150)]).await;
+    let told = told_of(store, "delivery.failed").await;
+    let body = |told: &Told| serde_json::from_str::<Value>(&told.message.body.json).unwrap();
+    let mut ended: Vec<_> = told.iter().map(|one| body(one)["delivery_id"].as_str().unwrap().to_owned()).collect();
+    (ended.sort(), waits.sort());
+    assert_eq!(ended, waits);
+    let one = body(&told[0]);
+    assert_eq!((&one["reason"], &one["failed_at"]), (&"waited 1d".into(), &at(200).to_string().into()));
+    assert_eq!(told_to_fail(store).await.len(), 1, "three deliveries ended, and one thing became of the rule");
+    let telling = store.delivery(TENANT, DeliveryId::of(told[0].message.id, watching)).await.unwrap().unwrap().0;
+    assert_eq!((telling.state, telling.due_at), (DeliveryState::Pending, at(200)));
+
+    let probe = claim_of(store, 12, 1, 310).await;
+    assert_eq!(store.replay(TENANT, &[waits[0].parse().unwrap()], at(320), None).await.unwrap(), 1);
+    finish(store, vec![overdue(&probe, 350)]).await;
+    assert_eq!(told_of(store, "delivery.failed").await.len(), 4, "it waited in vain once more");
+
+    let telling = claim(store, 20, 500, 510, 1).await;
+    let telling = telling.into_iter().find(|claim| claim.endpoint.id == watching).unwrap();
+    finish(store, vec![overdue(&telling, 600)]).await;
+    let of_watching = DeliveryQuery {
+        state: Some("failed".to_owned()),
+        endpoint_id: Some(watching),
+        limit: 99,
+        ..DeliveryQuery::default()
+    };
+    assert_eq!(store.list_deliveries(TENANT, &of_watching).await.unwrap().len(), 4, "all but the one that was tried");
+    assert_eq!(told_of(store, "delivery.failed").await.len(), 4, "of tellings that end nothing is told");
+}
+
 async fn told_to_fail(store: &dyn Store) -> Vec<Told> {
+    told_of(store, "rule.failing").await
+}
+
+/// What was told of a type, newest first.
+async fn told_of(store: &dyn Store, event_type: &str) -> Vec<Told> {
     let query = EventQuery {
         application_id: Some(ApplicationId::TENANT),
-        event_type: Some("rule.failing".to_owned()),
+        event_type: Some(event_type.to_owned()),
         limit: 9,
         ..EventQuery::default()
     };

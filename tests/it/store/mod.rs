@@ -95,7 +95,8 @@ macro_rules! store_suite {
                 a_blob_is_named_by_an_example_until_that_goes,
                 queued_runs_come_in_their_order_and_once,
                 what_a_match_asks_for_happens_with_it_or_not_at_all,
-                what_collections_hold_of_a_run_is_told;
+                what_collections_hold_of_a_run_is_told,
+                what_becomes_of_datasets_and_examples_is_told_as_argilla_tells_it;
             events: event_types_are_listed_by_name_and_come_back_when_they_are_made_again,
                 applications_and_subscribers_keep_the_order_in_which_they_were_made,
                 an_event_goes_to_whoever_hears_of_it_and_once,
@@ -103,6 +104,9 @@ macro_rules! store_suite {
                 attempts_are_listed_newest_first_by_endpoint_and_by_message,
                 an_event_goes_when_it_is_old_whether_anybody_heard_it_or_not,
                 a_failure_is_told_to_those_who_ask_for_it_and_no_further,
+                what_an_endpoint_was_never_sent_is_sent_once,
+                attempts_are_counted_by_how_they_ended,
+                errands_are_listed_in_the_order_of_their_ends_and_forgotten_when_they_are_old,
                 one_tenant_is_wiped_and_others_stay;
             placement: a_new_rule_sees_what_comes_after_it,
                 a_backfilled_rule_sees_every_change_since_that_instant_once,
@@ -118,6 +122,7 @@ macro_rules! store_suite {
                 a_circuit_stands_with_its_endpoint_until_it_is_closed,
                 an_endpoint_that_is_given_up_is_disabled_and_told_of_once,
                 what_has_waited_too_long_ends_and_what_is_under_way_does_not,
+                what_has_waited_too_long_is_told_as_any_failure_is,
                 a_rule_is_told_to_fail_once_until_its_endpoint_takes_something_again,
                 nothing_is_told_to_who_is_not_there_or_is_disabled_too;
             outbox: due_deliveries_are_claimed_once_oldest_first,

@@ -42,6 +42,26 @@ def listen():
     async def raw(event):
         say(heard="raw", type=event.type, data=event.data)
 
+    @argilla.webhook_listener(
+        events=["dataset.created", "dataset.updated", "dataset.deleted"], client=client, server=app
+    )
+    async def sets(type, timestamp, dataset):
+        say(heard="dataset", type=type, id=str(dataset.id), name=dataset.name, workspace=dataset.workspace.name)
+
+    @argilla.webhook_listener(
+        events=["record.created", "record.updated", "record.deleted"], client=client, server=app
+    )
+    async def records(type, timestamp, record):
+        say(
+            heard="record",
+            type=type,
+            id=str(record.id),
+            fields=dict(record.fields),
+            metadata=dict(record.metadata),
+            status=record.status,
+            dataset=record.dataset.name,
+        )
+
 
 listen()
 ids = sorted(str(webhook.id) for webhook in client.webhooks)

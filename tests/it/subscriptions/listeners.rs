@@ -65,6 +65,40 @@ pub(super) async fn rule(server: &Server, receiver: &Receiver) {
     done(server, "POST", "/v1/rules/apply", &json!({"files": [{"name": "all.yaml", "text": text}]})).await;
 }
 
+/// Makes a dataset and an example in it, changes and removes both: a typed handler gets what each is.
+async fn datasets_are_heard_of(server: &Server, listener: &mut Listener) {
+    let dataset = done(server, "POST", "/datasets", &json!({"name": "Fragen", "description": "wie gestellt"})).await;
+    let heard = listener.says();
+    let expected = json!({
+        "heard": "dataset", "type": "dataset.created", "id": dataset["id"], "name": "Fragen",
+        "workspace": dataset["tenant_id"],
+    });
+    assert_eq!(heard, expected);
+    let path = format!("/datasets/{}", dataset["id"].as_str().unwrap());
+    done(server, "PATCH", &path, &json!({"name": "FAQ"})).await;
+    let heard = listener.says();
+    assert_eq!((&heard["type"], &heard["name"]), (&json!("dataset.updated"), &json!("FAQ")));
+
+    let example = json!({
+        "dataset_id": dataset["id"], "inputs": {"q": "wo?"}, "outputs": {"a": "hier"}, "metadata": {"level": 3},
+    });
+    let example = done(server, "POST", "/examples", &example).await;
+    let heard = listener.says();
+    let expected = json!({
+        "heard": "record", "type": "record.created", "id": example["id"], "status": "pending", "dataset": "FAQ",
+        "fields": {"inputs": {"q": "wo?"}, "outputs": {"a": "hier"}}, "metadata": {"level": 3},
+    });
+    assert_eq!(heard, expected);
+    let one = format!("/examples/{}", example["id"].as_str().unwrap());
+    done(server, "PATCH", &one, &json!({"outputs": {"a": "dort"}})).await;
+    let heard = listener.says();
+    assert_eq!((&heard["type"], &heard["fields"]["outputs"]["a"]), (&json!("record.updated"), &json!("dort")));
+    done(server, "DELETE", &one, &Value::Null).await;
+    assert_eq!(listener.says()["type"], "record.deleted");
+    done(server, "DELETE", &path, &Value::Null).await;
+    assert_eq!(listener.says()["type"], "dataset.deleted");
+}
+
 #[tokio::test]
 async fn one_match_feeds_a_webhook_a_subscriber_and_a_listener_at_once() {
     let server = serve();
@@ -78,7 +112,7 @@ async fn one_match_feeds_a_webhook_a_subscriber_and_a_listener_at_once() {
     let registered = listener.says();
     assert_eq!(
         (registered["username"].as_str(), registered["secrets"].as_array().unwrap()),
-        (Some("runhook"), &vec![json!(44), json!(44)])
+        (Some("runhook"), &vec![json!(44); 4])
     );
 
     run(&server).await;
@@ -102,6 +136,7 @@ async fn one_match_feeds_a_webhook_a_subscriber_and_a_listener_at_once() {
     done(&server, "POST", "/api/v1/app/watchers/msg", &published).await;
     let heard = listener.says();
     assert_eq!((&heard["type"], &heard["data"]), (&json!("dataset.published"), &json!({"name": "d"})));
+    datasets_are_heard_of(&server, &mut listener).await;
     let id = registered["registered"][0].as_str().unwrap();
     let (status, _) = call(&server, "POST", &format!("/api/v1/webhooks/{id}/ping"), &Value::Null).await;
     assert_eq!(status, 204);

@@ -58,6 +58,17 @@ async function tell() {
   assert.equal((await svix.message.list("node-shop", { withContent: true })).data[0].payload.total, 1);
   await svix.messageAttempt.resend("node-shop", sent.id, "all");
   assert.equal((await arrived(1))[0].headers["webhook-id"], sent.id);
+  const late = await svix.endpoint.create("node-shop", { url: `${base}/late` });
+  const replay = await svix.endpoint.replayMissing("node-shop", late.id, { since: app.createdAt });
+  assert.deepEqual((await arrived(1)).map((one) => [one.path, one.headers["webhook-id"]]), [["/late", sent.id]]);
+  const task = await svix.backgroundTask.get(replay.id);
+  assert.deepEqual([task.task, task.status, task.data], ["endpoint.replay", "finished", { messagesSent: 1 }]);
+  const first = await svix.endpoint.list("node-shop", { limit: 2 });
+  const second = await svix.endpoint.list("node-shop", { limit: 2, iterator: first.iterator });
+  assert.deepEqual(second.data.map((one) => one.id), [late.id]);
+  const back = await svix.endpoint.list("node-shop", { limit: 2, iterator: second.prevIterator });
+  assert.deepEqual(back.data.map((one) => one.id), [all.id, some.id]);
+  await svix.endpoint.delete("node-shop", late.id);
   const before = (await svix.endpoint.getSecret("node-shop", "all")).key;
   await svix.endpoint.rotateSecret("node-shop", "all", {});
   assert.notEqual((await svix.endpoint.getSecret("node-shop", "all")).key, before);

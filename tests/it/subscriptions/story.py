@@ -10,6 +10,8 @@ from datetime import datetime, timedelta, timezone
 from svix.api import (
     ApplicationIn,
     ApplicationPatch,
+    BackgroundTaskListOptions,
+    BulkReplayIn,
     EndpointHeadersIn,
     EndpointHeadersPatchIn,
     EndpointIn,
@@ -17,6 +19,7 @@ from svix.api import (
     EndpointPatch,
     EndpointSecretRotateIn,
     EndpointUpsertIn,
+    EventExampleIn,
     EventTypeIn,
     EventTypeListOptions,
     EventTypePatch,
@@ -28,10 +31,12 @@ from svix.api import (
     MessageAttemptListByMsgOptions,
     Ordering,
     RecoverIn,
+    ReplayIn,
     Svix,
     SvixOptions,
 )
 from svix.exceptions import HttpError, HTTPValidationError
+from svix.models import BackgroundTaskStatus
 from svix.webhooks import Webhook, WebhookVerificationError
 
 received = queue.Queue()
@@ -195,6 +200,65 @@ answers.clear()
 task = svix.endpoint.recover("shop", "paid", RecoverIn(since=datetime.now(timezone.utc) - timedelta(hours=1)))
 assert task.task == "endpoint.recover"
 assert arrived(1)[0][1]["webhook-id"] == lost.id
+
+# What one has sent is sent again, what one was never sent is sent, and so is an example.
+until(lambda: svix.endpoint.get_stats("shop", "paid").success == 3)
+before = svix.endpoint.get_attempt_stats("shop", "paid")
+assert (before.success, before.fail, before.canceled) == (4, 1, 0), before
+task = svix.endpoint.bulk_replay("shop", "paid", BulkReplayIn(since=app.created_at, status=0, event_types=["order.paid"]))
+assert task.task == "endpoint.bulk-replay"
+assert sorted({request[1]["webhook-id"] for request in arrived(3)}) == sorted([sent.id, other.id, lost.id])
+fresh = svix.endpoint.create("shop", EndpointIn(url=f"{base}/fresh", uid="fresh", event_types=["order.paid"], throttle_rate=50))
+assert fresh.throttle_rate == 50
+task = svix.endpoint.replay_missing("shop", "fresh", ReplayIn(since=app.created_at))
+assert task.task == "endpoint.replay" and task.status == "finished"
+done = svix.background_task.get(task.id)
+assert (done.id, done.task, done.status, done.data) == (task.id, task.task, "finished", {"messagesSent": 3}), done
+newest = svix.background_task.list(BackgroundTaskListOptions(order=Ordering.DESCENDING))
+kinds = ["endpoint.replay", "endpoint.bulk-replay", "endpoint.recover"]
+assert [one.task for one in newest.data] == kinds and newest.done and newest.data[0] == done, newest
+running = BackgroundTaskListOptions(status=BackgroundTaskStatus.RUNNING)
+assert svix.background_task.list(running).data == []
+again = svix.endpoint.replay_missing("shop", "fresh", ReplayIn(since=app.created_at))
+assert svix.background_task.get(again.id).data == {"messagesSent": 0}, "nothing is missing any more"
+refused(404, "not_found", svix.background_task.get, "qtask_x")
+requests = arrived(3)
+assert {path for path, _, _ in requests} == {"/fresh"}
+assert sorted(headers["webhook-id"] for _, headers, _ in requests) == sorted([sent.id, other.id, lost.id])
+svix.event_type.patch("order.paid", EventTypePatch(schemas={"2": {**schema, "examples": [{"total": 1}, {"total": 99}]}}))
+example = svix.endpoint.send_example("shop", "fresh", EventExampleIn(event_type="order.paid", example_index=1))
+((path, headers, body),) = arrived(1)
+assert (path, headers["webhook-id"], body) == ("/fresh", example.id, b'{"total":99}')
+svix.endpoint.delete("shop", "fresh")
+
+# Lists are gone through forwards and backwards.
+def there_and_back(ask):
+    forwards, pages, iterator = [], [], None
+    while not pages or not pages[-1].done:
+        pages.append(ask(iterator))
+        forwards.append([one.id for one in pages[-1].data])
+        iterator = pages[-1].iterator
+    back = pages[-1]
+    for page in reversed(forwards[:-1]):
+        back = ask(back.prev_iterator)
+        assert [one.id for one in back.data] == page, (page, back)
+    assert back.done and len(forwards) > 1, forwards
+    assert [one.id for one in ask(back.iterator).data] == forwards[1], "and on again"
+
+
+there_and_back(lambda iterator: svix.endpoint.list("shop", EndpointListOptions(limit=1, iterator=iterator)))
+there_and_back(
+    lambda iterator: svix.endpoint.list("shop", EndpointListOptions(limit=1, iterator=iterator, order=Ordering.DESCENDING))
+)
+there_and_back(lambda iterator: svix.message.list("shop", MessageListOptions(limit=2, iterator=iterator)))
+there_and_back(
+    lambda iterator: svix.message.list("shop", MessageListOptions(limit=1, iterator=iterator, event_types=["order.paid"]))
+)
+attempts_of = lambda limit, iterator: MessageAttemptListByEndpointOptions(limit=limit, iterator=iterator)
+there_and_back(lambda iterator: svix.message_attempt.list_by_endpoint("shop", "paid", attempts_of(2, iterator)))
+there_and_back(
+    lambda iterator: svix.message_attempt.list_by_msg("shop", sent.id, MessageAttemptListByMsgOptions(limit=1, iterator=iterator))
+)
 
 # Secrets are rotated, and both sign for a while.
 svix.endpoint.rotate_secret("shop", "paid", EndpointSecretRotateIn())

@@ -1,6 +1,8 @@
 //! `/app/{app}/endpoint`: where an application's messages go.
 
+mod example;
 mod headers;
+mod replay;
 mod secret;
 mod shown;
 mod stats;
@@ -11,14 +13,13 @@ use axum::Router;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::routing::{get, post};
-use serde::Deserialize;
 
 use crate::api::{Api, subscribing};
 use crate::model::id::{ApplicationId, EndpointId, TenantId};
-use crate::store::catalog::{Handle, Page, Subscriber};
+use crate::store::catalog::{Handle, Subscriber};
 
 use super::applications;
-use super::page::{self, Listed, Order};
+use super::page::{Listed, Paging};
 use super::{Answer, Asks, Caller, Fault, Manager, attempts};
 
 pub(super) use shown::{Out, url};
@@ -33,15 +34,12 @@ pub(super) fn routes() -> Router<Api> {
         .route("/app/{app}/endpoint/{endpoint}/secret", get(secret::show))
         .route("/app/{app}/endpoint/{endpoint}/secret/rotate", post(secret::rotate))
         .route("/app/{app}/endpoint/{endpoint}/stats", get(stats::stats))
-        .route("/app/{app}/endpoint/{endpoint}/recover", post(stats::recover))
+        .route("/app/{app}/endpoint/{endpoint}/attempt-stats", get(stats::attempts))
+        .route("/app/{app}/endpoint/{endpoint}/recover", post(replay::recover))
+        .route("/app/{app}/endpoint/{endpoint}/replay-missing", post(replay::missing))
+        .route("/app/{app}/endpoint/{endpoint}/bulk-replay", post(replay::bulk))
+        .route("/app/{app}/endpoint/{endpoint}/send-example", post(example::send))
         .route("/app/{app}/endpoint/{endpoint}/msg", get(attempts::messages))
-}
-
-#[derive(Deserialize)]
-pub(super) struct Asked {
-    limit: Option<u32>,
-    iterator: Option<String>,
-    order: Option<Order>,
 }
 
 /// The endpoint that a path names, in its application.
@@ -68,16 +66,12 @@ async fn list(
     State(api): State<Api>,
     Caller(tenant): Caller,
     Path(app): Path<String>,
-    Asks(asked): Asks<Asked>,
+    Asks(asked): Asks<Paging>,
 ) -> Answer<Json<Listed<Out>>> {
-    let limit = page::limit(asked.limit)?;
-    let after = page::iterator(asked.iterator.as_deref())?;
-    let descending = asked.order == Some(Order::Descending);
+    let (page, cut) = asked.read()?;
     let application = applications::find(&api, tenant, &app).await?;
-    let wanted = Page { after, descending, limit: limit.saturating_add(1) };
-    let found = api.store.subscribers(tenant, application.id, wanted).await?;
-    let mark = |one: &Subscriber| one.subscription.number.to_string();
-    Ok(Json(Listed::cut(found, limit, mark, |one| Out::of(&api, one))))
+    let found = api.store.subscribers(tenant, application.id, page).await?;
+    Ok(cut.listed(found, |one| one.subscription.number.to_string(), |one| Out::of(&api, one)))
 }
 
 async fn show(

@@ -2,12 +2,12 @@
 
 use async_trait::async_trait;
 use runhook::model::audit::Entry;
-use runhook::model::event::{Application, Event, EventType, Subscription, Told};
-use runhook::model::id::{ApplicationId, EndpointId, MessageId, TenantId};
+use runhook::model::event::{Application, Errand, Event, EventType, Subscription, Told};
+use runhook::model::id::{ApplicationId, EndpointId, ErrandId, MessageId, TenantId};
 use runhook::model::message::Message;
 use runhook::model::time::Timestamp;
 use runhook::store::catalog::{Handle, Page, Presence, Subscriber};
-use runhook::store::events::{AttemptQuery, EventQuery, Made, Reach, Sending, Tally};
+use runhook::store::events::{AttemptQuery, EventQuery, Made, Reach, Sending, Tally, Tries};
 use runhook::store::retention::Dropped;
 use runhook::store::{CatalogStore, EventStore, Result};
 
@@ -114,6 +114,17 @@ impl EventStore for FaultyStore {
         self.real.send_event(message, event, reach).await
     }
 
+    async fn send_missing(
+        &self,
+        tenant: TenantId,
+        endpoint: EndpointId,
+        events: &[MessageId],
+        now: Timestamp,
+        told: Option<Entry>,
+    ) -> Result<u64> {
+        self.real.send_missing(tenant, endpoint, events, now, told).await
+    }
+
     async fn hearers(&self, tenant: TenantId, event: &Event, reach: Reach) -> Result<Vec<EndpointId>> {
         self.real.hearers(tenant, event, reach).await
     }
@@ -132,6 +143,22 @@ impl EventStore for FaultyStore {
 
     async fn tally(&self, tenant: TenantId, endpoint: EndpointId, since: Timestamp, until: Timestamp) -> Result<Tally> {
         self.real.tally(tenant, endpoint, since, until).await
+    }
+
+    async fn tries(&self, tenant: TenantId, endpoint: EndpointId, since: Timestamp, until: Timestamp) -> Result<Tries> {
+        self.real.tries(tenant, endpoint, since, until).await
+    }
+
+    async fn note_errand(&self, tenant: TenantId, errand: Errand, forget: Timestamp) -> Result<()> {
+        self.real.note_errand(tenant, errand, forget).await
+    }
+
+    async fn errand(&self, tenant: TenantId, id: ErrandId) -> Result<Option<Errand>> {
+        self.real.errand(tenant, id).await
+    }
+
+    async fn errands(&self, tenant: TenantId, kind: Option<&str>, page: Page<i64>) -> Result<Vec<Errand>> {
+        self.real.errands(tenant, kind, page).await
     }
 
     async fn drop_unheard_events(&self, before: Timestamp, limit: u32) -> Result<Dropped> {

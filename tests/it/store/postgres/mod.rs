@@ -3,6 +3,7 @@
 mod groups;
 mod loss;
 mod races;
+mod rings;
 mod schema;
 mod settling;
 mod standbys;

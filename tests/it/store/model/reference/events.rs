@@ -2,12 +2,12 @@
 
 use async_trait::async_trait;
 use runhook::model::audit::Entry;
-use runhook::model::event::{Application, Event, EventType, Subscription, Told};
-use runhook::model::id::{ApplicationId, EndpointId, MessageId, TenantId};
+use runhook::model::event::{Application, Errand, Event, EventType, Subscription, Told};
+use runhook::model::id::{ApplicationId, EndpointId, ErrandId, MessageId, TenantId};
 use runhook::model::message::Message;
 use runhook::model::time::Timestamp;
 use runhook::store::catalog::{Handle, Page, Presence, Subscriber};
-use runhook::store::events::{AttemptQuery, EventQuery, Made, Reach, Sending, Tally};
+use runhook::store::events::{AttemptQuery, EventQuery, Made, Reach, Sending, Tally, Tries};
 use runhook::store::retention::Dropped;
 use runhook::store::{CatalogStore, EventStore, Result};
 
@@ -75,6 +75,17 @@ impl EventStore for Reference {
         not_asked()
     }
 
+    async fn send_missing(
+        &self,
+        _: TenantId,
+        _: EndpointId,
+        _: &[MessageId],
+        _: Timestamp,
+        _: Option<Entry>,
+    ) -> Result<u64> {
+        not_asked()
+    }
+
     async fn hearers(&self, _: TenantId, _: &Event, _: Reach) -> Result<Vec<EndpointId>> {
         not_asked()
     }
@@ -92,6 +103,22 @@ impl EventStore for Reference {
     }
 
     async fn tally(&self, _: TenantId, _: EndpointId, _: Timestamp, _: Timestamp) -> Result<Tally> {
+        not_asked()
+    }
+
+    async fn tries(&self, _: TenantId, _: EndpointId, _: Timestamp, _: Timestamp) -> Result<Tries> {
+        not_asked()
+    }
+
+    async fn note_errand(&self, _: TenantId, _: Errand, _: Timestamp) -> Result<()> {
+        not_asked()
+    }
+
+    async fn errand(&self, _: TenantId, _: ErrandId) -> Result<Option<Errand>> {
+        not_asked()
+    }
+
+    async fn errands(&self, _: TenantId, _: Option<&str>, _: Page<i64>) -> Result<Vec<Errand>> {
         not_asked()
     }
 
