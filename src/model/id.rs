@@ -163,8 +163,8 @@ pub fn derived_beside(of: Uuid, kind: &str, parts: &[&[u8]]) -> Uuid {
 }
 
 fn begun(millis: u64, id: Uuid) -> Uuid {
-    let [.., a, b, c, d, e, f, g, h, i, j] = *id.as_bytes();
-    uuid::Builder::from_unix_timestamp_millis(millis, &[a, b, c, d, e, f, g, h, i, j]).into_uuid()
+    let rest = id.as_bytes().last_chunk().copied().unwrap_or_default();
+    uuid::Builder::from_unix_timestamp_millis(millis, &rest).into_uuid()
 }
 
 impl RuleId {
