@@ -228,7 +228,7 @@ impl Round<'_> {
     }
 
     async fn subscribers(&mut self) {
-        let mut unwilling = Receiver::start([Status(400)]).await;
+        let unwilling = Receiver::start([Status(400)]).await;
         let own = json!({"url": unwilling.url(), "uid": "e", "headers": {"A": "planted"}});
         self.take("POST /app/{app}/endpoint", &["s"], own.clone(), ("endpoint.create", "e")).await;
         let path = "/app/{app}/endpoint/{endpoint}";
@@ -251,20 +251,16 @@ impl Round<'_> {
         self.office.done("POST", "/event-type", json!({"name": "order.paid", "description": ""})).await;
         let message = json!({"eventType": "order.paid", "payload": {"a": 1}});
         let message = self.office.done("POST", "/app/s/msg", message).await;
-        unwilling.next().await;
         let id = self.failed().await;
         let replayed = ("delivery.replay", &*id);
         let resend = "POST /app/{app}/msg/{msg}/endpoint/{endpoint}/resend";
         self.take(resend, &["s", word(&message["id"]), "e"], Value::Null, replayed).await;
-        unwilling.next().await;
         self.failed().await;
         let since = json!({"since": "2020-01-01T00:00:00Z"});
         self.take(&format!("POST {path}/recover"), &["s", "e"], since.clone(), replayed).await;
-        unwilling.next().await;
         self.failed().await;
         self.take(&format!("POST {path}/bulk-replay"), &["s", "e"], since.clone(), replayed).await;
-        let late = json!({"url": unwilling.url(), "uid": "late"});
-        let late = self.office.done("POST", "/app/s/endpoint", late).await;
+        let late = self.office.done("POST", "/app/s/endpoint", json!({"url": unwilling.url(), "uid": "late"})).await;
         let (message, late) = (word(&message["id"]).parse().unwrap(), word(&late["id"]).parse().unwrap());
         let missing = DeliveryId::of(message, late).to_string();
         self.take(&format!("POST {path}/replay-missing"), &["s", "late"], since, ("delivery.replay", &missing)).await;
