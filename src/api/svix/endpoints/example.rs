@@ -5,7 +5,6 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use serde::Deserialize;
 use serde_json::Value;
-use uuid::Uuid;
 
 use crate::api::problem::Problem;
 use crate::api::request::{Whole, keys};
@@ -64,8 +63,9 @@ pub(super) async fn send(
     };
     let wanted = Message::plain(wanted.event_type, payload);
     messages::checked(&api, tenant, &wanted).await?;
-    let (id, application_id) = (MessageId(Uuid::from_bytes(crypto::random())), found.subscription.application_id);
-    let message = messages::message(tenant, id, application_id, &wanted, api.clock.now());
+    let (now, application_id) = (api.clock.now(), found.subscription.application_id);
+    let id = MessageId::of_unnamed(now, crypto::random());
+    let message = messages::message(tenant, id, application_id, &wanted, now);
     let event_type = message.event_type.clone().unwrap_or_default();
     let event = Event { application_id, ..Event::of_tenant(&event_type) };
     api.store.note(subscribing::told(&api, &by, Action::TestEndpoint, &found.subscription)).await?;
