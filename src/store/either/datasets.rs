@@ -4,6 +4,7 @@
 //! A dataset that is removed takes its examples along without a word about each. What an example keeps as a blob is not
 //! opened for this, and is `null`.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde::Serialize;
@@ -190,10 +191,13 @@ pub(in crate::store) async fn put(
     for example in examples {
         let event_type = if there.contains(&example.id) { RECORD_UPDATED } else { RECORD_CREATED };
         let id = example.dataset_id.0;
-        if !datasets.contains_key(&id) {
-            datasets.insert(id, collection(connection, tenant, CollectionKind::Dataset, id).await?);
-        }
-        let Some(Some(dataset)) = datasets.get(&id) else { continue };
+        let dataset = match datasets.entry(id) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(unknown) => {
+                unknown.insert(collection(connection, tenant, CollectionKind::Dataset, id).await?)
+            }
+        };
+        let Some(dataset) = dataset.as_ref() else { continue };
         tell_of(connection, event_type, example, dataset, example.modified_at).await?;
     }
     Ok(())

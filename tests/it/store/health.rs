@@ -204,7 +204,8 @@ pub(crate) async fn what_has_waited_too_long_is_told_as_any_failure_is(store: &d
     let told = told_of(store, "delivery.failed").await;
     let body = |told: &Told| serde_json::from_str::<Value>(&told.message.body.json).unwrap();
     let mut ended: Vec<_> = told.iter().map(|one| body(one)["delivery_id"].as_str().unwrap().to_owned()).collect();
-    (ended.sort(), waits.sort());
+    ended.sort();
+    waits.sort();
     assert_eq!(ended, waits);
     let one = body(&told[0]);
     assert_eq!((&one["reason"], &one["failed_at"]), (&"waited 1d".into(), &at(200).to_string().into()));
