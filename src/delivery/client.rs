@@ -1,9 +1,12 @@
 //! The HTTP client: one for the process, and the only place that sends.
 //!
-//! One call is one request. Nothing is followed, repeated or decoded; what comes of it is an [`AttemptResult`], in words
-//! that never hold the URL and that tell a tenant nothing of the network: what exactly was refused is in the log. Names
-//! are resolved by [`Vetting`], and the connection is made to the addresses it returned; addresses written into the URL
-//! never reach a resolver, so they are checked before.
+//! One call is one request. Nothing is followed or decoded; what comes of it is an [`AttemptResult`], in words that never
+//! hold the URL and that tell a tenant nothing of the network: what exactly was refused is in the log. Names are resolved
+//! by [`Vetting`], and the connection is made to the addresses it returned; addresses written into the URL never reach a
+//! resolver, so they are checked before.
+//!
+//! Connections are used again, and a server may close one at the moment the next request is written to it. That breaks
+//! at once and says nothing of the receiver, so such a request is sent again, until a connection of its own breaks.
 //!
 //! No proxy is used but the one that the operator configured, and then for everything. That proxy resolves names itself,
 //! so what this machine can learn of a name is vetted before, and the proxy has the last word.
@@ -19,7 +22,8 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use chrono::DateTime;
@@ -29,6 +33,7 @@ use reqwest::header::{CONTENT_LENGTH, DATE, HeaderMap, HeaderName, HeaderValue, 
 use reqwest::{Body, Response};
 use secrecy::ExposeSecret;
 use tokio::sync::oneshot;
+use tower::util::MapFutureLayer;
 use url::Url;
 
 use crate::config::EgressProxy;
@@ -50,12 +55,24 @@ const REST: Duration = Duration::from_millis(250);
 /// The longest a connection takes; spread over a name's addresses, so a dead one leaves time for the next.
 const CONNECT: Duration = Duration::from_secs(5);
 
+/// How soon a connection breaks that its server had closed.
+const STALE: Duration = Duration::from_secs(1);
+
 /// The longest reason kept of a failure.
 const LONGEST_REASON: usize = 300;
 
 tokio::task_local! {
-    /// The port of the request under way: a resolver is asked for a name alone.
-    static PORT: Option<u16>;
+    /// The request under way.
+    static UNDER_WAY: UnderWay;
+}
+
+/// What those who connect for a request cannot be told by the client, or cannot tell it.
+#[derive(Clone)]
+struct UnderWay {
+    /// A resolver is asked for a name alone.
+    port: Option<u16>,
+    /// Whether a connection was made for it: otherwise it was sent on one that was there.
+    has_connected: Arc<AtomicBool>,
 }
 
 /// The client could not be made.
@@ -114,19 +131,30 @@ impl Client {
             Ok(headers) => headers,
             Err(reason) => return AttemptResult::Refused { reason },
         };
-        let port = request.url.port_or_known_default();
-        let masks = request.masks;
-        let (body, connected) = announcing(request.body);
-        let answer = self.http.post(request.url).headers(headers).body(body).send();
-        match in_time(PORT.scope(port, answer), connected, patience).await {
+        match self.answer(&request, &headers, patience).await {
             Ok(response) => {
                 let status = response.status().as_u16();
                 let retry_after = seconds_of(response.headers());
                 let (body, cut) = self.read(response).await;
-                AttemptResult::Answered { status, retry_after, excerpt: masks.excerpt(&body), cut }
+                AttemptResult::Answered { status, retry_after, excerpt: request.masks.excerpt(&body), cut }
             }
             Err(Failed::Forbidden(forbidden)) => refused(&forbidden, &id),
             Err(Failed::Otherwise(result)) => result,
+        }
+    }
+
+    /// Sends, and again for as long as connections break at once that were there before.
+    async fn answer(&self, request: &Request, headers: &HeaderMap, patience: Patience) -> Result<Response, Failed> {
+        let began = Instant::now();
+        loop {
+            let way = UnderWay { port: request.url.port_or_known_default(), has_connected: Arc::default() };
+            let (body, connected) = announcing(request.body.clone());
+            let answer = self.http.post(request.url.clone()).headers(headers.clone()).body(body).send();
+            let answer = in_time(UNDER_WAY.scope(way.clone(), answer), connected, patience).await;
+            let broke = matches!(answer, Err(Failed::Otherwise(AttemptResult::Broken { .. })));
+            if !broke || way.has_connected.load(Ordering::Relaxed) || began.elapsed() > STALE {
+                return answer;
+            }
         }
     }
 
@@ -190,12 +218,21 @@ fn builder(vetting: &Vetting, proxy: Option<&EgressProxy>) -> reqwest::Result<re
         .no_proxy()
         .connect_timeout(CONNECT)
         .pool_idle_timeout(IDLE)
-        .pool_max_idle_per_host(IDLE_PER_HOST);
+        .pool_max_idle_per_host(IDLE_PER_HOST)
+        .connector_layer(MapFutureLayer::new(noting));
     Ok(match proxy {
         None => builder.dns_resolver(VettingResolver(vetting.clone())),
         // The one name that is looked up is the proxy's, which is the operator's.
         Some(proxy) => builder.proxy(reqwest::Proxy::all(proxy.secret())?),
     })
+}
+
+/// A connecting that is noted on its request.
+async fn noting<T>(connecting: impl Future<Output = T>) -> T {
+    let connected = connecting.await;
+    // A connecting may have lost its request, which took a connection that became free; it goes on for the next one.
+    let _noted = UNDER_WAY.try_with(|way| way.has_connected.store(true, Ordering::Relaxed));
+    connected
 }
 
 /// A body that says when it is asked for, which is when a connection stands.
@@ -303,7 +340,7 @@ impl Resolve for VettingResolver {
     fn resolve(&self, name: Name) -> Resolving {
         let vetting = self.0.clone();
         // Outside the request's own task the port is not known; the vetting is then stricter.
-        let port = PORT.try_with(|port| *port).unwrap_or(None);
+        let port = UNDER_WAY.try_with(|way| way.port).unwrap_or(None);
         Box::pin(async move {
             let addresses = vetting.addresses(name.as_str(), port).await?;
             // The port here is a placeholder: the connector puts the URL's in its place.

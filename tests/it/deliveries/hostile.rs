@@ -51,6 +51,44 @@ async fn what_breaks_before_an_answer_has_reasons_of_its_own() {
     }
 }
 
+/// Takes a connection, and answers this many requests on it. It closes at the next one, which it has read.
+async fn close_after(answers: usize, listener: &TcpListener) {
+    let (mut stream, _) = listener.accept().await.unwrap();
+    let mut read = Vec::new();
+    for left in (0..=answers).rev() {
+        while !read.ends_with(b"{}") {
+            assert_ne!(stream.read_buf(&mut read).await.unwrap(), 0, "the connection is used again");
+        }
+        read.clear();
+        if left > 0 {
+            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_its_server_closes_between_requests_costs_no_attempt() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let receiver = async {
+        for answers in [1, 1, 0] {
+            close_after(answers, &listener).await;
+        }
+    };
+    let client = client(Arc::<ScriptedLookup>::default());
+    let sending = async {
+        let mut results = Vec::new();
+        for _ in 0..3 {
+            results.push(client.send(request_to(&url), PATIENT).await);
+        }
+        results
+    };
+    let ((), results) = tokio::join!(receiver, sending);
+    assert_eq!(results[..2], [AttemptResult::answered(200), AttemptResult::answered(200)]);
+    // The second close met a connection made for its request: that is the receiver's answer.
+    assert!(matches!(results[2], AttemptResult::Broken { .. }), "{results:?}");
+}
+
 #[tokio::test]
 async fn a_head_that_drips_is_no_answer_in_time() {
     let receiver = Receiver::start([Answer::DripHead(Gate::closed())]).await;
