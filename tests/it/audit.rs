@@ -190,8 +190,7 @@ impl Round<'_> {
         self.take("DELETE /feedback/{id}", &[id], Value::Null, ("feedback.delete", id)).await;
         let set = self.office.done("POST", "/datasets", json!({"name": "set"})).await;
         let set = word(&set["id"]);
-        let example = json!({"dataset_id": set, "inputs": {"a": 1}});
-        let example = self.office.done("POST", "/examples", example).await;
+        let example = self.office.done("POST", "/examples", json!({"dataset_id": set, "inputs": {"a": 1}})).await;
         let id = word(&example["id"]);
         self.take("DELETE /examples/{id}", &[id], Value::Null, ("example.delete", id)).await;
         self.take("DELETE /datasets/{id}", &[set], Value::Null, ("dataset.delete", "set")).await;
@@ -200,8 +199,7 @@ impl Round<'_> {
         self.office.done("POST", &format!("/annotation-queues/{queue}/runs"), json!([run])).await;
         let (route, told) = ("DELETE /annotation-queues/{id}/runs/{run_id}", ("annotation-queue.take-out", queue));
         self.take(route, &[queue, run], Value::Null, told).await;
-        let told = ("annotation-queue.delete", "queue");
-        self.take("DELETE /annotation-queues/{id}", &[queue], Value::Null, told).await;
+        self.take("DELETE /annotation-queues/{id}", &[queue], Value::Null, ("annotation-queue.delete", "queue")).await;
         let session = self.office.done("GET", "/sessions?name=p", Value::Null).await;
         let id = word(&session[0]["id"]);
         let traces = json!({"session_id": id, "trace_ids": [run]});
@@ -216,8 +214,8 @@ impl Round<'_> {
             let route = format!("{method} /event-type/{{name}}");
             self.take(&route, &["order.paid"], made.clone(), ("event-type.update", "order.paid")).await;
         }
-        let put_away = ("event-type.update", "order.paid");
-        self.take("DELETE /event-type/{name}", &["order.paid"], Value::Null, put_away).await;
+        let told = ("event-type.update", "order.paid");
+        self.take("DELETE /event-type/{name}", &["order.paid"], Value::Null, told).await;
         self.office.done("DELETE", "/event-type/order.paid?expunge=true", Value::Null).await;
         assert_eq!(actions(&self.office.entries("?limit=1").await), ["event-type.delete"]);
         self.take("POST /app", &[], json!({"name": "shop", "uid": "s"}), ("application.create", "shop")).await;
@@ -232,8 +230,7 @@ impl Round<'_> {
         let own = json!({"url": unwilling.url(), "uid": "e", "headers": {"A": "planted"}});
         self.take("POST /app/{app}/endpoint", &["s"], own.clone(), ("endpoint.create", "e")).await;
         let path = "/app/{app}/endpoint/{endpoint}";
-        let headers = json!({"headers": {"B": "planted"}});
-        let updated = ("endpoint.update", "e");
+        let (headers, updated) = (json!({"headers": {"B": "planted"}}), ("endpoint.update", "e"));
         for (route, body) in [
             (format!("PUT {path}"), own),
             (format!("PATCH {path}"), json!({"description": "planted"})),
@@ -242,8 +239,8 @@ impl Round<'_> {
         ] {
             self.take(&route, &["s", "e"], body, updated).await;
         }
-        let rotated = ("endpoint.rotate-secret", "e");
-        self.take(&format!("POST {path}/secret/rotate"), &["s", "e"], json!({}), rotated).await;
+        let told = ("endpoint.rotate-secret", "e");
+        self.take(&format!("POST {path}/secret/rotate"), &["s", "e"], json!({}), told).await;
         for (disabled, action) in [(true, "endpoint.disable"), (false, "endpoint.enable")] {
             self.office.done("PATCH", "/app/s/endpoint/e", json!({ "disabled": disabled })).await;
             assert_eq!(actions(&self.office.entries("?limit=2").await), [action, "endpoint.update"]);
