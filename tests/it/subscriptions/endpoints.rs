@@ -63,18 +63,18 @@ async fn an_endpoint_with_a_rate_limit_is_sent_no_more_than_that() {
     let receiver = Receiver::start([]).await;
     application(&server, "a").await;
     let path = "/api/v1/app/a/endpoint";
-    let slow = json!({"url": receiver.url(), "uid": "slow", "rateLimit": 4});
+    let slow = json!({"url": receiver.url(), "uid": "slow", "rateLimit": 2});
     let made = done(&server, "POST", path, &slow).await;
-    assert_eq!((&made["rateLimit"], &made["throttleRate"]), (&json!(4), &json!(4)));
+    assert_eq!((&made["rateLimit"], &made["throttleRate"]), (&json!(2), &json!(2)));
     let free = json!({"url": receiver.url(), "uid": "free"});
     assert_eq!(done(&server, "POST", path, &free).await["rateLimit"], Value::Null);
-    for number in 0..7 {
+    for number in 0..6 {
         done(&server, "POST", "/api/v1/app/a/msg", &json!({"eventType": "x.y", "payload": {"n": number}})).await;
     }
-    let at = tried(&server, "slow", 7).await;
-    // A second's worth goes at once, and then one every 250 ms.
-    assert!(at[6] - at[0] >= 740, "{at:?}");
-    assert_eq!(tried(&server, "free", 7).await.len(), 7);
+    let at = tried(&server, "slow", 6).await;
+    // A second's worth goes at once, and then one every 500 ms; the first may be late by as much on a busy machine.
+    assert!(at[5] - at[0] >= 1_500, "{at:?}");
+    assert_eq!(tried(&server, "free", 6).await.len(), 6);
 
     let faster = done(&server, "PATCH", "/api/v1/app/a/endpoint/slow", &json!({"throttleRate": 100})).await;
     assert_eq!(faster["rateLimit"], 100);
