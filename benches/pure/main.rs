@@ -10,6 +10,7 @@
 )]
 
 mod case;
+mod files;
 mod filters;
 mod matching;
 mod messages;
@@ -30,6 +31,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     cases.extend(filters::CASES);
+    cases.extend(files::CASES);
     cases.extend(matching::CASES);
     cases.extend(way_in::CASES);
     cases.extend(messages::CASES);

@@ -11,11 +11,10 @@ use secrecy::ExposeSecret;
 
 use crate::model::endpoint::Target;
 use crate::model::id::{EndpointId, RuleId, TenantId};
-use crate::model::rule::Rule;
 use crate::model::time::Timestamp;
 use crate::rule_file::difference::same;
 use crate::rule_file::endpoint::{id_of_named, id_of_new};
-use crate::rule_file::plan::{Current, Opened, Wanted};
+use crate::rule_file::plan::{Current, Index, Wanted};
 use crate::rule_file::{EndpointDraft, EndpointName};
 
 /// The ids of all endpoints of the files.
@@ -26,6 +25,8 @@ pub(super) struct Identities {
     within: BTreeMap<EndpointName, EndpointId>,
     /// Where a new endpoint has taken the place of one that goes: the old one by the new one.
     predecessors: BTreeMap<EndpointId, EndpointId>,
+    /// The same, the new one by the old one.
+    successors: BTreeMap<EndpointId, EndpointId>,
 }
 
 /// Webhooks written inside one rule, while they are being told apart.
@@ -35,21 +36,22 @@ struct Matching<'a> {
     stored: Vec<(EndpointId, &'a Target)>,
 }
 
-/// What is there and what is wanted, by rule.
-struct Shelves<'a> {
-    rules: HashMap<RuleId, &'a Rule>,
-    stored: HashMap<RuleId, Vec<&'a Opened>>,
-    drafts: HashMap<&'a str, Vec<&'a EndpointDraft>>,
-}
-
 impl Identities {
-    pub(super) fn find(tenant: TenantId, at: Timestamp, current: &Current, wanted: Wanted<'_>) -> Self {
-        let mut found = Self { tenant, at, within: BTreeMap::new(), predecessors: BTreeMap::new() };
-        let shelves = Shelves::fill(current, wanted);
+    pub(super) fn find(
+        tenant: TenantId,
+        at: Timestamp,
+        current: &Current,
+        index: &Index<'_>,
+        wanted: Wanted<'_>,
+    ) -> Self {
+        let (predecessors, successors) = (BTreeMap::new(), BTreeMap::new());
+        let mut found = Self { tenant, at, within: BTreeMap::new(), predecessors, successors };
+        let drafts = by_rule(wanted.endpoints);
         let mut used: HashSet<EndpointId> = current.endpoints.iter().map(|(endpoint, _)| endpoint.id).collect();
         for rule in wanted.rules {
             let id = RuleId::of_key(tenant, &rule.key);
-            let mut matching = shelves.matching(id, &rule.key);
+            let drafts = drafts.get(rule.key.as_str()).cloned().unwrap_or_default();
+            let mut matching = Matching::of(index, id, drafts);
             matching.keep(&mut found.within, same);
             matching.keep(&mut found.within, |a, b| a.url.expose_secret() == b.url.expose_secret());
             let mut gone: HashSet<EndpointId> = matching.stored.iter().map(|(id, _)| *id).collect();
@@ -58,9 +60,10 @@ impl Identities {
                 used.insert(new);
                 found.within.insert(draft.name.clone(), new);
                 let place = rule.endpoints.iter().position(|name| *name == draft.name);
-                let before = shelves.rules.get(&id).zip(place).and_then(|(rule, place)| rule.endpoints.get(place));
+                let before = index.rule(id).zip(place).and_then(|(rule, place)| rule.endpoints.get(place));
                 if let Some(old) = before.filter(|old| gone.remove(old)) {
                     found.predecessors.insert(new, *old);
+                    found.successors.insert(*old, new);
                 }
             }
         }
@@ -83,8 +86,7 @@ impl Identities {
 
     /// The endpoint that takes this one's place, or the same if it stays.
     pub(super) fn successor(&self, id: EndpointId) -> EndpointId {
-        let new = self.predecessors.iter().find(|(_, old)| **old == id).map(|(new, _)| *new);
-        new.unwrap_or(id)
+        self.successors.get(&id).copied().unwrap_or(id)
     }
 
     fn fresh(&self, rule: &str, used: &HashSet<EndpointId>) -> EndpointId {
@@ -99,36 +101,29 @@ impl Identities {
     }
 }
 
-impl<'a> Shelves<'a> {
-    fn fill(current: &'a Current, wanted: Wanted<'a>) -> Self {
-        let rules = current.rules.iter().map(|rule| (rule.id, rule)).collect();
-        let mut shelves = Self { rules, stored: HashMap::new(), drafts: HashMap::new() };
-        for opened in &current.endpoints {
-            if let Some(rule) = opened.0.rule_id {
-                shelves.stored.entry(rule).or_default().push(opened);
-            }
+/// Webhooks by the key of the rule they are written in.
+fn by_rule(endpoints: &[EndpointDraft]) -> HashMap<&str, Vec<&EndpointDraft>> {
+    let mut drafts: HashMap<&str, Vec<&EndpointDraft>> = HashMap::new();
+    for draft in endpoints {
+        if let EndpointName::Within { rule, .. } = &draft.name {
+            drafts.entry(rule).or_default().push(draft);
         }
-        for draft in wanted.endpoints {
-            if let EndpointName::Within { rule, .. } = &draft.name {
-                shelves.drafts.entry(rule).or_default().push(draft);
-            }
-        }
-        shelves
     }
+    drafts
+}
 
-    fn matching(&self, rule: RuleId, key: &str) -> Matching<'a> {
-        let list = self.rules.get(&rule).map(|rule| rule.endpoints.as_slice()).unwrap_or_default();
+impl<'a> Matching<'a> {
+    fn of(index: &Index<'a>, rule: RuleId, drafts: Vec<&'a EndpointDraft>) -> Self {
+        let list = index.rule(rule).map(|rule| rule.endpoints.as_slice()).unwrap_or_default();
         let place = |id: EndpointId| list.iter().position(|other| *other == id).unwrap_or(usize::MAX);
-        let stored = self.stored.get(&rule).into_iter().flatten();
+        let stored = index.within(rule).iter();
         // What does not open cannot be told to be the same, and what waits for it could not be sent anyway.
         let mut stored: Vec<_> =
             stored.filter_map(|(endpoint, target)| Some((endpoint.id, target.as_ref()?))).collect();
         stored.sort_by_key(|(id, _)| (place(*id), *id));
-        Matching { drafts: self.drafts.get(key).cloned().unwrap_or_default(), stored }
+        Self { drafts, stored }
     }
-}
 
-impl Matching<'_> {
     /// Gives those drafts the id of a stored one that are like it; each stored one goes to one draft.
     fn keep(&mut self, ids: &mut BTreeMap<EndpointName, EndpointId>, alike: impl Fn(&Target, &Target) -> bool) {
         let stored = &mut self.stored;

@@ -3,8 +3,9 @@
 //! A plan is made of keys and differences that anyone may see. Secrets are compared, and shown as changed or not.
 
 mod identity;
+mod index;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use serde::Serialize;
 
@@ -15,6 +16,8 @@ use crate::model::time::Timestamp;
 use crate::rule_file::difference::{self, Difference};
 use crate::rule_file::plan::identity::Identities;
 use crate::rule_file::{EndpointDraft, EndpointName, RuleDraft};
+
+pub use index::Index;
 
 /// An endpoint with its target, if that opens.
 pub type Opened = (Endpoint, Option<Target>);
@@ -147,8 +150,10 @@ pub struct Wanted<'a> {
 /// Compares what is with what is wanted at this instant.
 #[must_use]
 pub fn plan(tenant: TenantId, at: Timestamp, current: &Current, wanted: Wanted<'_>, prune: Prune<'_>) -> Plan {
-    let identities = Identities::find(tenant, at, current, wanted);
-    let mut planner = Planner { tenant, at, current, wanted, identities, plan: Plan::default() };
+    let index = Index::of(current);
+    let identities = Identities::find(tenant, at, current, &index, wanted);
+    let drafts = wanted.endpoints.iter().map(|draft| (identities.id(&draft.name), draft)).collect();
+    let mut planner = Planner { tenant, at, current, index, wanted, identities, drafts, plan: Plan::default() };
     for draft in wanted.rules {
         planner.rule(draft);
     }
@@ -165,25 +170,26 @@ struct Planner<'a> {
     tenant: TenantId,
     at: Timestamp,
     current: &'a Current,
+    index: Index<'a>,
     wanted: Wanted<'a>,
     identities: Identities,
+    drafts: HashMap<EndpointId, &'a EndpointDraft>,
     plan: Plan,
 }
 
-impl<'a> Planner<'a> {
+impl Planner<'_> {
     fn rule(&mut self, draft: &RuleDraft) {
         let origin = format!("{}{}", self.wanted.origin, draft.file);
         let endpoints = draft.endpoints.iter().map(|name| self.identities.id(name)).collect();
         let mut rule = draft.rule(self.tenant, endpoints, Some(origin.clone()));
-        let before = self.current.rules.iter().find(|before| before.id == rule.id);
+        let before = self.index.rule(rule.id);
         let mut changes = Vec::new();
         if let Some(before) = before {
             rule.state = before.state;
             changes = difference::of_rules(before, &rule);
         }
-        let names: Vec<EndpointName> = draft.endpoints.clone();
-        for name in &names {
-            if let Some(target) = self.draft_of(name)
+        for name in &draft.endpoints {
+            if let Some(target) = self.drafts.get(&self.identities.id(name)).copied()
                 && matches!(name, EndpointName::Within { .. })
             {
                 changes.extend(self.endpoint(name, target, Some(rule.id)));
@@ -223,8 +229,8 @@ impl<'a> Planner<'a> {
     }
 
     fn name_of(&self, id: EndpointId) -> String {
-        let stored = self.stored(id);
-        let wanted = self.wanted.endpoints.iter().find(|draft| self.identities.id(&draft.name) == id);
+        let stored = self.index.endpoint(id);
+        let wanted = self.drafts.get(&id);
         match (wanted.map(|draft| &draft.name), stored) {
             (Some(EndpointName::Named(key)), _) => key.clone(),
             (Some(EndpointName::Within { .. }), _) => {
@@ -235,24 +241,15 @@ impl<'a> Planner<'a> {
         }
     }
 
-    fn stored(&self, id: EndpointId) -> Option<&'a Opened> {
-        self.current.endpoints.iter().find(|(endpoint, _)| endpoint.id == id)
-    }
-
-    fn draft_of(&self, name: &EndpointName) -> Option<&'a EndpointDraft> {
-        self.wanted.endpoints.iter().find(|draft| draft.name == *name)
-    }
-
     /// Endpoints written inside a rule go when they are no longer written there.
     fn forget_endpoints(&mut self, rule: &Rule) {
-        let gone = |endpoint: &&Opened| endpoint.0.rule_id == Some(rule.id) && !rule.endpoints.contains(&endpoint.0.id);
-        let gone = self.current.endpoints.iter().filter(gone).map(|(endpoint, _)| endpoint.id);
-        self.plan.writes.remove_endpoints.extend(gone);
+        let within = self.index.within(rule.id).iter().map(|(endpoint, _)| endpoint.id);
+        self.plan.writes.remove_endpoints.extend(within.filter(|id| !rule.endpoints.contains(id)));
     }
 
     fn named_endpoint(&mut self, draft: &EndpointDraft) {
         let EndpointName::Named(key) = &draft.name else { return };
-        let is_new = self.stored(self.identities.id(&draft.name)).is_none();
+        let is_new = self.index.endpoint(self.identities.id(&draft.name)).is_none();
         let changes = self.endpoint(&draft.name, draft, None);
         let action = match (is_new, changes.is_empty()) {
             (true, _) => Action::Create,
@@ -270,9 +267,9 @@ impl<'a> Planner<'a> {
             EndpointName::Within { index, .. } => (format!("webhooks[{index}]."), None),
         };
         let id = self.identities.id(name);
-        let stored = self.stored(id);
+        let stored = self.index.endpoint(id);
         let draft = &self.signed(draft, stored);
-        let predecessor = || self.identities.predecessor(id).and_then(|id| self.stored(id));
+        let predecessor = || self.identities.predecessor(id).and_then(|id| self.index.endpoint(id));
         let changes = match stored.or_else(predecessor) {
             Some((before, target)) => difference::of_endpoints(&prefix, before, target.as_ref(), &draft.target),
             None => vec![Difference::plain(
@@ -327,8 +324,8 @@ impl<'a> Planner<'a> {
                 continue;
             }
             self.plan.writes.remove_rules.push(rule.id);
-            let own = self.current.endpoints.iter().filter(|(endpoint, _)| endpoint.rule_id == Some(rule.id));
-            self.plan.writes.remove_endpoints.extend(own.map(|(endpoint, _)| endpoint.id));
+            let within = self.index.within(rule.id).iter().map(|(endpoint, _)| endpoint.id);
+            self.plan.writes.remove_endpoints.extend(within);
             self.remove(Subject::Rule, rule.key.clone(), rule.origin.clone());
         }
         let drafts: BTreeSet<EndpointId> =

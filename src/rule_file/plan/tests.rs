@@ -215,7 +215,7 @@ fn webhooks(current: &Current) -> Vec<(String, EndpointId)> {
 #[test]
 fn a_webhook_keeps_its_id_wherever_it_stands_and_no_other_ever_gets_it() {
     let mut current = Current::default();
-    let mut ids: std::collections::HashMap<String, EndpointId> = std::collections::HashMap::new();
+    let mut ids: HashMap<String, EndpointId> = HashMap::new();
     let lists: [&[&str]; 8] = [
         &["one", "two", "three"],
         &["two", "three"],

@@ -4,7 +4,7 @@
 //! much of everything) is checked here and reported at the same places. Secrets are sealed here, before they reach the
 //! store; a target that stays the same keeps the bytes it was sealed to, so applying twice writes nothing.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use axum::Json;
 use axum::extract::State;
@@ -26,10 +26,11 @@ use crate::filter::nearest;
 use crate::filter::report::Style;
 use crate::model::endpoint::Endpoint;
 use crate::model::health::Health;
-use crate::model::id::TenantId;
+use crate::model::id::{EndpointId, RuleId, TenantId};
 use crate::model::problem::{Problem as FileProblem, Severity};
+use crate::model::rule::Rule;
 use crate::payload::format;
-use crate::rule_file::plan::{Current, FOLDER, Item, Plan, Prune, PutEndpoint, Wanted, Writes, plan};
+use crate::rule_file::plan::{Current, FOLDER, Index, Item, Plan, Prune, PutEndpoint, Wanted, Writes, plan};
 use crate::rule_file::{EndpointDraft, EndpointName, FileReport, Loaded, SourceFile, Standing, bounded, load};
 use crate::store::rules::{Demand, RuleChanges};
 
@@ -122,25 +123,26 @@ async fn make(api: &Api, by: &By, request: Request<'_>) -> Result<Outcome, Probl
     check_targets(api, &mut loaded).await;
     let _turn = TURN.lock().await;
     let current = current(api, tenant).await?;
-    loaded.refuse_outside(|key| standing(&current, key, request.prune));
+    let index = Index::of(&current);
+    loaded.refuse_outside(|key| standing(&index, key, request.prune));
     if loaded.has_errors() {
         return Err(refused(loaded.reports));
     }
-    if let Some(key) = loaded.endpoints.iter().find_map(|draft| own_key(&current, draft)) {
+    if let Some(key) = loaded.endpoints.iter().find_map(|draft| own_key(&index, draft)) {
         return Err(own(key));
     }
-    if let Some(taken) = loaded.rules.iter().find(|draft| is_registered(&current, &draft.key)) {
+    if let Some(taken) = loaded.rules.iter().find(|draft| is_registered(&index, &draft.key)) {
         return Err(registered(&taken.key));
     }
     let wanted = Wanted { rules: &loaded.rules, endpoints: &loaded.endpoints, origin: request.origin };
     let now = api.clock.now();
     let Plan { items, writes } = plan(tenant, now, &current, wanted, request.prune);
-    check_count(api, &current, &writes)?;
+    check_count(api, &current, &index, &writes)?;
     let applied = request.purpose == Purpose::Apply;
     if applied && !writes.is_empty() {
         let told = by.entries(api, acts(&items, &writes, &current));
         let mut changes = RuleChanges { told, ..sealed(api, tenant, writes)? };
-        let outside = loaded.outside.iter().filter_map(|outside| stored(&current, &outside.key));
+        let outside = loaded.outside.iter().filter_map(|outside| stored(&index, &outside.key));
         changes.demands = outside.map(|endpoint| (endpoint.id, Demand::There)).collect();
         api.store.apply_rules(tenant, changes, now).await?;
         api.scheduler.poke();
@@ -163,8 +165,8 @@ pub(super) async fn current(api: &Api, tenant: TenantId) -> Result<Current, Prob
 }
 
 /// Whether a rule that was made through the API has this key.
-fn is_registered(current: &Current, key: &str) -> bool {
-    current.rules.iter().any(|rule| rule.key == key && rule.is_registered())
+fn is_registered(index: &Index<'_>, key: &str) -> bool {
+    index.rule_by_key(key).is_some_and(Rule::is_registered)
 }
 
 fn registered(key: &str) -> Problem {
@@ -173,29 +175,26 @@ fn registered(key: &str) -> Problem {
         .hint("remove it with DELETE /runs/rules/{id} before a file has it, or give the rule of the file another key")
 }
 
-fn stored<'c>(current: &'c Current, key: &str) -> Option<&'c Endpoint> {
-    current.endpoints.iter().map(|(endpoint, _)| endpoint).find(|endpoint| endpoint.key.as_deref() == Some(key))
+fn stored<'c>(index: &Index<'c>, key: &str) -> Option<&'c Endpoint> {
+    index.named(key).map(|(endpoint, _)| endpoint)
 }
 
 /// What is known of an endpoint that files name and do not have.
-fn standing(current: &Current, key: &str, prune: Prune<'_>) -> Standing {
-    match stored(current, key) {
+fn standing(index: &Index<'_>, key: &str, prune: Prune<'_>) -> Standing {
+    match stored(index, key) {
         Some(endpoint) if prune.covers(endpoint.origin.as_deref()) => {
             let origin = endpoint.origin.as_deref().unwrap_or_default();
             Standing::Leaving(origin.strip_prefix(FOLDER).unwrap_or(origin).to_owned())
         }
         Some(_) => Standing::Stored,
-        None => {
-            let keys = current.endpoints.iter().filter_map(|(endpoint, _)| endpoint.key.as_deref());
-            Standing::Nowhere(nearest(key, keys).map(str::to_owned))
-        }
+        None => Standing::Nowhere(nearest(key, index.names()).map(str::to_owned)),
     }
 }
 
 /// The key of a draft under which an endpoint was made through the API.
-fn own_key<'d>(current: &Current, draft: &'d EndpointDraft) -> Option<&'d str> {
+fn own_key<'d>(index: &Index<'_>, draft: &'d EndpointDraft) -> Option<&'d str> {
     let EndpointName::Named(key) = &draft.name else { return None };
-    stored(current, key).is_some_and(Endpoint::is_own).then_some(key)
+    stored(index, key).is_some_and(Endpoint::is_own).then_some(key)
 }
 
 fn own(key: &str) -> Problem {
@@ -254,18 +253,18 @@ fn target_allowed(api: &Api, names: &Names, url: &str) -> Result<(), Forbidden> 
 }
 
 /// Whether there would be too many rules, or too many endpoints.
-pub(super) fn check_count(api: &Api, current: &Current, writes: &Writes) -> Result<(), Problem> {
-    let is_new = |id| !current.endpoints.iter().any(|(endpoint, _)| endpoint.id == id);
-    let added = writes.put_endpoints.iter().filter(|put| is_new(put.id)).count();
+pub(super) fn check_count(api: &Api, current: &Current, index: &Index<'_>, writes: &Writes) -> Result<(), Problem> {
+    let added = writes.put_endpoints.iter().filter(|put| index.endpoint(put.id).is_none()).count();
+    let rules: HashSet<RuleId> = writes.remove_rules.iter().copied().collect();
+    let endpoints: HashSet<EndpointId> = writes.remove_endpoints.iter().copied().collect();
     let goes = |endpoint: &Endpoint| {
-        let with_rule = endpoint.rule_id.is_some_and(|rule| writes.remove_rules.contains(&rule));
-        with_rule || writes.remove_endpoints.contains(&endpoint.id)
+        endpoint.rule_id.is_some_and(|rule| rules.contains(&rule)) || endpoints.contains(&endpoint.id)
     };
     let stay = current.endpoints.iter().filter(|(endpoint, _)| !goes(endpoint)).count();
     if added > 0 {
         check_endpoints(api, stay.saturating_add(added))?;
     }
-    check_rules(api, current, writes)
+    check_rules(api, current, index, writes)
 }
 
 /// Whether so many endpoints are too many.
@@ -281,9 +280,8 @@ pub(in crate::api) fn check_endpoints(api: &Api, after: usize) -> Result<(), Pro
     ))
 }
 
-fn check_rules(api: &Api, current: &Current, writes: &Writes) -> Result<(), Problem> {
-    let is_new = |id| !current.rules.iter().any(|rule| rule.id == id);
-    let added = writes.put_rules.iter().filter(|rule| is_new(rule.id)).count();
+fn check_rules(api: &Api, current: &Current, index: &Index<'_>, writes: &Writes) -> Result<(), Problem> {
+    let added = writes.put_rules.iter().filter(|rule| index.rule(rule.id).is_none()).count();
     let after = (current.rules.len() + added).saturating_sub(writes.remove_rules.len());
     let limit = api.limits.rules_per_tenant;
     if added > 0 && after > limit as usize {

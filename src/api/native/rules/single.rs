@@ -15,7 +15,7 @@ use crate::api::problem::Problem;
 use crate::model::audit::{Action, Object};
 use crate::model::problem::{Problem as FileProblem, Severity};
 use crate::model::rule::Rule;
-use crate::rule_file::plan::{Current, Plan, Prune, Wanted, plan};
+use crate::rule_file::plan::{Current, Index, Plan, Prune, Wanted, plan};
 use crate::rule_file::{Loaded, SourceFile, load};
 use crate::store::rules::RuleChanges;
 
@@ -44,13 +44,14 @@ pub(crate) async fn put(
     let now = api.clock.now();
     let wanted = Wanted { rules: &loaded.rules, endpoints: &loaded.endpoints, origin: "" };
     let Plan { mut writes, .. } = plan(tenant, now, &current, wanted, Prune::Nothing);
-    check_count(api, &current, &writes)?;
+    let index = Index::of(&current);
+    check_count(api, &current, &index, &writes)?;
     let Some(rule) = writes.put_rules.first_mut() else {
         return Err(Problem::new(StatusCode::CONFLICT, "stale", "the rule changed meanwhile"));
     };
     finish(rule);
     let rule = rule.clone();
-    let is_new = !current.rules.iter().any(|before| before.id == rule.id);
+    let is_new = index.rule(rule.id).is_none();
     let action = if is_new { Action::CreateRule } else { Action::UpdateRule };
     let told = vec![by.entry(api, Act::new(action, object(&rule)))];
     let changes = RuleChanges { told, ..sealed(api, tenant, writes)? };

@@ -1,6 +1,9 @@
 //! What the audit log tells of a plan that is carried out.
 
+use std::collections::HashMap;
+
 use serde_json::json;
+use uuid::Uuid;
 
 use crate::api::audit::Act;
 use crate::model::audit::{Action, Object};
@@ -9,10 +12,22 @@ use crate::rule_file::plan::{self, Current, Item, Subject, Writes};
 /// The acts of a plan, in its order: one for each rule and named endpoint that changes. Of what changes only the names of
 /// fields are told.
 pub(in crate::api::native) fn acts(items: &[Item], writes: &Writes, current: &Current) -> Vec<Act> {
-    items.iter().filter_map(|item| act(item, writes, current)).collect()
+    // What is put stands for what was there.
+    let rules = current.rules.iter().chain(&writes.put_rules).map(|rule| (rule.key.as_str(), rule.id.0)).collect();
+    let there = current.endpoints.iter().map(|(endpoint, _)| (endpoint.key.as_deref(), endpoint.id.0));
+    let put = writes.put_endpoints.iter().map(|put| (put.key.as_deref(), put.id.0));
+    let endpoints = there.chain(put).filter_map(|(key, id)| Some((key?, id))).collect();
+    let ids = Ids { rules, endpoints };
+    items.iter().filter_map(|item| act(item, &ids)).collect()
 }
 
-fn act(item: &Item, writes: &Writes, current: &Current) -> Option<Act> {
+/// The ids of what has a key.
+struct Ids<'a> {
+    rules: HashMap<&'a str, Uuid>,
+    endpoints: HashMap<&'a str, Uuid>,
+}
+
+fn act(item: &Item, ids: &Ids<'_>) -> Option<Act> {
     let action = match (item.subject, item.action) {
         (_, plan::Action::Unchanged) => return None,
         (Subject::Rule, plan::Action::Create) => Action::CreateRule,
@@ -22,17 +37,11 @@ fn act(item: &Item, writes: &Writes, current: &Current) -> Option<Act> {
         (Subject::Endpoint, plan::Action::Update) => Action::UpdateEndpoint,
         (Subject::Endpoint, plan::Action::Remove) => Action::DeleteEndpoint,
     };
-    let id = match item.subject {
-        Subject::Rule => {
-            let known = writes.put_rules.iter().chain(&current.rules).find(|rule| rule.key == item.key);
-            known.map(|rule| rule.id.0)
-        }
-        Subject::Endpoint => {
-            let put = writes.put_endpoints.iter().map(|put| (put.id, put.key.as_deref()));
-            let there = current.endpoints.iter().map(|(endpoint, _)| (endpoint.id, endpoint.key.as_deref()));
-            put.chain(there).find(|(_, key)| *key == Some(item.key.as_str())).map(|(id, _)| id.0)
-        }
+    let known = match item.subject {
+        Subject::Rule => &ids.rules,
+        Subject::Endpoint => &ids.endpoints,
     };
+    let id = known.get(item.key.as_str()).copied();
     let fields: Vec<&str> = item.changes.iter().map(|change| change.field.as_str()).collect();
     let act = Act::new(action, Object::new(&item.key, id));
     Some(match (&item.origin, fields.as_slice()) {
