@@ -62,8 +62,11 @@ pub(super) struct AcceptJob {
     ready: Ready,
     now: Timestamp,
     reply: Reply,
-    _taken: [OwnedSemaphorePermit; 2],
+    taken: Taken,
 }
+
+/// The room of a batch, as long as this is there.
+pub(super) type Taken = [OwnedSemaphorePermit; 2];
 
 /// The way back to a caller.
 pub(super) struct Reply(oneshot::Sender<Result<Accepted>>);
@@ -101,7 +104,7 @@ impl Room {
         let units = self.units.take(u32::try_from(units).unwrap_or(u32::MAX))?;
         let ready = self.make_ready(batch, bytes).await?;
         let (reply, answer) = oneshot::channel();
-        Ok((AcceptJob { tenant, ready, now, reply: Reply(reply), _taken: [items, units] }, answer))
+        Ok((AcceptJob { tenant, ready, now, reply: Reply(reply), taken: [items, units] }, answer))
     }
 
     /// Packing a large batch would keep a thread of the runtime from everyone else's requests.
@@ -130,6 +133,11 @@ impl AcceptJob {
     /// The way back to the caller, when the batch is done with.
     pub(super) fn into_reply(self) -> Reply {
         self.reply
+    }
+
+    /// The way back to the caller, and the batch with its room.
+    pub(super) fn into_reply_and_batch(self) -> (Reply, (Batch, Taken)) {
+        (self.reply, (self.ready.batch, self.taken))
     }
 }
 

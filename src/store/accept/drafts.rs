@@ -71,6 +71,8 @@ pub(super) struct Complete {
     pub(super) outline: Arc<Outline>,
     /// Whether nothing was stored of it before.
     pub(super) is_new: bool,
+    /// Whether it is stored as its batch made it out.
+    pub(super) is_as_made: bool,
     /// The thread it was a turn of until now.
     pub(super) left: Option<ThreadId>,
 }
@@ -312,7 +314,8 @@ impl Drafts {
             match draft.outline(id).map(Arc::clone) {
                 Some(outline) => {
                     let left = draft.was_in.filter(|thread| outline.thread != Some(*thread));
-                    written.complete.push(Complete { project, run: id, outline, is_new, left });
+                    let is_as_made = matches!(draft.said, Said::Made(_));
+                    written.complete.push(Complete { project, run: id, outline, is_new, is_as_made, left });
                 }
                 None => written.incomplete.push(id),
             }

@@ -34,19 +34,33 @@ use drafts::{Complete, Drafts};
 use projects::Projects;
 
 pub(super) use projects::ensure_default;
-pub(super) use ready::Ready;
+pub(super) use ready::{Ready, merged};
 pub(super) use rows::{BodyRow, FeedbackRow, Place, Rows, RunRow, WaitingRow};
 
 /// Why nothing can be added to a run whose row does not decode.
 const UNREADABLE: &str = "what is stored of this run cannot be read, so nothing can be added to it: the server's log says \
      why; delete its project, or send it as another run";
 
+/// What accepting came to.
+#[derive(Default)]
+pub(super) struct Outcome {
+    /// Of each batch, in their order.
+    pub(super) accepted: Vec<Accepted>,
+    /// The runs that are stored as one of the batches said them, and nothing else.
+    pub(super) as_made: HashMap<RunId, AsMade>,
+}
+
+/// A run that is stored as its batch said it, with the change it got.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct AsMade {
+    pub(super) run: RunId,
+    pub(super) project: ProjectId,
+    pub(super) seq: Seq,
+    pub(super) at: Timestamp,
+}
+
 /// Accepts batches of one tenant, each with the instant it arrived.
-pub(super) async fn accept(
-    rows: &mut dyn Rows,
-    tenant: TenantId,
-    batches: &[(&Ready, Timestamp)],
-) -> Result<Vec<Accepted>> {
+pub(super) async fn accept(rows: &mut dyn Rows, tenant: TenantId, batches: &[(&Ready, Timestamp)]) -> Result<Outcome> {
     let now = batches.iter().map(|(_, now)| *now).max().unwrap_or_default();
     let mut accepted = vec![Accepted::default(); batches.len()];
     let mut drafts = Drafts::load(rows, tenant, batches).await?;
@@ -70,9 +84,9 @@ pub(super) async fn accept(
     if !silent.is_empty() {
         rows.hold_projects(tenant, &silent).await?;
     }
-    stirred.store(rows, tenant, now).await?;
+    let as_made = stirred.store(rows, tenant, now).await?;
     touch_incomplete(rows, tenant, incomplete, now).await?;
-    Ok(accepted)
+    Ok(Outcome { accepted, as_made })
 }
 
 /// Notes when something was last heard of runs that are not complete, so that what never becomes a run does not stay for
@@ -90,7 +104,8 @@ pub(super) async fn stir(rows: &mut dyn Rows, tenant: TenantId, run: RunId, now:
     for (run, project, trace) in rows.places(tenant, &[run]).await? {
         stirred.feedback_on(project, run, trace);
     }
-    stirred.store(rows, tenant, now).await
+    stirred.store(rows, tenant, now).await?;
+    Ok(())
 }
 
 /// Finds the project of every run that has none yet, creating those that are named for the first time. Returns which
@@ -176,10 +191,11 @@ impl Stirred {
         self.order.iter().any(|(concerned, _, _)| *concerned == project)
     }
 
-    /// Numbers the changes, project by project, and writes them with the runs' hot rows.
-    async fn store(mut self, rows: &mut dyn Rows, tenant: TenantId, now: Timestamp) -> Result<()> {
+    /// Numbers the changes, project by project, and writes them with the runs' hot rows. Returns those that are as their
+    /// batch made them out.
+    async fn store(mut self, rows: &mut dyn Rows, tenant: TenantId, now: Timestamp) -> Result<HashMap<RunId, AsMade>> {
         if self.order.is_empty() {
-            return Ok(());
+            return Ok(HashMap::new());
         }
         // Everyone takes the projects' rows in the order of this map, so that nobody waits for one who waits for him.
         let mut counts: BTreeMap<ProjectId, i64> = BTreeMap::new();
@@ -218,19 +234,18 @@ impl Stirred {
         tenant: TenantId,
         changes: &[(ProjectId, Change)],
         before: &HashMap<ProjectId, (Seq, Timestamp)>,
-    ) -> Result<()> {
-        let mut written = Vec::new();
+    ) -> Result<HashMap<RunId, AsMade>> {
+        let (mut written, mut as_made) = (Vec::new(), HashMap::new());
         let mut only_feedback: BTreeMap<ProjectId, Vec<RunId>> = BTreeMap::new();
         for (project, change) in changes {
             match self.rows.remove(&change.run_id) {
-                Some(Complete { project, run, outline, is_new, .. }) => written.push(RunRow {
-                    run_id: run,
-                    project_id: project,
-                    outline,
-                    is_new,
-                    seq: change.seq,
-                    at: change.at,
-                }),
+                Some(Complete { project, run, outline, is_new, is_as_made, .. }) => {
+                    let (seq, at) = (change.seq, change.at);
+                    if is_as_made {
+                        as_made.insert(run, AsMade { run, project, seq, at });
+                    }
+                    written.push(RunRow { run_id: run, project_id: project, outline, is_new, seq, at });
+                }
                 None => only_feedback.entry(*project).or_default().push(change.run_id),
             }
         }
@@ -241,6 +256,6 @@ impl Stirred {
             let before = before.get(&project).map_or(0, |(before, _)| *before);
             rows.number_runs(tenant, project, &runs, before).await?;
         }
-        Ok(())
+        Ok(as_made)
     }
 }

@@ -86,13 +86,19 @@ impl Made {
 
     /// Of all parts of a run.
     fn together(run: RunId, parts: &[&Part], prices: &Prices) -> Result<Self> {
-        let mut layers = Layers::default();
-        for part in parts {
-            layers.apply(Part::clone(part));
-        }
-        layers.price(prices);
+        let layers = merged(parts.iter().copied().cloned(), prices);
         Ok(Self { body: pack_json(&layers)?.into(), outline: layers.outline(run).map(Arc::new) })
     }
+}
+
+/// What a batch's parts say of a run, priced.
+pub(in crate::store) fn merged(parts: impl IntoIterator<Item = Part>, prices: &Prices) -> Layers {
+    let mut layers = Layers::default();
+    for part in parts {
+        layers.apply(part);
+    }
+    layers.price(prices);
+    layers
 }
 
 /// Whether merging a part into nothing gives the part as it is.
@@ -105,9 +111,13 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
+    use rust_decimal::Decimal;
+
     use crate::model::json::RawJson;
+    use crate::model::price::{Pattern, Price, Rates};
     use crate::model::run::{Attachment, BlobKey, Payload};
     use crate::model::time::Timestamp;
+    use crate::model::usage::Amounts;
     use crate::store::body::unpack_json;
 
     fn part(run: u128, kind: PartKind, inputs: &str) -> Part {
@@ -123,12 +133,20 @@ mod tests {
         Part { run_id, kind, project: None, digest: merge::digest(&fields, kind, run_id), fields }
     }
 
-    fn merged(parts: &[Part]) -> Layers {
-        let mut layers = Layers::default();
-        for part in parts {
-            layers.apply(part.clone());
-        }
-        layers
+    /// A hundred tokens of a model that has a price.
+    fn priced(run: u128) -> Part {
+        let json = |text: &str| RawJson::parse(text.to_owned()).unwrap();
+        let mut part = part(run, PartKind::Post, "{}");
+        let outputs = json(r#"{"usage_metadata": {"input_tokens": 99, "output_tokens": 1}}"#);
+        part.fields.outputs = Some(Payload::Inline(outputs));
+        part.fields.extra = Some(json(r#"{"metadata": {"ls_model_name": "acme-1"}}"#));
+        part
+    }
+
+    fn prices() -> Arc<Prices> {
+        let rates = || Rates { each: Decimal::new(2, 6), details: Amounts::new() };
+        let model = Pattern::parse("acme").unwrap();
+        Arc::new(Prices::new(vec![Price { model, provider: None, from: None, prompt: rates(), completion: rates() }]))
     }
 
     #[test]
@@ -147,16 +165,20 @@ mod tests {
             vec![part(3, PartKind::Post, "1"), part(3, PartKind::Post, "1")],
             vec![part(4, PartKind::Post, "null")],
             vec![with_files],
+            vec![priced(6)],
+            vec![priced(7), part(7, PartKind::Patch, "{}")],
         ];
         // Beside each other, so that parts of one run do not stand together.
         let most = cases.iter().map(Vec::len).max().unwrap();
         let parts = (0..most).flat_map(|nth| cases.iter().filter_map(move |parts| parts.get(nth).cloned())).collect();
-        let ready = Ready::of(Batch { parts, feedback: Vec::new(), ..Batch::default() }).unwrap();
+        let ready = Ready::of(Batch { parts, feedback: Vec::new(), prices: prices() }).unwrap();
         for parts in cases {
             let run = parts[0].run_id;
             let made = ready.made(run).unwrap();
-            assert_eq!(unpack_json::<Layers>("t", &made.body).unwrap(), merged(&parts));
-            assert_eq!(made.outline.as_deref(), merged(&parts).outline(run).as_ref());
+            let layers = merged(parts, &prices());
+            assert_eq!(layers.priced.is_some(), [6, 7].map(|run| RunId(Uuid::from_u128(run))).contains(&run));
+            assert_eq!(unpack_json::<Layers>("t", &made.body).unwrap(), layers);
+            assert_eq!(made.outline.as_deref(), layers.outline(run).as_ref());
         }
     }
 

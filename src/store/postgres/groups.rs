@@ -149,7 +149,7 @@ impl PgStore {
             .run("accept", |mut this| {
                 Box::pin(async move {
                     let mut held = Held::by(&mut this);
-                    let mut accepted = accept(&mut held, tenant, batches).await?;
+                    let mut accepted = accept(&mut held, tenant, batches).await?.accepted;
                     held.let_go(tenant).await?;
                     // What an earlier try has stored is no news to this one.
                     for accepted in &mut accepted {

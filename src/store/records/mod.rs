@@ -166,6 +166,12 @@ pub(super) fn place(row: &impl Columns) -> Result<Place> {
     Ok((RunId(cells.take()?), ProjectId(cells.take()?), TraceId(cells.take()?)))
 }
 
+/// A run with the number and the instant of its newest change.
+pub(super) fn newest(row: &impl Columns) -> Result<(RunId, (Seq, Timestamp))> {
+    let mut cells = Cells::of("runs", row);
+    Ok((RunId(cells.take()?), (cells.take()?, cells.instant()?)))
+}
+
 pub(super) fn found(row: &impl Columns) -> Result<Found> {
     let mut cells = Cells::of("runs", row);
     let (run_id, project_id, trace_id) = (RunId(cells.take()?), ProjectId(cells.take()?), TraceId(cells.take()?));

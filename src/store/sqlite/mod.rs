@@ -24,6 +24,7 @@ mod failed;
 mod failure;
 mod feedback;
 mod feedback_tokens;
+mod fresh;
 mod health;
 mod inspect;
 mod keys;
@@ -75,6 +76,7 @@ type Connection = SqliteConnection;
 pub struct SqliteStore {
     readers: SqlitePool,
     queue: writer::Queue,
+    fresh: fresh::Fresh,
     leases: leases::Leases,
 }
 
@@ -134,7 +136,8 @@ impl SqliteStore {
         let room = Bounds { items: options.queued_items, bytes: options.queued_bytes };
         let checkpoints = checkpoints::Checkpoints::of(base(file).synchronous(SqliteSynchronous::Full));
         let (queue, writer) = writer::queue(connection, readers.clone(), checkpoints, options.queued_jobs, room);
-        Ok((Self { readers, queue, leases: leases::Leases::default() }, writer))
+        let fresh = writer.fresh();
+        Ok((Self { readers, queue, fresh, leases: leases::Leases::default() }, writer))
     }
 
     /// Cancelled when the writer is no more: by `close`, or because it died. A process whose writer died must end.

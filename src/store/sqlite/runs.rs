@@ -1,5 +1,7 @@
 //! Reading runs.
 
+use std::collections::HashSet;
+
 use async_trait::async_trait;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Sqlite};
@@ -19,6 +21,10 @@ use crate::store::{Result, records};
 pub(super) const RUNS: &str = "SELECT r.run_id, r.project_id, r.changed_seq, r.modified_at, b.body FROM run_bodies b \
      JOIN runs r ON r.tenant_id = b.tenant_id AND r.project_id = b.project_id AND r.run_id = b.run_id \
      WHERE b.tenant_id = $1 AND b.run_id IN (SELECT unhex(value) FROM json_each($2))";
+
+/// The newest changes of these runs.
+pub(super) const NEWEST: &str = "SELECT run_id, changed_seq, modified_at FROM runs \
+     WHERE tenant_id = $1 AND project_id = $2 AND run_id IN (SELECT unhex(value) FROM json_each($3))";
 
 pub(super) const TRACES: &str = "SELECT r.run_id, r.project_id, r.changed_seq, r.modified_at, b.body FROM runs r \
      INDEXED BY runs_by_trace JOIN run_bodies b ON b.tenant_id = r.tenant_id AND b.run_id = r.run_id \
@@ -49,9 +55,15 @@ impl RunStore for SqliteStore {
     }
 
     async fn runs(&self, tenant: TenantId, ids: &[RunId]) -> Result<Vec<StoredRun>> {
-        let ids = id_list(ids.iter().map(|id| id.0));
-        let rows = sqlx::query(RUNS).bind(tenant.0).bind(ids).fetch_all(&self.readers).await?;
-        self.with_feedback(tenant, &rows).await
+        let mut runs = self.fresh(tenant, ids).await?;
+        let known: HashSet<RunId> = runs.iter().map(|stored| stored.run.id).collect();
+        let rest: Vec<RunId> = ids.iter().copied().filter(|id| !known.contains(id)).collect();
+        if !rest.is_empty() {
+            let rest = id_list(rest.into_iter().map(|id| id.0));
+            let rows = sqlx::query(RUNS).bind(tenant.0).bind(rest).fetch_all(&self.readers).await?;
+            runs.extend(records::runs(tenant, &rows)?);
+        }
+        self.attach_feedback(tenant, runs).await
     }
 
     async fn traces(&self, tenant: TenantId, project: ProjectId, ids: &[TraceId]) -> Result<Vec<StoredRun>> {
@@ -134,9 +146,26 @@ pub(super) fn page(tenant: TenantId, query: &RunQuery) -> QueryBuilder<Sqlite> {
 impl SqliteStore {
     /// The rows' runs, each with its feedback.
     async fn with_feedback(&self, tenant: TenantId, rows: &[SqliteRow]) -> Result<Vec<StoredRun>> {
-        let mut runs = records::runs(tenant, rows)?;
+        self.attach_feedback(tenant, records::runs(tenant, rows)?).await
+    }
+
+    async fn attach_feedback(&self, tenant: TenantId, mut runs: Vec<StoredRun>) -> Result<Vec<StoredRun>> {
         let records = feedback::on(&self.readers, tenant, runs.iter().map(|stored| stored.run.id)).await?;
         records::attach(&mut runs, records);
+        Ok(runs)
+    }
+
+    /// Those of these runs that have just been written, and have not changed since.
+    async fn fresh(&self, tenant: TenantId, ids: &[RunId]) -> Result<Vec<StoredRun>> {
+        let mut runs = Vec::new();
+        for (project, kept) in self.fresh.take(tenant, ids) {
+            let ids = id_list(kept.iter().map(|kept| kept.made.run.0));
+            let query = sqlx::query(NEWEST).bind(tenant.0).bind(project.0).bind(ids);
+            let rows = query.fetch_all(&self.readers).await?;
+            let newest = rows.iter().map(records::newest).collect::<Result<_>>()?;
+            let unchanged = kept.into_iter().filter(|kept| kept.is_newest(&newest));
+            runs.extend(unchanged.filter_map(|kept| kept.resolve(tenant)));
+        }
         Ok(runs)
     }
 }

@@ -8,7 +8,7 @@
 //! It never drops a job without an answer: when it stops, or dies, everyone waiting gets an error. A failed commit (a
 //! full disk) fails its group, and the next group is tried afresh.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -22,14 +22,15 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::model::id::TenantId;
+use crate::model::id::{RunId, TenantId};
 use crate::model::time::Timestamp;
-use crate::store::accept::accept;
+use crate::store::accept::{AsMade, Outcome, accept};
 use crate::store::failure::{RETRY_AFTER, again};
-use crate::store::group::{AcceptJob, Bounds, Queued, Reply, Room, batches, gather};
+use crate::store::group::{AcceptJob, Bounds, Queued, Reply, Room, Taken, batches, gather};
 use crate::store::runs::{Accepted, Batch};
 use crate::store::sqlite::checkpoints::Checkpoints;
 use crate::store::sqlite::failure::no_writer;
+use crate::store::sqlite::fresh::Fresh;
 use crate::store::{Result, StoreError};
 
 /// A group takes no more jobs than this...
@@ -57,6 +58,7 @@ pub struct Writer {
     connection: SqliteConnection,
     readers: SqlitePool,
     checkpoints: Checkpoints,
+    fresh: Fresh,
     jobs: mpsc::Receiver<Job>,
     closing: CancellationToken,
     stopped: DropGuard,
@@ -70,6 +72,16 @@ struct Hand {
     jobs: mpsc::Receiver<Job>,
     closing: CancellationToken,
     committed: Arc<Notify>,
+    fresh: Fresh,
+    /// What was accepted in the transaction.
+    written: Vec<Written>,
+}
+
+/// Batches of one tenant that were accepted, and which of their runs are stored as they say.
+struct Written {
+    tenant: TenantId,
+    batches: Vec<(Batch, Taken)>,
+    as_made: HashMap<RunId, AsMade>,
 }
 
 enum Job {
@@ -164,7 +176,8 @@ pub(super) fn queue(
     let (sender, receiver) = mpsc::channel(jobs);
     let (closing, stopped) = (CancellationToken::new(), CancellationToken::new());
     let guard = stopped.clone().drop_guard();
-    let writer = Writer { connection, readers, checkpoints, jobs: receiver, closing: closing.clone(), stopped: guard };
+    let (fresh, closes) = (Fresh::default(), closing.clone());
+    let writer = Writer { connection, readers, checkpoints, fresh, jobs: receiver, closing: closes, stopped: guard };
     (Queue { jobs: sender, room: Room::of(room), closing, stopped }, writer)
 }
 
@@ -203,11 +216,17 @@ impl Queue {
 }
 
 impl Writer {
+    /// What it has just written.
+    pub(super) fn fresh(&self) -> Fresh {
+        self.fresh.clone()
+    }
+
     /// Writes until the store is closed, or all its handles are gone, or `cancelled`; what is queued by then is still
     /// written. Whoever stops a process should stop those who write first and close the store last.
     pub async fn run(self, cancelled: CancellationToken) {
-        let Self { connection, readers, checkpoints, jobs, closing, stopped } = self;
-        let hand = Hand { connection, saved: false, jobs, closing, committed: checkpoints.committed() };
+        let Self { connection, readers, checkpoints, fresh, jobs, closing, stopped } = self;
+        let committed = checkpoints.committed();
+        let hand = Hand { connection, saved: false, jobs, closing, committed, fresh, written: Vec::new() };
         let written = CancellationToken::new();
         let writing = async {
             let hand = hand.write_apart(cancelled).await;
@@ -317,6 +336,11 @@ impl Hand {
                 if done.iter().any(|job| matches!(job, Done::Accept(..))) {
                     self.committed.notify_one();
                 }
+                for Written { tenant, batches, as_made } in self.written.drain(..) {
+                    for (batch, _taken) in batches {
+                        self.fresh.keep(tenant, batch, &as_made);
+                    }
+                }
                 for job in done {
                     job.answer(Ok(()));
                 }
@@ -349,10 +373,8 @@ impl Hand {
     /// Accepts batches as one. If that fails they are accepted one by one, to find out whose fault it is.
     async fn accept(&mut self, jobs: Vec<AcceptJob>, done: &mut Vec<Done>) -> Result<()> {
         match self.try_accept(&jobs, Scope::after(done)).await {
-            Ok(Ok(accepted)) => {
-                done.extend(
-                    jobs.into_iter().zip(accepted).map(|(job, accepted)| Done::Accept(job.into_reply(), accepted)),
-                );
+            Ok(Ok(outcome)) => {
+                self.note(jobs, outcome, done);
                 Ok(())
             }
             Ok(Err(_)) if jobs.len() > 1 => {
@@ -382,8 +404,8 @@ impl Hand {
 
     async fn accept_alone(&mut self, job: AcceptJob, done: &mut Vec<Done>) -> Result<()> {
         match self.try_accept(slice::from_ref(&job), Scope::after(done)).await {
-            Ok(Ok(accepted)) => {
-                done.extend([job].into_iter().zip(accepted).map(|(job, one)| Done::Accept(job.into_reply(), one)));
+            Ok(Ok(outcome)) => {
+                self.note(vec![job], outcome, done);
                 Ok(())
             }
             Ok(Err(error)) => {
@@ -397,9 +419,17 @@ impl Hand {
         }
     }
 
+    fn note(&mut self, jobs: Vec<AcceptJob>, outcome: Outcome, done: &mut Vec<Done>) {
+        let Outcome { accepted, as_made } = outcome;
+        let Some(tenant) = jobs.first().map(|job| job.tenant) else { return };
+        let (replies, batches): (Vec<_>, _) = jobs.into_iter().map(AcceptJob::into_reply_and_batch).unzip();
+        done.extend(replies.into_iter().zip(accepted).map(|(reply, accepted)| Done::Accept(reply, accepted)));
+        self.written.push(Written { tenant, batches, as_made });
+    }
+
     /// The inner error is the batches', the outer one means that the transaction is lost.
-    async fn try_accept(&mut self, jobs: &[AcceptJob], scope: Scope) -> Result<Result<Vec<Accepted>>> {
-        let Some(first) = jobs.first() else { return Ok(Ok(Vec::new())) };
+    async fn try_accept(&mut self, jobs: &[AcceptJob], scope: Scope) -> Result<Result<Outcome>> {
+        let Some(first) = jobs.first() else { return Ok(Ok(Outcome::default())) };
         self.open(scope).await?;
         let accepted = accept(&mut self.connection, first.tenant, &batches(jobs)).await;
         if let Err(error) = &accepted {
@@ -439,6 +469,7 @@ impl Hand {
     }
 
     async fn roll_back(&mut self) {
+        self.written.clear();
         // After some errors SQLite has rolled back by itself, and there is nothing left to do.
         if let Err(error) = self.control("ROLLBACK").await {
             tracing::debug!(%error, "rolling back");

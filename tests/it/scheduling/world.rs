@@ -200,6 +200,8 @@ impl World {
     /// Has what is stored of a run not decode any more.
     pub(super) async fn break_run(&self, number: u128) {
         let run = self.store.run(TENANT, run_id(number)).await.unwrap().unwrap();
+        // From now on it is read, and not told from memory.
+        self.store.runs(TENANT, &[run_id(number)]).await.unwrap();
         // Bytes that say nothing, where every backend finds them.
         self.store.set_marker("garbage", &[0, 9]).await.unwrap();
         let of_run = format!("(SELECT run_id FROM runs WHERE changed_seq = {})", run.changed_seq);

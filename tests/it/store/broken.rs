@@ -19,6 +19,8 @@ async fn garbage(store: &dyn Store) -> &'static str {
 }
 
 async fn break_run_1(store: &dyn Store, sql: impl AsyncFn(&str)) {
+    // From now on it is read, and not told from memory.
+    store.runs(TENANT, &[run_id(1)]).await.unwrap();
     let garbage = garbage(store).await;
     let run = "(SELECT run_id FROM runs WHERE name = 'run 1')";
     sql(&format!("UPDATE run_bodies SET body = {garbage} WHERE run_id = {run}")).await;

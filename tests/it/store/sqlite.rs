@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use futures_util::future::join_all;
-use runhook::model::run::Status;
+use runhook::model::run::{Status, StoredRun};
 use runhook::model::window::Progress;
 use runhook::store::outbox::{Claimant, DeliveryQuery};
 use runhook::store::rules::RuleChanges;
@@ -103,6 +103,68 @@ async fn a_patch_that_waits_survives_a_kill() {
     accept(backend.store(), vec![post(1)]).await;
     assert_eq!(backend.store().run(TENANT, run_id(1)).await.unwrap().unwrap().run.status, Status::Success);
     backend.close().await;
+}
+
+#[tokio::test]
+async fn runs_just_written_are_told_from_memory_once_as_the_file_tells_them() {
+    let backend = Embedded::open().await;
+    let store = backend.store();
+    accept(store, vec![post(1), post(2), patch(2)]).await;
+    accept(store, vec![post(3)]).await;
+    accept(store, vec![patch(3)]).await;
+    let ids = [1, 2, 3].map(run_id);
+    let in_order = |mut runs: Vec<StoredRun>| {
+        runs.sort_by_key(|stored| stored.run.id);
+        format!("{runs:#?}")
+    };
+    let (first, again) = (store.runs(TENANT, &ids).await.unwrap(), store.runs(TENANT, &ids).await.unwrap());
+    assert_eq!(first.len(), 3);
+    assert_eq!(in_order(first), in_order(again));
+
+    accept(store, vec![post(4), post(5)]).await;
+    accept(store, vec![patch(5)]).await;
+    backend.sql("UPDATE run_bodies SET body = x'00'").await;
+    let told = |runs: Vec<StoredRun>| runs.iter().map(|stored| stored.run.id).collect::<Vec<_>>();
+    let ids = [4, 5].map(run_id);
+    assert_eq!(told(store.runs(TENANT, &ids).await.unwrap()), [run_id(4)], "what changed since is read");
+    assert!(store.runs(TENANT, &ids).await.unwrap().is_empty(), "it is told once");
+    backend.close().await;
+}
+
+#[tokio::test]
+async fn a_run_just_written_is_not_told_from_memory_when_it_was_removed() {
+    let backend = Embedded::open().await;
+    let store = backend.store();
+    accept(store, vec![post(1)]).await;
+    assert!(store.delete_project(TENANT, project_id(PROJECT), None).await.unwrap());
+    assert!(store.runs(TENANT, &[run_id(1)]).await.unwrap().is_empty());
+    backend.close().await;
+}
+
+#[tokio::test]
+async fn a_run_just_written_is_not_told_from_memory_when_it_comes_again_after_a_wipe() {
+    let backend = Embedded::open().await;
+    let store = backend.store();
+    let ids = [1, 2].map(run_id);
+    accept(store, vec![post(1), post(2)]).await;
+    let before = store.run(TENANT, run_id(1)).await.unwrap().unwrap();
+    store.wipe_tenant(TENANT, None).await.unwrap();
+    assert!(store.runs(TENANT, &ids[1..]).await.unwrap().is_empty());
+    accept(store, vec![patch(1)]).await;
+    accept(store, vec![post(1)]).await;
+    let again = store.runs(TENANT, &ids).await.unwrap();
+    assert_eq!((again.len(), again[0].changed_seq), (1, before.changed_seq), "numbers began again");
+    assert_eq!(again[0].run.status, Status::Success);
+    backend.close().await;
+}
+
+#[tokio::test]
+async fn connections_share_no_lock_of_sqlites() {
+    let mut connection = SqliteConnection::connect("sqlite::memory:").await.unwrap();
+    let options: Vec<String> = sqlx::query_scalar("PRAGMA compile_options").fetch_all(&mut connection).await.unwrap();
+    for locks in ["ENABLE_MEMORY_MANAGEMENT", "ENABLE_API_ARMOR"] {
+        assert!(!options.iter().any(|option| option == locks), "{locks}: is .cargo/config.toml not read? {options:?}");
+    }
 }
 
 #[tokio::test]
