@@ -15,7 +15,7 @@ use crate::model::id::{ExampleId, MessageId, TenantId, derived};
 use crate::model::json::RawJson;
 use crate::model::run::Payload;
 use crate::model::time::Timestamp;
-use crate::store::row::{Cells, json_text};
+use crate::store::row::{Cells, if_readable, json_text};
 use crate::store::{Result, records};
 
 use super::Connection;
@@ -32,6 +32,8 @@ const RECORD_DELETED: &str = "record.deleted";
 const COLLECTION: &str = "SELECT body FROM collections WHERE tenant_id = $1 AND kind = $2 AND collection_id = $3";
 
 const EXAMPLE: &str = "SELECT body FROM examples WHERE tenant_id = $1 AND example_id = $2";
+
+const IS_THERE: &str = "SELECT EXISTS (SELECT 1 FROM examples WHERE tenant_id = $1 AND example_id = $2)";
 
 #[derive(Serialize)]
 struct Dataset<'a> {
@@ -134,14 +136,14 @@ pub(in crate::store) async fn collection(
     row.as_ref().map(|row| Cells::of("collections", row).json()).transpose()
 }
 
-/// An example that is there.
+/// An example that is there and decodes: one that does not is in nobody's way.
 pub(in crate::store) async fn example(
     connection: &mut Connection,
     tenant: TenantId,
     id: ExampleId,
 ) -> Result<Option<Example>> {
     let row = sqlx::query(EXAMPLE).bind(tenant.0).bind(id.0).fetch_optional(connection).await?;
-    row.as_ref().map(records::example).transpose()
+    Ok(row.map(|row| if_readable(records::example(&row))).transpose()?.flatten())
 }
 
 /// Tells what became of a collection, if it is a dataset.
@@ -175,7 +177,10 @@ pub(in crate::store) async fn there(
     }
     let mut found = HashSet::new();
     for one in examples {
-        found.extend(example(connection, tenant, one.id).await?.map(|known| known.id));
+        let query = sqlx::query_scalar(IS_THERE).bind(tenant.0).bind(one.id.0);
+        if query.fetch_one(&mut *connection).await? {
+            found.insert(one.id);
+        }
     }
     Ok(Some(found))
 }

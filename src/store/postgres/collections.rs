@@ -190,12 +190,12 @@ impl CollectionStore for PgStore {
                     let known = datasets::example(&mut this, tenant, id).await?;
                     sqlx::query(DELETE_LINKS).bind(tenant.0).bind(vec![id.0]).execute(&mut *this).await?;
                     let done = sqlx::query(DELETE_EXAMPLE).bind(tenant.0).bind(id.0).execute(&mut *this).await?;
-                    let removed = known.filter(|_| done.rows_affected() > 0);
-                    if let Some(removed) = &removed {
+                    let is_gone = done.rows_affected() > 0;
+                    if let Some(removed) = known.as_ref().filter(|_| is_gone) {
                         let at = told.first().map_or(removed.modified_at, |told| told.at);
                         datasets::removed(&mut this, removed, at).await?;
                     }
-                    noted(this, removed.is_some(), told).await
+                    noted(this, is_gone, told).await
                 })
             })
             .await?;

@@ -149,12 +149,16 @@ impl CollectionStore for SqliteStore {
         self.queue
             .write(move |connection| {
                 Box::pin(async move {
-                    let removed = datasets::example(&mut *connection, tenant, id).await?;
-                    let Some(removed) = removed else { return Ok(false) };
+                    let known = datasets::example(&mut *connection, tenant, id).await?;
                     sqlx::query(DELETE_LINKS).bind(tenant.0).bind(id.0).execute(&mut *connection).await?;
-                    sqlx::query(DELETE_EXAMPLE).bind(tenant.0).bind(id.0).execute(&mut *connection).await?;
-                    let at = told.as_ref().map_or(removed.modified_at, |told| told.at);
-                    datasets::removed(&mut *connection, &removed, at).await?;
+                    let query = sqlx::query(DELETE_EXAMPLE).bind(tenant.0).bind(id.0);
+                    if query.execute(&mut *connection).await?.rows_affected() == 0 {
+                        return Ok(false);
+                    }
+                    if let Some(removed) = &known {
+                        let at = told.as_ref().map_or(removed.modified_at, |told| told.at);
+                        datasets::removed(&mut *connection, removed, at).await?;
+                    }
                     audit::write(connection, told.as_slice()).await?;
                     Ok(true)
                 })

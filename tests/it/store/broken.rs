@@ -1,15 +1,17 @@
 //! Rows that do not decode: each fails alone.
 
+use runhook::model::collection::CollectionKind;
 use runhook::model::delivery::{Attempt, AttemptResult, DeliveryState, Outcome};
 use runhook::model::run::{Fields, PartKind, Status};
 use runhook::store::outbox::Finished;
 use runhook::store::runs::{FeedbackQuery, RunQuery};
 use runhook::store::{Store, StoreError};
 
+use super::collections::{collection, example, of};
 use super::outbox::two_claims;
 use super::sample::{
     PROJECT, TENANT, accept, accept_feedback, at, begun, changes, endpoint, feedback, feedback_id, part, patch, post,
-    project_id, run_id,
+    project_id, run_id, uuid,
 };
 
 /// Bytes that say nothing, where every backend finds them.
@@ -91,6 +93,20 @@ pub(crate) async fn feedback_that_does_not_decode_is_passed_over_until_it_is_sen
     assert!(matches!(store.feedback(TENANT, feedback_id(1)).await, Err(StoreError::Corrupt { .. })));
     assert!(accept_feedback(store, vec![first.clone(), second.clone()]).await.changed);
     assert_eq!(listed().await, (vec![second.clone(), first.clone()], vec![first, second]));
+}
+
+pub(crate) async fn an_example_that_does_not_decode_can_be_replaced_and_deleted(
+    store: &dyn Store,
+    sql: impl AsyncFn(&str),
+) {
+    store.create_collection(collection(CollectionKind::Dataset, 1, "one")).await.unwrap();
+    let examples = vec![example(1, uuid(9, 1)), example(2, uuid(9, 1))];
+    store.put_examples(TENANT, examples.clone()).await.unwrap();
+    sql("UPDATE examples SET body = '{}'").await;
+    store.put_examples(TENANT, vec![examples[0].clone()]).await.unwrap();
+    assert!(store.delete_example(TENANT, examples[1].id, None).await.unwrap());
+    assert!(!store.delete_example(TENANT, examples[1].id, None).await.unwrap());
+    assert_eq!(of(store, uuid(9, 1)).await, [examples[0].id]);
 }
 
 pub(crate) async fn an_attempt_that_cannot_be_stored_fails_alone(store: &dyn Store, sql: impl AsyncFn(&str)) {

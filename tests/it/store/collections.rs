@@ -22,7 +22,7 @@ use super::sample::{
 const TO: EndpointId = EndpointId(Uuid::from_u128(3));
 const BOTH: [CollectionKind; 2] = [CollectionKind::Dataset, CollectionKind::Queue];
 
-fn collection(kind: CollectionKind, number: u32, name: &str) -> Collection {
+pub(super) fn collection(kind: CollectionKind, number: u32, name: &str) -> Collection {
     Collection {
         tenant_id: TENANT,
         kind,
@@ -35,7 +35,7 @@ fn collection(kind: CollectionKind, number: u32, name: &str) -> Collection {
     }
 }
 
-fn example(number: u32, dataset: Uuid) -> Example {
+pub(super) fn example(number: u32, dataset: Uuid) -> Example {
     Example {
         tenant_id: TENANT,
         id: ExampleId(uuid(8, number)),
@@ -54,7 +54,7 @@ async fn names(store: &dyn Store, kind: CollectionKind, query: CollectionQuery) 
     found.into_iter().map(|(collection, count)| (collection.name, count)).collect()
 }
 
-async fn of(store: &dyn Store, dataset: Uuid) -> Vec<ExampleId> {
+pub(super) async fn of(store: &dyn Store, dataset: Uuid) -> Vec<ExampleId> {
     let query = ExampleQuery { dataset_id: Some(DatasetId(dataset)), limit: 100, ..ExampleQuery::default() };
     store.list_examples(TENANT, &query).await.unwrap().into_iter().map(|example| example.id).collect()
 }

@@ -186,6 +186,7 @@ macro_rules! store_suite {
                 a_run_that_does_not_decode_is_missing_from_pages_alone,
                 a_waiting_part_that_does_not_decode_holds_up_no_other,
                 feedback_that_does_not_decode_is_passed_over_until_it_is_sent_again,
+                an_example_that_does_not_decode_can_be_replaced_and_deleted,
                 an_attempt_that_cannot_be_stored_fails_alone;
         }
     };
