@@ -37,7 +37,7 @@ async fn a_payload_is_sent_byte_for_byte_and_its_attempt_is_listed_at_once() {
             break attempt.clone();
         }
     };
-    assert!(answered.elapsed() < Duration::from_secs(10), "{:?}", answered.elapsed());
+    assert!(answered.elapsed() < Duration::from_secs(2), "{:?}", answered.elapsed());
     let at = chrono::DateTime::parse_from_rfc3339(attempt["timestamp"].as_str().unwrap()).unwrap();
     assert_eq!(at.timestamp().to_string(), arrived.header("webhook-timestamp"), "the very second that was signed");
     assert_eq!(attempt["response"], "OK");
@@ -112,7 +112,7 @@ async fn a_tenant_that_is_wiped_is_empty_in_a_moment_and_its_keys_stay() {
     let began = Instant::now();
     let body = json!({"yes": true, "tenant": TenantId::DEFAULT});
     assert_eq!(done(&server, "POST", "/v1/wipe", &body).await["wiped"], true);
-    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
     assert_eq!(call(&server, "GET", "/api/v1/app/a", &Value::Null).await.0, 404);
     assert_eq!(done(&server, "GET", "/api/v1/event-type", &Value::Null).await["data"], json!([]));
     let (_, page) = call(&server, "GET", "/v1/deliveries", &Value::Null).await;
