@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use runhook::model::id::TenantId;
 use runhook::model::time::Timestamp;
-use runhook::rule_file::plan::{Current, Plan, Prune, Wanted, plan};
+use runhook::rule_file::plan::{Current, Index, Plan, Prune, Wanted, plan};
 use runhook::rule_file::{Loaded, SourceFile, load};
 
 use crate::case::{Case, Size, Turn};
@@ -31,7 +31,7 @@ fn beside(size: Size) -> Turn {
 
 fn planned(current: &Current, loaded: &Loaded) -> Plan {
     let wanted = Wanted { rules: &loaded.rules, endpoints: &loaded.endpoints, origin: "" };
-    plan(TenantId::DEFAULT, Timestamp(0), current, wanted, Prune::Nothing)
+    plan(TenantId::DEFAULT, Timestamp(0), &Index::of(current), wanted, Prune::Nothing)
 }
 
 fn loaded(text: &str) -> Loaded {

@@ -14,7 +14,7 @@ use crate::model::id::{EndpointId, RuleId, TenantId};
 use crate::model::time::Timestamp;
 use crate::rule_file::difference::same;
 use crate::rule_file::endpoint::{id_of_named, id_of_new};
-use crate::rule_file::plan::{Current, Index, Wanted};
+use crate::rule_file::plan::{Index, Wanted};
 use crate::rule_file::{EndpointDraft, EndpointName};
 
 /// The ids of all endpoints of the files.
@@ -37,17 +37,11 @@ struct Matching<'a> {
 }
 
 impl Identities {
-    pub(super) fn find(
-        tenant: TenantId,
-        at: Timestamp,
-        current: &Current,
-        index: &Index<'_>,
-        wanted: Wanted<'_>,
-    ) -> Self {
+    pub(super) fn find(tenant: TenantId, at: Timestamp, index: &Index<'_>, wanted: Wanted<'_>) -> Self {
         let (predecessors, successors) = (BTreeMap::new(), BTreeMap::new());
         let mut found = Self { tenant, at, within: BTreeMap::new(), predecessors, successors };
         let drafts = by_rule(wanted.endpoints);
-        let mut used: HashSet<EndpointId> = current.endpoints.iter().map(|(endpoint, _)| endpoint.id).collect();
+        let mut used: HashSet<EndpointId> = index.current.endpoints.iter().map(|(endpoint, _)| endpoint.id).collect();
         for rule in wanted.rules {
             let id = RuleId::of_key(tenant, &rule.key);
             let drafts = drafts.get(rule.key.as_str()).cloned().unwrap_or_default();

@@ -9,6 +9,8 @@ use crate::rule_file::plan::{Current, Opened};
 /// Rules and endpoints of a tenant, to be looked up.
 #[derive(Debug)]
 pub struct Index<'a> {
+    /// All of them.
+    pub current: &'a Current,
     rules: HashMap<RuleId, &'a Rule>,
     rules_by_key: HashMap<&'a str, &'a Rule>,
     endpoints: HashMap<EndpointId, &'a Opened>,
@@ -29,6 +31,7 @@ impl<'a> Index<'a> {
         }
         let named = |opened: &'a Opened| opened.0.key.as_deref().map(|key| (key, opened));
         Self {
+            current,
             rules: current.rules.iter().map(|rule| (rule.id, rule)).collect(),
             rules_by_key: current.rules.iter().map(|rule| (rule.key.as_str(), rule)).collect(),
             endpoints: current.endpoints.iter().map(|opened| (opened.0.id, opened)).collect(),

@@ -149,11 +149,10 @@ pub struct Wanted<'a> {
 
 /// Compares what is with what is wanted at this instant.
 #[must_use]
-pub fn plan(tenant: TenantId, at: Timestamp, current: &Current, wanted: Wanted<'_>, prune: Prune<'_>) -> Plan {
-    let index = Index::of(current);
-    let identities = Identities::find(tenant, at, current, &index, wanted);
+pub fn plan(tenant: TenantId, at: Timestamp, index: &Index<'_>, wanted: Wanted<'_>, prune: Prune<'_>) -> Plan {
+    let identities = Identities::find(tenant, at, index, wanted);
     let drafts = wanted.endpoints.iter().map(|draft| (identities.id(&draft.name), draft)).collect();
-    let mut planner = Planner { tenant, at, current, index, wanted, identities, drafts, plan: Plan::default() };
+    let mut planner = Planner { tenant, at, index, wanted, identities, drafts, plan: Plan::default() };
     for draft in wanted.rules {
         planner.rule(draft);
     }
@@ -169,8 +168,7 @@ pub fn plan(tenant: TenantId, at: Timestamp, current: &Current, wanted: Wanted<'
 struct Planner<'a> {
     tenant: TenantId,
     at: Timestamp,
-    current: &'a Current,
-    index: Index<'a>,
+    index: &'a Index<'a>,
     wanted: Wanted<'a>,
     identities: Identities,
     drafts: HashMap<EndpointId, &'a EndpointDraft>,
@@ -315,7 +313,7 @@ impl Planner<'_> {
         }
         let wanted: BTreeSet<&str> = self.wanted.rules.iter().map(|rule| rule.key.as_str()).collect();
         let mut left: BTreeSet<EndpointId> = BTreeSet::new();
-        for rule in &self.current.rules {
+        for rule in &self.index.current.rules {
             if wanted.contains(rule.key.as_str()) {
                 continue;
             }
@@ -330,7 +328,7 @@ impl Planner<'_> {
         }
         let drafts: BTreeSet<EndpointId> =
             self.wanted.endpoints.iter().map(|draft| self.identities.id(&draft.name)).collect();
-        for (endpoint, _) in &self.current.endpoints {
+        for (endpoint, _) in &self.index.current.endpoints {
             if let Some(key) = &endpoint.key
                 && prune.covers(endpoint.origin.as_deref())
                 && !drafts.contains(&endpoint.id)

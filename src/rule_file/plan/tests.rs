@@ -40,7 +40,7 @@ fn plan_of(current: &Current, text: &str, prune: Prune<'_>) -> Plan {
 fn plan_at(at: i64, current: &Current, text: &str, prune: Prune<'_>) -> Plan {
     let loaded = loaded(text);
     let wanted = Wanted { rules: &loaded.rules, endpoints: &loaded.endpoints, origin: "" };
-    plan(TENANT, Timestamp(at), current, wanted, prune)
+    plan(TENANT, Timestamp(at), &Index::of(current), wanted, prune)
 }
 
 /// What a store would hold after the plan.

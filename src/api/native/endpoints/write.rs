@@ -22,7 +22,7 @@ use crate::model::amount::duration_text;
 use crate::model::endpoint::{Endpoint, Target};
 use crate::model::signing::Signing;
 use crate::rule_file::literal;
-use crate::rule_file::plan::{Current, Opened, Plan, Prune, Wanted, plan};
+use crate::rule_file::plan::{Current, Index, Opened, Plan, Prune, Wanted, plan};
 use crate::store::rules::{Demand, RuleChanges};
 
 use super::find_own;
@@ -103,7 +103,7 @@ async fn put(api: &Api, by: &By, members: &Members, before: Option<Opened>) -> R
     let current = Current { rules: Vec::new(), endpoints: before.into_iter().collect() };
     let wanted = Wanted { rules: &[], endpoints: &loaded.endpoints, origin: "" };
     let now = api.clock.now();
-    let Plan { items, writes } = plan(tenant, now, &current, wanted, Prune::Nothing);
+    let Plan { items, writes } = plan(tenant, now, &Index::of(&current), wanted, Prune::Nothing);
     let told = by.entries(api, acts(&items, &writes, &current));
     let mut changes = RuleChanges { told, ..sealed(api, tenant, writes)? };
     let Some(endpoint) = changes.put_endpoints.first_mut() else {

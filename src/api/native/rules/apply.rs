@@ -136,8 +136,8 @@ async fn make(api: &Api, by: &By, request: Request<'_>) -> Result<Outcome, Probl
     }
     let wanted = Wanted { rules: &loaded.rules, endpoints: &loaded.endpoints, origin: request.origin };
     let now = api.clock.now();
-    let Plan { items, writes } = plan(tenant, now, &current, wanted, request.prune);
-    check_count(api, &current, &index, &writes)?;
+    let Plan { items, writes } = plan(tenant, now, &index, wanted, request.prune);
+    check_count(api, &index, &writes)?;
     let applied = request.purpose == Purpose::Apply;
     if applied && !writes.is_empty() {
         let told = by.entries(api, acts(&items, &writes, &current));
@@ -253,18 +253,18 @@ fn target_allowed(api: &Api, names: &Names, url: &str) -> Result<(), Forbidden> 
 }
 
 /// Whether there would be too many rules, or too many endpoints.
-pub(super) fn check_count(api: &Api, current: &Current, index: &Index<'_>, writes: &Writes) -> Result<(), Problem> {
+pub(super) fn check_count(api: &Api, index: &Index<'_>, writes: &Writes) -> Result<(), Problem> {
     let added = writes.put_endpoints.iter().filter(|put| index.endpoint(put.id).is_none()).count();
     let rules: HashSet<RuleId> = writes.remove_rules.iter().copied().collect();
     let endpoints: HashSet<EndpointId> = writes.remove_endpoints.iter().copied().collect();
     let goes = |endpoint: &Endpoint| {
         endpoint.rule_id.is_some_and(|rule| rules.contains(&rule)) || endpoints.contains(&endpoint.id)
     };
-    let stay = current.endpoints.iter().filter(|(endpoint, _)| !goes(endpoint)).count();
+    let stay = index.current.endpoints.iter().filter(|(endpoint, _)| !goes(endpoint)).count();
     if added > 0 {
         check_endpoints(api, stay.saturating_add(added))?;
     }
-    check_rules(api, current, index, writes)
+    check_rules(api, index, writes)
 }
 
 /// Whether so many endpoints are too many.
@@ -280,9 +280,9 @@ pub(in crate::api) fn check_endpoints(api: &Api, after: usize) -> Result<(), Pro
     ))
 }
 
-fn check_rules(api: &Api, current: &Current, index: &Index<'_>, writes: &Writes) -> Result<(), Problem> {
+fn check_rules(api: &Api, index: &Index<'_>, writes: &Writes) -> Result<(), Problem> {
     let added = writes.put_rules.iter().filter(|rule| index.rule(rule.id).is_none()).count();
-    let after = (current.rules.len() + added).saturating_sub(writes.remove_rules.len());
+    let after = (index.current.rules.len() + added).saturating_sub(writes.remove_rules.len());
     let limit = api.limits.rules_per_tenant;
     if added > 0 && after > limit as usize {
         metrics::counter!("runhook_limit_refusals_total", "limit" => "rules").increment(1);

@@ -43,9 +43,9 @@ pub(crate) async fn put(
     let loaded = read(api, &rule).await?;
     let now = api.clock.now();
     let wanted = Wanted { rules: &loaded.rules, endpoints: &loaded.endpoints, origin: "" };
-    let Plan { mut writes, .. } = plan(tenant, now, &current, wanted, Prune::Nothing);
     let index = Index::of(&current);
-    check_count(api, &current, &index, &writes)?;
+    let Plan { mut writes, .. } = plan(tenant, now, &index, wanted, Prune::Nothing);
+    check_count(api, &index, &writes)?;
     let Some(rule) = writes.put_rules.first_mut() else {
         return Err(Problem::new(StatusCode::CONFLICT, "stale", "the rule changed meanwhile"));
     };
