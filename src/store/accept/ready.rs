@@ -108,11 +108,10 @@ fn is_plain(part: &Part) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use rust_decimal::Decimal;
     use uuid::Uuid;
 
     use super::*;
-    use rust_decimal::Decimal;
-
     use crate::model::json::RawJson;
     use crate::model::price::{Pattern, Price, Rates};
     use crate::model::run::{Attachment, BlobKey, Payload};

@@ -7,6 +7,7 @@
 //! alone does not tell: a project that was wiped and comes again counts from the beginning.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::model::id::{ProjectId, RunId, TenantId};
@@ -25,10 +26,10 @@ const MOST_BYTES: usize = 16 * 1024 * 1024;
 const MOST_TAKEN: usize = 1024;
 
 /// The runs.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub(super) struct Fresh(Arc<Mutex<Shelf>>);
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Shelf {
     runs: HashMap<(TenantId, RunId), Kept>,
     /// Oldest first, with the changes they were kept with. Those that were taken are among them, until they are many.
@@ -37,13 +38,19 @@ struct Shelf {
 }
 
 /// One run.
-#[derive(Debug)]
 pub(super) struct Kept {
     /// Where it is, and the change it was kept with.
     pub(super) made: AsMade,
     parts: Vec<Part>,
     prices: Arc<Prices>,
     bytes: usize,
+}
+
+/// What runs say is shown to nobody this way.
+impl fmt::Debug for Fresh {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Fresh").finish_non_exhaustive()
+    }
 }
 
 impl Fresh {
